@@ -1,0 +1,403 @@
+//! The checked types: what a project's files say, with every default filled in. Invalid states have no type here.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use url::Url;
+
+use crate::ids::{DatasetName, JobName};
+use crate::page::ResponsePath;
+use crate::schema::ColumnType;
+use crate::template::Template;
+
+use super::secret::SecretRef;
+
+/// Everything a project says. Jobs whose files have problems are not in it: they are in `Checked::parked`.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    /// The project folder.
+    pub root: PathBuf,
+    pub settings: Settings,
+    pub jobs: BTreeMap<JobName, Job>,
+}
+
+/// `config.toml`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the SQLite state stands; absolute.
+    pub state_path: PathBuf,
+    /// Ceiling on data in flight, bytes.
+    pub memory: u64,
+    /// Jobs at the same time.
+    pub runs: usize,
+}
+
+/// A job with the source, stream and sink it names, resolved.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub name: JobName,
+    /// The file it stands in, as the user would type it.
+    pub file: String,
+    pub enabled: bool,
+    pub source: Source,
+    pub stream: Stream,
+    pub sink: Sink,
+    pub dataset: DatasetName,
+    pub table: String,
+    pub mode: Mode,
+    pub partition_by: Vec<PartitionColumn>,
+    /// Parameter values after defaults, by name; what templates see.
+    pub parameters: BTreeMap<String, String>,
+    pub window: Window,
+    pub steps: Vec<Step>,
+    /// Declared types by the dotted path of the source's record field; they win over inferred ones.
+    pub columns: BTreeMap<String, DeclaredType>,
+    pub on_type_change: OnTypeChange,
+    /// Rows carry `_hw_commit` and `_hw_extracted_at`.
+    pub metadata: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Append,
+}
+
+impl Mode {
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Append => "append",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnTypeChange {
+    NewColumn,
+    DeadLetter,
+    Fail,
+}
+
+/// An API, as far as it is the same for every job.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub name: String,
+    pub file: String,
+    /// Without query and fragment; its path is the prefix of every stream's path.
+    pub base_url: Url,
+    /// Header values are templates over the parameters.
+    pub headers: Vec<(HeaderName, Template)>,
+    pub auth: Auth,
+    /// Hosts (no scheme, optional port) that next links and redirects may also lead to, without credentials.
+    pub allow_hosts: Vec<String>,
+    pub allow_private: bool,
+    pub proxy: Option<Url>,
+    pub ca_file: Option<PathBuf>,
+    /// For one request, from connecting to the last byte of the body.
+    pub timeout: Duration,
+    /// Largest decompressed body, bytes.
+    pub body_max: u64,
+    pub limits: Limits,
+    /// Attempts per page, the first included.
+    pub attempts_max: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    /// All must grant.
+    pub requests: Vec<Rate>,
+    pub concurrency: Option<usize>,
+}
+
+/// `"100/min"`: at most `requests` in any interval of length `per`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub requests: u32,
+    pub per: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub enum Auth {
+    None,
+    Bearer { token: SecretRef },
+    Basic { username: SecretRef, password: SecretRef },
+    ApiKey { name: String, place: ApiKeyPlace, value: SecretRef, prefix: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiKeyPlace {
+    Header,
+    Query,
+}
+
+#[derive(Clone, Debug)]
+pub struct Stream {
+    pub name: String,
+    pub method: Method,
+    /// Joined below `base_url`'s own path; parts are percent-encoded by position.
+    pub path: Template,
+    /// In file order; an entry that renders to nothing is left out.
+    pub query: Vec<(String, Template)>,
+    /// Where the records stand in the body; the root is the body itself.
+    pub records: ResponsePath,
+    /// The records' list may be missing or null, meaning an empty page.
+    pub records_optional: bool,
+    /// Dotted paths of the fields that identify a record; may be empty.
+    pub primary_key: Vec<String>,
+    pub paging: Paging,
+    pub cursor: Option<Cursor>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Paging {
+    pub kind: PagingKind,
+    /// Reaching it is an error.
+    pub pages_max: u64,
+}
+
+#[derive(Clone, Debug)]
+pub enum PagingKind {
+    None,
+    Page { param: String, start: u64, page_size: Option<u64>, size_param: Option<String>, end: CountedEnd },
+    Offset { offset_param: String, limit_param: Option<String>, start: u64, page_size: u64, end: CountedEnd },
+    PageToken { token: ResponsePath, place: TokenPlace },
+    NextUrl { url: ResponsePath },
+    LinkHeader,
+}
+
+impl PagingKind {
+    pub fn name(&self) -> &'static str {
+        match self {
+            PagingKind::None => "none",
+            PagingKind::Page { .. } => "page",
+            PagingKind::Offset { .. } => "offset",
+            PagingKind::PageToken { .. } => "page_token",
+            PagingKind::NextUrl { .. } => "next_url",
+            PagingKind::LinkHeader => "link_header",
+        }
+    }
+}
+
+/// How counted paging knows its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CountedEnd {
+    /// The first empty page.
+    EmptyPage,
+    /// A boolean that says whether there is more.
+    More(ResponsePath),
+    /// The number of records of the whole sequence.
+    Total(ResponsePath),
+    /// The number of pages of the whole sequence.
+    TotalPages(ResponsePath),
+    /// A page with fewer records than `page_size`.
+    ShortPage,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenPlace {
+    Param(String),
+    Header(HeaderName),
+}
+
+/// The field that orders a stream's records, and how the API is asked by it.
+#[derive(Clone, Debug)]
+pub struct Cursor {
+    /// Dotted path in the record.
+    pub field: String,
+    pub cursor_type: CursorType,
+    /// Query entries by name, with `from` and `to` in scope.
+    pub query: Vec<(String, Template)>,
+    pub order: Order,
+    /// How `from` and `to` are written into requests.
+    pub format: CursorFormat,
+    /// The API is asked this much wider on both ends.
+    pub precision: SignedDuration,
+    /// The source's zone: dates are its days.
+    pub timezone: TimeZone,
+    /// The API's upper bound includes the value itself.
+    pub to_inclusive: bool,
+    pub nulls: CursorNulls,
+}
+
+impl Cursor {
+    /// Whether the API can be asked for an upper bound; without one `window.step` is ignored.
+    pub fn has_upper_bound(&self, stream: &Stream) -> bool {
+        let in_query = self.query.iter().chain(&stream.query).any(|(_, template)| template.uses("to"));
+        in_query || stream.path.uses("to")
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CursorType {
+    Timestamp,
+    Date,
+    EpochS,
+    EpochMs,
+    EpochUs,
+    Integer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    None,
+    Ascending,
+    Descending,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CursorFormat {
+    /// RFC 3339, UTC, milliseconds, `Z`.
+    Rfc3339,
+    /// A strftime pattern, in the cursor's zone.
+    Strftime(String),
+    /// A whole number of the cursor's unit.
+    Number,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CursorNulls {
+    DeadLetter,
+}
+
+/// `[window]`.
+#[derive(Clone, Debug)]
+pub struct Window {
+    pub start: Option<Timestamp>,
+    /// A whole-number start for integer cursors.
+    pub start_integer: Option<i128>,
+    /// Length of a slice; above zero. A day is 24 hours: slices are cut in UTC.
+    pub step: Option<SignedDuration>,
+    pub settle: SignedDuration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Sink {
+    pub name: String,
+    pub file: String,
+    pub place: SinkPlace,
+    /// What `[storage]` says, secrets as references.
+    pub storage: BTreeMap<String, StorageValue>,
+    pub parquet: ParquetSettings,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkPlace {
+    /// An absolute folder.
+    Local(PathBuf),
+    S3 {
+        bucket: String,
+        prefix: String,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub enum StorageValue {
+    Text(String),
+    Secret(SecretRef),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParquetSettings {
+    pub compression: Compression,
+    /// Files are closed at about this size, bytes.
+    pub file_size: u64,
+    pub row_group_size: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    Snappy,
+    Zstd(i32),
+}
+
+/// One entry of `partition_by`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionColumn {
+    /// A column of the table, after the steps.
+    pub column: String,
+    pub unit: PartitionUnit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartitionUnit {
+    /// The value itself; the column stands in the path only.
+    Value,
+    Year,
+    Month,
+    Day,
+    Hour,
+}
+
+impl PartitionColumn {
+    /// The directory's key: `created_at_month`, or the column itself.
+    pub fn key(&self) -> String {
+        match self.unit {
+            PartitionUnit::Value => self.column.clone(),
+            PartitionUnit::Year => format!("{}_year", self.column),
+            PartitionUnit::Month => format!("{}_month", self.column),
+            PartitionUnit::Day => format!("{}_day", self.column),
+            PartitionUnit::Hour => format!("{}_hour", self.column),
+        }
+    }
+}
+
+/// A type that a user declares for a source field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeclaredType {
+    /// Boolean, Int64, Float64, Decimal, Text, Json, Timestamp or Date.
+    Column(ColumnType),
+    EpochS,
+    EpochMs,
+    EpochUs,
+}
+
+/// One `[[steps]]` entry with its place in the file, for messages.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Counted from 1.
+    pub number: usize,
+    /// Line in the job's file.
+    pub line: usize,
+    pub kind: StepKind,
+}
+
+#[derive(Clone, Debug)]
+pub enum StepKind {
+    /// Keep these columns, in this order.
+    Select(Vec<String>),
+    Drop(Vec<String>),
+    /// Old name to new name, in file order.
+    Rename(Vec<(String, String)>),
+    /// Column to type.
+    Cast(Vec<(String, ColumnType)>),
+    /// New or replaced column to SQL expression, in file order; all see the step's input.
+    Derive(Vec<(String, String)>),
+    /// SQL predicate; rows for which it is not true are filtered.
+    Filter(String),
+    /// Struct columns whose fields become columns `outer<separator>inner`, recursively.
+    Flatten {
+        columns: Vec<String>,
+        separator: String,
+    },
+    /// A row-wise query over the table `batch`.
+    Sql(String),
+}
+
+impl StepKind {
+    pub fn name(&self) -> &'static str {
+        match self {
+            StepKind::Select(_) => "select",
+            StepKind::Drop(_) => "drop",
+            StepKind::Rename(_) => "rename",
+            StepKind::Cast(_) => "cast",
+            StepKind::Derive(_) => "derive",
+            StepKind::Filter(_) => "filter",
+            StepKind::Flatten { .. } => "flatten",
+            StepKind::Sql(_) => "sql",
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! TOML to checked types. Pure: no network, no secret is looked at.
+
+pub mod catalog;
+pub mod secret;

@@ -1,0 +1,25 @@
+//! Effects of a run, numbered, so that a test can kill the run before or after each of them. In a release build nothing of it
+//! is reachable.
+//!
+//! A *mutant* is the program with one guard of the data switched off: a test that stays green with it guards nothing.
+
+/// The guards of the data. All on, always, but in tests that prove the tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guards {
+    /// The decision is written only if nobody decided that seq before.
+    pub put_if_absent: bool,
+    /// The state advances only after everything is published.
+    pub publish_before_state: bool,
+    /// A commit records what it covers.
+    pub record_coverage: bool,
+}
+
+impl Guards {
+    pub const ALL: Guards = Guards { put_if_absent: true, publish_before_state: true, record_coverage: true };
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        Guards::ALL
+    }
+}

@@ -1,0 +1,28 @@
+//! highwater: pulls what changed from rate-limited APIs into partitioned Parquet, and remembers how far it got.
+//!
+//! Rooms in reading order; ARCHITECTURE.md says who may use whom.
+
+pub mod config;
+pub mod decode;
+pub mod plan;
+pub mod run;
+pub mod sink;
+pub mod source;
+pub mod state;
+pub mod store;
+pub mod transform;
+
+// Leaves: all rooms may use them.
+pub mod batch;
+pub mod clock;
+pub mod cursor;
+pub mod error;
+pub mod event;
+pub mod fault;
+pub mod ids;
+pub mod page;
+pub mod reject;
+pub mod schema;
+pub mod slice;
+pub mod stop;
+pub mod template;

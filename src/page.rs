@@ -1,0 +1,163 @@
+//! One answer of an API on its way from the network to columns.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use jiff::Timestamp;
+
+/// A path into a response: `header.NAME`, or dotted into the body (`data.items`, `items.0.id`); a key that holds a dot is quoted
+/// (`'"@odata.nextLink"'`). The empty path is the body itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ResponsePath {
+    /// A response header, in lower case.
+    Header(String),
+    /// Steps from the body's root; an index is a step of digits.
+    Body(Vec<String>),
+}
+
+impl ResponsePath {
+    /// Reads the textual form. The error says what is wrong with it, lower case, without a full stop.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if let Some(name) = text.strip_prefix("header.") {
+            return match http::header::HeaderName::from_bytes(name.as_bytes()) {
+                Ok(name) => Ok(ResponsePath::Header(name.as_str().to_owned())),
+                Err(_) => Err(format!("`{name}` is not a header name")),
+            };
+        }
+        Ok(ResponsePath::Body(split_path(text)?))
+    }
+
+    /// The body's root.
+    pub fn root() -> Self {
+        ResponsePath::Body(Vec::new())
+    }
+}
+
+/// Splits a dotted path with quoted keys into its steps; the empty text has none.
+pub fn split_path(text: &str) -> Result<Vec<String>, String> {
+    let mut steps = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (step, tail) = match rest.strip_prefix('"') {
+            Some(quoted) => {
+                let end = quoted.find('"').ok_or_else(|| format!("the quote in `{text}` is not closed"))?;
+                (&quoted[..end], &quoted[end + 1..])
+            }
+            None => rest.split_at(rest.find('.').unwrap_or(rest.len())),
+        };
+        if step.is_empty() {
+            return Err(format!("`{text}` has an empty step"));
+        }
+        steps.push(step.to_owned());
+        rest = match tail.strip_prefix('.') {
+            Some("") => return Err(format!("`{text}` ends with a dot")),
+            Some(more) => more,
+            None if tail.is_empty() => tail,
+            None => return Err(format!("`{text}` lacks a dot after a quoted step")),
+        };
+    }
+    Ok(steps)
+}
+
+/// The dotted form of a path's steps; steps that hold a dot are quoted.
+pub fn join_path<S: AsRef<str>>(steps: &[S]) -> String {
+    let quote = |step: &S| match step.as_ref() {
+        step if step.contains('.') => format!("\"{step}\""),
+        step => step.to_owned(),
+    };
+    steps.iter().map(quote).collect::<Vec<_>>().join(".")
+}
+
+impl fmt::Display for ResponsePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ResponsePath::Header(name) => write!(f, "header.{name}"),
+            ResponsePath::Body(steps) => f.write_str(&join_path(steps)),
+        }
+    }
+}
+
+/// Where one paging sequence stands. Plain data: two equal positions ask for the same page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PagePosition {
+    /// Pages before this one in the sequence; 0 for the first.
+    pub index: u64,
+    /// Records received on the pages before this one.
+    pub records_before: u64,
+    /// What the next request carries.
+    pub at: PageAt,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PageAt {
+    /// The first request, as the paging kind starts it.
+    Start,
+    /// A page number, or an offset in records.
+    Number(u64),
+    /// An opaque page token.
+    Token(String),
+    /// An absolute address that was checked against the origin rule.
+    Url(String),
+}
+
+impl PagePosition {
+    pub fn start() -> Self {
+        PagePosition { index: 0, records_before: 0, at: PageAt::Start }
+    }
+
+    /// The position after a page of `records` records.
+    pub fn after(&self, records: u64, at: PageAt) -> Self {
+        PagePosition { index: self.index + 1, records_before: self.records_before + records, at }
+    }
+}
+
+/// One page as it came: a successful status, the body decompressed and within its cap, not yet looked into.
+#[derive(Clone, Debug)]
+pub struct RawPage {
+    pub position: PagePosition,
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// When the answer was complete, by our clock.
+    pub received_at: Timestamp,
+    /// The source's own clock: the `Date` header of this answer, where it has one.
+    pub source_now: Option<Timestamp>,
+    /// The address without query and credentials, for messages.
+    pub address: String,
+}
+
+/// A scalar found at a path, as the text it had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Captured {
+    Null,
+    Boolean(bool),
+    /// The digits as they stood.
+    Number(String),
+    Text(String),
+    /// An object or array; only its kind is kept.
+    Nested,
+}
+
+impl Captured {
+    /// The scalar as text; `None` for null and nested values.
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Captured::Null | Captured::Nested => None,
+            Captured::Boolean(value) => Some(value.to_string()),
+            Captured::Number(text) | Captured::Text(text) => Some(text.clone()),
+        }
+    }
+}
+
+/// What stood around the records of a page: what paging and error rules look at.
+#[derive(Clone, Debug, Default)]
+pub struct Envelope {
+    /// Values at the paths that were asked for; a path that leads nowhere is absent.
+    pub captured: BTreeMap<ResponsePath, Captured>,
+    /// Records in the page, before any cut.
+    pub records: u64,
+    /// Fields of the last record in response order that paging asked for, by dotted path.
+    pub last_record: BTreeMap<String, Captured>,
+}

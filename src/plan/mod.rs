@@ -1,0 +1,1 @@
+//! Window and coverage to slices. Pure.

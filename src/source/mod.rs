@@ -1,0 +1,46 @@
+//! Fetches pages of a stream. Knows slices and pages; never marks, schedules or sinks.
+
+use async_trait::async_trait;
+use http::HeaderMap;
+use thiserror::Error;
+
+use crate::error::ErrorKind;
+use crate::page::{Envelope, PagePosition, RawPage, ResponsePath};
+use crate::slice::Slice;
+
+/// Reads one stream of a remote system.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// One page's bytes: a status of success, decompressed, within its cap. Waits for budget, retries what is safe to retry.
+    /// Dropping the future is safe: nothing is remembered between calls but budget. `attempt` counts from 1 how often the
+    /// caller asks for this very page (it asks again when the body proves to be cut off).
+    async fn fetch(&self, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, FetchError>;
+
+    /// Body paths that `judge` and `next` want to see captured.
+    fn wanted(&self) -> Vec<ResponsePath>;
+
+    /// What the decoded envelope means.
+    fn judge(&self, envelope: &Envelope) -> Judgement;
+
+    /// The page after this one, `None` at the end. An error where paging goes in a circle or leaves the allowed origins.
+    fn next(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Result<Option<PagePosition>, FetchError>;
+}
+
+/// What a decoded page is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    Records,
+    /// An error that came with a status of success. Retried as a page, then the slice fails.
+    ErrorInDisguise(String),
+}
+
+/// Why a page could not be had.
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub struct FetchError {
+    pub kind: ErrorKind,
+    /// Lower case, no full stop, names the address without its query, the status, and a first piece of what the body said.
+    pub message: String,
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}

@@ -1,0 +1,126 @@
+//! Leases, batches, due times, tokens, run history: a cache of the lake for marks, the only home of the rest.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::batch::Counts;
+use crate::error::ErrorKind;
+use crate::ids::{BatchId, DatasetName, Epoch, Generation, JobName, RunId, Seq};
+use crate::slice::{Cover, Coverage};
+
+/// The state store. Every method is one transaction, atomic and durable on return; an error leaves open whether it happened,
+/// and every method may be repeated.
+#[async_trait]
+pub trait State: Send + Sync {
+    /// Takes the right to run a dataset's job; raises the epoch. A row is made for a dataset that has none. `Conflict` if
+    /// another live owner holds it.
+    async fn lease(&self, dataset: &DatasetName, owner: &str, now: Timestamp) -> Result<Lease, StateError>;
+    /// Gives the lease back; a lease that is no longer held is no error.
+    async fn release(&self, lease: &Lease) -> Result<(), StateError>;
+    /// What is known of a dataset; `None` before its first lease.
+    async fn dataset(&self, dataset: &DatasetName) -> Result<Option<DatasetState>, StateError>;
+    async fn datasets(&self) -> Result<Vec<(DatasetName, DatasetState)>, StateError>;
+
+    /// Notes a batch as prepared, before its decision. Repeatable.
+    async fn note_batch(&self, lease: &Lease, note: &BatchNote) -> Result<(), StateError>;
+    /// Batches that were prepared and neither done nor dropped, by seq.
+    async fn open_batches(&self, dataset: &DatasetName) -> Result<Vec<BatchNote>, StateError>;
+    /// Marks a batch: nothing of it was decided, or its staged files are gone.
+    async fn mark_batch(&self, lease: &Lease, batch: BatchId, status: BatchStatus) -> Result<(), StateError>;
+
+    /// Sets what is known of a dataset, and marks `done` (if any) as done, in one transaction. Fails with `Conflict` if the
+    /// lease's epoch is no longer the dataset's: the caller is fenced and stops.
+    async fn advance(&self, lease: &Lease, state: &DatasetState, done: Option<BatchId>) -> Result<(), StateError>;
+
+    async fn start_run(&self, run: &RunRow) -> Result<(), StateError>;
+    async fn finish_run(&self, run: &RunRow) -> Result<(), StateError>;
+    /// The newest runs first, at most `limit`, of one job or of all.
+    async fn runs(&self, job: Option<&JobName>, limit: u32) -> Result<Vec<RunRow>, StateError>;
+    /// Notes that something happened that an operator may want to see later.
+    async fn note_event(&self, at: Timestamp, job: Option<&JobName>, kind: &str, text: &str) -> Result<(), StateError>;
+    async fn events(&self, job: Option<&JobName>, limit: u32) -> Result<Vec<EventRow>, StateError>;
+}
+
+/// The right to run a dataset's job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub dataset: DatasetName,
+    pub owner: String,
+    pub epoch: Epoch,
+}
+
+/// What the state knows of a dataset: the lake's truth up to `seq`, and the empty slices since.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetState {
+    /// The last record that is decided and published; 0 if there is none.
+    pub seq: Seq,
+    /// Hex SHA-256 of that record's bytes; empty at 0.
+    pub record_hash: String,
+    pub generation: Generation,
+    /// The records' covers and `pending` together.
+    pub coverage: Coverage,
+    /// Covers of empty slices that no record names yet.
+    pub pending: Vec<Cover>,
+}
+
+/// A batch between staging and the end of its publication.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchNote {
+    pub batch: BatchId,
+    pub seq: Seq,
+    pub status: BatchStatus,
+    /// The staged objects, by path.
+    pub staged: Vec<String>,
+    pub covers: Vec<Cover>,
+    pub rows: u64,
+    pub bytes: u64,
+    pub noted_at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchStatus {
+    Prepared,
+    /// Its seq went to another or it was given up; staged files may still lie there.
+    Aborted,
+    Done,
+    /// Aborted, and its staged files are gone.
+    Dropped,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRow {
+    pub run: RunId,
+    pub job: JobName,
+    pub started_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+    /// `running`, `done`, `failed`, `stopped`.
+    pub status: String,
+    pub counts: Counts,
+    pub requests: u64,
+    pub bytes: u64,
+    pub files: u64,
+    pub commits: u64,
+    /// The whole chain of the first error.
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRow {
+    pub at: Timestamp,
+    pub job: Option<JobName>,
+    pub kind: String,
+    pub text: String,
+}
+
+/// Why the state did not answer.
+#[derive(Debug, Error)]
+#[error("{action}: {message}")]
+pub struct StateError {
+    pub kind: ErrorKind,
+    /// What was attempted: `take the lease of orders`.
+    pub action: String,
+    pub message: String,
+}

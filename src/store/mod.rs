@@ -1,0 +1,85 @@
+//! The few verbs that a sink needs of an object store, with their guarantees. Paths are relative to the sink's root, with `/`.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::error::ErrorKind;
+
+/// An object store or a folder.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Writes an object that must not exist yet. Atomic, durable on return. **Any** error and `Exists` leave open whether the
+    /// object is ours: the caller reads it back and compares (reliability.md, fact 1).
+    async fn put_absent(&self, path: &str, bytes: Bytes) -> Result<PutAbsent, StoreError>;
+
+    /// Writes an object, replacing what stood there. Atomic, durable on return, repeatable.
+    async fn put(&self, path: &str, bytes: Bytes) -> Result<(), StoreError>;
+
+    /// A whole small object; `None` if there is none. Objects above `size_max` bytes are an error.
+    async fn get(&self, path: &str, size_max: u64) -> Result<Option<Bytes>, StoreError>;
+
+    /// A byte range of an object, for footers and column chunks.
+    async fn get_range(&self, path: &str, range: std::ops::Range<u64>) -> Result<Bytes, StoreError>;
+
+    /// Size in bytes; `None` if there is no such object.
+    async fn size(&self, path: &str) -> Result<Option<u64>, StoreError>;
+
+    /// All objects whose path begins with `prefix` + `/`, in order of path. Never relied on for correctness of a commit.
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError>;
+
+    /// Opens a staged object. Nothing is visible at `path` until `finish`; dropping it leaves nothing or an orphan that no
+    /// record names.
+    async fn stage(&self, path: &str) -> Result<Box<dyn StagedWriter>, StoreError>;
+
+    /// Makes a staged object of `size` bytes visible at `target`: a rename on a local disk (durable on return), a server-side
+    /// copy elsewhere. Repeatable: a target that is already there with that size is success.
+    async fn publish(&self, staged: &str, target: &str, size: u64) -> Result<Published, StoreError>;
+
+    /// Removes an object; repeatable, a missing one is success.
+    async fn delete(&self, path: &str) -> Result<(), StoreError>;
+
+    /// The address that a reader would type for `path`: `s3://bucket/prefix/path` or an absolute file path.
+    fn address(&self, path: &str) -> String;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutAbsent {
+    Written,
+    Exists,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    Done,
+    /// Neither the staged object nor the target is there.
+    StagedMissing,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub path: String,
+    pub size: u64,
+    pub modified: jiff::Timestamp,
+}
+
+/// An object being staged.
+#[async_trait]
+pub trait StagedWriter: Send {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError>;
+    /// Makes the staged object durable and returns its size as the store tells it.
+    async fn finish(&mut self) -> Result<u64, StoreError>;
+    /// Gives up; what was written is dropped as far as possible.
+    async fn abort(&mut self);
+}
+
+/// Why a store did not do what was asked. Never means that it was not done.
+#[derive(Debug, Error)]
+#[error("{verb} `{address}`: {message}")]
+pub struct StoreError {
+    pub kind: ErrorKind,
+    pub verb: &'static str,
+    pub address: String,
+    /// What the store said, without credentials.
+    pub message: String,
+}
