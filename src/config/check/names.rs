@@ -55,7 +55,7 @@ fn complaint(name: &str, position: Position, parameters: &BTreeSet<String>) -> O
     Some((message, help))
 }
 
-/// The text of a template outside of its braces.
+/// The text of a template outside of its braces, with an `x` for each value: `/{{ a }}/b` is `/x/b`, not `//b`.
 pub(super) fn literal_text(template: &str) -> String {
     let mut literal = String::new();
     let mut rest = template;
@@ -72,6 +72,9 @@ pub(super) fn literal_text(template: &str) -> String {
                 continue;
             }
         };
+        if close == "}}" {
+            literal.push('x');
+        }
         rest = marked.find(close).map_or("", |end| &marked[end + 2..]);
     }
     literal.push_str(rest);
