@@ -251,6 +251,19 @@ mod tests {
     }
 
     #[test]
+    fn a_real_kill_is_signal_9() {
+        use std::os::unix::process::ExitStatusExt;
+        const ASKED: &str = "HIGHWATER_TEST_DIES";
+        if std::env::var_os(ASKED).is_some() {
+            FaultPlan::none().die(Ending::Process);
+        }
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "fault::plan::tests::a_real_kill_is_signal_9"]).env(ASKED, "1");
+        let status = child.stdout(std::process::Stdio::null()).status().unwrap();
+        assert_eq!(status.signal(), Some(9));
+    }
+
+    #[test]
     fn plans_are_read_from_text() {
         for good in ["count", "kill-before:17", "kill-after:1", "error-before:2", "error-after:2", "lie-exists:3"] {
             assert!(FaultPlan::from_text(good).is_ok(), "{good}");

@@ -28,6 +28,8 @@ pub struct LocalStore {
 }
 
 struct Opened {
+    /// Without links, as the paths of `files` have it.
+    root: PathBuf,
     files: LocalFileSystem,
     objects: Objects,
 }
@@ -53,8 +55,9 @@ impl LocalStore {
             Ok(files) => files.with_fsync(true),
             Err(error) => return Err(self.own_error(verb, ErrorKind::Config, error.to_string())),
         };
+        let root = fs::canonicalize(&self.root).map_err(|error| io_error(verb, self.address(""), &error))?;
         let objects = Objects::new(Arc::new(files.clone()), Default::default(), self.root.display().to_string(), Vec::new());
-        Ok(Some(self.opened.get_or_init(|| Opened { files, objects })))
+        Ok(Some(self.opened.get_or_init(|| Opened { root, files, objects })))
     }
 
     /// The folder, made if it was not there.
@@ -89,7 +92,7 @@ impl LocalStore {
     /// the folders above, and nothing but a second fsync tells.
     async fn settle(&self, verb: &'static str, path: &str, opened: &Opened) -> Result<(), StoreError> {
         let file = self.file(verb, path, opened)?;
-        let root = self.root.clone();
+        let root = opened.root.clone();
         self.blocking(verb, path, move || sync_up(&file, &root)).await
     }
 
@@ -102,7 +105,7 @@ impl LocalStore {
     /// and a folder that somebody just put a file in stays.
     async fn tidy(&self, path: &str, opened: &Opened) {
         let Ok(file) = self.file("delete", path, opened) else { return };
-        let root = self.root.clone();
+        let root = opened.root.clone();
         let tidied = self.blocking("delete", path, move || {
             remove_unfinished(&file)?;
             match file.parent() {

@@ -87,6 +87,20 @@ async fn what_a_killed_write_left_is_unseen_and_goes_with_the_file() {
 }
 
 #[tokio::test]
+async fn a_root_behind_a_link_is_left_standing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+    fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let store = LocalStore::new(&link);
+    store.put_absent("a", Bytes::new()).await.unwrap();
+    assert_eq!(store.put_absent("a", Bytes::new()).await.unwrap(), PutAbsent::Exists);
+    store.delete("a").await.unwrap();
+    assert!(real.exists());
+    assert_eq!(store.address("a"), link.join("a").display().to_string());
+}
+
+#[tokio::test]
 async fn a_read_only_folder_is_an_operators_matter() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
