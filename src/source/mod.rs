@@ -1,5 +1,8 @@
 //! Fetches pages of a stream. Knows slices and pages; never marks, schedules or sinks.
 
+#[cfg(any(test, debug_assertions))]
+pub mod faulty;
+
 use async_trait::async_trait;
 use http::HeaderMap;
 use thiserror::Error;
