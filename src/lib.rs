@@ -5,6 +5,7 @@
 pub mod config;
 pub mod decode;
 pub mod plan;
+pub mod quota;
 pub mod run;
 pub mod sink;
 pub mod source;
