@@ -18,6 +18,7 @@ pub mod transform;
 pub mod batch;
 pub mod clock;
 pub mod cursor;
+pub mod dataset;
 pub mod error;
 pub mod event;
 pub mod fault;

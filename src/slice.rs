@@ -62,8 +62,17 @@ pub struct Slice {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cover {
-    Span { partition: PartitionKey, from: Option<Timestamp>, to: Timestamp },
-    Integer { partition: PartitionKey, from: Option<i128>, mark: IntegerMark },
+    Span {
+        partition: PartitionKey,
+        from: Option<Timestamp>,
+        to: Timestamp,
+    },
+    /// `before` is the mark that the slice began at.
+    Integer {
+        partition: PartitionKey,
+        before: Option<IntegerMark>,
+        mark: IntegerMark,
+    },
 }
 
 /// What is covered of one partition.
@@ -80,3 +89,133 @@ pub enum Covered {
 pub struct Coverage {
     pub partitions: BTreeMap<PartitionKey, Covered>,
 }
+
+impl Coverage {
+    /// The covered spans of a partition: sorted, disjoint, never touching.
+    pub fn spans(&self, partition: &PartitionKey) -> &[Span] {
+        match self.partitions.get(partition) {
+            Some(Covered::Spans(spans)) => spans,
+            _ => &[],
+        }
+    }
+
+    /// The largest whole-number cursor seen in a partition.
+    pub fn integer_mark(&self, partition: &PartitionKey) -> Option<&IntegerMark> {
+        match self.partitions.get(partition) {
+            Some(Covered::Integer(mark)) => Some(mark),
+            _ => None,
+        }
+    }
+
+    /// The high-water mark of a time-like partition: the end of the contiguous coverage that begins at `start` (or has no lower
+    /// end, where there is no `start`).
+    pub fn mark(&self, partition: &PartitionKey, start: Option<Timestamp>) -> Option<Timestamp> {
+        let reaches = |span: &&Span| match (span.from, start) {
+            (None, _) => start.is_none_or(|start| start < span.to),
+            (Some(from), Some(start)) => from <= start && start < span.to,
+            (Some(_), None) => false,
+        };
+        self.spans(partition).iter().find(reaches).map(|span| span.to)
+    }
+
+    pub fn add(&mut self, cover: &Cover) {
+        match cover {
+            Cover::Span { partition, from, to } => {
+                let mut spans = self.spans(partition).to_vec();
+                spans.push(Span::new(*from, *to));
+                self.partitions.insert(partition.clone(), Covered::Spans(join_spans(spans)));
+            }
+            Cover::Integer { partition, mark, .. } => {
+                let mark = match self.integer_mark(partition) {
+                    Some(known) if known.value > mark.value => known.clone(),
+                    Some(known) if known.value == mark.value => join_marks(known, mark),
+                    _ => mark.clone(),
+                };
+                self.partitions.insert(partition.clone(), Covered::Integer(mark));
+            }
+        }
+    }
+
+    /// Takes a cover out again: the record that covered it was voided.
+    pub fn subtract(&mut self, cover: &Cover) {
+        let (partition, from, to) = match cover {
+            Cover::Span { partition, from, to } => (partition, from, to),
+            Cover::Integer { partition, before, mark } => {
+                if self.integer_mark(partition) == Some(mark) {
+                    match before {
+                        Some(before) => self.partitions.insert(partition.clone(), Covered::Integer(before.clone())),
+                        None => self.partitions.remove(partition),
+                    };
+                }
+                return;
+            }
+        };
+        let gone = Span::new(*from, *to);
+        let left = self.spans(partition).iter().flat_map(|span| span.without(&gone)).collect::<Vec<_>>();
+        match left.is_empty() {
+            true => self.partitions.remove(partition),
+            false => self.partitions.insert(partition.clone(), Covered::Spans(left)),
+        };
+    }
+}
+
+impl Cover {
+    pub fn partition(&self) -> &PartitionKey {
+        match self {
+            Cover::Span { partition, .. } | Cover::Integer { partition, .. } => partition,
+        }
+    }
+
+    /// Whether two covers claim some of the same rows.
+    pub fn overlaps(&self, other: &Cover) -> bool {
+        match (self, other) {
+            (Cover::Span { partition: a, from, to }, Cover::Span { partition: b, from: other_from, to: other_to }) => {
+                a == b && Span { from: *from, to: *to }.overlaps(&Span { from: *other_from, to: *other_to })
+            }
+            (a, b) => a.partition() == b.partition(),
+        }
+    }
+}
+
+impl Span {
+    /// What is left of the span without `gone`: none, one or two pieces.
+    pub fn without(&self, gone: &Span) -> Vec<Span> {
+        if !self.overlaps(gone) {
+            return vec![*self];
+        }
+        let mut left = Vec::new();
+        if let Some(gone_from) = gone.from
+            && self.from.is_none_or(|from| from < gone_from)
+        {
+            left.push(Span::new(self.from, gone_from));
+        }
+        if gone.to < self.to {
+            left.push(Span::new(Some(gone.to), self.to));
+        }
+        left
+    }
+}
+
+fn join_spans(mut spans: Vec<Span>) -> Vec<Span> {
+    // `None` sorts before every instant, as it should.
+    spans.sort_by_key(|span| (span.from, span.to));
+    let mut joined: Vec<Span> = Vec::with_capacity(spans.len());
+    for span in spans {
+        match joined.last_mut() {
+            Some(last) if span.from.is_none_or(|from| from <= last.to) => last.to = last.to.max(span.to),
+            _ => joined.push(span),
+        }
+    }
+    joined
+}
+
+fn join_marks(known: &IntegerMark, found: &IntegerMark) -> IntegerMark {
+    let mut keys = known.keys.clone();
+    keys.extend(found.keys.iter().cloned());
+    keys.sort();
+    keys.dedup();
+    IntegerMark { value: known.value, keys }
+}
+
+#[cfg(test)]
+mod tests;

@@ -64,3 +64,20 @@ pub struct DecodeError {
     pub kind: ErrorKind,
     pub message: String,
 }
+pub struct Decoder {
+    schema: crate::schema::TableSchema,
+}
+impl Decoder {
+    pub fn new(_spec: DecodeSpec, c: Option<crate::schema::TableSchema>) -> Result<Self, DecodeError> {
+        Ok(Decoder { schema: c.unwrap_or_default() })
+    }
+    pub fn decode(&mut self, _page: &crate::page::RawPage) -> Result<Decoded, DecodeError> {
+        Err(DecodeError { kind: ErrorKind::Bug, message: String::new() })
+    }
+    pub fn schema(&self) -> &crate::schema::TableSchema {
+        &self.schema
+    }
+}
+pub fn raw_records(_page: &crate::page::RawPage, _records: &ResponsePath, _places: &[u64]) -> Vec<bytes::Bytes> {
+    Vec::new()
+}

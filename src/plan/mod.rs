@@ -1,1 +1,98 @@
-//! Window and coverage to slices. Pure.
+//! Window and coverage to slices: the window less what is covered, cut into steps. Pure; time is an argument.
+//!
+//! Deliberately absent: what a slice costs (the quota's), how it is read (the source's), clocks.
+
+mod window;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::config::catalog::{CursorType, Job};
+use crate::ids::PartitionKey;
+use crate::slice::{Coverage, Reach, Slice, Span};
+
+pub use window::{closed_end, gaps, next_end};
+
+/// What lies before a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// The first slices, in the order in which they would be read.
+    pub slices: Vec<Slice>,
+    /// How many slices there are beyond those.
+    pub more: u64,
+}
+
+/// Slices that an outline names; the others are counted.
+const OUTLINE_MAX: usize = 1000;
+/// Where counting stops: a window of years cut into seconds is not counted to its end.
+const COUNT_MAX: u64 = 1_000_000;
+
+/// The next slice of a run: the first piece of the window that is neither covered nor was tried in this run.
+///
+/// `source_now` is the source's own clock as far as it is known. `tried` holds the slices this run has read, whatever became of
+/// them: a failed one is left as a hole for the next run.
+pub fn next(job: &Job, coverage: &Coverage, tried: &[Slice], source_now: Timestamp) -> Option<Slice> {
+    let partition = PartitionKey::new("");
+    let Some(cursor) = &job.stream.cursor else {
+        return tried.is_empty().then_some(Slice { partition, reach: Reach::Snapshot });
+    };
+    if cursor.cursor_type == CursorType::Integer {
+        let mark = coverage.integer_mark(&partition).cloned();
+        return tried.is_empty().then_some(Slice { partition, reach: Reach::Integer(mark) });
+    }
+    let end = closed_end(cursor, job.window.settle, source_now)?;
+    let start = window::align_start(cursor, job.window.start);
+    let mut known = coverage.spans(&partition).to_vec();
+    known.extend(tried.iter().filter(|slice| slice.partition == partition).filter_map(Slice::span));
+    let gap = gaps(start, end, &known).into_iter().next()?;
+    Some(Slice { partition, reach: Reach::Time(first_piece(job, gap)) })
+}
+
+fn first_piece(job: &Job, gap: Span) -> Span {
+    let step = step(job);
+    match (&job.stream.cursor, step, gap.from) {
+        (Some(cursor), Some(step), Some(from)) => Span::new(Some(from), next_end(cursor, from, step).min(gap.to)),
+        _ => gap,
+    }
+}
+
+/// The step that counts: an API that cannot be asked for an upper bound is read in one slice.
+fn step(job: &Job) -> Option<SignedDuration> {
+    let bounded = job.stream.cursor.as_ref().is_some_and(|cursor| cursor.has_upper_bound(&job.stream));
+    job.window.step.filter(|_| bounded)
+}
+
+/// All slices that lie before a run, as far as they can be told in advance.
+pub fn outline(job: &Job, coverage: &Coverage, source_now: Timestamp) -> Outline {
+    let mut outline = Outline::default();
+    let Some(first) = next(job, coverage, &[], source_now) else { return outline };
+    let (Some(_), Some(cursor)) = (first.span(), &job.stream.cursor) else {
+        outline.slices.push(first);
+        return outline;
+    };
+    let Some(end) = closed_end(cursor, job.window.settle, source_now) else { return outline };
+    let start = window::align_start(cursor, job.window.start);
+    for mut gap in gaps(start, end, coverage.spans(&first.partition)) {
+        loop {
+            let piece = first_piece(job, gap);
+            match outline.slices.len() < OUTLINE_MAX {
+                true => outline.slices.push(Slice { partition: first.partition.clone(), reach: Reach::Time(piece) }),
+                false => outline.more += 1,
+            }
+            if piece.to >= gap.to || outline.more >= COUNT_MAX {
+                break;
+            }
+            gap = Span::new(Some(piece.to), gap.to);
+        }
+    }
+    outline
+}
+
+impl Slice {
+    /// The stretch of time that the slice reads, for time-like cursors.
+    pub fn span(&self) -> Option<Span> {
+        match &self.reach {
+            Reach::Time(span) => Some(*span),
+            _ => None,
+        }
+    }
+}

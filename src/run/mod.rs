@@ -1,5 +1,23 @@
 //! One run of one job, from lease to commit. Read this first.
+//!
+//!     lease -> settle what a crash left -> plan what is not covered -> per slice: fetch, decode, cut, transform, stage, commit
+//!
+//! The room introduces source, sink and state to each other; none of them knows the others. It holds no knowledge of a format, a
+//! protocol of an API or a clock. Deliberately absent: when to run (schedule), what may still be asked (quota).
 
+mod commit;
+mod effects;
+mod load;
+mod preview;
+mod read;
+mod refine;
+mod settle;
+mod spool;
+
+pub use load::mark_text;
+pub use spool::clean as clean_spools;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -12,9 +30,11 @@ use crate::error::ErrorKind;
 use crate::event::Events;
 use crate::fault::Guards;
 use crate::ids::{JobName, RunId};
+use crate::reject::Reject;
+use crate::sink::SinkError;
 use crate::slice::Slice;
 use crate::source::Source;
-use crate::state::State;
+use crate::state::{State, StateError};
 use crate::stop::Stop;
 use crate::store::Store;
 
@@ -40,7 +60,7 @@ pub struct Ports {
     /// Who takes the lease: unique to this process.
     pub owner: String,
     /// Where pages of an undecided slice are spooled; local, disposable.
-    pub spool: std::path::PathBuf,
+    pub spool: PathBuf,
     /// Ceiling on data in flight, bytes.
     pub memory: u64,
     pub guards: Guards,
@@ -52,7 +72,9 @@ pub struct RunReport {
     pub run: RunId,
     pub job: JobName,
     pub counts: Counts,
-    pub requests: u64,
+    /// Pages received; retries of a page are not counted here.
+    pub pages: u64,
+    /// Bytes received, after decompression.
     pub bytes: u64,
     pub files: u64,
     pub bytes_written: u64,
@@ -63,16 +85,37 @@ pub struct RunReport {
     pub stopped: bool,
     /// The high-water mark afterwards, as text; `None` before the first commit or without a cursor.
     pub mark: Option<String>,
-    /// What a crash had left and this run settled.
+    /// What a crash had left and this run settled, a sentence each.
     pub recovered: Vec<String>,
     /// The first rows and the rejects, where the purpose was to see them.
     pub preview: Option<Preview>,
 }
 
+impl RunReport {
+    fn start(job: &Job, run: RunId) -> Self {
+        RunReport {
+            run,
+            job: job.name.clone(),
+            counts: Counts::default(),
+            pages: 0,
+            bytes: 0,
+            files: 0,
+            bytes_written: 0,
+            commits: 0,
+            empty_slices: 0,
+            failed: Vec::new(),
+            stopped: false,
+            mark: None,
+            recovered: Vec::new(),
+            preview: None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Preview {
     pub rows: RecordBatch,
-    pub rejects: Vec<crate::reject::Reject>,
+    pub rejects: Vec<Reject>,
 }
 
 #[derive(Debug)]
@@ -83,7 +126,7 @@ pub struct SliceFailure {
     pub reason: String,
 }
 
-/// Why a run could not even go through its slices.
+/// Why a run could not go through its slices.
 #[derive(Debug, Error)]
 #[error("{message}")]
 pub struct RunError {
@@ -91,7 +134,31 @@ pub struct RunError {
     pub message: String,
 }
 
+impl RunError {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        RunError { kind, message: message.into() }
+    }
+}
+
+impl From<StateError> for RunError {
+    fn from(error: StateError) -> Self {
+        RunError::new(error.kind, crate::error::chain(&error))
+    }
+}
+
+impl From<SinkError> for RunError {
+    fn from(error: SinkError) -> Self {
+        RunError::new(error.kind, crate::error::chain(&error))
+    }
+}
+
 /// Runs a job once.
-pub async fn run_job(_job: &Job, _purpose: Purpose, _ports: &Ports) -> Result<RunReport, RunError> {
-    Err(RunError { kind: ErrorKind::Bug, message: "not laid yet".to_owned() })
+///
+/// An error means that the run came to an end before its slices did; slices that failed while others went on are in the report.
+/// Safe to repeat after any end, a kill included: what was committed is covered, what was not is read again.
+pub async fn run_job(job: &Job, purpose: Purpose, ports: &Ports) -> Result<RunReport, RunError> {
+    match purpose {
+        Purpose::Load => load::load(job, ports).await,
+        Purpose::Preview { rows } => preview::preview(job, rows, ports).await,
+    }
 }

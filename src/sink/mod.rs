@@ -1,1 +1,54 @@
-//! What a table on disk is.
+//! What a table on disk is: how it is written, decided, published, read and verified. design.md section 5, format version 1.
+//!
+//! A dataset is decided by one chain of records, `_highwater/<dataset>/log/<seq>.json`; the record decides, the files follow.
+//! Knows the store's verbs; never the state, the source or the schedule: `run` performs the machines' effects.
+//!
+//! Deliberately absent: merge and replace (a record of another kind each), Delta, garbage collection.
+
+pub mod commit;
+pub mod current;
+pub mod encode;
+pub mod layout;
+pub mod live;
+pub mod partition;
+pub mod publish;
+pub mod record;
+pub mod settle;
+pub mod stage;
+pub mod table;
+pub mod verify;
+
+use thiserror::Error;
+
+use crate::error::ErrorKind;
+use crate::store::StoreError;
+
+/// Why a table could not be written or read.
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub struct SinkError {
+    pub kind: ErrorKind,
+    pub message: String,
+    #[source]
+    pub source: Option<Box<StoreError>>,
+}
+
+impl SinkError {
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        SinkError { kind, message: message.into(), source: None }
+    }
+
+    pub fn data(message: impl Into<String>) -> Self {
+        SinkError::new(ErrorKind::Data, message)
+    }
+
+    pub fn bug(message: impl Into<String>) -> Self {
+        SinkError::new(ErrorKind::Bug, message)
+    }
+}
+
+impl From<StoreError> for SinkError {
+    fn from(error: StoreError) -> Self {
+        SinkError { kind: error.kind, message: "the store did not answer as it should".to_owned(), source: Some(Box::new(error)) }
+    }
+}

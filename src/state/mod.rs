@@ -5,10 +5,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use crate::dataset::DatasetState;
+
 use crate::batch::Counts;
 use crate::error::ErrorKind;
-use crate::ids::{BatchId, DatasetName, Epoch, Generation, JobName, RunId, Seq};
-use crate::slice::{Cover, Coverage};
+use crate::ids::{BatchId, DatasetName, Epoch, JobName, RunId, Seq};
+use crate::slice::Cover;
 
 /// The state store. Every method is one transaction, atomic and durable on return; an error leaves open whether it happened,
 /// and every method may be repeated.
@@ -49,20 +51,6 @@ pub struct Lease {
     pub dataset: DatasetName,
     pub owner: String,
     pub epoch: Epoch,
-}
-
-/// What the state knows of a dataset: the lake's truth up to `seq`, and the empty slices since.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DatasetState {
-    /// The last record that is decided and published; 0 if there is none.
-    pub seq: Seq,
-    /// Hex SHA-256 of that record's bytes; empty at 0.
-    pub record_hash: String,
-    pub generation: Generation,
-    /// The records' covers and `pending` together.
-    pub coverage: Coverage,
-    /// Covers of empty slices that no record names yet.
-    pub pending: Vec<Cover>,
 }
 
 /// A batch between staging and the end of its publication.

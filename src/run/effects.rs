@@ -1,0 +1,150 @@
+//! Performing the effects of the protocol's machines: each is one call of a port, its outcome fed back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+
+use crate::config::catalog::Job;
+use crate::dataset::DatasetState;
+use crate::error::{ErrorKind, chain};
+use crate::ids::BatchId;
+use crate::sink::commit::{Effect, Outcome};
+use crate::sink::current::Current;
+use crate::sink::layout;
+use crate::sink::live::load_index;
+use crate::sink::record::Record;
+use crate::state::{BatchNote, Lease, StateError};
+use crate::store::{Published, PutAbsent, StoreError};
+
+use super::Ports;
+
+/// Files published at the same time.
+const SIDE_BY_SIDE: usize = 8;
+/// The first pause after a failed attempt; it doubles, with full jitter.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What the effects of one batch or one settlement are about.
+pub(super) struct Subject<'a> {
+    pub job: &'a Job,
+    pub ports: &'a Ports,
+    pub lease: &'a Lease,
+    /// The live files before the record; read when first needed.
+    pub index: &'a mut Option<Current>,
+    /// What `Note` notes.
+    pub note: Option<BatchNote>,
+    /// The record that `Index` and `Advance` are about.
+    pub record: Option<Record>,
+    /// What `Advance` writes.
+    pub state: DatasetState,
+    pub done: Option<BatchId>,
+}
+
+impl Subject<'_> {
+    /// Performs effects in order, publications side by side, and returns their outcomes in the same order.
+    pub(super) async fn perform(&mut self, effects: Vec<Effect>) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(effects.len());
+        let (together, alone): (Vec<_>, Vec<_>) =
+            effects.into_iter().partition(|effect| matches!(effect, Effect::Publish { .. } | Effect::Delete { .. }));
+        for effect in alone {
+            outcomes.extend(self.perform_one(effect).await);
+        }
+        let ports = self.ports;
+        let side_by_side = futures::stream::iter(together).map(|effect| perform_file(ports, effect)).buffered(SIDE_BY_SIDE);
+        outcomes.extend(side_by_side.collect::<Vec<_>>().await);
+        outcomes
+    }
+
+    async fn perform_one(&mut self, effect: Effect) -> Option<Outcome> {
+        Some(match effect {
+            Effect::Wait { attempt } => {
+                let ceiling = PAUSE.saturating_mul(1 << attempt.min(8));
+                self.ports.clock.sleep(ceiling.mul_f64(self.ports.clock.fraction())).await;
+                return None;
+            }
+            Effect::Note => match &self.note {
+                Some(note) => from_state(self.ports.state.note_batch(self.lease, note).await),
+                None => Outcome::Failed { reason: "there is no batch to note".to_owned(), fenced: false },
+            },
+            Effect::Decide { bytes, only_if_absent } => self.decide(bytes, only_if_absent).await,
+            Effect::Read { seq } => {
+                let path = layout::record(&self.job.dataset, seq);
+                match self.ports.store.get(&path, layout::SMALL_OBJECT_MAX).await {
+                    Ok(found) => Outcome::Found(found),
+                    Err(error) => failed(&error),
+                }
+            }
+            Effect::Index => self.put_index().await,
+            Effect::Advance => from_state(self.ports.state.advance(self.lease, &self.state, self.done).await),
+            Effect::Publish { .. } | Effect::Delete { .. } => perform_file(self.ports, effect).await,
+        })
+    }
+
+    async fn decide(&self, bytes: Bytes, only_if_absent: bool) -> Outcome {
+        let Some(record) = &self.record else {
+            return Outcome::Failed { reason: "there is no record to decide".to_owned(), fenced: false };
+        };
+        let path = layout::record(&self.job.dataset, record.seq);
+        if !only_if_absent {
+            return match self.ports.store.put(&path, bytes).await {
+                Ok(()) => Outcome::Done,
+                Err(error) => failed(&error),
+            };
+        }
+        match self.ports.store.put_absent(&path, bytes).await {
+            Ok(PutAbsent::Written) => Outcome::Done,
+            Ok(PutAbsent::Exists) => Outcome::Exists,
+            Err(error) => failed(&error),
+        }
+    }
+
+    /// Writes `current.json` as it is after the record; nothing to write where there is none.
+    async fn put_index(&mut self) -> Outcome {
+        match self.try_put_index().await {
+            Ok(()) => Outcome::Done,
+            Err(reason) => Outcome::Failed { reason, fenced: false },
+        }
+    }
+
+    async fn try_put_index(&mut self) -> Result<(), String> {
+        let Some(record) = &self.record else { return Ok(()) };
+        let (store, dataset) = (self.ports.store.as_ref(), &self.job.dataset);
+        let mut index = match self.index.take() {
+            Some(index) if index.seq + 1 == record.seq || index.seq == record.seq => index,
+            _ => load_index(store, dataset, Some(record.seq)).await.map_err(|error| chain(&error))?,
+        };
+        if index.seq < record.seq {
+            index.apply(record);
+        }
+        let bytes = index.to_bytes().map_err(|error| chain(&error))?;
+        store.put(&layout::current(dataset), bytes).await.map_err(|error| chain(&error))?;
+        *self.index = Some(index);
+        Ok(())
+    }
+}
+
+async fn perform_file(ports: &Ports, effect: Effect) -> Outcome {
+    match effect {
+        Effect::Publish { number, staged, target, size } => match ports.store.publish(&staged, &target, size).await {
+            Ok(Published::Done) => Outcome::Published { number, staged_missing: false },
+            Ok(Published::StagedMissing) => Outcome::Published { number, staged_missing: true },
+            Err(error) => Outcome::PublishFailed { number, reason: chain(&error) },
+        },
+        Effect::Delete { path } => match ports.store.delete(&path).await {
+            Ok(()) => Outcome::Done,
+            Err(error) => failed(&error),
+        },
+        other => Outcome::Failed { reason: format!("{other:?} is no effect on a file"), fenced: false },
+    }
+}
+
+fn failed(error: &StoreError) -> Outcome {
+    Outcome::Failed { reason: chain(error), fenced: false }
+}
+
+fn from_state(result: Result<(), StateError>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Done,
+        Err(error) => Outcome::Failed { reason: chain(&error), fenced: error.kind == ErrorKind::Conflict },
+    }
+}

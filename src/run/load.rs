@@ -1,0 +1,255 @@
+//! The load: lease, settle, then slice after slice until the window is covered.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::config::catalog::{CursorType, Job};
+use crate::dataset::DatasetState;
+use crate::error::{ErrorKind, chain};
+use crate::event::Event;
+use crate::ids::PartitionKey;
+use crate::plan;
+use crate::sink::current::Current;
+use crate::sink::record::{fingerprint, fingerprint_changes};
+use crate::sink::settle::Head;
+use crate::slice::{Cover, Coverage, Slice};
+use crate::state::{Lease, RunRow};
+
+use super::commit::{self, Committed, StagedSlice};
+use super::read::{SliceRead, read_slice};
+use super::{Ports, RunError, RunReport, SliceFailure, settle};
+
+/// How often a slice is read again because a rival committed meanwhile.
+const READS_MAX: u32 = 5;
+/// A source's clock that is further ahead than this is believed when the window's end is set.
+const SKEW_MIN: SignedDuration = SignedDuration::from_secs(60);
+
+pub(super) async fn load(job: &Job, ports: &Ports) -> Result<RunReport, RunError> {
+    let started_at = ports.clock.now();
+    let lease = ports.state.lease(&job.dataset, &ports.owner, started_at).await?;
+    let mut report = RunReport::start(job, ports.clock.run_id());
+    ports.events.tell(Event::RunStarted { job: job.name.clone(), run: report.run });
+    let mut row = run_row(job, &report, started_at);
+    ports.state.start_run(&row).await?;
+    let outcome = read_slices(job, ports, &lease, &mut report).await;
+    finish_row(&mut row, &report, outcome.as_ref().err(), ports.clock.now());
+    let failed = outcome.is_err() || !report.failed.is_empty();
+    ports.events.tell(Event::RunFinished { job: job.name.clone(), run: report.run, counts: report.counts, failed });
+    let finished = ports.state.finish_run(&row).await;
+    let released = ports.state.release(&lease).await;
+    outcome?;
+    finished?;
+    released?;
+    Ok(report)
+}
+
+async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunReport) -> Result<(), RunError> {
+    let mut index: Option<Current> = None;
+    let mut head = settle::settle(job, ports, lease, &mut index, report).await?;
+    check_fingerprint(job, &head)?;
+    let mut tried: Vec<Slice> = Vec::new();
+    let mut goal = ports.clock.now();
+    let started_at = goal;
+    while let Some(slice) = plan::next(job, &head.state.coverage, &tried, goal) {
+        if ports.stop.requested() {
+            report.stopped = true;
+            break;
+        }
+        ports.events.tell(Event::SliceStarted { job: job.name.clone(), slice: slice.clone() });
+        tried.push(slice.clone());
+        match load_slice(job, ports, lease, &mut head, &slice, &mut index, report).await {
+            Ok(read) => {
+                if let Some(skew) = read.skew.filter(|skew| *skew > SKEW_MIN) {
+                    goal = started_at.checked_add(skew).unwrap_or(goal);
+                }
+                // What lies behind a slice that was cut short lies in the source's future.
+                if read.cut_short {
+                    break;
+                }
+            }
+            Err(Failure::Slice(error)) if error.kind == ErrorKind::Cancelled => {
+                report.stopped = true;
+                break;
+            }
+            Err(Failure::Slice(error)) => {
+                let (kind, reason) = (error.kind, error.to_string());
+                ports.events.tell(Event::SliceFailed { job: job.name.clone(), slice: slice.clone(), reason: reason.clone() });
+                report.failed.push(SliceFailure { slice, kind, reason });
+                // The other slices would meet the same closed door.
+                if matches!(kind, ErrorKind::Config | ErrorKind::Auth | ErrorKind::Throttled { .. } | ErrorKind::Bug) {
+                    break;
+                }
+            }
+            Err(Failure::Run(error)) => return Err(error),
+        }
+    }
+    report.mark = mark_text(job, &head.state.coverage);
+    Ok(())
+}
+
+enum Failure {
+    /// The slice is a hole that the next run fills; others go on.
+    Slice(RunError),
+    /// The run cannot go on.
+    Run(RunError),
+}
+
+/// Reads a slice and commits it; `head` is the new end of the log afterwards.
+async fn load_slice(
+    job: &Job,
+    ports: &Ports,
+    lease: &Lease,
+    head: &mut Head,
+    slice: &Slice,
+    index: &mut Option<Current>,
+    report: &mut RunReport,
+) -> Result<SliceRead, Failure> {
+    for _ in 0..READS_MAX {
+        let batch = ports.clock.batch_id();
+        let mut read = read_slice(job, ports, head, slice, batch).await.map_err(Failure::Slice)?;
+        report.pages += read.pages;
+        report.bytes += read.bytes;
+        if read.files.is_empty() {
+            advance_empty(job, ports, lease, head, slice, &read).await.map_err(Failure::Run)?;
+            report.counts.add(&read.counts);
+            report.empty_slices += 1;
+            return Ok(read);
+        }
+        let staged = StagedSlice {
+            batch,
+            cover: read.cover.clone(),
+            files: std::mem::take(&mut read.files),
+            counts: read.counts,
+            read_schema: read.read_schema.clone(),
+            schema: read.schema.clone(),
+        };
+        match commit::commit(job, ports, lease, head.clone(), &staged, index, report).await.map_err(Failure::Run)? {
+            Committed::Yes(new_head) => {
+                *head = *new_head;
+                count_commit(job, ports, head, &staged, &read, report).await;
+                return Ok(read);
+            }
+            Committed::ReadAgain(new_head) => *head = *new_head,
+        }
+    }
+    let message = format!("another writer commits to {} while this one reads", job.dataset);
+    Err(Failure::Slice(RunError::new(ErrorKind::Conflict, message)))
+}
+
+async fn count_commit(job: &Job, ports: &Ports, head: &Head, staged: &StagedSlice, read: &SliceRead, report: &mut RunReport) {
+    let files = staged.files.len() as u64;
+    let bytes = staged.files.iter().map(|file| file.closed.bytes).sum();
+    report.counts.add(&staged.counts);
+    report.files += files;
+    report.bytes_written += bytes;
+    report.commits += 1;
+    let (job_name, seq) = (job.name.clone(), head.state.seq);
+    ports.events.tell(Event::SliceCommitted { job: job_name, seq, counts: staged.counts, files, bytes });
+    for change in &read.changes {
+        ports.events.tell(Event::SchemaChanged { job: job.name.clone(), change: change.clone() });
+        if let Err(error) = ports.state.note_event(ports.clock.now(), Some(&job.name), "schema_changed", change).await {
+            // The record holds the new schema; only the history of events lacks the line.
+            tracing::warn!(%error, "an event could not be kept");
+        }
+    }
+}
+
+/// An empty slice advances the state alone; the next record names it.
+async fn advance_empty(
+    job: &Job,
+    ports: &Ports,
+    lease: &Lease,
+    head: &mut Head,
+    slice: &Slice,
+    read: &SliceRead,
+) -> Result<(), RunError> {
+    let mut state: DatasetState = head.state.clone();
+    if let Some(cover) = read.cover.clone().filter(|_| ports.guards.record_coverage) {
+        state.coverage.add(&cover);
+        add_pending(&mut state.pending, cover);
+    }
+    if state != head.state {
+        ports.state.advance(lease, &state, None).await?;
+        head.state = state;
+    }
+    ports.events.tell(Event::SliceEmpty { job: job.name.clone(), slice: slice.clone() });
+    Ok(())
+}
+
+/// Adjoining empty spans become one: a source that stays silent for a year must not leave a line for every run.
+fn add_pending(pending: &mut Vec<Cover>, cover: Cover) {
+    let mut joined = Coverage::default();
+    let (spans, mut others): (Vec<Cover>, Vec<Cover>) =
+        std::mem::take(pending).into_iter().partition(|cover| matches!(cover, Cover::Span { .. }));
+    match &cover {
+        Cover::Span { .. } => joined.add(&cover),
+        Cover::Integer { .. } => others.push(cover),
+    }
+    for span in &spans {
+        joined.add(span);
+    }
+    for partition in joined.partitions.keys() {
+        for span in joined.spans(partition) {
+            pending.push(Cover::Span { partition: partition.clone(), from: span.from, to: span.to });
+        }
+    }
+    pending.extend(others);
+}
+
+/// A change of what the rows mean within one table is refused before anything is read.
+fn check_fingerprint(job: &Job, head: &Head) -> Result<(), RunError> {
+    let Some(record) = &head.record else { return Ok(()) };
+    let changes = fingerprint_changes(&record.fingerprint, &fingerprint(job));
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "{}: the table {} was loaded differently: {}; take the change back, or load into another table (`table = \"..\"`)",
+        job.file,
+        job.table,
+        changes.join("; ")
+    );
+    Err(RunError::new(ErrorKind::Config, message))
+}
+
+/// The high-water mark as a user reads it.
+pub fn mark_text(job: &Job, coverage: &Coverage) -> Option<String> {
+    let partition = PartitionKey::new("");
+    let cursor = job.stream.cursor.as_ref()?;
+    match cursor.cursor_type {
+        CursorType::Integer => coverage.integer_mark(&partition).map(|mark| mark.value.to_string()),
+        _ => coverage.mark(&partition, job.window.start).map(|mark| mark.to_string()),
+    }
+}
+
+fn run_row(job: &Job, report: &RunReport, started_at: Timestamp) -> RunRow {
+    RunRow {
+        run: report.run,
+        job: job.name.clone(),
+        started_at,
+        finished_at: None,
+        status: "running".to_owned(),
+        counts: report.counts,
+        requests: 0,
+        bytes: 0,
+        files: 0,
+        commits: 0,
+        error: None,
+    }
+}
+
+fn finish_row(row: &mut RunRow, report: &RunReport, error: Option<&RunError>, now: Timestamp) {
+    let failure = error.map(|error| chain(error)).or_else(|| report.failed.first().map(|failure| failure.reason.clone()));
+    row.finished_at = Some(now);
+    row.status = match (&failure, report.stopped) {
+        (Some(_), _) => "failed",
+        (None, true) => "stopped",
+        (None, false) => "done",
+    }
+    .to_owned();
+    row.counts = report.counts;
+    row.requests = report.pages;
+    row.bytes = report.bytes;
+    row.files = report.files;
+    row.commits = report.commits;
+    row.error = failure;
+}

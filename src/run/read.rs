@@ -1,0 +1,380 @@
+//! One slice from the first request to staged files: pages flow, the next is asked for while this one is worked on.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use crate::batch::Counts;
+use crate::config::catalog::Job;
+use crate::error::{ErrorKind, chain};
+use crate::event::Event;
+use crate::ids::BatchId;
+use crate::page::{PagePosition, RawPage};
+use crate::plan;
+use crate::schema::TableSchema;
+use crate::sink::encode::{EncodeSettings, Encoder};
+use crate::sink::settle::Head;
+use crate::sink::stage::{StagedFile, Staging};
+use crate::sink::table;
+use crate::slice::{Cover, Reach, Slice, Span};
+use crate::source::Judgement;
+
+use super::refine::{RefineError, Refined, Refinery};
+use super::spool::Spool;
+use super::{Ports, RunError};
+
+/// How often a page whose body is cut off is asked for.
+const PAGE_ATTEMPTS: u32 = 4;
+/// Pages up to which a change of types encodes anew at once.
+const FEW_PAGES: usize = 8;
+
+/// What a slice came to.
+pub(super) struct SliceRead {
+    pub cover: Option<Cover>,
+    pub files: Vec<StagedFile>,
+    pub counts: Counts,
+    pub read_schema: TableSchema,
+    pub schema: TableSchema,
+    pub pages: u64,
+    pub bytes: u64,
+    pub changes: Vec<String>,
+    /// How far the source's clock is ahead of ours.
+    pub skew: Option<SignedDuration>,
+    /// The slice reached into time that is not closed yet and was cut short.
+    pub cut_short: bool,
+}
+
+/// Reads a slice and stages its rows. On an error nothing of it is left but orphans that no reader sees.
+pub(super) async fn read_slice(
+    job: &Job,
+    ports: &Ports,
+    head: &Head,
+    slice: &Slice,
+    batch: BatchId,
+) -> Result<SliceRead, RunError> {
+    let mut reading = Reading::begin(job, ports, head, slice, batch)?;
+    match reading.read_pages().await {
+        Ok(()) => reading.finish().await,
+        Err(error) => {
+            if let Some(stage) = reading.stage.take() {
+                stage.staging.abort().await;
+            }
+            Err(error)
+        }
+    }
+}
+
+struct Reading<'a> {
+    job: &'a Job,
+    ports: &'a Ports,
+    slice: &'a Slice,
+    batch: BatchId,
+    /// The table as it is committed.
+    table: Option<TableSchema>,
+    refinery: Option<Refinery>,
+    reach: Reach,
+    spool: Spool,
+    stage: Option<Stage>,
+    /// Numbers of staged files used up by encodings that were given up.
+    files_before: usize,
+    /// Types changed and encoding waits for the slice's end.
+    waits: bool,
+    pages_at_restart: usize,
+    counts: Counts,
+    pages: u64,
+    bytes: u64,
+    changes: Vec<String>,
+    skew: Option<SignedDuration>,
+    cut_short: bool,
+}
+
+struct Stage {
+    encoder: Encoder,
+    staging: Staging,
+    schema: TableSchema,
+}
+
+impl<'a> Reading<'a> {
+    fn begin(job: &'a Job, ports: &'a Ports, head: &Head, slice: &'a Slice, batch: BatchId) -> Result<Self, RunError> {
+        let read_schema = head.record.as_ref().map(|record| &record.read_schema);
+        let refinery = Refinery::new(job, read_schema, ports.source.wanted(), slice.reach.clone()).map_err(slice_error)?;
+        Ok(Reading {
+            job,
+            ports,
+            slice,
+            batch,
+            table: head.record.as_ref().map(|record| record.schema.clone()),
+            refinery: Some(refinery),
+            reach: slice.reach.clone(),
+            spool: Spool::new(&ports.spool, batch, ports.memory / 8),
+            stage: None,
+            files_before: 0,
+            waits: false,
+            pages_at_restart: 0,
+            counts: Counts::default(),
+            pages: 0,
+            bytes: 0,
+            changes: Vec::new(),
+            skew: None,
+            cut_short: false,
+        })
+    }
+
+    async fn read_pages(&mut self) -> Result<(), RunError> {
+        let first = PagePosition::start();
+        let mut page = self.fetch(&first, 1).await?;
+        if !self.close_time(&page) {
+            self.pages += 1;
+            self.bytes += page.body.len() as u64;
+            return Ok(());
+        }
+        loop {
+            let (whole, refined) = self.refine_whole(page).await?;
+            let next = self
+                .ports
+                .source
+                .next(&whole.position, &refined.envelope, &whole.headers)
+                .map_err(|error| RunError::new(error.kind, chain(&error)))?;
+            self.tell_page(&whole, &refined);
+            self.spool.keep(&whole)?;
+            let ports = self.ports;
+            let slice = self.slice;
+            let (staged, fetched) = match next {
+                None => (self.stage_page(refined).await, None),
+                Some(position) => {
+                    let fetch = async move { ports.source.fetch(slice, &position, 1).await };
+                    let (staged, fetched) = tokio::join!(self.stage_page(refined), fetch);
+                    (staged, Some(fetched))
+                }
+            };
+            staged?;
+            match fetched {
+                None => break,
+                Some(fetched) => page = fetched.map_err(|error| RunError::new(error.kind, chain(&error)))?,
+            }
+        }
+        if self.waits {
+            self.encode_anew().await?;
+        }
+        Ok(())
+    }
+
+    async fn fetch(&self, at: &PagePosition, attempt: u32) -> Result<RawPage, RunError> {
+        self.ports.source.fetch(self.slice, at, attempt).await.map_err(|error| RunError::new(error.kind, chain(&error)))
+    }
+
+    /// Cuts the slice to what is closed by the source's own clock; false if nothing of it is.
+    fn close_time(&mut self, page: &RawPage) -> bool {
+        self.skew = page.source_now.map(|source_now| source_now.duration_since(page.received_at));
+        let (Reach::Time(span), Some(cursor)) = (&self.reach, &self.job.stream.cursor) else { return true };
+        let source_now = page.source_now.unwrap_or(page.received_at);
+        let Some(end) = plan::closed_end(cursor, self.job.window.settle, source_now) else { return true };
+        if end >= span.to {
+            return true;
+        }
+        self.cut_short = true;
+        if span.from.is_some_and(|from| end <= from) {
+            return false;
+        }
+        self.reach = Reach::Time(Span::new(span.from, end));
+        if let Some(refinery) = &mut self.refinery {
+            refinery.set_reach(self.reach.clone());
+        }
+        true
+    }
+
+    /// A page that is one whole document; asked for again while its body is cut off or an error in disguise.
+    async fn refine_whole(&mut self, first: RawPage) -> Result<(RawPage, Refined), RunError> {
+        let mut page = first;
+        for attempt in 1..=PAGE_ATTEMPTS {
+            let reason = match self.refine(&page).await? {
+                Ok(refined) => match self.ports.source.judge(&refined.envelope) {
+                    Judgement::Records => return Ok((page, refined)),
+                    Judgement::ErrorInDisguise(message) => message,
+                },
+                Err(RefineError::Page(error)) => error.to_string(),
+                Err(error) => return Err(slice_error(error)),
+            };
+            let what = format!("page {} of `{}`: {reason}", page.position.index + 1, page.address);
+            if attempt == PAGE_ATTEMPTS {
+                return Err(RunError::new(ErrorKind::Unavailable, format!("{what}; asked for {PAGE_ATTEMPTS} times")));
+            }
+            let length = std::time::Duration::from_secs(1 << attempt).mul_f64(self.ports.clock.fraction());
+            self.ports.events.tell(Event::Retrying { job: self.job.name.clone(), reason: what, attempt, length });
+            tokio::select! {
+                () = self.ports.clock.sleep(length) => {}
+                () = self.ports.stop.wait() => return Err(RunError::new(ErrorKind::Cancelled, "asked to stop while waiting")),
+            }
+            page = self.fetch(&page.position.clone(), attempt + 1).await?;
+        }
+        Err(RunError::new(ErrorKind::Bug, "a page was asked for no times"))
+    }
+
+    async fn refine(&mut self, page: &RawPage) -> Result<Result<Refined, RefineError>, RunError> {
+        let mut refinery = self.refinery.take().ok_or_else(|| RunError::new(ErrorKind::Bug, "the refinery is lost"))?;
+        let page = page.clone();
+        let work = move || {
+            let refined = refinery.refine(&page);
+            (refinery, refined)
+        };
+        let (refinery, refined) = off_thread(work).await?;
+        self.refinery = Some(refinery);
+        Ok(refined)
+    }
+
+    fn tell_page(&mut self, page: &RawPage, refined: &Refined) {
+        self.pages += 1;
+        self.bytes += page.body.len() as u64;
+        let (job, bytes) = (self.job.name.clone(), page.body.len() as u64);
+        self.ports.events.tell(Event::PageFetched { job, bytes, records: refined.envelope.records, total: None });
+    }
+
+    /// Rows to the encoder, its bytes to the store. A change of types throws away what was encoded of this slice and begins anew
+    /// from the spool: at once while that is little work, else once at the slice's end, so that the work stays within twice the
+    /// pages.
+    async fn stage_page(&mut self, refined: Refined) -> Result<(), RunError> {
+        let committed_changes = !refined.changes.is_empty() && self.table.is_some();
+        if committed_changes {
+            self.changes.extend(refined.changes.iter().cloned());
+        }
+        if self.waits {
+            return Ok(());
+        }
+        let schema = self.table_schema(&refined)?;
+        if self.stage.as_ref().is_some_and(|stage| stage.schema != schema) {
+            let pages = self.spool.pages();
+            if pages > FEW_PAGES && pages < 2 * self.pages_at_restart {
+                self.waits = true;
+                return Ok(());
+            }
+            return self.encode_anew().await;
+        }
+        self.encode(refined, schema).await
+    }
+
+    fn table_schema(&self, refined: &Refined) -> Result<TableSchema, RunError> {
+        let found =
+            TableSchema::from_arrow(&refined.batch.rows.schema()).map_err(|message| RunError::new(ErrorKind::Config, message))?;
+        Ok(table::evolve(self.table.as_ref(), &found)?)
+    }
+
+    async fn encode(&mut self, refined: Refined, schema: TableSchema) -> Result<(), RunError> {
+        self.counts.add(&refined.counts);
+        if refined.batch.rows.num_rows() == 0 && refined.rejects.is_empty() {
+            return Ok(());
+        }
+        let stage = match self.stage.take() {
+            Some(stage) => stage,
+            None => self.open_stage(schema),
+        };
+        let Stage { mut encoder, mut staging, schema } = stage;
+        let work = move || {
+            let pieces = encoder.add(&refined.batch).and_then(|mut pieces| {
+                pieces.extend(encoder.add_rejects(&refined.rejects)?);
+                Ok(pieces)
+            });
+            (encoder, pieces)
+        };
+        let (encoder, pieces) = off_thread(work).await?;
+        let taken = match pieces {
+            Ok(pieces) => staging.take(pieces).await,
+            Err(error) => Err(error),
+        };
+        self.stage = Some(Stage { encoder, staging, schema });
+        Ok(taken?)
+    }
+
+    fn open_stage(&self, schema: TableSchema) -> Stage {
+        let settings = EncodeSettings {
+            parquet: self.job.sink.parquet,
+            partition_by: self.job.partition_by.clone(),
+            schema: schema.clone(),
+            metadata: self.job.metadata,
+            batch: self.batch,
+            memory: usize::try_from(self.ports.memory / 2).unwrap_or(usize::MAX),
+        };
+        let staging = Staging::new(Arc::clone(&self.ports.store), self.job.dataset.clone(), self.batch, self.files_before);
+        Stage { encoder: Encoder::new(settings), staging, schema }
+    }
+
+    /// Encodes all pages so far with the types that are known now.
+    async fn encode_anew(&mut self) -> Result<(), RunError> {
+        self.waits = false;
+        if let Some(stage) = self.stage.take() {
+            self.files_before += stage.encoder.files();
+            stage.staging.abort().await;
+        }
+        self.counts = Counts::default();
+        self.pages_at_restart = self.spool.pages();
+        for index in 0..self.spool.pages() {
+            let page = self.spool.page(index)?;
+            let refined = self.refine(&page).await?.map_err(slice_error)?;
+            if !refined.changes.is_empty() {
+                let message = format!("page {} changed the types when it was read a second time", index + 1);
+                return Err(RunError::new(ErrorKind::Bug, message));
+            }
+            let schema = self.table_schema(&refined)?;
+            self.encode(refined, schema).await?;
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<SliceRead, RunError> {
+        let refinery = self.refinery.take().ok_or_else(|| RunError::new(ErrorKind::Bug, "the refinery is lost"))?;
+        let mut files = Vec::new();
+        let mut schema = self.table.clone().unwrap_or_default();
+        if let Some(Stage { mut encoder, mut staging, schema: staged_schema }) = self.stage.take() {
+            schema = staged_schema;
+            let pieces = off_thread(move || encoder.finish()).await?;
+            let taken = match pieces {
+                Ok(pieces) => staging.take(pieces).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = taken {
+                staging.abort().await;
+                return Err(error.into());
+            }
+            files = staging.finish()?;
+        }
+        let nothing_closed = self.cut_short && self.reach == self.slice.reach;
+        let cover = if nothing_closed { None } else { self.cover(&refinery) };
+        Ok(SliceRead {
+            cover,
+            files,
+            counts: self.counts,
+            read_schema: refinery.read_schema().clone(),
+            schema,
+            pages: self.pages,
+            bytes: self.bytes,
+            changes: self.changes,
+            skew: self.skew,
+            cut_short: self.cut_short,
+        })
+    }
+
+    fn cover(&self, refinery: &Refinery) -> Option<Cover> {
+        let partition = self.slice.partition.clone();
+        match &self.reach {
+            Reach::Snapshot => None,
+            Reach::Time(span) => Some(Cover::Span { partition, from: span.from, to: span.to }),
+            Reach::Integer(before) => {
+                let mark = refinery.integer_mark()?.clone();
+                Some(Cover::Integer { partition, before: before.clone(), mark })
+            }
+        }
+    }
+}
+
+fn slice_error(error: RefineError) -> RunError {
+    match error {
+        RefineError::Page(error) => RunError::new(error.kind, error.to_string()),
+        RefineError::Slice { kind, message } => RunError::new(kind, message),
+    }
+}
+
+/// Work on columns, off the async threads. A panic in it is an error of the slice, not the end of the process.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RunError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| RunError::new(ErrorKind::Bug, format!("work on a page panicked: {error}")))
+}

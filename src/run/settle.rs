@@ -1,0 +1,106 @@
+//! Before anything new is read: what a crash left is finished, what the lake has is known, what nobody needs is dropped.
+
+use crate::config::catalog::Job;
+use crate::error::ErrorKind;
+use crate::event::Event;
+use crate::sink::commit::Outcome;
+use crate::sink::current::Current;
+use crate::sink::settle::{Head, SettleMachine, Settled};
+use crate::sink::stage::drop_staged;
+use crate::state::{BatchStatus, Lease};
+
+use super::effects::Subject;
+use super::{Ports, RunError, RunReport, commit};
+
+/// How often a settlement begins anew after it voided a record.
+const VOIDS_MAX: u32 = 3;
+
+/// Brings state and lake together and returns the end of the log.
+pub(super) async fn settle(
+    job: &Job,
+    ports: &Ports,
+    lease: &Lease,
+    index: &mut Option<Current>,
+    report: &mut RunReport,
+) -> Result<Head, RunError> {
+    for _ in 0..=VOIDS_MAX {
+        match settle_once(job, ports, lease, index).await? {
+            Settled::Clean(head) => {
+                tell(job, ports, &head, report).await;
+                tidy_batches(job, ports, lease, &head).await?;
+                return Ok(head);
+            }
+            Settled::StagedLost(head) => {
+                let text =
+                    format!("the staged files of record {} are gone: it is voided and its range read again", head.state.seq);
+                note(job, ports, report, "voided", text).await;
+                commit::void(job, ports, lease, head, index).await?;
+            }
+            Settled::Unavailable(reason) => return Err(RunError::new(ErrorKind::Unavailable, reason)),
+            Settled::Fenced(reason) => return Err(RunError::new(ErrorKind::Conflict, reason)),
+            Settled::Refused(error) => return Err(error.into()),
+        }
+    }
+    Err(RunError::new(ErrorKind::Unavailable, format!("staged files of {} keep disappearing", job.dataset)))
+}
+
+async fn settle_once(job: &Job, ports: &Ports, lease: &Lease, index: &mut Option<Current>) -> Result<Settled, RunError> {
+    let known = ports.state.dataset(&job.dataset).await?.unwrap_or_default();
+    let mut machine = SettleMachine::new(job.dataset.clone(), known);
+    let mut effects = machine.step(Outcome::Begin);
+    while !effects.is_empty() {
+        let head = machine.head();
+        let record = head.record.clone();
+        let done = record.as_ref().filter(|_| !head.adopted.is_empty()).map(|record| record.batch);
+        let mut subject = Subject { job, ports, lease, index, note: None, record, state: head.state.clone(), done };
+        let outcomes = subject.perform(effects).await;
+        effects = outcomes.into_iter().flat_map(|outcome| machine.step(outcome)).collect();
+    }
+    machine.settled().ok_or_else(|| RunError::new(ErrorKind::Bug, "the settlement stopped half way"))
+}
+
+async fn tell(job: &Job, ports: &Ports, head: &Head, report: &mut RunReport) {
+    if let Some(seq) = head.lost {
+        let text = format!(
+            "the lake has lost records of {}: the state knew {seq}, the log ends at {}; what is missing is read again",
+            job.dataset, head.state.seq
+        );
+        tracing::error!(job.id = %job.name, "{text}");
+        note(job, ports, report, "lost", text).await;
+    }
+    if let (Some(first), Some(last)) = (head.adopted.first(), head.adopted.last())
+        && head.lost.is_none()
+    {
+        let text = match first == last {
+            true => format!("record {first} was decided but not known here: it was finished and adopted"),
+            false => format!("records {first} to {last} were not known here: they were adopted"),
+        };
+        note(job, ports, report, "adopted", text).await;
+    }
+}
+
+async fn note(job: &Job, ports: &Ports, report: &mut RunReport, kind: &str, text: String) {
+    if let Err(error) = ports.state.note_event(ports.clock.now(), Some(&job.name), kind, &text).await {
+        // The event is told all the same; only its history lacks it.
+        tracing::warn!(%error, "an event could not be kept");
+    }
+    ports.events.tell(Event::Recovered { job: job.name.clone(), what: text.clone() });
+    report.recovered.push(text);
+}
+
+/// Batches of earlier processes: done, or given up. Staged files are dropped once their seq is decided for another, because only
+/// then no late answer can make them count.
+async fn tidy_batches(job: &Job, ports: &Ports, lease: &Lease, head: &Head) -> Result<(), RunError> {
+    let current = head.record.as_ref().map(|record| record.batch);
+    for batch in ports.state.open_batches(&job.dataset).await? {
+        if Some(batch.batch) == current {
+            ports.state.mark_batch(lease, batch.batch, BatchStatus::Done).await?;
+        } else if batch.seq <= head.state.seq {
+            drop_staged(ports.store.as_ref(), batch.staged.iter().map(String::as_str)).await;
+            ports.state.mark_batch(lease, batch.batch, BatchStatus::Dropped).await?;
+        } else if batch.status == BatchStatus::Prepared {
+            ports.state.mark_batch(lease, batch.batch, BatchStatus::Aborted).await?;
+        }
+    }
+    Ok(())
+}

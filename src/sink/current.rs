@@ -1,0 +1,70 @@
+//! `current.json`: the live files of a dataset, for readers that want exactness over several files.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{DatasetName, Seq};
+use crate::schema::TableSchema;
+
+use super::record::{FORMAT, FileEntry, FileRole, Record};
+use super::{SinkError, layout};
+
+/// The live data files after a record, and how to read them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Current {
+    pub format: u32,
+    pub seq: Seq,
+    pub table: String,
+    pub schema: TableSchema,
+    pub partition_by: Vec<String>,
+    pub rows: u64,
+    pub bytes: u64,
+    /// By path.
+    pub files: BTreeMap<String, CurrentFile>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CurrentFile {
+    pub bytes: u64,
+    pub rows: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partition: Vec<(String, Option<String>)>,
+}
+
+impl Current {
+    /// Takes over what a record adds and removes.
+    pub fn apply(&mut self, record: &Record) {
+        for path in &record.remove {
+            self.files.remove(path);
+        }
+        for file in record.add.iter().filter(|file| file.role == FileRole::Data) {
+            let FileEntry { path, bytes, rows, partition, .. } = file.clone();
+            self.files.insert(path, CurrentFile { bytes, rows, partition });
+        }
+        self.format = FORMAT;
+        self.seq = record.seq;
+        self.table = record.table.clone();
+        self.schema = record.schema.clone();
+        self.partition_by = record.partition_by.clone();
+        self.rows = self.files.values().map(|file| file.rows).sum();
+        self.bytes = self.files.values().map(|file| file.bytes).sum();
+    }
+
+    pub fn to_bytes(&self) -> Result<Bytes, SinkError> {
+        let bytes =
+            serde_json::to_vec(self).map_err(|error| SinkError::bug(format!("current.json cannot be written: {error}")))?;
+        Ok(Bytes::from(bytes))
+    }
+
+    /// `None` where the bytes are no current file of ours: it is only an index, and is made again from the log.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Current>(bytes).ok().filter(|current| current.format == FORMAT)
+    }
+}
+
+/// Where a dataset's index stands.
+pub fn path(dataset: &DatasetName) -> String {
+    layout::current(dataset)
+}

@@ -1,0 +1,321 @@
+//! Rows to the bytes of Parquet files: one open file a partition, bounded in number and in memory. No input or output: the bytes
+//! are handed out in pieces as they come to be, for whoever stages them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray, StringViewArray, TimestampMicrosecondArray, UInt64Array};
+use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef, TimeUnit};
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use sha2::{Digest, Sha256};
+
+use crate::batch::Batch;
+use crate::config::catalog::{Compression, ParquetSettings, PartitionColumn, PartitionUnit};
+use crate::ids::BatchId;
+use crate::reject::Reject;
+use crate::schema::TableSchema;
+
+use super::partition::{Values, directory, split};
+use super::record::{FileRole, hex};
+use super::{SinkError, table};
+
+/// Open files at the same time; past it the one that waits longest is closed and its partition gets another file later.
+const OPEN_MAX: usize = 256;
+/// Bytes are handed out once so many are there, or with the file's end.
+const PIECE_MIN: usize = 1024 * 1024;
+
+/// How a slice's files are to be made.
+#[derive(Clone, Debug)]
+pub struct EncodeSettings {
+    pub parquet: ParquetSettings,
+    pub partition_by: Vec<PartitionColumn>,
+    /// The table's schema with ids, as the slice leaves it.
+    pub schema: TableSchema,
+    /// Rows carry `_hw_commit` and `_hw_extracted_at`.
+    pub metadata: bool,
+    pub batch: BatchId,
+    /// Ceiling on rows held in open row groups over all files, bytes.
+    pub memory: usize,
+}
+
+/// Bytes of one file, in order within it.
+#[derive(Debug)]
+pub struct Piece {
+    /// Files count from 0 in the order in which they were opened.
+    pub file: usize,
+    pub bytes: Bytes,
+    /// The file ends here.
+    pub closed: Option<Closed>,
+}
+
+/// What is known of a file once it is whole.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    pub role: FileRole,
+    /// The hive directory, empty without partitions.
+    pub directory: String,
+    pub partition: Vec<(String, Option<String>)>,
+    pub rows: u64,
+    pub bytes: u64,
+    /// Hex SHA-256 of all the file's bytes.
+    pub sha256: String,
+}
+
+pub struct Encoder {
+    settings: EncodeSettings,
+    written: TableSchema,
+    arrow: SchemaRef,
+    file_schema: SchemaRef,
+    open: HashMap<Key, OpenFile>,
+    opened: usize,
+    /// Counts batches, to know which file waits longest.
+    turn: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Data(Values),
+    DeadLetters,
+}
+
+struct OpenFile {
+    file: usize,
+    writer: ArrowWriter<Vec<u8>>,
+    role: FileRole,
+    directory: String,
+    partition: Vec<(String, Option<String>)>,
+    rows: u64,
+    bytes: u64,
+    hash: Sha256,
+    last_turn: u64,
+}
+
+impl Encoder {
+    pub fn new(settings: EncodeSettings) -> Self {
+        let path_only = |name: &str| settings.partition_by.iter().any(|by| by.unit == PartitionUnit::Value && by.column == name);
+        let written = table::written(&settings.schema);
+        let arrow = written.to_arrow();
+        let kept = written.fields.iter().filter(|field| !path_only(&field.name)).cloned().collect();
+        let file_schema = table::file_schema(&TableSchema { fields: kept }, settings.metadata);
+        Encoder { settings, written, arrow, file_schema, open: HashMap::new(), opened: 0, turn: 0 }
+    }
+
+    /// Files opened so far.
+    pub fn files(&self) -> usize {
+        self.opened
+    }
+
+    /// Takes rows in. What comes out may be of this or of earlier rows.
+    pub fn add(&mut self, batch: &Batch) -> Result<Vec<Piece>, SinkError> {
+        let mut pieces = Vec::new();
+        if batch.rows.num_rows() == 0 {
+            return Ok(pieces);
+        }
+        self.turn += 1;
+        let for_partitions = self.partition_source(&batch.rows)?;
+        for (values, rows) in split(&for_partitions, &self.settings.partition_by.clone())? {
+            let rows = self.file_rows(&rows, batch)?;
+            self.write(Key::Data(values), &rows, &mut pieces)?;
+        }
+        self.keep_within_memory(&mut pieces)?;
+        Ok(pieces)
+    }
+
+    /// The rows with every column that is written; partition columns that were always null come along as nulls.
+    fn partition_source(&self, rows: &RecordBatch) -> Result<RecordBatch, SinkError> {
+        let mut conformed = table::conform(rows, &self.written, &self.arrow)?;
+        for by in &self.settings.partition_by {
+            if conformed.column_by_name(&by.column).is_none()
+                && let Some(column) = rows.column_by_name(&by.column)
+            {
+                let mut fields: Vec<_> = conformed.schema().fields().iter().cloned().collect();
+                let mut columns = conformed.columns().to_vec();
+                fields.push(Arc::new(ArrowField::new(&by.column, column.data_type().clone(), true)));
+                columns.push(column.clone());
+                conformed = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+                    .map_err(|error| SinkError::bug(error.to_string()))?;
+            }
+        }
+        Ok(conformed)
+    }
+
+    fn file_rows(&self, rows: &RecordBatch, batch: &Batch) -> Result<RecordBatch, SinkError> {
+        let count = rows.num_rows();
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.file_schema.fields().len());
+        for field in self.file_schema.fields() {
+            columns.push(match field.name().as_str() {
+                table::COMMIT_COLUMN => {
+                    Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(self.settings.batch.to_string(), count)))
+                }
+                table::EXTRACTED_AT_COLUMN => {
+                    let at = TimestampMicrosecondArray::from_value(batch.extracted_at.as_microsecond(), count);
+                    Arc::new(at.with_timezone("UTC"))
+                }
+                name => {
+                    rows.column_by_name(name).cloned().ok_or_else(|| SinkError::bug(format!("the column `{name}` is lost")))?
+                }
+            });
+        }
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(count));
+        RecordBatch::try_new_with_options(self.file_schema.clone(), columns, &options)
+            .map_err(|error| SinkError::bug(error.to_string()))
+    }
+
+    /// Takes rejects in; they become a file of the dead letters.
+    pub fn add_rejects(&mut self, rejects: &[Reject]) -> Result<Vec<Piece>, SinkError> {
+        let mut pieces = Vec::new();
+        if !rejects.is_empty() {
+            self.turn += 1;
+            let rows = dead_letter_rows(rejects, self.settings.batch)?;
+            self.write(Key::DeadLetters, &rows, &mut pieces)?;
+        }
+        Ok(pieces)
+    }
+
+    fn write(&mut self, key: Key, rows: &RecordBatch, pieces: &mut Vec<Piece>) -> Result<(), SinkError> {
+        if !self.open.contains_key(&key) {
+            if self.open.len() >= OPEN_MAX {
+                let oldest = self.open.iter().min_by_key(|(_, file)| file.last_turn).map(|(key, _)| key.clone());
+                if let Some(file) = oldest.and_then(|key| self.open.remove(&key)) {
+                    pieces.push(file.close()?);
+                }
+            }
+            let file = self.open_file(&key, rows.schema())?;
+            self.open.insert(key.clone(), file);
+        }
+        let turn = self.turn;
+        let file = self.open.get_mut(&key).ok_or_else(|| SinkError::bug("an open file is lost"))?;
+        file.last_turn = turn;
+        file.rows += rows.num_rows() as u64;
+        file.writer.write(rows).map_err(encode_error)?;
+        pieces.extend(file.take_piece(PIECE_MIN));
+        if file.bytes + file.writer.in_progress_size() as u64 >= self.settings.parquet.file_size
+            && let Some(file) = self.open.remove(&key)
+        {
+            pieces.push(file.close()?);
+        }
+        Ok(())
+    }
+
+    fn open_file(&mut self, key: &Key, schema: SchemaRef) -> Result<OpenFile, SinkError> {
+        let (role, folder, partition) = match key {
+            Key::DeadLetters => (FileRole::DeadLetters, String::new(), Vec::new()),
+            Key::Data(values) => {
+                let keys = self.settings.partition_by.iter().map(PartitionColumn::key);
+                (FileRole::Data, directory(&self.settings.partition_by, values)?, keys.zip(values.iter().cloned()).collect())
+            }
+        };
+        let options =
+            ArrowWriterOptions::new().with_properties(properties(&self.settings.parquet)?).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options).map_err(encode_error)?;
+        let file = self.opened;
+        self.opened += 1;
+        Ok(OpenFile {
+            file,
+            writer,
+            role,
+            directory: folder,
+            partition,
+            rows: 0,
+            bytes: 0,
+            hash: Sha256::new(),
+            last_turn: self.turn,
+        })
+    }
+
+    /// Many partitions share one ceiling: the largest open row groups are closed until what is held fits.
+    fn keep_within_memory(&mut self, pieces: &mut Vec<Piece>) -> Result<(), SinkError> {
+        let mut held: usize = self.open.values().map(|file| file.writer.memory_size()).sum();
+        while held > self.settings.memory {
+            let Some(file) = self.open.values_mut().max_by_key(|file| file.writer.memory_size()) else { break };
+            let before = file.writer.memory_size();
+            file.writer.flush().map_err(encode_error)?;
+            pieces.extend(file.take_piece(1));
+            let after = file.writer.memory_size();
+            if after >= before {
+                break;
+            }
+            held -= before - after;
+        }
+        Ok(())
+    }
+
+    /// Ends all files.
+    pub fn finish(&mut self) -> Result<Vec<Piece>, SinkError> {
+        let mut files: Vec<OpenFile> = self.open.drain().map(|(_, file)| file).collect();
+        files.sort_by_key(|file| file.file);
+        files.into_iter().map(OpenFile::close).collect()
+    }
+}
+
+impl OpenFile {
+    fn take_piece(&mut self, at_least: usize) -> Option<Piece> {
+        if self.writer.inner().len() < at_least {
+            return None;
+        }
+        let bytes = Bytes::from(std::mem::take(self.writer.inner_mut()));
+        self.count(&bytes);
+        Some(Piece { file: self.file, bytes, closed: None })
+    }
+
+    fn count(&mut self, bytes: &Bytes) {
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+
+    fn close(self) -> Result<Piece, SinkError> {
+        let OpenFile { file, writer, role, directory, partition, rows, mut bytes, mut hash, .. } = self;
+        let rest = Bytes::from(writer.into_inner().map_err(encode_error)?);
+        hash.update(&rest);
+        bytes += rest.len() as u64;
+        let closed = Closed { role, directory, partition, rows, bytes, sha256: hex(&hash.finalize()) };
+        Ok(Piece { file, bytes: rest, closed: Some(closed) })
+    }
+}
+
+fn encode_error(error: parquet::errors::ParquetError) -> SinkError {
+    SinkError::bug(format!("rows cannot be written as Parquet: {error}"))
+}
+
+fn properties(settings: &ParquetSettings) -> Result<WriterProperties, SinkError> {
+    let compression = match settings.compression {
+        Compression::None => ParquetCompression::UNCOMPRESSED,
+        Compression::Snappy => ParquetCompression::SNAPPY,
+        Compression::Zstd(level) => ParquetCompression::ZSTD(ZstdLevel::try_new(level).map_err(encode_error)?),
+    };
+    let row_group = usize::try_from(settings.row_group_size).unwrap_or(usize::MAX);
+    Ok(WriterProperties::builder()
+        .set_compression(compression)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_max_row_group_bytes(Some(row_group))
+        .set_created_by(concat!("highwater ", env!("CARGO_PKG_VERSION")).to_owned())
+        .build())
+}
+
+/// The columns of a dead letters' file.
+fn dead_letter_rows(rejects: &[Reject], batch: BatchId) -> Result<RecordBatch, SinkError> {
+    let text = |value: fn(&Reject) -> String| -> ArrayRef {
+        Arc::new(rejects.iter().map(|reject| Some(value(reject))).collect::<StringArray>())
+    };
+    let number = |value: fn(&Reject) -> u64| -> ArrayRef { Arc::new(UInt64Array::from_iter_values(rejects.iter().map(value))) };
+    let received = rejects.iter().map(|reject| reject.received_at.as_microsecond());
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        (table::COMMIT_COLUMN, Arc::new(StringArray::from_iter_values(std::iter::repeat_n(batch.to_string(), rejects.len())))),
+        ("rejected_at", text(|reject| reject.at.name().to_owned())),
+        ("reason", text(|reject| reject.reason.clone())),
+        ("field", text(|reject| reject.field.clone())),
+        ("record", text(|reject| String::from_utf8_lossy(&reject.record).into_owned())),
+        ("page", number(|reject| reject.page)),
+        ("place", number(|reject| reject.place)),
+        ("received_at", Arc::new(TimestampMicrosecondArray::from_iter_values(received).with_timezone("UTC"))),
+    ];
+    let fields: Vec<ArrowField> =
+        columns.iter().map(|(name, array)| ArrowField::new(*name, array.data_type().clone(), false)).collect();
+    debug_assert_eq!(fields[7].data_type(), &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())));
+    let arrays = columns.into_iter().map(|(_, array)| array).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(|error| SinkError::bug(error.to_string()))
+}

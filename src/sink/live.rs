@@ -1,0 +1,73 @@
+//! The files of a table that count now, and how to read them.
+
+use crate::ids::{DatasetName, Seq};
+use crate::schema::TableSchema;
+use crate::store::Store;
+
+use super::current::Current;
+use super::record::Record;
+use super::{SinkError, layout};
+
+/// A table as a reader sees it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LiveTable {
+    pub table: String,
+    pub seq: Seq,
+    pub schema: TableSchema,
+    pub partition_keys: Vec<String>,
+    pub files: Vec<LiveFile>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveFile {
+    /// Relative to the sink's root.
+    pub path: String,
+    pub bytes: u64,
+    pub rows: u64,
+    /// Directory keys and values; `None` is the null partition.
+    pub partition: Vec<(String, Option<String>)>,
+}
+
+/// The live files of a dataset's table; `None` if nothing was ever committed.
+pub async fn live_table(store: &dyn Store, dataset: &DatasetName) -> Result<Option<LiveTable>, SinkError> {
+    let current = load_index(store, dataset, None).await?;
+    if current.seq == 0 {
+        return Ok(None);
+    }
+    let files = current.files.into_iter().map(|(path, file)| LiveFile {
+        path,
+        bytes: file.bytes,
+        rows: file.rows,
+        partition: file.partition,
+    });
+    Ok(Some(LiveTable {
+        table: current.table,
+        seq: current.seq,
+        schema: current.schema,
+        partition_keys: current.partition_by,
+        files: files.collect(),
+    }))
+}
+
+/// The index after record `seq`, or after the log's end as far as `current.json` knows it: read from `current.json`, and from
+/// the log where that lags or is missing.
+pub async fn load_index(store: &dyn Store, dataset: &DatasetName, seq: Option<Seq>) -> Result<Current, SinkError> {
+    let found = store.get(&layout::current(dataset), layout::SMALL_OBJECT_MAX).await?;
+    let mut index = found.and_then(|bytes| Current::from_bytes(&bytes)).unwrap_or_default();
+    if seq.is_some_and(|seq| index.seq > seq) {
+        // An index from before the lake was restored.
+        index = Current::default();
+    }
+    let unknown = index.seq == 0;
+    loop {
+        let next = index.seq + 1;
+        // Without a goal `current.json` is the word: a record after it is not published yet. Without either, the log is.
+        if seq.is_some_and(|seq| next > seq) || (seq.is_none() && !unknown) {
+            return Ok(index);
+        }
+        let Some(bytes) = store.get(&layout::record(dataset, next), layout::SMALL_OBJECT_MAX).await? else {
+            return Ok(index);
+        };
+        index.apply(&Record::from_bytes(&bytes, dataset, next)?);
+    }
+}

@@ -1,0 +1,254 @@
+//! Rows to hive directories: `created_at_month=2026-01`.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::{cast, take_record_batch};
+use arrow::datatypes::{DataType, Date32Type, TimestampMicrosecondType};
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::config::catalog::{PartitionColumn, PartitionUnit};
+
+use super::SinkError;
+
+/// What readers of hive directories take for null.
+const NULL_DIRECTORY: &str = "__HIVE_DEFAULT_PARTITION__";
+/// Longest encoded value of a directory, bytes: file systems allow 255 for a name, and the key stands before it.
+const VALUE_MAX: usize = 180;
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+
+/// Directory values of some rows: one a partition column; `None` is null.
+pub type Values = Vec<Option<String>>;
+
+/// Splits rows by their partition values, in order of first appearance. Rows keep their order.
+pub fn split(rows: &RecordBatch, columns: &[PartitionColumn]) -> Result<Vec<(Values, RecordBatch)>, SinkError> {
+    if columns.is_empty() || rows.num_rows() == 0 {
+        return Ok(if rows.num_rows() == 0 { Vec::new() } else { vec![(Vec::new(), rows.clone())] });
+    }
+    let buckets = columns.iter().map(|column| bucket(rows, column)).collect::<Result<Vec<_>, _>>()?;
+    let mut order: Vec<(Values, Vec<u32>)> = Vec::new();
+    let mut groups: HashMap<Vec<Option<&Key>>, usize> = HashMap::new();
+    for row in 0..rows.num_rows() {
+        let key: Vec<Option<&Key>> = buckets.iter().map(|bucket| bucket[row].as_ref()).collect();
+        let group = match groups.get(&key) {
+            Some(group) => *group,
+            None => {
+                let values = key.iter().zip(columns).map(|(key, column)| key.map(|key| key.text(column.unit)).transpose());
+                order.push((values.collect::<Result<_, _>>()?, Vec::new()));
+                groups.insert(key, order.len() - 1);
+                order.len() - 1
+            }
+        };
+        order[group].1.push(u32::try_from(row).expect("a page holds fewer than 2^32 rows"));
+    }
+    if order.len() == 1 {
+        let (values, _) = order.swap_remove(0);
+        return Ok(vec![(values, rows.clone())]);
+    }
+    let pick = |(values, indices): (Values, Vec<u32>)| {
+        let rows = take_record_batch(rows, &UInt32Array::from(indices)).map_err(|error| SinkError::bug(error.to_string()))?;
+        Ok((values, rows))
+    };
+    order.into_iter().map(pick).collect()
+}
+
+/// `key=value/key=value`, percent-encoded; empty without partitions.
+pub fn directory(columns: &[PartitionColumn], values: &Values) -> Result<String, SinkError> {
+    let mut parts = Vec::with_capacity(columns.len());
+    for (column, value) in columns.iter().zip(values) {
+        let value = match value {
+            Some(value) => utf8_percent_encode(value, PLAIN).to_string(),
+            None => NULL_DIRECTORY.to_owned(),
+        };
+        if value.len() > VALUE_MAX {
+            return Err(SinkError::data(format!(
+                "a value of `{}` is too long for a directory's name ({} bytes encoded): partition by another column",
+                column.column,
+                value.len()
+            )));
+        }
+        parts.push(format!("{}={value}", utf8_percent_encode(&column.key(), PLAIN)));
+    }
+    Ok(parts.join("/"))
+}
+
+/// A row's value of one partition column, cheap to compare.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    /// Whole hours since 1970 for every unit of time but day and above, which are cut further when written.
+    Hours(i64),
+    Text(String),
+}
+
+impl Key {
+    fn text(&self, unit: PartitionUnit) -> Result<String, SinkError> {
+        let hours = match self {
+            Key::Text(text) => return Ok(text.clone()),
+            Key::Hours(hours) => *hours,
+        };
+        let at = Timestamp::from_second(hours * 3600)
+            .map_err(|error| SinkError::data(format!("a partition's time is out of range: {error}")))?;
+        let pattern = match unit {
+            PartitionUnit::Year => "%Y",
+            PartitionUnit::Month => "%Y-%m",
+            PartitionUnit::Day | PartitionUnit::Value => "%Y-%m-%d",
+            PartitionUnit::Hour => "%Y-%m-%dT%H",
+        };
+        Ok(at.strftime(pattern).to_string())
+    }
+}
+
+fn bucket(rows: &RecordBatch, column: &PartitionColumn) -> Result<Vec<Option<Key>>, SinkError> {
+    let array = rows.column_by_name(&column.column).ok_or_else(|| {
+        let known: Vec<String> = rows.schema().fields().iter().map(|field| format!("`{}`", field.name())).collect();
+        let message = format!(
+            "partition_by names the column `{}`, which the rows do not have; they have {}",
+            column.column,
+            known.join(", ")
+        );
+        SinkError::new(crate::error::ErrorKind::Config, message)
+    })?;
+    if *array.data_type() == DataType::Null {
+        return Ok(vec![None; rows.num_rows()]);
+    }
+    if column.unit == PartitionUnit::Value {
+        return plain_values(array, column);
+    }
+    let hours: Vec<Option<i64>> = match array.data_type() {
+        DataType::Timestamp(_, _) => {
+            let micros = array.as_primitive::<TimestampMicrosecondType>();
+            micros.iter().map(|value| value.map(|value| value.div_euclid(3_600_000_000))).collect()
+        }
+        DataType::Date32 => {
+            array.as_primitive::<Date32Type>().iter().map(|value| value.map(|days| i64::from(days) * 24)).collect()
+        }
+        other => {
+            let message = format!(
+                "partition_by cuts `{}` by time, but it is of type {other}: declare it under [columns], such as \"{}\" = \"epoch_ms\"",
+                column.column, column.column
+            );
+            return Err(SinkError::new(crate::error::ErrorKind::Config, message));
+        }
+    };
+    // The start of the unit stands for all its hours; the same few starts come again and again.
+    let mut starts: HashMap<i64, Key> = HashMap::new();
+    let mut keys = Vec::with_capacity(hours.len());
+    for hour in hours {
+        let Some(hour) = hour else {
+            keys.push(None);
+            continue;
+        };
+        let coarse = match column.unit {
+            PartitionUnit::Hour => hour,
+            _ => hour.div_euclid(24) * 24,
+        };
+        let key = match starts.get(&coarse) {
+            Some(key) => key.clone(),
+            None => {
+                let key = Key::Hours(unit_start(coarse, column.unit)?);
+                starts.insert(coarse, key.clone());
+                key
+            }
+        };
+        keys.push(Some(key));
+    }
+    Ok(keys)
+}
+
+fn unit_start(hours: i64, unit: PartitionUnit) -> Result<i64, SinkError> {
+    let out_of_range = |error: jiff::Error| SinkError::data(format!("a partition's time is out of range: {error}"));
+    let date = Timestamp::from_second(hours * 3600).map_err(out_of_range)?.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let date = match unit {
+        PartitionUnit::Year => date.first_of_year(),
+        PartitionUnit::Month => date.first_of_month(),
+        _ => return Ok(hours),
+    };
+    Ok(date.to_zoned(jiff::tz::TimeZone::UTC).map_err(out_of_range)?.timestamp().as_second() / 3600)
+}
+
+fn plain_values(array: &arrow::array::ArrayRef, column: &PartitionColumn) -> Result<Vec<Option<Key>>, SinkError> {
+    match array.data_type() {
+        DataType::Boolean
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::UInt8
+        | DataType::UInt16
+        | DataType::UInt32
+        | DataType::UInt64
+        | DataType::Date32
+        | DataType::Utf8View => {}
+        other => {
+            let message = format!("partition_by names `{}` of type {other}, which makes no directories", column.column);
+            return Err(SinkError::new(crate::error::ErrorKind::Config, message));
+        }
+    }
+    let text = cast(array, &DataType::Utf8View).map_err(|error| SinkError::bug(error.to_string()))?;
+    let text = text.as_string_view();
+    // An empty directory value would be read back as null by some and as text by others.
+    let key = |row: usize| match text.is_null(row) {
+        true => Ok(None),
+        false if text.value(row).is_empty() => Err(SinkError::data(format!(
+            "a value of the partition column `{}` is empty text: derive another column for it",
+            column.column
+        ))),
+        false => Ok(Some(Key::Text(text.value(row).to_owned()))),
+    };
+    (0..text.len()).map(key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, StringViewArray, TimestampMicrosecondArray};
+
+    use super::*;
+
+    fn month(column: &str) -> PartitionColumn {
+        PartitionColumn { column: column.into(), unit: PartitionUnit::Month }
+    }
+
+    fn micros(text: &str) -> i64 {
+        text.parse::<Timestamp>().expect("a timestamp").as_microsecond()
+    }
+
+    #[test]
+    fn rows_go_where_their_month_is() {
+        let at = [
+            Some(micros("2026-01-31T23:59:59.999999Z")),
+            None,
+            Some(micros("2026-02-01T00:00:00Z")),
+            Some(micros("1969-12-31T23:00:00Z")),
+        ];
+        let at: ArrayRef = Arc::new(TimestampMicrosecondArray::from(at.to_vec()).with_timezone("UTC"));
+        let id: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3, 4]));
+        let rows = RecordBatch::try_from_iter_with_nullable([("at", at, true), ("id", id, true)]).expect("a batch");
+        let parts = split(&rows, &[month("at")]).expect("splits");
+        let names: Vec<String> = parts.iter().map(|(values, _)| directory(&[month("at")], values).expect("short")).collect();
+        assert_eq!(names, ["at_month=2026-01", "at_month=__HIVE_DEFAULT_PARTITION__", "at_month=2026-02", "at_month=1969-12"]);
+        assert!(parts.iter().all(|(_, rows)| rows.num_rows() == 1));
+    }
+
+    #[test]
+    fn values_are_encoded_and_bounded() {
+        let column = PartitionColumn { column: "name".into(), unit: PartitionUnit::Value };
+        let names: ArrayRef = Arc::new(StringViewArray::from(vec!["a/b=c é", "..", &"x".repeat(300)]));
+        let rows = RecordBatch::try_from_iter_with_nullable([("name", names, true)]).expect("a batch");
+        let parts = split(&rows, std::slice::from_ref(&column)).expect("splits");
+        let made: Vec<_> = parts.iter().map(|(values, _)| directory(std::slice::from_ref(&column), values)).collect();
+        assert_eq!(made[0].as_deref().ok(), Some("name=a%2Fb%3Dc%20%C3%A9"));
+        assert_eq!(made[1].as_deref().ok(), Some("name=.."));
+        assert!(made[2].is_err());
+    }
+
+    #[test]
+    fn a_number_is_no_time() {
+        let id: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        let rows = RecordBatch::try_from_iter_with_nullable([("id", id, true)]).expect("a batch");
+        let error = split(&rows, &[month("id")]).expect_err("no time");
+        assert!(error.to_string().contains("declare it under [columns]"), "{error}");
+    }
+}

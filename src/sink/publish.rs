@@ -1,0 +1,118 @@
+//! Making a decided record seen: every file published, removed files gone, staged copies dropped. Rolls forward only.
+
+use super::commit::{Effect, Outcome};
+use super::record::Record;
+
+/// How often an effect is tried before the run gives up on it; recovery goes on from there.
+pub(super) const TRIES_MAX: u32 = 5;
+
+/// The part of the protocol that commit and settlement share.
+pub(super) struct Publication {
+    publish: Vec<(String, String, u64)>,
+    remove: Vec<String>,
+    stage: Stage,
+    waiting: usize,
+    failed: Vec<usize>,
+    missing: Vec<usize>,
+    tries: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Publishing,
+    Removing,
+    Dropping,
+}
+
+/// Where the publication stands after an outcome.
+pub(super) enum Progress {
+    /// More to do now; empty while outcomes are still awaited.
+    Go(Vec<Effect>),
+    Published,
+    /// Staged files of this record are gone although nobody published them.
+    StagedLost,
+    GivenUp(String),
+}
+
+impl Publication {
+    pub(super) fn of(record: &Record) -> Self {
+        let publish = record.add.iter().map(|file| (file.staged.clone(), file.path.clone(), file.bytes)).collect();
+        let remove = record.remove.clone();
+        Publication { publish, remove, stage: Stage::Publishing, waiting: 0, failed: Vec::new(), missing: Vec::new(), tries: 1 }
+    }
+
+    pub(super) fn start(&mut self) -> Progress {
+        let all = (0..self.publish.len()).collect();
+        self.send_publish(all)
+    }
+
+    fn send_publish(&mut self, numbers: Vec<usize>) -> Progress {
+        self.stage = Stage::Publishing;
+        let effect = |number: usize| {
+            let (staged, target, size) = self.publish[number].clone();
+            Effect::Publish { number, staged, target, size }
+        };
+        let effects: Vec<Effect> = numbers.into_iter().map(effect).collect();
+        self.waiting = effects.len();
+        if effects.is_empty() { self.send_removes() } else { Progress::Go(effects) }
+    }
+
+    fn send_removes(&mut self) -> Progress {
+        self.stage = Stage::Removing;
+        let effects: Vec<Effect> = self.remove.iter().map(|path| Effect::Delete { path: path.clone() }).collect();
+        self.waiting = effects.len();
+        if effects.is_empty() { self.send_drops() } else { Progress::Go(effects) }
+    }
+
+    fn send_drops(&mut self) -> Progress {
+        self.stage = Stage::Dropping;
+        let effects: Vec<Effect> = self.publish.iter().map(|(staged, _, _)| Effect::Delete { path: staged.clone() }).collect();
+        self.waiting = effects.len();
+        if effects.is_empty() { Progress::Published } else { Progress::Go(effects) }
+    }
+
+    pub(super) fn step(&mut self, outcome: Outcome) -> Progress {
+        self.waiting = self.waiting.saturating_sub(1);
+        match outcome {
+            Outcome::Published { number, staged_missing: true } => self.missing.push(number),
+            Outcome::PublishFailed { number, .. } => self.failed.push(number),
+            // A staged copy or an old file that could not be deleted is seen by nobody, or is deleted by who collects garbage;
+            // but an old file under a reader's glob must go, so removes are tried again.
+            Outcome::Failed { .. } if self.stage == Stage::Removing => self.failed.push(0),
+            _ => {}
+        }
+        if self.waiting > 0 {
+            return Progress::Go(Vec::new());
+        }
+        self.next_stage()
+    }
+
+    fn next_stage(&mut self) -> Progress {
+        if !self.missing.is_empty() {
+            return Progress::StagedLost;
+        }
+        if !self.failed.is_empty() {
+            if self.tries >= TRIES_MAX {
+                return Progress::GivenUp(format!("{} of its files could not be made visible", self.failed.len()));
+            }
+            self.tries += 1;
+            let failed = std::mem::take(&mut self.failed);
+            let again = match self.stage {
+                Stage::Publishing => self.send_publish(failed),
+                _ => self.send_removes(),
+            };
+            return match again {
+                Progress::Go(mut effects) => {
+                    effects.insert(0, Effect::Wait { attempt: self.tries - 1 });
+                    Progress::Go(effects)
+                }
+                other => other,
+            };
+        }
+        match self.stage {
+            Stage::Publishing => self.send_removes(),
+            Stage::Removing => self.send_drops(),
+            Stage::Dropping => Progress::Published,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Staging: the bytes of a batch's files onto the store, where no reader sees them, and verified there.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parquet::file::metadata::{FooterTail, ParquetMetaDataReader};
+
+use crate::error::ErrorKind;
+use crate::ids::{BatchId, DatasetName, Seq};
+use crate::store::{StagedWriter, Store};
+
+use super::encode::{Closed, Piece};
+use super::record::{FileEntry, FileRole};
+use super::{SinkError, layout};
+
+/// Bytes at a Parquet file's end: the metadata's length and the magic number.
+const TAIL: u64 = 8;
+
+/// The files of one batch being staged.
+pub struct Staging {
+    store: Arc<dyn Store>,
+    dataset: DatasetName,
+    batch: BatchId,
+    /// Counts all files ever staged for this batch: an encoding that was given up keeps its numbers.
+    first: usize,
+    open: HashMap<usize, Box<dyn StagedWriter>>,
+    staged: Vec<StagedFile>,
+}
+
+/// A staged, verified file.
+#[derive(Clone, Debug)]
+pub struct StagedFile {
+    pub path: String,
+    pub closed: Closed,
+}
+
+impl Staging {
+    /// `first` is the number of the first file: numbers of a staging that was given up are not used again.
+    pub fn new(store: Arc<dyn Store>, dataset: DatasetName, batch: BatchId, first: usize) -> Self {
+        Staging { store, dataset, batch, first, open: HashMap::new(), staged: Vec::new() }
+    }
+
+    pub async fn take(&mut self, pieces: Vec<Piece>) -> Result<(), SinkError> {
+        for piece in pieces {
+            let path = layout::staged(&self.dataset, self.batch, self.first + piece.file);
+            let mut writer = match self.open.remove(&piece.file) {
+                Some(writer) => writer,
+                None => self.store.stage(&path).await?,
+            };
+            if !piece.bytes.is_empty()
+                && let Err(error) = writer.write(piece.bytes).await
+            {
+                writer.abort().await;
+                return Err(error.into());
+            }
+            match piece.closed {
+                None => {
+                    self.open.insert(piece.file, writer);
+                }
+                Some(closed) => {
+                    let size = writer.finish().await?;
+                    self.verify(&path, size, &closed).await?;
+                    self.staged.push(StagedFile { path, closed });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A file must stand on the store as it was written before anything is decided about it: size, and the footer's row count.
+    async fn verify(&self, path: &str, size: u64, closed: &Closed) -> Result<(), SinkError> {
+        let spoilt = |what: String| {
+            SinkError::new(ErrorKind::Unavailable, format!("the staged file `{}` {what}", self.store.address(path)))
+        };
+        if size != closed.bytes {
+            return Err(spoilt(format!("has {size} bytes on the store, {} were written", closed.bytes)));
+        }
+        let rows = footer_rows(self.store.as_ref(), path, size).await?;
+        match rows == closed.rows {
+            true => Ok(()),
+            false => Err(spoilt(format!("has {rows} rows on the store, {} were written", closed.rows))),
+        }
+    }
+
+    /// All files that were closed. Call after the encoder's last pieces were taken.
+    pub fn finish(self) -> Result<Vec<StagedFile>, SinkError> {
+        match self.open.is_empty() {
+            true => Ok(self.staged),
+            false => Err(SinkError::bug("a staged file was never closed")),
+        }
+    }
+
+    /// Gives all of it up; what cannot be dropped is an orphan that no record names.
+    pub async fn abort(mut self) {
+        for (_, mut writer) in self.open.drain() {
+            writer.abort().await;
+        }
+        drop_staged(self.store.as_ref(), self.staged.iter().map(|file| file.path.as_str())).await;
+    }
+}
+
+/// Drops staged files that nothing names. Failures leave orphans, which are harmless: no reader sees them.
+pub async fn drop_staged<'a>(store: &dyn Store, paths: impl Iterator<Item = &'a str>) {
+    for path in paths {
+        if let Err(error) = store.delete(path).await {
+            tracing::debug!(path, %error, "a staged file that nothing names stays behind");
+        }
+    }
+}
+
+/// The entries of a record at `seq` for staged files.
+pub fn entries(dataset: &DatasetName, table: &str, seq: Seq, batch: BatchId, staged: &[StagedFile]) -> Vec<FileEntry> {
+    let entry = |(number, file): (usize, &StagedFile)| {
+        let Closed { role, directory, partition, rows, bytes, sha256 } = file.closed.clone();
+        let path = match role {
+            FileRole::Data => layout::data_file(table, &directory, seq, number, batch),
+            FileRole::DeadLetters => layout::dead_letters_file(dataset, seq, number, batch),
+        };
+        FileEntry { role, path, staged: file.path.clone(), bytes, rows, sha256, partition }
+    };
+    staged.iter().enumerate().map(entry).collect()
+}
+
+/// The number of rows that a Parquet file's footer tells.
+pub async fn footer_rows(store: &dyn Store, path: &str, size: u64) -> Result<u64, SinkError> {
+    let unreadable =
+        |what: String| SinkError::data(format!("the file `{}` is no whole Parquet file: {what}", store.address(path)));
+    if size < TAIL + 4 {
+        return Err(unreadable(format!("it has {size} bytes")));
+    }
+    let tail = store.get_range(path, size - TAIL..size).await?;
+    let tail: [u8; 8] = tail.as_ref().try_into().map_err(|_| unreadable("its end is cut off".to_owned()))?;
+    let length = FooterTail::try_new(&tail).map_err(|error| unreadable(error.to_string()))?.metadata_length() as u64;
+    if length + TAIL > size {
+        return Err(unreadable("its footer is longer than the file".to_owned()));
+    }
+    let footer = store.get_range(path, size - TAIL - length..size - TAIL).await?;
+    let metadata = ParquetMetaDataReader::decode_metadata(&footer).map_err(|error| unreadable(error.to_string()))?;
+    u64::try_from(metadata.file_metadata().num_rows()).map_err(|_| unreadable("it tells a negative number of rows".to_owned()))
+}

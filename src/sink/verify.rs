@@ -1,0 +1,140 @@
+//! Recounts a table from the lake alone: the chain, every file against its record, and no file that no record names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+use crate::ids::DatasetName;
+use crate::store::Store;
+
+use super::record::{FileEntry, FileRole, Record, hash, hex};
+use super::stage::footer_rows;
+use super::{SinkError, layout};
+
+/// Bytes of a file that are read at once.
+const CHUNK: u64 = 8 * 1024 * 1024;
+
+/// What a recount found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    pub seq: u64,
+    pub records: u64,
+    pub files: u64,
+    pub rows: u64,
+    pub bytes: u64,
+    /// A sentence each; empty if all is well.
+    pub problems: Vec<String>,
+}
+
+/// Reads everything once. Memory is bounded by the number of live files.
+pub async fn verify(store: &dyn Store, dataset: &DatasetName) -> Result<VerifyReport, SinkError> {
+    let mut report = VerifyReport::default();
+    let mut live: BTreeMap<String, FileEntry> = BTreeMap::new();
+    let mut table = None;
+    let mut previous = String::new();
+    loop {
+        let seq = report.seq + 1;
+        let Some(bytes) = store.get(&layout::record(dataset, seq), layout::SMALL_OBJECT_MAX).await? else { break };
+        let record = match Record::from_bytes(&bytes, dataset, seq) {
+            Ok(record) => record,
+            Err(error) => {
+                report.problems.push(error.to_string());
+                return Ok(report);
+            }
+        };
+        if record.previous != previous {
+            report.problems.push(format!("record {seq} does not follow record {}: one of them was edited or replaced", seq - 1));
+        }
+        check_counts(&record, &mut report);
+        previous = hash(&bytes);
+        table = Some(record.table.clone());
+        for path in &record.remove {
+            live.remove(path);
+        }
+        live.extend(record.add.into_iter().map(|file| (file.path.clone(), file)));
+        report.seq = seq;
+        report.records += 1;
+    }
+    later_records(store, dataset, &mut report).await?;
+    for file in live.values() {
+        check_file(store, file, &mut report).await?;
+    }
+    if let Some(table) = table {
+        unnamed_files(store, &table, &live, &mut report).await?;
+    }
+    Ok(report)
+}
+
+fn check_counts(record: &Record, report: &mut VerifyReport) {
+    let rows = |role: FileRole| record.add.iter().filter(|file| file.role == role).map(|file| file.rows).sum::<u64>();
+    let counts = &record.counts;
+    if !counts.add_up() || counts.kept != rows(FileRole::Data) || counts.rejected != rows(FileRole::DeadLetters) {
+        report.problems.push(format!("the counts of record {} do not add up to the rows of its files", record.seq));
+    }
+}
+
+/// A record beyond the end of the chain means that one between was deleted.
+async fn later_records(store: &dyn Store, dataset: &DatasetName, report: &mut VerifyReport) -> Result<(), SinkError> {
+    let folder = layout::log_folder(dataset);
+    let known = layout::record(dataset, report.seq);
+    for listed in store.list(&folder).await? {
+        if listed.path > known && listed.path.ends_with(".json") {
+            let next = report.seq + 1;
+            report.problems.push(format!("record {next} is missing, though `{}` is there", store.address(&listed.path)));
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+async fn check_file(store: &dyn Store, file: &FileEntry, report: &mut VerifyReport) -> Result<(), SinkError> {
+    let address = store.address(&file.path);
+    let size = match store.size(&file.path).await? {
+        Some(size) => size,
+        None => {
+            report.problems.push(format!("`{address}` is missing"));
+            return Ok(());
+        }
+    };
+    if size != file.bytes {
+        report.problems.push(format!("`{address}` has {size} bytes, its record says {}", file.bytes));
+        return Ok(());
+    }
+    let mut digest = Sha256::new();
+    let mut at = 0;
+    while at < size {
+        let end = (at + CHUNK).min(size);
+        digest.update(&store.get_range(&file.path, at..end).await?);
+        at = end;
+    }
+    if hex(&digest.finalize()) != file.sha256 {
+        report.problems.push(format!("`{address}` is not what was written: its SHA-256 differs"));
+        return Ok(());
+    }
+    let rows = footer_rows(store, &file.path, size).await?;
+    if rows != file.rows {
+        report.problems.push(format!("`{address}` has {rows} rows, its record says {}", file.rows));
+    }
+    if file.role == FileRole::Data {
+        report.files += 1;
+        report.rows += rows;
+        report.bytes += size;
+    }
+    Ok(())
+}
+
+/// Files that readers see although no record names them are doubled or foreign rows.
+async fn unnamed_files(
+    store: &dyn Store,
+    table: &str,
+    live: &BTreeMap<String, FileEntry>,
+    report: &mut VerifyReport,
+) -> Result<(), SinkError> {
+    let known: BTreeSet<&str> = live.keys().map(String::as_str).collect();
+    for listed in store.list(table).await? {
+        if !known.contains(listed.path.as_str()) {
+            report.problems.push(format!("`{}` is in the table's folder, but no record names it", store.address(&listed.path)));
+        }
+    }
+    Ok(())
+}
