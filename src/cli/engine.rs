@@ -40,11 +40,19 @@ pub(crate) struct Engine {
     pub runs: usize,
 }
 
+/// A run that came to its report.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub report: RunReport,
+    /// Requests sent, retries among them.
+    pub requests: u64,
+}
+
 /// How one job's run ended.
 #[derive(Debug)]
 pub(crate) struct JobEnd {
     pub job: JobName,
-    pub outcome: Result<RunReport, Trouble>,
+    pub outcome: Result<Finished, Trouble>,
 }
 
 /// Why a run did not get as far as a report.
@@ -59,7 +67,7 @@ impl JobEnd {
     pub fn exit(&self) -> Exit {
         match &self.outcome {
             Err(trouble) => trouble.exit,
-            Ok(report) => {
+            Ok(Finished { report, .. }) => {
                 let failed = report.failed.iter().map(|failure| Exit::from(failure.kind)).max().unwrap_or(Exit::Done);
                 if report.stopped { failed.max(Exit::TryLater) } else { failed }
             }
@@ -121,12 +129,13 @@ impl Engine {
     }
 
     /// Opens a job's source and sink and runs it.
-    pub async fn run_one(&self, job: &Job, purpose: Purpose, memory: u64) -> Result<RunReport, Trouble> {
+    pub async fn run_one(&self, job: &Job, purpose: Purpose, memory: u64) -> Result<Finished, Trouble> {
         let stop = self.stop.clone();
         if stop.requested() {
             return Err(Trouble { exit: Exit::TryLater, reason: "not started: stop was asked for".to_owned() });
         }
-        let source = HttpSource::open(job, &*self.secrets, &self.budgets, Arc::clone(&self.clock), self.events.clone(), stop.clone());
+        let source =
+            HttpSource::open(job, &*self.secrets, &self.budgets, Arc::clone(&self.clock), self.events.clone(), stop.clone());
         let source = source.map_err(|error| Trouble { exit: error.kind.into(), reason: crate::error::chain(&error) })?;
         let source = Arc::new(source);
         let store = store::open(&job.sink, &*self.secrets);
@@ -144,18 +153,18 @@ impl Engine {
             guards: Default::default(),
         };
         let report = run::run_job(job, purpose, &ports).await;
-        let mut report = report.map_err(|error| Trouble { exit: error.kind.into(), reason: crate::error::chain(&error) })?;
-        // Retries and redirects are requests too, and only the source saw them.
-        report.requests = report.requests.max(source.requests());
-        Ok(report)
+        let report = report.map_err(|error| Trouble { exit: error.kind.into(), reason: crate::error::chain(&error) })?;
+        Ok(Finished { report, requests: source.requests() })
     }
 }
 
-/// The folder for pages of undecided slices, beside the state; made if it is not there.
+/// The folder for pages of undecided slices, beside the state: made if it is not there, else cleared of what a crash left.
+/// Only for the process that holds the state.
 pub(crate) fn make_spool(state_path: &Path) -> Result<PathBuf, Failure> {
     let folder = state_path.parent().unwrap_or(Path::new(".")).join("spool");
     std::fs::create_dir_all(&folder)
         .map_err(|error| Failure::new(Exit::Failed, format!("make folder `{}`: {error}", folder.display())))?;
+    run::clean_spools(&folder);
     Ok(folder)
 }
 

@@ -62,11 +62,13 @@ fn run(arguments: Arguments) -> Exit {
     // One TLS provider for the whole process, chosen before anybody asks for it. It can be installed once; that it is there
     // already is as good.
     let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let ended = telemetry::start(environment.log.as_deref(), screen.clone()).map_err(|error| Failure::new(Exit::Usage, error)).and_then(|()| {
-        let clock = Arc::new(SystemClock::new());
-        let context = Context { folder: arguments.global.folder, environment, terminal, screen, clock };
-        commands::perform(arguments.command, &context)
-    });
+    let ended = telemetry::start(environment.log.as_deref(), screen.clone())
+        .map_err(|error| Failure::new(Exit::Usage, error))
+        .and_then(|()| {
+            let clock = Arc::new(SystemClock::new());
+            let context = Context { folder: arguments.global.folder, environment, terminal, screen, clock };
+            commands::perform(arguments.command, &context)
+        });
     match ended {
         Ok(exit) => exit,
         Err(failure) => {

@@ -30,15 +30,16 @@ pub(crate) struct Project {
 impl Project {
     /// Reads and checks every file. A broken job is parked and no failure; a folder that cannot be used at all is one.
     pub fn open(context: &Context) -> Result<Self, Failure> {
-        Project::open_folder(&context.folder, context)
+        Project::open_folder(&context.folder, context.environment.state_folder.as_deref(), context)
     }
 
-    pub fn open_folder(folder: &Path, context: &Context) -> Result<Self, Failure> {
+    /// Opens another folder than the command line's; `state_folder` as `$STATE_DIRECTORY`.
+    pub fn open_folder(folder: &Path, state_folder: Option<&Path>, context: &Context) -> Result<Self, Failure> {
         if !folder.is_dir() {
             let message = format!("the project folder `{}` does not exist", folder.display());
             return Err(Failure::config(message).help("name another one with -C, or try `highwater demo`"));
         }
-        let loaded = config::load(folder, context.environment.state_folder.as_deref());
+        let loaded = config::load(folder, state_folder);
         let mut project = Project {
             catalog: loaded.catalog,
             problems: loaded.problems,
@@ -79,7 +80,9 @@ impl Project {
             return Ok(job);
         }
         if let Some(reason) = self.parked.get(&name) {
-            return Err(Failure::config(format!("job `{name}` is parked: {reason}")).help("`highwater check` lists every problem"));
+            return Err(
+                Failure::config(format!("job `{name}` is parked: {reason}")).help("`highwater check` lists every problem")
+            );
         }
         self.require_settings()?;
         let known: Vec<String> =

@@ -98,11 +98,7 @@ fn as_json(project: &Project) -> CheckJson {
     };
     CheckJson {
         jobs: project.catalog.jobs.keys().map(ToString::to_string).collect(),
-        parked: project
-            .parked
-            .iter()
-            .map(|(job, reason)| ParkedJson { job: job.to_string(), reason: reason.clone() })
-            .collect(),
+        parked: project.parked.iter().map(|(job, reason)| ParkedJson { job: job.to_string(), reason: reason.clone() }).collect(),
         problems: project.problems.iter().map(problem).collect(),
     }
 }

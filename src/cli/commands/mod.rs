@@ -20,7 +20,8 @@ use super::demo;
 use super::exit::Exit;
 use super::failure::Failure;
 
-pub(crate) use run::{print_report, report_json, run_until_stopped};
+pub(crate) use query::tables_of;
+pub(crate) use run::{RunJson, print_report, report_json, run_until_stopped};
 
 /// Does what was asked. Commands that need no runtime get none.
 pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failure> {

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::batch::Counts;
 use crate::cli::Context;
-use crate::cli::engine::Engine;
+use crate::cli::engine::{Engine, Finished};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::progress::describe_counts;
@@ -19,7 +19,6 @@ use crate::cli::text::{counted, one_line, shortened};
 use crate::config::catalog::Job;
 use crate::reject::Reject;
 use crate::run::{Preview, Purpose, RunReport};
-use crate::state::State;
 use crate::state::sqlite::SqliteState;
 
 /// Rejects shown in full.
@@ -58,7 +57,7 @@ struct RejectJson {
 pub(super) async fn preview(context: &Context, job: &str, rows: u32) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
     let job = project.job(job)?;
-    let report = fetch(context, &project, job, rows).await?;
+    let Finished { report, requests } = fetch(context, &project, job, rows).await?;
     if let Some(failure) = report.failed.first() {
         return Err(Failure::of(failure.kind, format!("preview {}: {}", job.name, failure.reason)));
     }
@@ -69,22 +68,18 @@ pub(super) async fn preview(context: &Context, job: &str, rows: u32) -> Result<E
     if context.terminal.json {
         context.terminal.document(&as_json(&report, preview)?)?;
     } else {
-        print(context, &report, preview)?;
+        print(context, &report, requests, preview)?;
     }
     Ok(Exit::Done)
 }
 
 /// Runs the job up to its first rows. State and spool stand in a folder of their own that is gone afterwards.
-async fn fetch(context: &Context, project: &Project, job: &Job, rows: u32) -> Result<RunReport, Failure> {
+async fn fetch(context: &Context, project: &Project, job: &Job, rows: u32) -> Result<Finished, Failure> {
     let folder = ScratchFolder::make(&format!("highwater-preview-{}", context.clock.run_id()))?;
-    let state: Arc<dyn State> = match project.look_at_state().await? {
-        Some(state) => state,
-        None => {
-            let state = SqliteState::open(&folder.path.join("state.db")).await;
-            Arc::new(state.map_err(|error| Failure::of(error.kind, error.to_string()))?)
-        }
-    };
-    let engine = Engine::new(state, project.secrets.clone(), Arc::clone(&context.clock), folder.path.clone());
+    // A preview looks at no state, and a running daemon may hold the project's own.
+    let state = SqliteState::open(&folder.path.join("state.db")).await;
+    let state = state.map_err(|error| Failure::of(error.kind, error.to_string()))?;
+    let engine = Engine::new(Arc::new(state), project.secrets.clone(), Arc::clone(&context.clock), folder.path.clone());
     let purpose = Purpose::Preview { rows: rows as usize };
     let report = engine.run_one(job, purpose, project.catalog.settings.memory).await;
     report.map_err(|trouble| Failure::new(trouble.exit, format!("preview {}: {}", job.name, trouble.reason)))
@@ -112,7 +107,7 @@ impl Drop for ScratchFolder {
     }
 }
 
-fn print(context: &Context, report: &RunReport, preview: &Preview) -> Result<(), Failure> {
+fn print(context: &Context, report: &RunReport, requests: u64, preview: &Preview) -> Result<(), Failure> {
     let terminal = &context.terminal;
     let mut types = terminal.table(&[("column", Side::Left), ("type", Side::Left)]);
     for field in preview.rows.schema().fields() {
@@ -122,8 +117,12 @@ fn print(context: &Context, report: &RunReport, preview: &Preview) -> Result<(),
     terminal.line("")?;
     print_table(terminal, &preview.rows)?;
     terminal.line("")?;
-    let pages = counted(report.requests, "request");
-    terminal.line(&format!("{} fetched in {pages}: {}", counted(report.counts.fetched, "record"), describe_counts(&report.counts)))?;
+    let requests = counted(requests, "request");
+    terminal.line(&format!(
+        "{} fetched in {requests}: {}",
+        counted(report.counts.fetched, "record"),
+        describe_counts(&report.counts)
+    ))?;
     for reject in preview.rejects.iter().take(REJECTS_MAX) {
         let record = shortened(&String::from_utf8_lossy(&reject.record), RECORD_MAX);
         let field = if reject.field.is_empty() { String::new() } else { format!("{}: ", reject.field) };
@@ -148,7 +147,9 @@ fn as_json(report: &RunReport, preview: &Preview) -> Result<PreviewJson, Failure
         record: String::from_utf8_lossy(&reject.record).into_owned(),
     };
     Ok(PreviewJson {
-        columns: columns.map(|field| ColumnJson { name: field.name().clone(), column_type: field.data_type().to_string() }).collect(),
+        columns: columns
+            .map(|field| ColumnJson { name: field.name().clone(), column_type: field.data_type().to_string() })
+            .collect(),
         rows: as_json_array(&preview.rows)?,
         rejects: preview.rejects.iter().map(reject).collect(),
         counts: report.counts,

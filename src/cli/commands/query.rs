@@ -17,12 +17,7 @@ use crate::store::Store;
 pub(super) async fn query(context: &Context, sql: &str) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
     let jobs = project.jobs(None)?;
-    answer(context, &project, &jobs, sql).await
-}
-
-/// Asks the tables of `jobs` and prints the answer.
-pub(crate) async fn answer(context: &Context, project: &Project, jobs: &[&Job], sql: &str) -> Result<Exit, Failure> {
-    let tables = tables(project, jobs, sql).await?;
+    let tables = tables_of(&project, &jobs, sql).await?;
     let names: Vec<String> = jobs.iter().map(|job| format!("`{}`", job.table)).collect();
     let answer = query::query(tables, sql, project.catalog.settings.memory).await;
     let answer = answer.map_err(|error| {
@@ -43,7 +38,7 @@ pub(crate) async fn answer(context: &Context, project: &Project, jobs: &[&Job], 
 
 /// The tables that the SQL may mean: those whose name stands somewhere in it. A table costs requests to its store, so the
 /// others are left alone.
-async fn tables(project: &Project, jobs: &[&Job], sql: &str) -> Result<Vec<(LiveTable, Arc<dyn Store>)>, Failure> {
+pub(crate) async fn tables_of(project: &Project, jobs: &[&Job], sql: &str) -> Result<Vec<(LiveTable, Arc<dyn Store>)>, Failure> {
     let sql = sql.to_lowercase();
     let mut tables = Vec::new();
     for job in jobs {

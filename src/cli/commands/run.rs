@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::batch::Counts;
 use crate::cli::Context;
-use crate::cli::commands::status::short_mark;
-use crate::cli::engine::{Engine, JobEnd, make_spool};
+use crate::cli::engine::{Engine, Finished, JobEnd, make_spool};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::cli::marks::short_mark;
 use crate::cli::progress::{Progress, describe_slice};
 use crate::cli::project::Project;
 use crate::cli::terminal::{Side, Terminal};
@@ -97,8 +97,7 @@ pub(crate) async fn run_until_stopped(
     jobs: Vec<Job>,
 ) -> Result<Vec<JobEnd>, Failure> {
     let settings = &project.catalog.settings;
-    let progress =
-        Progress::new(context.screen.clone(), Arc::clone(&context.clock), jobs.iter().map(|job| &job.name));
+    let progress = Progress::new(context.screen.clone(), Arc::clone(&context.clock), jobs.iter().map(|job| &job.name));
     let spool = make_spool(&settings.state_path)?;
     let mut engine = Engine::new(state, project.secrets.clone(), Arc::clone(&context.clock), spool);
     engine.memory = settings.memory;
@@ -171,14 +170,15 @@ impl Signals {
 
 /// What became of the runs: a table, then what failed, then what asks for attention.
 pub(crate) fn print_report(terminal: &Terminal, ends: &[JobEnd]) -> Result<(), Failure> {
-    let reports: Vec<&RunReport> = ends.iter().filter_map(|end| end.outcome.as_ref().ok()).collect();
+    let reports: Vec<&RunReport> =
+        ends.iter().filter_map(|end| end.outcome.as_ref().ok()).map(|finished| &finished.report).collect();
     if !reports.is_empty() {
         terminal.line(&report_table(terminal, &reports))?;
     }
     for end in ends {
         match &end.outcome {
             Err(trouble) => terminal.line(&format!("failed: {}: {}", end.job, printable(&trouble.reason)))?,
-            Ok(report) => print_remarks(terminal, report)?,
+            Ok(finished) => print_remarks(terminal, &finished.report)?,
         }
     }
     Ok(())
@@ -233,12 +233,12 @@ fn print_remarks(terminal: &Terminal, report: &RunReport) -> Result<(), Failure>
 pub(crate) fn report_json(end: &JobEnd) -> RunJson {
     let status = end.exit().name();
     match &end.outcome {
-        Ok(report) => RunJson {
+        Ok(Finished { report, requests }) => RunJson {
             job: end.job.to_string(),
             status,
             run: Some(report.run.to_string()),
             counts: report.counts,
-            requests: report.requests,
+            requests: *requests,
             bytes: report.bytes,
             files: report.files,
             bytes_written: report.bytes_written,

@@ -38,8 +38,14 @@ fn print(context: &Context, rows: &[RunRow]) -> Result<(), Failure> {
     }
     use Side::{Left, Right};
     let columns = [
-        ("started", Left), ("job", Left), ("status", Left), ("took", Right), ("fetched", Right), ("kept", Right),
-        ("rejected", Right), ("requests", Right),
+        ("started", Left),
+        ("job", Left),
+        ("status", Left),
+        ("took", Right),
+        ("fetched", Right),
+        ("kept", Right),
+        ("rejected", Right),
+        ("requests", Right),
     ];
     let mut table = context.terminal.table(&columns);
     for run in rows {

@@ -5,10 +5,10 @@ use serde::Serialize;
 use crate::cli::Context;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::marks;
 use crate::cli::project::Project;
 use crate::cli::text::{counted, instant, one_line};
 use crate::config::catalog::Job;
+use crate::run;
 use crate::slice::Covered;
 use crate::state::{BatchNote, DatasetState, EventRow, State};
 
@@ -59,15 +59,8 @@ async fn look_up(state: &dyn State, job: &Job) -> Result<StateJson, crate::state
 }
 
 fn describe(job: &Job, known: Option<DatasetState>, open_batches: Vec<BatchNote>, events: Vec<EventRow>) -> StateJson {
-    let mark = known.as_ref().and_then(|known| marks::mark(&known.coverage, &job.window));
-    StateJson {
-        job: job.name.to_string(),
-        dataset: job.dataset.to_string(),
-        mark: mark.map(|mark| mark.exact()),
-        state: known,
-        open_batches,
-        events,
-    }
+    let mark = known.as_ref().and_then(|known| run::mark_text(job, &known.coverage));
+    StateJson { job: job.name.to_string(), dataset: job.dataset.to_string(), mark, state: known, open_batches, events }
 }
 
 fn print(context: &Context, one: &StateJson) -> Result<(), Failure> {
@@ -93,7 +86,8 @@ fn print(context: &Context, one: &StateJson) -> Result<(), Failure> {
         }
     }
     if !state.pending.is_empty() {
-        terminal.line(&format!("  of these    {} that no record names yet", counted(state.pending.len() as u64, "empty slice")))?;
+        terminal
+            .line(&format!("  of these    {} that no record names yet", counted(state.pending.len() as u64, "empty slice")))?;
     }
     for batch in &one.open_batches {
         terminal.line(&format!("  open batch  {} (seq {}, {})", batch.batch, batch.seq, counted(batch.rows, "row")))?;

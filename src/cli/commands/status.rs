@@ -6,11 +6,13 @@ use serde::Serialize;
 use crate::cli::Context;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::marks::{self, Mark};
+use crate::cli::marks::{holes, short_mark};
 use crate::cli::project::Project;
 use crate::cli::terminal::Side;
 use crate::cli::text::{ago, length, one_line};
 use crate::config::catalog::Job;
+use crate::ids::JobName;
+use crate::run;
 use crate::state::{DatasetState, RunRow, State};
 
 /// What `status --json` prints: one of these a job, in a list.
@@ -76,25 +78,25 @@ async fn look_up(state: &dyn State, job: &Job) -> Result<(Option<RunRow>, Option
     Ok((last_run(state, &job.name).await?, known))
 }
 
-async fn last_run(state: &dyn State, job: &crate::ids::JobName) -> Result<Option<RunRow>, Failure> {
+async fn last_run(state: &dyn State, job: &JobName) -> Result<Option<RunRow>, Failure> {
     let runs = state.runs(Some(job), 1).await.map_err(|error| Failure::of(error.kind, error.to_string()))?;
     Ok(runs.into_iter().next())
 }
 
 fn describe(job: &Job, last_run: Option<RunRow>, known: &DatasetState, now: Timestamp) -> StatusJson {
-    let mark = marks::mark(&known.coverage, &job.window);
+    let mark = run::mark_text(job, &known.coverage);
     StatusJson {
         job: job.name.to_string(),
         enabled: job.enabled,
         table: Some(job.table.clone()),
         parked: None,
         last_run,
-        behind_seconds: match &mark {
-            Some(Mark::Time(at)) => Some(now.duration_since(*at).as_secs()),
-            _ => None,
-        },
-        mark: mark.map(|mark| mark.exact()),
-        holes: marks::holes(&known.coverage, &job.window).len(),
+        behind_seconds: mark
+            .as_ref()
+            .and_then(|mark| mark.parse::<Timestamp>().ok())
+            .map(|mark| now.duration_since(mark).as_secs()),
+        mark,
+        holes: holes(&known.coverage, &job.window).len(),
         seq: known.seq,
     }
 }
@@ -132,9 +134,4 @@ fn print(context: &Context, found: &[StatusJson], now: Timestamp) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// A mark to the second, where it is a time.
-pub(crate) fn short_mark(mark: &str) -> String {
-    mark.parse::<Timestamp>().map_or_else(|_| mark.to_owned(), crate::cli::text::instant)
 }

@@ -31,7 +31,8 @@ pub(super) async fn verify(context: &Context, job: Option<&str>) -> Result<Exit,
     for job in project.jobs(job)? {
         let store = project.store(job)?;
         let report = recount::verify(&*store, &job.dataset).await;
-        let report = report.map_err(|error| Failure::of(error.kind, format!("verify {}: {}", job.name, crate::error::chain(&error))))?;
+        let report =
+            report.map_err(|error| Failure::of(error.kind, format!("verify {}: {}", job.name, crate::error::chain(&error))))?;
         found.push(VerifyJson {
             job: job.name.to_string(),
             table: job.table.clone(),

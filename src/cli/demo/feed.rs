@@ -1,5 +1,6 @@
 //! A GeoJSON feed as the USGS publishes it, indexed and otherwise left as it came: every event is served with its own text.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
@@ -114,6 +115,21 @@ impl Feed {
         (first, last)
     }
 
+    /// How many different ids there are; events without one count as one.
+    pub fn distinct_ids(&self) -> u64 {
+        #[derive(Deserialize)]
+        struct Identified<'a> {
+            #[serde(borrow, default)]
+            id: Option<&'a RawValue>,
+        }
+        let id = |event: &FeedEvent| {
+            // The text was parsed before; its form cannot have changed.
+            let identified = serde_json::from_str::<Identified>(self.text(event)).ok();
+            identified.and_then(|one| one.id).map(|id| id.get())
+        };
+        self.events.iter().map(id).collect::<BTreeSet<_>>().len() as u64
+    }
+
     /// When the earliest event happened.
     pub fn first_time(&self) -> i64 {
         self.events.iter().map(|event| event.time).min().unwrap_or_default()
@@ -163,7 +179,7 @@ mod tests {
     #[test]
     fn the_shipped_feed_is_the_week_of_1707_events() {
         let feed = Feed::shipped().expect("shipped feed");
-        assert_eq!(feed.events().len(), 1707);
+        assert_eq!((feed.events().len(), feed.distinct_ids()), (1707, 1707));
         assert_eq!(feed.updated_range(), (1_517_365_391_235, 1_517_967_904_877));
         assert_eq!(feed.first_time(), 1_517_363_399_650);
         let first = &feed.events()[0];

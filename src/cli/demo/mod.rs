@@ -22,7 +22,6 @@ use super::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::project::Project;
-use super::text::{counted, instant};
 
 use feed::Feed;
 use replica::{Replica, ReplicaSettings};
@@ -47,7 +46,8 @@ pub(super) struct Played {
 pub(super) async fn demo(context: &Context, feed: Option<&Path>, folder: &Path) -> Result<Exit, Failure> {
     let feed = match feed {
         Some(path) => Feed::open(path).map_err(|error| {
-            Failure::new(Exit::Usage, error).help("a feed is what https://earthquake.usgs.gov/earthquakes/feed/v1.0/geojson.php offers")
+            Failure::new(Exit::Usage, error)
+                .help("a feed is what https://earthquake.usgs.gov/earthquakes/feed/v1.0/geojson.php offers")
         })?,
         None => Feed::shipped().map_err(|error| Failure::new(Exit::Failed, error))?,
     };
@@ -67,17 +67,19 @@ pub(super) async fn demo(context: &Context, feed: Option<&Path>, folder: &Path) 
     let played = play(context, &root, &replica, first_now, feed_end).await;
     // Whatever came of it: the address of a replica that is gone serves nobody.
     project::restore(&root)?;
-    let played = played?;
     replica.stop().await;
-    let exit = played.first.exit().max(played.second.exit());
-    if exit != Exit::Done {
-        return Ok(exit);
-    }
+    let played = played?;
     show::outcome(context, &root, folder, &played).await
 }
 
 /// Runs the job twice.
-async fn play(context: &Context, root: &Path, replica: &Replica, first_now: Timestamp, feed_end: Timestamp) -> Result<Played, Failure> {
+async fn play(
+    context: &Context,
+    root: &Path,
+    replica: &Replica,
+    first_now: Timestamp,
+    feed_end: Timestamp,
+) -> Result<Played, Failure> {
     // Not below $STATE_DIRECTORY: everything of a demo stands in its folder.
     let project = Project::open_folder(root, None, context)?;
     let job = project.job(project::JOB)?.clone();
@@ -85,12 +87,18 @@ async fn play(context: &Context, root: &Path, replica: &Replica, first_now: Time
     show::opening(context, root, replica, first_now)?;
     let first = run_job(context, &project, &state, &job).await?;
     show::load(context, &first)?;
+    if first.exit() != Exit::Done {
+        return Err(Failure::told(first.exit()));
+    }
     let second_now = feed_end.checked_add(job.window.settle).and_then(|at| at.checked_add(SignedDuration::from_hours(1)));
     let second_now = second_now.map_err(|error| outside(&error))?;
     replica.set_now(second_now);
     show::clock_moved(context, second_now)?;
-    let second = if first.exit() == Exit::Done { run_job(context, &project, &state, &job).await? } else { skipped(&first) };
+    let second = run_job(context, &project, &state, &job).await?;
     show::load(context, &second)?;
+    if second.exit() != Exit::Done {
+        return Err(Failure::told(second.exit()));
+    }
     Ok(Played {
         first,
         second,

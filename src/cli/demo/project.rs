@@ -29,7 +29,7 @@ pub(super) fn write(root: &Path, base_url: &str, start: Timestamp) -> Result<(),
     let source = replace_value(&source, "limits", "requests", &format!("[{REQUESTS}]"))?;
     let source = replace_inline(&source, "page_size", &PAGE_SIZE.to_string())?;
     let day = start.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d");
-    let job = replace_inline(JOB_FILE, "starttime", &format!("\"{day}\""))?;
+    let job = with_parameters(JOB_FILE, &format!("{{ starttime = \"{day}\" }}"));
     folder::write(&root.join("config.toml"), CONFIG)?;
     folder::write(&root.join("sources/usgs.toml"), &source)?;
     folder::write(&root.join("sinks/lake.toml"), SINK)?;
@@ -82,6 +82,16 @@ fn replace_inline(text: &str, key: &str, value: &str) -> Result<String, Failure>
     Err(missing(key))
 }
 
+/// Gives a job its parameters: in the place where the file shows how, else before its first table.
+fn with_parameters(text: &str, parameters: &str) -> String {
+    let line = format!("parameters = {parameters}");
+    let shows = |line: &&str| line.trim_start_matches(['#', ' ']).starts_with("parameters =");
+    match text.lines().find(shows) {
+        Some(shown) => text.replacen(shown, &line, 1),
+        None => text.replacen("\n[", &format!("\n{line}\n["), 1),
+    }
+}
+
 fn missing(key: &str) -> Failure {
     // The shipped files are part of the program; a test below holds them to it.
     Failure::new(Exit::Failed, format!("the shipped project has no key `{key}`, which is a bug of highwater"))
@@ -110,8 +120,8 @@ mod tests {
         assert_eq!(source["limits"]["requests"].as_array().map(Vec::len), Some(1));
         let text = std::fs::read_to_string(folder.path().join("sources/usgs.toml")).expect("file");
         assert!(text.contains("page_size = 100"), "{text}");
-        let job = std::fs::read_to_string(folder.path().join("jobs/earthquakes.toml")).expect("file");
-        assert!(job.contains("starttime = \"2018-01-31\""), "{job}");
+        let job = table(folder.path(), "jobs/earthquakes.toml");
+        assert_eq!(job["parameters"]["starttime"].as_str(), Some("2018-01-31"));
     }
 
     #[test]
