@@ -2,6 +2,7 @@
 //!
 //! Rooms in reading order; ARCHITECTURE.md says who may use whom.
 
+pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod plan;
@@ -11,6 +12,7 @@ pub mod sink;
 pub mod source;
 pub mod state;
 pub mod store;
+pub mod telemetry;
 pub mod transform;
 
 // Leaves: all rooms may use them.
