@@ -1,0 +1,26 @@
+# What is done often, by name. `just` lists it.
+
+default:
+    @just --list
+
+# Quick: form and lints, the house's rules.
+check:
+    cargo fmt --check
+    cargo clippy --locked --all-targets -- -D warnings
+    cargo test --locked --test it house::
+
+# All tests, or those whose name contains NAME.
+test *NAME:
+    bash tests/run {{NAME}}
+
+# What a change must pass, exactly as README says it.
+ci:
+    bash .ci/run
+
+# Writes docs/catalogue.md anew from the tests.
+catalogue:
+    cargo test --locked --test it catalogue::
+
+# The demo: the main job on real data, without internet.
+demo:
+    cargo run --release -- demo
