@@ -2,14 +2,17 @@
 //!
 //! Rooms in reading order; ARCHITECTURE.md says who may use whom.
 
+pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod plan;
+pub mod quota;
 pub mod run;
 pub mod sink;
 pub mod source;
 pub mod state;
 pub mod store;
+pub mod telemetry;
 pub mod transform;
 
 // Leaves: all rooms may use them.

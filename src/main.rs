@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary: see `highwater::cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    highwater::cli::main()
+}

@@ -1,19 +1,146 @@
 //! Templates of requests: minijinja, single pass, an undefined name is an error.
+//!
+//! What a value contains is never looked at again: a parameter that holds `{{ }}` stays what it is. There are no includes, no
+//! functions and no escaping: whoever uses a rendered text encodes it for the place where it goes. Work and output are bounded.
+
+mod scope;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::LazyLock;
+
+use http::HeaderValue;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
+
+pub use scope::{RESERVED, Scope};
+
+/// Longest template and longest rendered text, bytes.
+pub const TEXT_MAX: usize = 64 * 1024;
+/// Instructions that one rendering may take; a request needs dozens.
+const FUEL: u64 = 50_000;
+
+static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut engine = Environment::new();
+    engine.set_undefined_behavior(UndefinedBehavior::Strict);
+    engine.set_auto_escape_callback(|_| AutoEscape::None);
+    // A text is sent as it was written, its last newline included.
+    engine.set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build().expect("the default delimiters are valid"));
+    engine.set_fuel(Some(FUEL));
+    engine.set_recursion_limit(64);
+    // What a template may say comes from its scope alone.
+    let globals: Vec<String> = engine.globals().map(|(name, _)| name.to_owned()).collect();
+    for name in globals {
+        engine.remove_global(&name);
+    }
+    engine
+});
 
 /// A checked template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     text: String,
-    names: std::collections::BTreeSet<String>,
+    names: BTreeSet<String>,
 }
 
 impl Template {
+    /// Reads a template. The error says what is wrong with it, lower case, without a full stop: a syntax error, a filter or
+    /// test that does not exist, a text above [`TEXT_MAX`].
+    pub fn parse(text: impl Into<String>) -> Result<Template, String> {
+        let text = text.into();
+        if text.len() > TEXT_MAX {
+            return Err(format!("a template has at most {TEXT_MAX} bytes"));
+        }
+        let compiled = ENGINE.template_from_str(&text).map_err(|error| explain(&error))?;
+        let names: BTreeSet<String> = compiled.undeclared_variables(false).into_iter().collect();
+        refuse_unknown_filters(&compiled, &names)?;
+        Ok(Template { text, names })
+    }
+
     /// Whether the template mentions a top-level name.
     pub fn uses(&self, name: &str) -> bool {
         self.names.contains(name)
     }
 
+    /// The top-level names that the template mentions, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
     pub fn text(&self) -> &str {
         &self.text
     }
+
+    /// Fills the template in. The error names an undefined name and the names in scope, never a value.
+    pub fn render(&self, scope: &Scope) -> Result<String, String> {
+        if let Some(missing) = self.names.iter().find(|name| !scope.has(name)) {
+            return Err(format!("`{missing}` is not defined here; in scope: {}", scope.describe()));
+        }
+        let compiled = ENGINE.template_from_str(&self.text).map_err(|error| explain(&error))?;
+        let mut output = Bounded { bytes: Vec::new(), full: false };
+        let rendered = compiled.render_captured_to(scope.value(), &mut output).map(drop);
+        if output.full {
+            return Err(format!("the rendered text has more than {TEXT_MAX} bytes"));
+        }
+        rendered.map_err(|error| explain(&error))?;
+        String::from_utf8(output.bytes).map_err(|_| "the rendered text is not UTF-8".to_owned())
+    }
+
+    /// Fills the template in as a header's value, which has no line break or other control character (RFC 9110 section 5.5):
+    /// a parameter can never add a header of its own. The error never shows the value, it may be a secret.
+    pub fn render_header(&self, scope: &Scope) -> Result<HeaderValue, String> {
+        let text = self.render(scope)?;
+        HeaderValue::from_str(&text).map_err(|_| "a header's value is visible ASCII without line breaks".to_owned())
+    }
 }
+
+/// minijinja looks filters up when they are reached; a trial with empty values reaches the ones outside of branches.
+fn refuse_unknown_filters(compiled: &minijinja::Template<'_, '_>, names: &BTreeSet<String>) -> Result<(), String> {
+    let blanks = Value::from_pairs(names.iter().map(|name| (name.as_str(), Value::from(""))));
+    let mut output = Bounded { bytes: Vec::new(), full: false };
+    let Err(error) = compiled.render_captured_to(blanks, &mut output) else {
+        return Ok(());
+    };
+    match error.kind() {
+        ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction | ErrorKind::OutOfFuel => {
+            Err(explain(&error))
+        }
+        // An empty text is not what the template was written for; real values decide.
+        _ => Ok(()),
+    }
+}
+
+/// What is wrong, without the engine's template name and line decoration.
+fn explain(error: &Error) -> String {
+    match (error.kind(), error.detail()) {
+        (ErrorKind::OutOfFuel, _) => "the template takes too many steps".to_owned(),
+        (ErrorKind::UndefinedError, None) => "a value in the template is undefined".to_owned(),
+        (ErrorKind::SyntaxError, Some(detail)) => format!("not a template: {detail}"),
+        (_, Some(detail)) => detail.to_owned(),
+        (kind, None) => kind.to_string(),
+    }
+}
+
+/// Takes at most [`TEXT_MAX`] bytes, then refuses more.
+struct Bounded {
+    bytes: Vec<u8>,
+    full: bool,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + piece.len() > TEXT_MAX {
+            self.full = true;
+            return Err(io::Error::other("too long"));
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

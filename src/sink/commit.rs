@@ -274,4 +274,3 @@ impl CommitMachine {
 
 #[cfg(test)]
 mod tests;
-

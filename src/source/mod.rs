@@ -1,12 +1,17 @@
 //! Fetches pages of a stream. Knows slices and pages; never marks, schedules or sinks.
 
+#[cfg(any(test, debug_assertions))]
+pub mod faulty;
+
+use ::http::HeaderMap;
 use async_trait::async_trait;
-use http::HeaderMap;
 use thiserror::Error;
 
 use crate::error::ErrorKind;
 use crate::page::{Envelope, PagePosition, RawPage, ResponsePath};
 use crate::slice::Slice;
+
+pub mod http;
 
 /// Reads one stream of a remote system.
 #[async_trait]
@@ -43,4 +48,15 @@ pub struct FetchError {
     pub message: String,
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl FetchError {
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        FetchError { kind, message: message.into(), source: None }
+    }
+
+    pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
 }

@@ -1,4 +1,13 @@
 //! Leases, batches, due times, tokens, run history: a cache of the lake for marks, the only home of the rest.
+//!
+//! Deliberately absent: anything that decides. A commit counts by its record in the lake; the state follows.
+
+#[cfg(any(test, debug_assertions))]
+pub mod contract;
+#[cfg(any(test, debug_assertions))]
+pub mod faulty;
+pub mod memory;
+pub mod sqlite;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -17,7 +26,7 @@ use crate::slice::Cover;
 #[async_trait]
 pub trait State: Send + Sync {
     /// Takes the right to run a dataset's job; raises the epoch. A row is made for a dataset that has none. `Conflict` if
-    /// another live owner holds it.
+    /// another live owner holds it; a lease whose taker was told of an error is not live.
     async fn lease(&self, dataset: &DatasetName, owner: &str, now: Timestamp) -> Result<Lease, StateError>;
     /// Gives the lease back; a lease that is no longer held is no error.
     async fn release(&self, lease: &Lease) -> Result<(), StateError>;
@@ -25,25 +34,35 @@ pub trait State: Send + Sync {
     async fn dataset(&self, dataset: &DatasetName) -> Result<Option<DatasetState>, StateError>;
     async fn datasets(&self) -> Result<Vec<(DatasetName, DatasetState)>, StateError>;
 
-    /// Notes a batch as prepared, before its decision. Repeatable.
+    /// Notes a batch as prepared, before its decision. Repeatable, also with another seq. `Conflict` as for `advance`.
     async fn note_batch(&self, lease: &Lease, note: &BatchNote) -> Result<(), StateError>;
     /// Batches that were prepared and neither done nor dropped, by seq.
     async fn open_batches(&self, dataset: &DatasetName) -> Result<Vec<BatchNote>, StateError>;
-    /// Marks a batch: nothing of it was decided, or its staged files are gone.
+    /// Marks a batch: nothing of it was decided, or its staged files are gone. One that is not known is no error: the state may
+    /// be an old copy. `Conflict` as for `advance`.
     async fn mark_batch(&self, lease: &Lease, batch: BatchId, status: BatchStatus) -> Result<(), StateError>;
 
     /// Sets what is known of a dataset, and marks `done` (if any) as done, in one transaction. Fails with `Conflict` if the
     /// lease's epoch is no longer the dataset's: the caller is fenced and stops.
     async fn advance(&self, lease: &Lease, state: &DatasetState, done: Option<BatchId>) -> Result<(), StateError>;
 
+    /// Notes a run. Only the newest runs of a job are kept ([`HISTORY_MAX`]).
     async fn start_run(&self, run: &RunRow) -> Result<(), StateError>;
+    /// Replaces what is noted of a run.
     async fn finish_run(&self, run: &RunRow) -> Result<(), StateError>;
     /// The newest runs first, at most `limit`, of one job or of all.
     async fn runs(&self, job: Option<&JobName>, limit: u32) -> Result<Vec<RunRow>, StateError>;
-    /// Notes that something happened that an operator may want to see later.
+    /// Notes that something happened that an operator may want to see later. Only the newest of a job are kept.
     async fn note_event(&self, at: Timestamp, job: Option<&JobName>, kind: &str, text: &str) -> Result<(), StateError>;
+    /// The newest events first, at most `limit`, of one job or of all.
     async fn events(&self, job: Option<&JobName>, limit: u32) -> Result<Vec<EventRow>, StateError>;
 }
+
+/// Runs and events that are kept of each job.
+pub const HISTORY_MAX: u32 = 10_000;
+
+/// Batches that are done or dropped and still kept of each dataset, for whoever looks at what happened.
+pub const CLOSED_BATCHES_MAX: u32 = 100;
 
 /// The right to run a dataset's job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +86,7 @@ pub struct BatchNote {
     pub noted_at: Timestamp,
 }
 
+/// Where a batch stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BatchStatus {

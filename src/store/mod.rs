@@ -1,10 +1,50 @@
-//! The few verbs that a sink needs of an object store, with their guarantees. Paths are relative to the sink's root, with `/`.
+//! The few verbs that a sink needs of an object store, with their guarantees. Paths are relative to the sink's root, with `/`;
+//! their text is taken as it stands (a `%2F` stays a `%2F`), and `.`, `..` and empty steps are refused.
+//!
+//! Deliberately absent: rename and copy as such (publishing is the only use), conditional replacement, and retries beyond a few
+//! quick ones: whoever calls knows whether a second try is safe and reads back what became of the first.
+
+#[cfg(any(test, debug_assertions))]
+pub mod contract;
+#[cfg(any(test, debug_assertions))]
+pub mod faulty;
+pub mod local;
+pub mod memory;
+pub mod s3;
+
+mod errors;
+mod objects;
+mod upload;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::config::catalog::{Sink, SinkPlace};
+use crate::config::secret::SecretSource;
 use crate::error::ErrorKind;
+
+/// Opens the place a sink writes to. Nothing is read or written yet: a folder is made by the first write, a bucket that does not
+/// exist shows at the first verb.
+///
+/// # Errors
+/// `Config` for storage keys that mean nothing there, `Auth` for a secret that cannot be resolved.
+pub fn open(sink: &Sink, secrets: &dyn SecretSource) -> Result<Arc<dyn Store>, StoreError> {
+    match &sink.place {
+        SinkPlace::Local(folder) => match sink.storage.keys().next() {
+            Some(key) => Err(StoreError {
+                kind: ErrorKind::Config,
+                verb: "open",
+                address: folder.display().to_string(),
+                message: format!("a folder takes no `[storage]` keys, but there is `{key}`"),
+            }),
+            None => Ok(Arc::new(local::LocalStore::new(folder))),
+        },
+        SinkPlace::S3 { bucket, prefix } => Ok(Arc::new(s3::open(bucket, prefix, &sink.storage, secrets)?)),
+    }
+}
 
 /// An object store or a folder.
 #[async_trait]

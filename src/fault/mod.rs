@@ -1,7 +1,16 @@
 //! Effects of a run, numbered, so that a test can kill the run before or after each of them. In a release build nothing of it
-//! is reachable.
+//! is there.
+//!
+//! A [`FaultPlan`] goes into the decorators `FaultyStore`, `FaultyState` and `FaultySource`; every verb that passes through them
+//! is an effect and takes the next number, beginning with 1.
 //!
 //! A *mutant* is the program with one guard of the data switched off: a test that stays green with it guards nothing.
+
+#[cfg(any(test, debug_assertions))]
+mod plan;
+
+#[cfg(any(test, debug_assertions))]
+pub use plan::{Ending, FaultPlan, Outcome, Side};
 
 /// The guards of the data. All on, always, but in tests that prove the tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,176 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Pulls what changed from rate-limited APIs into partitioned Parquet, and remembers how far it got.
+#[derive(Debug, Parser)]
+#[command(
+    name = "highwater",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 done, 1 a run failed, 64 usage, 75 try later, 78 configuration.\n\
+                  A first look without any set-up: highwater demo"
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The project folder
+    #[arg(short = 'C', value_name = "DIR", default_value = ".", global = true, hide_default_value = true)]
+    pub folder: PathBuf,
+    /// Print machine-readable results, errors too
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check every file; print every problem with line and help
+    #[command(after_long_help = "Examples:\n  highwater check\n  highwater -C /etc/highwater check --json")]
+    Check,
+    /// Show the slices and files that a run would make; fetches nothing
+    #[command(after_long_help = "Examples:\n  highwater plan\n  highwater plan earthquakes")]
+    Plan {
+        /// The job; all enabled jobs if none is named
+        job: Option<String>,
+    },
+    /// Fetch a job's first rows and show them, types and rejects; writes nothing
+    #[command(after_long_help = "Examples:\n  highwater preview earthquakes\n  highwater preview earthquakes --rows 100 --json")]
+    Preview {
+        job: String,
+        /// Rows to fetch
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        rows: u32,
+    },
+    /// Run jobs now, once, with progress
+    #[command(
+        after_long_help = "The first interrupt finishes the slices at work and ends; the second aborts at once, and the next run\n\
+                           settles what was left.\n\nExamples:\n  highwater run\n  highwater run earthquakes\n  highwater run earthquakes --json"
+    )]
+    Run {
+        /// The jobs, enabled or not; all enabled jobs if none is named
+        jobs: Vec<String>,
+    },
+    /// Show each job's last run, mark, holes and freshness
+    #[command(after_long_help = "Example:\n  highwater status --json")]
+    Status,
+    /// Show the history of runs, newest first
+    #[command(after_long_help = "Examples:\n  highwater runs\n  highwater runs earthquakes --limit 5")]
+    Runs {
+        job: Option<String>,
+        /// Runs to show
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
+    /// Look at what is known of the tables
+    State {
+        #[command(subcommand)]
+        action: StateAction,
+    },
+    /// Ask the tables by name in SQL
+    #[command(after_long_help = "The dialect is polars SQL. Tables are read as their last commit left them.\n\n\
+        Examples:\n  highwater query \"SELECT COUNT(*) FROM earthquakes\"\n  \
+        highwater query \"SELECT * FROM earthquakes LIMIT 5\" --json")]
+    Query { sql: String },
+    /// Recount tables from the lake alone; exit code 1 if one is not what its log says
+    #[command(after_long_help = "Examples:\n  highwater verify\n  highwater verify earthquakes --json")]
+    Verify { job: Option<String> },
+    /// Print the JSON Schemas of the project's files, for editors
+    #[command(after_long_help = "Examples:\n  highwater schema job\n  highwater schema --dir schemas")]
+    Schema {
+        /// config, source, sink or job; all if none is named
+        kind: Option<String>,
+        /// Write KIND.schema.json files into this folder instead
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Run the shipped job twice on real data against a local replica of its API
+    #[command(
+        after_long_help = "Needs no network and no set-up. What it writes can be looked at afterwards with every other command.\n\n\
+        Examples:\n  highwater demo\n  highwater demo --feed all_month.geojson --dir month"
+    )]
+    Demo {
+        /// A GeoJSON feed of the USGS form; the shipped week of 2018 if none is given
+        #[arg(long, value_name = "FILE")]
+        feed: Option<PathBuf>,
+        /// Where to write the project; an earlier demo there is replaced
+        #[arg(long, value_name = "DIR", default_value = "highwater-demo")]
+        dir: PathBuf,
+    },
+    /// Print a completion script for a shell
+    #[command(after_long_help = "Example:\n  highwater completions bash > ~/.local/share/bash-completion/completions/highwater")]
+    Completions { shell: Shell },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum StateAction {
+    /// Show seq, generation, mark and coverage of each table
+    #[command(after_long_help = "Examples:\n  highwater state show\n  highwater state show earthquakes --json")]
+    Show { job: Option<String> },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_takes_the_project_folder_and_json() {
+        let commands = [
+            "check",
+            "plan",
+            "preview j",
+            "run",
+            "status",
+            "runs",
+            "state show",
+            "query q",
+            "verify",
+            "schema",
+            "demo",
+            "completions bash",
+        ];
+        for command in commands {
+            let arguments = parse(&format!("highwater {command} -C there --json")).expect(command);
+            assert_eq!((arguments.global.folder, arguments.global.json), (PathBuf::from("there"), true), "{command}");
+            parse(&format!("highwater -C there --json {command}")).expect(command);
+        }
+    }
+
+    #[test]
+    fn what_is_not_built_is_refused() {
+        for line in
+            ["highwater", "highwater serve", "highwater run --full", "highwater check --connect", "highwater preview j --rows 0"]
+        {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_has_a_one_line_about() {
+        for command in Arguments::command().get_subcommands() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty() && !about.contains('\n') && about.len() <= 80, "{}: {about}", command.get_name());
+        }
+    }
+}

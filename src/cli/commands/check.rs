@@ -1,0 +1,104 @@
+//! `highwater check`: every file, every problem.
+
+use serde::Serialize;
+
+use crate::cli::Context;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::project::Project;
+use crate::cli::text::{counted, printable};
+use crate::config::catalog::Job;
+use crate::config::{Problem, Severity};
+
+/// What `check --json` prints.
+#[derive(Serialize)]
+struct CheckJson {
+    /// Jobs that can run, by name.
+    jobs: Vec<String>,
+    /// Jobs that cannot, with the reason.
+    parked: Vec<ParkedJson>,
+    problems: Vec<ProblemJson>,
+}
+
+#[derive(Serialize)]
+struct ParkedJson {
+    job: String,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct ProblemJson {
+    /// `error` or `warning`.
+    severity: &'static str,
+    /// Relative to the project folder.
+    file: String,
+    /// Counted from 1; 0 where the file as a whole is meant.
+    line: usize,
+    column: usize,
+    key: String,
+    message: String,
+    help: Option<String>,
+}
+
+pub(super) fn check(context: &Context) -> Result<Exit, Failure> {
+    let project = Project::open(context)?;
+    let errors = count(&project.problems, Severity::Error);
+    if context.terminal.json {
+        context.terminal.document(&as_json(&project))?;
+    } else {
+        print(context, &project)?;
+    }
+    Ok(if errors > 0 { Exit::Config } else { Exit::Done })
+}
+
+fn print(context: &Context, project: &Project) -> Result<(), Failure> {
+    for problem in &project.problems {
+        context.terminal.line(&printable(&problem.to_string()))?;
+    }
+    for job in project.catalog.jobs.values() {
+        context.terminal.line(&format!("ok: {}", describe(job)))?;
+    }
+    for (job, reason) in &project.parked {
+        context.terminal.line(&printable(&format!("parked: {job}: {reason}")))?;
+    }
+    let errors = counted(count(&project.problems, Severity::Error), "error");
+    let warnings = counted(count(&project.problems, Severity::Warning), "warning");
+    let jobs = counted(project.catalog.jobs.len() as u64, "job");
+    context.terminal.line(&format!("{jobs} ready, {} parked; {errors}, {warnings}", project.parked.len()))
+}
+
+/// `earthquakes: usgs.events -> lake/earthquakes, append by properties.updated`.
+fn describe(job: &Job) -> String {
+    let cursor = job.stream.cursor.as_ref().map(|cursor| format!(" by {}", cursor.field)).unwrap_or_default();
+    let state = if job.enabled { "" } else { " (not enabled: runs when named)" };
+    format!(
+        "{}: {}.{} -> {}/{}, {}{cursor}{state}",
+        job.name,
+        job.source.name,
+        job.stream.name,
+        job.sink.name,
+        job.table,
+        job.mode.name()
+    )
+}
+
+fn count(problems: &[Problem], severity: Severity) -> u64 {
+    problems.iter().filter(|problem| problem.severity == severity).count() as u64
+}
+
+fn as_json(project: &Project) -> CheckJson {
+    let problem = |problem: &Problem| ProblemJson {
+        severity: problem.severity.name(),
+        file: problem.file.clone(),
+        line: problem.line,
+        column: problem.column,
+        key: problem.key.clone(),
+        message: problem.message.clone(),
+        help: problem.help.clone(),
+    };
+    CheckJson {
+        jobs: project.catalog.jobs.keys().map(ToString::to_string).collect(),
+        parked: project.parked.iter().map(|(job, reason)| ParkedJson { job: job.to_string(), reason: reason.clone() }).collect(),
+        problems: project.problems.iter().map(problem).collect(),
+    }
+}

@@ -1,0 +1,51 @@
+//! One file a command.
+
+mod check;
+mod completions;
+mod plan;
+mod preview;
+mod query;
+mod run;
+mod runs;
+mod schema;
+mod state;
+mod status;
+mod verify;
+
+use std::future::Future;
+
+use super::Context;
+use super::args::{Command, StateAction};
+use super::demo;
+use super::exit::Exit;
+use super::failure::Failure;
+
+pub(crate) use query::tables_of;
+pub(crate) use run::{RunJson, print_report, report_json, run_until_stopped};
+
+/// Does what was asked. Commands that need no runtime get none.
+pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failure> {
+    match command {
+        Command::Check => check::check(context),
+        Command::Schema { kind, dir } => schema::schema(context, kind.as_deref(), dir.as_deref()),
+        Command::Completions { shell } => completions::completions(context, shell),
+        Command::Plan { job } => with_runtime(plan::plan(context, job.as_deref())),
+        Command::Preview { job, rows } => with_runtime(preview::preview(context, &job, rows)),
+        Command::Run { jobs } => with_runtime(run::run(context, &jobs)),
+        Command::Status => with_runtime(status::status(context)),
+        Command::Runs { job, limit } => with_runtime(runs::runs(context, job.as_deref(), limit)),
+        Command::State { action: StateAction::Show { job } } => with_runtime(state::show(context, job.as_deref())),
+        Command::Query { sql } => with_runtime(query::query(context, &sql)),
+        Command::Verify { job } => with_runtime(verify::verify(context, job.as_deref())),
+        Command::Demo { feed, dir } => with_runtime(demo::demo(context, feed.as_deref(), &dir)),
+    }
+}
+
+fn with_runtime(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("start the runtime: {error}")))?;
+    let ended = runtime.block_on(work);
+    // After an abort some thread may still be computing what nobody waits for: do not wait either.
+    runtime.shutdown_background();
+    ended
+}

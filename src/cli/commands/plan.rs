@@ -1,0 +1,136 @@
+//! `highwater plan [JOB]`: what a run would do. Fetches nothing.
+
+use serde::Serialize;
+
+use crate::cli::Context;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::progress::describe_slice;
+use crate::cli::project::Project;
+use crate::cli::text::{counted, thousands};
+use crate::config::catalog::{Job, PagingKind};
+use crate::plan::{self, Outline};
+use crate::slice::{Coverage, Reach, Slice};
+
+/// Slices listed in full.
+const LISTED_MAX: usize = 20;
+
+/// What `plan --json` prints: one of these a job, in a list.
+#[derive(Serialize)]
+struct PlanJson {
+    job: String,
+    enabled: bool,
+    /// The first slices; there are `slices_total`.
+    slices: Vec<SliceJson>,
+    slices_total: u64,
+    /// At least so many; how many pages a slice has is known only by asking.
+    requests_min: u64,
+    /// How many requests that is exactly, where the stream is one page.
+    requests: Option<u64>,
+    /// The table's folder as a reader would type it.
+    address: String,
+    /// Directory keys, outermost first.
+    partitioned_by: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct SliceJson {
+    partition: String,
+    /// RFC 3339; null where there is no lower end.
+    from: Option<String>,
+    /// RFC 3339; null where it is not time.
+    to: Option<String>,
+}
+
+pub(super) async fn plan(context: &Context, job: Option<&str>) -> Result<Exit, Failure> {
+    let project = Project::open(context)?;
+    let jobs = project.jobs(job)?;
+    let state = project.look_at_state().await?;
+    let mut plans = Vec::new();
+    for job in jobs.into_iter().filter(|one| job.is_some() || one.enabled) {
+        let known = match &state {
+            Some(state) => state.dataset(&job.dataset).await.map_err(|error| Failure::of(error.kind, error.to_string()))?,
+            None => None,
+        };
+        let coverage = known.map(|known| known.coverage).unwrap_or_default();
+        let outline = outline(context, job, &coverage);
+        let address = project.store(job)?.address(&job.table);
+        if context.terminal.json {
+            plans.push(as_json(job, &outline, address));
+        } else {
+            print(context, job, &outline, &address)?;
+        }
+    }
+    if context.terminal.json {
+        context.terminal.document(&plans)?;
+    }
+    for (name, reason) in project.parked.iter().filter(|_| job.is_none()) {
+        context.terminal.note(&format!("parked: {name}: {reason}"));
+    }
+    Ok(Exit::Done)
+}
+
+fn outline(context: &Context, job: &Job, coverage: &Coverage) -> Outline {
+    plan::outline(job, coverage, context.clock.now())
+}
+
+fn total(outline: &Outline) -> u64 {
+    outline.slices.len() as u64 + outline.more
+}
+
+fn exact_requests(job: &Job, outline: &Outline) -> Option<u64> {
+    matches!(job.stream.paging.kind, PagingKind::None).then(|| total(outline))
+}
+
+fn print(context: &Context, job: &Job, outline: &Outline, address: &str) -> Result<(), Failure> {
+    let terminal = &context.terminal;
+    let total = total(outline);
+    terminal.heading(&format!("{}: {}", job.name, counted(total, "slice")))?;
+    for slice in outline.slices.iter().take(LISTED_MAX) {
+        terminal.line(&format!("  {}", describe_slice(slice)))?;
+    }
+    let unlisted = total.saturating_sub(outline.slices.len().min(LISTED_MAX) as u64);
+    if unlisted > 0 {
+        terminal.line(&format!("  ... and {} more", thousands(unlisted)))?;
+    }
+    let requests = match exact_requests(job, outline) {
+        Some(requests) => counted(requests, "request"),
+        None => format!("at least {}, one a page of each slice", counted(total, "request")),
+    };
+    terminal.line(&format!("  requests: {requests}"))?;
+    terminal.line(&format!("  limits:   {}", describe_limits(job)))?;
+    let keys: Vec<String> = job.partition_by.iter().map(|column| column.key()).collect();
+    let per = if keys.is_empty() { "a slice".to_owned() } else { format!("a slice and value of {}", keys.join(", ")) };
+    terminal.line(&format!("  files:    one or more {per}, none for an empty slice"))?;
+    terminal.line(&format!("  to:       {address}"))
+}
+
+fn describe_limits(job: &Job) -> String {
+    let rates = job.source.limits.requests.iter().map(|rate| {
+        let per = crate::cli::text::length(rate.per);
+        format!("{} in {per}", counted(u64::from(rate.requests), "request"))
+    });
+    let rates: Vec<String> = rates.collect();
+    if rates.is_empty() { "none declared".to_owned() } else { rates.join(", ") }
+}
+
+fn as_json(job: &Job, outline: &Outline, address: String) -> PlanJson {
+    let slice = |slice: &Slice| {
+        let (from, to) = match &slice.reach {
+            Reach::Snapshot => (None, None),
+            Reach::Time(span) => (span.from.map(|from| from.to_string()), Some(span.to.to_string())),
+            Reach::Integer(mark) => (mark.as_ref().map(|mark| mark.value.to_string()), None),
+        };
+        SliceJson { partition: slice.partition.to_string(), from, to }
+    };
+    PlanJson {
+        job: job.name.to_string(),
+        enabled: job.enabled,
+        slices: outline.slices.iter().map(slice).collect(),
+        slices_total: total(outline),
+        requests_min: total(outline),
+        requests: exact_requests(job, outline),
+        address,
+        partitioned_by: job.partition_by.iter().map(|column| column.key()).collect(),
+    }
+}

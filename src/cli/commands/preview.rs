@@ -1,0 +1,157 @@
+//! `highwater preview JOB`: the first rows, their types, the rejects. Writes nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::batch::Counts;
+use crate::cli::Context;
+use crate::cli::engine::{Engine, Finished};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::progress::describe_counts;
+use crate::cli::project::Project;
+use crate::cli::rows::{as_json_array, print_table};
+use crate::cli::terminal::Side;
+use crate::cli::text::{counted, one_line, shortened};
+use crate::config::catalog::Job;
+use crate::reject::Reject;
+use crate::run::{Preview, Purpose, RunReport};
+use crate::state::sqlite::SqliteState;
+
+/// Rejects shown in full.
+const REJECTS_MAX: usize = 20;
+/// Letters of a reject's record.
+const RECORD_MAX: usize = 200;
+
+/// What `preview --json` prints.
+#[derive(Serialize)]
+struct PreviewJson {
+    columns: Vec<ColumnJson>,
+    rows: Box<RawValue>,
+    rejects: Vec<RejectJson>,
+    counts: Counts,
+}
+
+#[derive(Serialize)]
+struct ColumnJson {
+    name: String,
+    /// The Arrow type.
+    #[serde(rename = "type")]
+    column_type: String,
+}
+
+#[derive(Serialize)]
+struct RejectJson {
+    /// `decode`, `cursor` or `transform`.
+    at: &'static str,
+    field: String,
+    reason: String,
+    page: u64,
+    place: u64,
+    record: String,
+}
+
+pub(super) async fn preview(context: &Context, job: &str, rows: u32) -> Result<Exit, Failure> {
+    let project = Project::open(context)?;
+    let job = project.job(job)?;
+    let Finished { report, requests } = fetch(context, &project, job, rows).await?;
+    if let Some(failure) = report.failed.first() {
+        return Err(Failure::of(failure.kind, format!("preview {}: {}", job.name, failure.reason)));
+    }
+    let Some(preview) = &report.preview else {
+        context.terminal.note("the source has nothing in this job's window");
+        return Ok(Exit::Done);
+    };
+    if context.terminal.json {
+        context.terminal.document(&as_json(&report, preview)?)?;
+    } else {
+        print(context, &report, requests, preview)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Runs the job up to its first rows. State and spool stand in a folder of their own that is gone afterwards.
+async fn fetch(context: &Context, project: &Project, job: &Job, rows: u32) -> Result<Finished, Failure> {
+    let folder = ScratchFolder::make(&format!("highwater-preview-{}", context.clock.run_id()))?;
+    // A preview looks at no state, and a running daemon may hold the project's own.
+    let state = SqliteState::open(&folder.path.join("state.db")).await;
+    let state = state.map_err(|error| Failure::of(error.kind, error.to_string()))?;
+    let engine = Engine::new(Arc::new(state), project.secrets.clone(), Arc::clone(&context.clock), folder.path.clone());
+    let purpose = Purpose::Preview { rows: rows as usize };
+    let report = engine.run_one(job, purpose, project.catalog.settings.memory).await;
+    report.map_err(|trouble| Failure::new(trouble.exit, format!("preview {}: {}", job.name, trouble.reason)))
+}
+
+/// A folder below the system's temporary one, removed when dropped.
+struct ScratchFolder {
+    path: PathBuf,
+}
+
+impl ScratchFolder {
+    fn make(name: &str) -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path)
+            .map_err(|error| Failure::new(Exit::Failed, format!("make folder `{}`: {error}", path.display())))?;
+        Ok(ScratchFolder { path })
+    }
+}
+
+impl Drop for ScratchFolder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            tracing::debug!(%error, path = %self.path.display(), "a scratch folder stays behind");
+        }
+    }
+}
+
+fn print(context: &Context, report: &RunReport, requests: u64, preview: &Preview) -> Result<(), Failure> {
+    let terminal = &context.terminal;
+    let mut types = terminal.table(&[("column", Side::Left), ("type", Side::Left)]);
+    for field in preview.rows.schema().fields() {
+        types.row(&[field.name().clone(), field.data_type().to_string()]);
+    }
+    terminal.line(&types.text())?;
+    terminal.line("")?;
+    print_table(terminal, &preview.rows)?;
+    terminal.line("")?;
+    let requests = counted(requests, "request");
+    terminal.line(&format!(
+        "{} fetched in {requests}: {}",
+        counted(report.counts.fetched, "record"),
+        describe_counts(&report.counts)
+    ))?;
+    for reject in preview.rejects.iter().take(REJECTS_MAX) {
+        let record = shortened(&String::from_utf8_lossy(&reject.record), RECORD_MAX);
+        let field = if reject.field.is_empty() { String::new() } else { format!("{}: ", reject.field) };
+        terminal.line(&format!("rejected: {}: {field}{}: {}", reject.at.name(), one_line(&reject.reason), one_line(&record)))?;
+    }
+    if preview.rejects.len() > REJECTS_MAX {
+        let hidden = preview.rejects.len() - REJECTS_MAX;
+        terminal.line(&format!("... and {}: --json prints all", counted(hidden as u64, "more reject")))?;
+    }
+    Ok(())
+}
+
+fn as_json(report: &RunReport, preview: &Preview) -> Result<PreviewJson, Failure> {
+    let schema = preview.rows.schema();
+    let columns = schema.fields().iter();
+    let reject = |reject: &Reject| RejectJson {
+        at: reject.at.name(),
+        field: reject.field.clone(),
+        reason: reject.reason.clone(),
+        page: reject.page,
+        place: reject.place,
+        record: String::from_utf8_lossy(&reject.record).into_owned(),
+    };
+    Ok(PreviewJson {
+        columns: columns
+            .map(|field| ColumnJson { name: field.name().clone(), column_type: field.data_type().to_string() })
+            .collect(),
+        rows: as_json_array(&preview.rows)?,
+        rejects: preview.rejects.iter().map(reject).collect(),
+        counts: report.counts,
+    })
+}

@@ -1,0 +1,75 @@
+//! `highwater verify [JOB]`: recounts tables from the lake alone.
+
+use serde::Serialize;
+
+use crate::cli::Context;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::project::Project;
+use crate::cli::terminal::Side;
+use crate::cli::text::{size, thousands};
+use crate::sink::verify as recount;
+
+/// What `verify --json` prints: one of these a job, in a list.
+#[derive(Serialize)]
+struct VerifyJson {
+    job: String,
+    table: String,
+    /// The last record's place in the log; 0 for a table without one.
+    seq: u64,
+    records: u64,
+    files: u64,
+    rows: u64,
+    bytes: u64,
+    /// Empty if the table is what its log says.
+    problems: Vec<String>,
+}
+
+pub(super) async fn verify(context: &Context, job: Option<&str>) -> Result<Exit, Failure> {
+    let project = Project::open(context)?;
+    let mut found = Vec::new();
+    for job in project.jobs(job)? {
+        let store = project.store(job)?;
+        let report = recount::verify(&*store, &job.dataset).await;
+        let report =
+            report.map_err(|error| Failure::of(error.kind, format!("verify {}: {}", job.name, crate::error::chain(&error))))?;
+        found.push(VerifyJson {
+            job: job.name.to_string(),
+            table: job.table.clone(),
+            seq: report.seq,
+            records: report.records,
+            files: report.files,
+            rows: report.rows,
+            bytes: report.bytes,
+            problems: report.problems,
+        });
+    }
+    let is_bad = found.iter().any(|table| !table.problems.is_empty());
+    if context.terminal.json {
+        context.terminal.document(&found)?;
+    } else {
+        print(context, &found)?;
+    }
+    Ok(if is_bad { Exit::Failed } else { Exit::Done })
+}
+
+fn print(context: &Context, found: &[VerifyJson]) -> Result<(), Failure> {
+    use Side::{Left, Right};
+    let columns = [("job", Left), ("verdict", Left), ("seq", Right), ("files", Right), ("rows", Right), ("size", Right)];
+    let mut table = context.terminal.table(&columns);
+    for one in found {
+        let verdict = match (one.problems.len(), one.seq) {
+            (0, 0) => "empty".to_owned(),
+            (0, _) => "good".to_owned(),
+            (problems, _) => crate::cli::text::counted(problems as u64, "problem"),
+        };
+        table.row(&[one.job.clone(), verdict, one.seq.to_string(), thousands(one.files), thousands(one.rows), size(one.bytes)]);
+    }
+    context.terminal.line(&table.text())?;
+    for one in found {
+        for problem in &one.problems {
+            context.terminal.line(&crate::cli::text::printable(&format!("problem: {}: {problem}", one.job)))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! Runs jobs side by side: what `run` and `demo` share.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::config::catalog::Job;
+use crate::config::secret::SecretSource;
+use crate::event::{Events, Listener};
+use crate::ids::JobName;
+use crate::quota::Budgets;
+use crate::run::{self, Ports, Purpose, RunReport};
+use crate::source::http::HttpSource;
+use crate::state::State;
+use crate::stop::Stop;
+use crate::store;
+
+use super::exit::Exit;
+use super::failure::Failure;
+
+/// What the runs of one process share.
+pub(crate) struct Engine {
+    pub state: Arc<dyn State>,
+    pub secrets: Arc<dyn SecretSource>,
+    pub budgets: Arc<Budgets>,
+    pub clock: Arc<dyn Clock>,
+    pub events: Events,
+    pub stop: Stop,
+    /// Unique to this process.
+    pub owner: String,
+    pub spool: PathBuf,
+    /// Ceiling on data in flight over all runs, bytes.
+    pub memory: u64,
+    /// Jobs at the same time; above zero.
+    pub runs: usize,
+}
+
+/// A run that came to its report.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub report: RunReport,
+    /// Requests sent, retries among them.
+    pub requests: u64,
+}
+
+/// How one job's run ended.
+#[derive(Debug)]
+pub(crate) struct JobEnd {
+    pub job: JobName,
+    pub outcome: Result<Finished, Trouble>,
+}
+
+/// Why a run did not get as far as a report.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    pub exit: Exit,
+    /// The whole chain.
+    pub reason: String,
+}
+
+impl JobEnd {
+    pub fn exit(&self) -> Exit {
+        match &self.outcome {
+            Err(trouble) => trouble.exit,
+            Ok(Finished { report, .. }) => {
+                let failed = report.failed.iter().map(|failure| Exit::from(failure.kind)).max().unwrap_or(Exit::Done);
+                if report.stopped { failed.max(Exit::TryLater) } else { failed }
+            }
+        }
+    }
+}
+
+impl Engine {
+    pub fn new(state: Arc<dyn State>, secrets: Arc<dyn SecretSource>, clock: Arc<dyn Clock>, spool: PathBuf) -> Self {
+        let owner = format!("{}:{}", std::process::id(), clock.run_id());
+        Engine {
+            state,
+            secrets,
+            budgets: Arc::new(Budgets::new(Arc::clone(&clock))),
+            clock,
+            events: Events::default(),
+            stop: Stop::new(),
+            owner,
+            spool,
+            memory: 512 * 1024 * 1024,
+            runs: 1,
+        }
+    }
+
+    pub fn listened_by(mut self, listener: Arc<dyn Listener>) -> Self {
+        self.events = Events::to(vec![listener]);
+        self
+    }
+
+    /// Runs every job once, at most `runs` at a time; one that fails or panics does not stop the others. Ends early where
+    /// `stop` was asked for. Dropping the future aborts the runs: the next run settles what they leave.
+    pub async fn run_all(self: &Arc<Self>, jobs: Vec<Job>) -> Vec<JobEnd> {
+        let at_once = self.runs.min(jobs.len()).max(1);
+        let share = self.memory / at_once as u64;
+        let places = Arc::new(Semaphore::new(at_once));
+        let mut running = JoinSet::new();
+        let mut names = HashMap::new();
+        let mut ends = BTreeMap::new();
+        let order: Vec<JobName> = jobs.iter().map(|job| job.name.clone()).collect();
+        for job in jobs {
+            let (engine, places, name) = (Arc::clone(self), Arc::clone(&places), job.name.clone());
+            let handle = running.spawn(async move {
+                // The semaphore is never closed; were it, running without a place would only use more memory.
+                let _place = places.acquire_owned().await;
+                engine.run_one(&job, Purpose::Load, share).await
+            });
+            names.insert(handle.id(), name);
+        }
+        while let Some(joined) = running.join_next_with_id().await {
+            let (id, outcome) = match joined {
+                Ok((id, outcome)) => (id, outcome),
+                Err(error) => (error.id(), Err(Trouble { exit: Exit::Failed, reason: describe_panic(error) })),
+            };
+            if let Some(name) = names.remove(&id) {
+                ends.insert(name, outcome);
+            }
+        }
+        order.into_iter().filter_map(|job| ends.remove(&job).map(|outcome| JobEnd { job, outcome })).collect()
+    }
+
+    /// Opens a job's source and sink and runs it.
+    pub async fn run_one(&self, job: &Job, purpose: Purpose, memory: u64) -> Result<Finished, Trouble> {
+        let stop = self.stop.clone();
+        if stop.requested() {
+            return Err(Trouble { exit: Exit::TryLater, reason: "not started: stop was asked for".to_owned() });
+        }
+        let source =
+            HttpSource::open(job, &*self.secrets, &self.budgets, Arc::clone(&self.clock), self.events.clone(), stop.clone());
+        let source = source.map_err(|error| Trouble { exit: error.kind.into(), reason: crate::error::chain(&error) })?;
+        let source = Arc::new(source);
+        let store = store::open(&job.sink, &*self.secrets);
+        let store = store.map_err(|error| Trouble { exit: error.kind.into(), reason: crate::error::chain(&error) })?;
+        let ports = Ports {
+            state: Arc::clone(&self.state),
+            store,
+            source: source.clone(),
+            clock: Arc::clone(&self.clock),
+            events: self.events.clone(),
+            stop,
+            owner: self.owner.clone(),
+            spool: self.spool.clone(),
+            memory,
+            guards: Default::default(),
+        };
+        let report = run::run_job(job, purpose, &ports).await;
+        let report = report.map_err(|error| Trouble { exit: error.kind.into(), reason: crate::error::chain(&error) })?;
+        Ok(Finished { report, requests: source.requests() })
+    }
+}
+
+/// The folder for pages of undecided slices, beside the state: made if it is not there, else cleared of what a crash left.
+/// Only for the process that holds the state.
+pub(crate) fn make_spool(state_path: &Path) -> Result<PathBuf, Failure> {
+    let folder = state_path.parent().unwrap_or(Path::new(".")).join("spool");
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| Failure::new(Exit::Failed, format!("make folder `{}`: {error}", folder.display())))?;
+    run::clean_spools(&folder);
+    Ok(folder)
+}
+
+fn describe_panic(error: tokio::task::JoinError) -> String {
+    if !error.is_panic() {
+        return "the run was aborted".to_owned();
+    }
+    format!("the run panicked, which is a bug of highwater: {}", panic_text(&*error.into_panic()))
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
+}

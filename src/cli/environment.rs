@@ -1,0 +1,62 @@
+//! What the environment says. Read once, here, and injected: no other room looks at it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The variables that highwater knows. Secrets are looked up by name when a run begins (`secrets.rs`).
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `STATE_DIRECTORY`, set by systemd: where relative paths of state and local sinks lie.
+    pub state_folder: Option<PathBuf>,
+    /// `CREDENTIALS_DIRECTORY`, set by systemd: where `{ credential = ".." }` is looked up.
+    pub credentials_folder: Option<PathBuf>,
+    /// `NO_COLOR` (<https://no-color.org>): set and not empty.
+    pub no_color: bool,
+    /// `HIGHWATER_LOG`: a level, or `tracing` directives such as `highwater=debug,sqlx=warn`.
+    pub log: Option<String>,
+    /// `HIGHWATER_FAULT`, `HIGHWATER_MUTANT`, `HIGHWATER_FAULT_LOG`: tests only, and unknown to a release build.
+    pub fault: Option<String>,
+    pub mutant: Option<String>,
+    pub fault_log: Option<PathBuf>,
+}
+
+impl Environment {
+    pub fn read() -> Self {
+        let debug_only = |name: &str| if cfg!(debug_assertions) { text(name) } else { None };
+        Environment {
+            state_folder: text("STATE_DIRECTORY").and_then(|list| first_folder(&list)),
+            credentials_folder: text("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            no_color: text("NO_COLOR").is_some(),
+            log: text("HIGHWATER_LOG"),
+            fault: debug_only("HIGHWATER_FAULT"),
+            mutant: debug_only("HIGHWATER_MUTANT"),
+            fault_log: debug_only("HIGHWATER_FAULT_LOG").map(PathBuf::from),
+        }
+    }
+}
+
+/// A variable as text; unset, empty and not being UTF-8 are the same: `None`.
+fn text(name: &str) -> Option<String> {
+    raw(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty())
+}
+
+/// A variable as it stands.
+pub fn raw(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// systemd joins several `StateDirectory=` by colons; the first is ours.
+fn first_folder(list: &str) -> Option<PathBuf> {
+    list.split(':').find(|folder| !folder.is_empty()).map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_several_state_folders_is_ours() {
+        assert_eq!(first_folder("/var/lib/a:/var/lib/b"), Some(PathBuf::from("/var/lib/a")));
+        assert_eq!(first_folder(":"), None);
+    }
+}

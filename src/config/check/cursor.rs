@@ -1,0 +1,144 @@
+//! `[streams.NAME.cursor]`.
+
+use jiff::fmt::strtime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::config::catalog::{Cursor, CursorFormat, CursorNulls, CursorType, Order};
+use crate::config::node::Table;
+use crate::config::problem::{Report, quote};
+use crate::config::units::duration_text;
+use crate::template::Template;
+
+/// 2026-01-01T00:00:00Z, a boundary of every unit.
+const SAMPLE_SECOND: i64 = 1_767_225_600;
+
+/// The words of `type` and what they mean.
+pub(super) fn type_named(name: &str) -> Option<CursorType> {
+    Some(match name {
+        "timestamp" => CursorType::Timestamp,
+        "date" => CursorType::Date,
+        "epoch_s" => CursorType::EpochS,
+        "epoch_ms" => CursorType::EpochMs,
+        "epoch_us" => CursorType::EpochUs,
+        "integer" => CursorType::Integer,
+        _ => return None,
+    })
+}
+
+/// `query` was checked; `asked_from` says whether the stream's own path or query ask for a lower bound.
+pub(super) fn check(table: &Table, query: Vec<(String, Template)>, asked_from: bool, report: &mut Report) -> Option<Cursor> {
+    if !asked_from && !query.iter().any(|(_, template)| template.uses("from")) {
+        let help = "add an entry such as query = { since = \"{{ from }}\" }";
+        report.warning(&table.place("query"), "the API is never asked for what changed: every run reads everything", help);
+    }
+    let cursor_type = type_named(&table.text("type")?)?;
+    if cursor_type == CursorType::Integer {
+        refuse_time_keys(table, report);
+    }
+    let timezone = table.zone("timezone").unwrap_or(TimeZone::UTC);
+    let format = format(table, cursor_type, &timezone, report)?;
+    let precision = precision(table, cursor_type, report);
+    check_resolution(table, &format, cursor_type, precision, &timezone, report);
+    Some(Cursor {
+        field: table.text("field")?,
+        cursor_type,
+        query,
+        order: match table.text("order").as_deref() {
+            Some("ascending") => Order::Ascending,
+            Some("descending") => Order::Descending,
+            _ => Order::None,
+        },
+        format,
+        precision,
+        timezone,
+        to_inclusive: table.boolean("to_inclusive").unwrap_or(false),
+        nulls: CursorNulls::DeadLetter,
+    })
+}
+
+fn refuse_time_keys(table: &Table, report: &mut Report) {
+    for key in ["format", "precision", "timezone", "to_inclusive"] {
+        if table.has(key) {
+            report.error(&table.place(key), format!("`{key}` has no meaning for an integer cursor"), "take it out");
+        }
+    }
+}
+
+fn format(table: &Table, cursor_type: CursorType, timezone: &TimeZone, report: &mut Report) -> Option<CursorFormat> {
+    if !table.has("format") || cursor_type == CursorType::Integer {
+        return Some(match cursor_type {
+            CursorType::Timestamp => CursorFormat::Rfc3339,
+            CursorType::Date => CursorFormat::Strftime("%Y-%m-%d".to_owned()),
+            CursorType::EpochS | CursorType::EpochMs | CursorType::EpochUs | CursorType::Integer => CursorFormat::Number,
+        });
+    }
+    let pattern = table.text("format")?;
+    let help = "write a strftime pattern, such as \"%Y-%m-%dT%H:%M:%SZ\"";
+    match written(&pattern, SignedDuration::ZERO, timezone) {
+        Err(error) => {
+            report.error(&table.place("format"), format!("{} is not a pattern: {error}", quote(&pattern)), help);
+            None
+        }
+        Ok(_) => Some(CursorFormat::Strftime(pattern)),
+    }
+}
+
+/// How a bound at the sample instant plus `later` would be written.
+fn written(pattern: &str, later: SignedDuration, timezone: &TimeZone) -> Result<String, jiff::Error> {
+    let sample = Timestamp::from_second(SAMPLE_SECOND)?.checked_add(later)?.to_zoned(timezone.clone());
+    strtime::format(pattern, &sample)
+}
+
+fn precision(table: &Table, cursor_type: CursorType, report: &mut Report) -> SignedDuration {
+    let default = match cursor_type {
+        CursorType::Integer => SignedDuration::ZERO,
+        CursorType::Date => SignedDuration::from_hours(24),
+        _ => SignedDuration::from_secs(1),
+    };
+    match table.duration("precision") {
+        // Without any width a row that stands on a bound is lost wherever the API compares the other way round.
+        Some(precision) if precision.is_zero() => {
+            report.error(&table.place("precision"), "`0s` is not a precision", "give a duration above zero, such as \"1s\"");
+            default
+        }
+        precision => precision.unwrap_or(default),
+    }
+}
+
+/// A bound that is written more coarsely than `precision` could fall short of the slice and lose rows at its ends.
+fn check_resolution(
+    table: &Table,
+    format: &CursorFormat,
+    cursor_type: CursorType,
+    precision: SignedDuration,
+    timezone: &TimeZone,
+    report: &mut Report,
+) {
+    let place = if table.has("precision") { table.place("precision") } else { table.place("format") };
+    let shown = quote(&duration_text(precision));
+    let help = "give a `precision` no finer than what the format shows, such as \"1s\" or \"1d\"";
+    let too_fine = match format {
+        CursorFormat::Rfc3339 => false,
+        CursorFormat::Number => cursor_type == CursorType::EpochS && precision < SignedDuration::from_secs(1),
+        CursorFormat::Strftime(pattern) => {
+            written(pattern, SignedDuration::ZERO, timezone).ok() == written(pattern, precision, timezone).ok()
+        }
+    };
+    if too_fine {
+        report.error(&place, format!("the format cannot show a difference of {shown}"), help);
+        return;
+    }
+    let CursorFormat::Strftime(pattern) = format else { return };
+    if repeats_an_hour(pattern, timezone) && precision < SignedDuration::from_hours(1) {
+        let message = "the format does not tell apart the hour that comes twice when summer time ends";
+        report.error(&place, message, "add `%:z` to the format, or give precision = \"1h\"");
+    }
+}
+
+/// Local times of day without an offset are ambiguous in a zone with summer time.
+fn repeats_an_hour(pattern: &str, timezone: &TimeZone) -> bool {
+    let hours = ["%H", "%I", "%k", "%l", "%T", "%R", "%r", "%X", "%c"].iter().any(|part| pattern.contains(part));
+    let offset = ["%z", "%:z", "%s", "%Q", "%Z"].iter().any(|part| pattern.contains(part));
+    hours && !offset && timezone.to_fixed_offset().is_err()
+}

@@ -1,0 +1,224 @@
+//! `jobs/*.toml`, with the sources and sinks in view.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::catalog::{CursorType, DeclaredType, Job, Mode, OnTypeChange, PartitionColumn, Source, Stream};
+use crate::config::kinds::safe_name;
+use crate::config::node::{Table, Value};
+use crate::config::problem::{Report, nearest, quote};
+use crate::config::read::ProjectFile;
+use crate::ids::{DatasetName, JobName};
+use crate::page::split_path;
+use crate::schema::ColumnType;
+use crate::template::Scope;
+
+use super::source::CheckedSource;
+use super::{Surroundings, steps, window};
+
+/// `None` where the job cannot be built; the reasons are reported, here or in the file that they stand in.
+pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, report: &mut Report) -> Option<Job> {
+    let source = find(table, "source", &around.sources, "sources", report);
+    let stream = source.and_then(|source| find_stream(table, source, report));
+    let sink = find(table, "sink", &around.sinks, "sinks", report).and_then(|sink| sink.sink.as_ref());
+    let parameters = source.map(|source| parameters(table, source, report)).unwrap_or_default();
+    if let Some(source) = source.and_then(|source| source.source.as_ref()) {
+        check_headers(source, &parameters, table, report);
+    }
+    let window = window::check(table.table("window"), stream, report);
+    let steps = steps::check(table, report);
+    let partition_by = partition_by(table, report);
+    let columns = columns(table, stream, report);
+    let mode = mode(table, stream, report);
+    let dataset = table_name(table, report);
+    let table_name = dataset?;
+    Some(Job {
+        name: JobName::new(&file.name),
+        file: file.file.clone(),
+        enabled: table.boolean("enabled").unwrap_or(true),
+        source: source?.source.clone()?,
+        stream: stream?.clone(),
+        sink: sink?.clone(),
+        dataset: DatasetName::new(&table_name),
+        table: table_name,
+        mode: mode?,
+        partition_by,
+        parameters,
+        window,
+        steps,
+        columns,
+        on_type_change: match table.text("on_type_change").as_deref() {
+            Some("dead_letter") => OnTypeChange::DeadLetter,
+            Some("fail") => OnTypeChange::Fail,
+            _ => OnTypeChange::NewColumn,
+        },
+        metadata: table.boolean("metadata").unwrap_or(true),
+    })
+}
+
+fn find<'a, T>(table: &Table, key: &str, known: &'a BTreeMap<String, T>, folder: &str, report: &mut Report) -> Option<&'a T> {
+    let name = table.text(key)?;
+    let found = known.get(&name).filter(|_| !name.is_empty());
+    if found.is_none() {
+        let help = nearest(&name, known.keys().map(String::as_str).filter(|name| !name.is_empty()), folder);
+        report.error(&table.place(key), format!("there is no {key} {}", quote(&name)), help);
+    }
+    found
+}
+
+fn find_stream<'a>(table: &Table, source: &'a CheckedSource, report: &mut Report) -> Option<&'a Stream> {
+    let name = table.text("stream")?;
+    match source.streams.get(&name) {
+        Some(stream) => stream.as_ref(),
+        // Where the source's file cannot be read at all, nothing can be said of its streams.
+        None if source.streams.is_empty() && source.reason.is_some() => None,
+        None => {
+            let help = nearest(&name, source.streams.keys().map(String::as_str), "streams");
+            report.error(&table.place("stream"), format!("{} has no stream {}", source.file, quote(&name)), help);
+            None
+        }
+    }
+}
+
+/// The table's name becomes a folder and the dataset's name.
+fn table_name(table: &Table, report: &mut Report) -> Option<String> {
+    if table.has("table") {
+        return table.text("table");
+    }
+    let stream = table.text("stream")?;
+    match safe_name(&stream) {
+        Ok(()) => Some(stream),
+        Err(wrong) => {
+            report.error(&table.place("table"), wrong.message, "the stream's name cannot be a table's: give a `table`");
+            None
+        }
+    }
+}
+
+fn parameters(table: &Table, source: &CheckedSource, report: &mut Report) -> BTreeMap<String, String> {
+    let mut values: BTreeMap<String, String> =
+        source.parameters.iter().map(|(name, parameter)| (name.clone(), parameter.default.clone())).collect();
+    for (name, node) in table.map("parameters") {
+        if !source.parameters.contains_key(name) {
+            // Where the source's file cannot be read, nothing can be said of its parameters.
+            if source.source.is_some() || !source.streams.is_empty() {
+                let help = nearest(name, source.parameters.keys().map(String::as_str), "parameters");
+                report.error(&node.at, format!("{} has no parameter {}", source.file, quote(name)), help);
+            }
+            continue;
+        }
+        if let Some(text) = node.text() {
+            values.insert(name.clone(), text.to_owned());
+        }
+    }
+    let given = |name: &str| table.map("parameters").iter().any(|(given, _)| given == name);
+    for (name, _) in source.parameters.iter().filter(|(_, parameter)| parameter.required) {
+        let empty = values.get(name).is_none_or(String::is_empty);
+        if given(name) && empty {
+            // A value of a wrong type was reported where it stands.
+            let node = table.table("parameters").and_then(|parameters| parameters.node(name));
+            if let Some(node) = node.filter(|node| node.text().is_some()) {
+                report.error(&node.at, format!("{} needs the parameter `{name}`", source.file), "give it a value");
+            }
+        } else if !given(name) {
+            let help = format!("add parameters = {{ {name} = \"...\" }}");
+            report.error(&table.place("parameters"), format!("{} needs the parameter `{name}`", source.file), help);
+        }
+    }
+    values
+}
+
+/// All that headers depend on is known here, so that none fails later. Never quotes a value: it may be a secret.
+fn check_headers(source: &Source, parameters: &BTreeMap<String, String>, table: &Table, report: &mut Report) {
+    let scope = Scope::new().parameters(parameters);
+    for (name, template) in source.headers.iter().filter(|(_, template)| template.names().next().is_some()) {
+        if let Err(message) = template.render_header(&scope) {
+            let place = table.place("parameters");
+            report.error(
+                &place,
+                format!("the header `{name}` cannot be written: {message}"),
+                "correct the parameters that it uses",
+            );
+        }
+    }
+}
+
+fn mode(table: &Table, stream: Option<&Stream>, report: &mut Report) -> Option<Mode> {
+    if table.has("mode") {
+        return table.text("mode").map(|_| Mode::Append);
+    }
+    let stream = stream?;
+    let default = match (&stream.cursor, stream.primary_key.is_empty()) {
+        (Some(_), false) => "merge",
+        (Some(_), true) => return Some(Mode::Append),
+        (None, _) => "replace",
+    };
+    let message = format!("without `mode` this job would {default}, and `{default}` is not built yet");
+    report.error(&table.place("mode"), message, "write mode = \"append\"");
+    None
+}
+
+fn partition_by(table: &Table, report: &mut Report) -> Vec<PartitionColumn> {
+    let mut columns: Vec<PartitionColumn> = Vec::new();
+    for node in table.list("partition_by") {
+        let Value::Partition(column) = &node.value else { continue };
+        if columns.iter().any(|known| known.key() == column.key()) {
+            report.error(&node.at, format!("the partition {} is given twice", quote(&column.key())), "name it once");
+        }
+        columns.push(column.clone());
+    }
+    columns
+}
+
+fn columns(table: &Table, stream: Option<&Stream>, report: &mut Report) -> BTreeMap<String, DeclaredType> {
+    let mut columns = BTreeMap::new();
+    for (path, node) in table.map("columns") {
+        if let Value::Type(declared) = &node.value {
+            columns.insert(path.clone(), declared.clone());
+        }
+    }
+    refuse_inner_columns(table, &columns, report);
+    let Some(cursor) = stream.and_then(|stream| stream.cursor.as_ref()) else {
+        return columns;
+    };
+    if let Some(declared) = columns.get(&cursor.field)
+        && !agrees(declared, cursor.cursor_type)
+    {
+        let place = table.table("columns").map(|columns| columns.place(&cursor.field)).unwrap_or_default();
+        report.error(&place, "the stream's cursor says otherwise of this field", "take it out, or correct the cursor's `type`");
+    }
+    let implied = match cursor.cursor_type {
+        CursorType::EpochS => Some(DeclaredType::EpochS),
+        CursorType::EpochMs => Some(DeclaredType::EpochMs),
+        CursorType::EpochUs => Some(DeclaredType::EpochUs),
+        CursorType::Timestamp | CursorType::Date | CursorType::Integer => None,
+    };
+    if let Some(implied) = implied {
+        columns.entry(cursor.field.clone()).or_insert(implied);
+    }
+    columns
+}
+
+fn agrees(declared: &DeclaredType, cursor: CursorType) -> bool {
+    match cursor {
+        CursorType::EpochS => *declared == DeclaredType::EpochS,
+        CursorType::EpochMs => *declared == DeclaredType::EpochMs,
+        CursorType::EpochUs => *declared == DeclaredType::EpochUs,
+        CursorType::Timestamp => *declared == DeclaredType::Column(ColumnType::Timestamp),
+        CursorType::Date => *declared == DeclaredType::Column(ColumnType::Date),
+        CursorType::Integer => *declared == DeclaredType::Column(ColumnType::Int64),
+    }
+}
+
+/// A field cannot be one value and hold another.
+fn refuse_inner_columns(table: &Table, columns: &BTreeMap<String, DeclaredType>, report: &mut Report) {
+    let paths: BTreeSet<Vec<String>> = columns.keys().filter_map(|path| split_path(path).ok()).collect();
+    for path in columns.keys() {
+        let steps = split_path(path).unwrap_or_default();
+        let outer = (1..steps.len()).find(|length| paths.contains(&steps[..*length]));
+        if let Some(length) = outer {
+            let place = table.table("columns").map(|columns| columns.place(path)).unwrap_or_default();
+            let outer = crate::page::join_path(&steps[..length]);
+            report.error(&place, format!("its outer field {} has a type already", quote(&outer)), "keep one of them");
+        }
+    }
+}

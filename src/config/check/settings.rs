@@ -1,0 +1,69 @@
+//! `config.toml`.
+
+use std::path::PathBuf;
+
+use crate::config::catalog::Settings;
+use crate::config::node::Table;
+use crate::config::problem::{Report, quote};
+use crate::config::read::Project;
+use crate::config::units::size_text;
+
+const STATE_PATH: &str = "state/highwater.db";
+const MEMORY: u64 = 512 << 20;
+/// Below this not even one page and one row group fit.
+const MEMORY_MIN: u64 = 16 << 20;
+const RUNS: usize = 8;
+
+pub(super) fn defaults(project: &Project) -> Settings {
+    Settings { state_path: project.base.join(STATE_PATH), memory: MEMORY, runs: RUNS }
+}
+
+pub(super) fn check(table: &Table, project: &Project, report: &mut Report) -> Settings {
+    let mut settings = defaults(project);
+    if let Some(state) = table.table("state")
+        && let Some(url) = state.text("url")
+        && let Some(path) = state_path(&url, state, report)
+    {
+        settings.state_path = project.base.join(path);
+    }
+    let Some(limits) = table.table("limits") else {
+        return settings;
+    };
+    match limits.size("memory") {
+        Some(memory) if memory < MEMORY_MIN => {
+            let help = format!("give at least \"{}\"", size_text(MEMORY_MIN));
+            report.error(&limits.place("memory"), format!("{} is too little", quote(&size_text(memory))), help);
+        }
+        Some(memory) => settings.memory = memory,
+        None => {}
+    }
+    settings.runs = limits.integer("runs").and_then(|runs| usize::try_from(runs).ok()).unwrap_or(RUNS);
+    settings
+}
+
+/// Never quotes the address of a server: it may hold a password.
+fn state_path(url: &str, state: &Table, report: &mut Report) -> Option<PathBuf> {
+    let place = state.place("url");
+    let help = "write \"sqlite://\" and a path, such as \"sqlite://state/highwater.db\"";
+    let Some((scheme, path)) = url.split_once("://") else {
+        report.error(&place, "this is not an address of a state", help);
+        return None;
+    };
+    match scheme {
+        "sqlite" => {}
+        "postgres" | "postgresql" => {
+            report.error(&place, format!("`{scheme}` is not built yet"), help);
+            return None;
+        }
+        _ => {
+            report.error(&place, format!("{} is not a kind of state", quote(scheme)), help);
+            return None;
+        }
+    }
+    let odd = path.is_empty() || path.ends_with('/') || path.contains(['?', '#', '\0']) || path.starts_with(':');
+    if odd {
+        report.error(&place, format!("{} is not the path of a file", quote(path)), help);
+        return None;
+    }
+    Some(PathBuf::from(path))
+}

@@ -1,0 +1,120 @@
+//! `sinks/*.toml`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::config::catalog::{Compression, ParquetSettings, Sink, SinkPlace, StorageValue};
+use crate::config::node::{Table, Value};
+use crate::config::problem::{Report, quote};
+use crate::config::read::{Project, ProjectFile};
+use crate::config::secret::SecretRef;
+use crate::config::units::size_text;
+
+const FILE_SIZE: u64 = 128 << 20;
+const FILE_SIZE_MAX: u64 = 4 << 30;
+const ROW_GROUP_SIZE: u64 = 64 << 20;
+/// Options of an object store that are secrets.
+const SECRET_OPTIONS: [&str; 4] = ["secret", "token", "password", "private_key"];
+
+pub(super) fn check(file: &ProjectFile, table: &Table, project: &Project, report: &mut Report) -> Option<Sink> {
+    let parquet = parquet(table.table("parquet"), report);
+    let storage = storage(table, report);
+    let place = table.text("url").and_then(|url| place(&url, table, &project.base, report));
+    if matches!(place, Some(SinkPlace::Local(_))) && !storage.is_empty() {
+        report.error(&table.place("storage"), "a folder has no options", "take `storage` out");
+    }
+    table.text("type")?;
+    Some(Sink { name: file.name.clone(), file: file.file.clone(), place: place?, storage, parquet })
+}
+
+fn place(url: &str, table: &Table, base: &Path, report: &mut Report) -> Option<SinkPlace> {
+    let at = table.place("url");
+    let help = "write a folder, such as \"lake\", or an address such as \"s3://bucket/prefix\"";
+    let Some((scheme, rest)) = url.split_once("://") else {
+        if url.contains('\0') {
+            report.error(&at, "the path holds a control character", help);
+            return None;
+        }
+        return Some(SinkPlace::Local(base.join(url)));
+    };
+    match scheme {
+        "s3" => {}
+        "gs" | "az" | "abfs" | "abfss" | "adl" => {
+            report.error(&at, format!("`{scheme}://` is not built yet"), help);
+            return None;
+        }
+        _ => {
+            report.error(&at, format!("{} is not a kind of storage", quote(scheme)), help);
+            return None;
+        }
+    }
+    if rest.contains('@') {
+        report.error(
+            &at,
+            "credentials do not belong into an address",
+            "use [storage] with references such as { env = \"NAME\" }",
+        );
+        return None;
+    }
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let prefix = prefix.trim_matches('/');
+    let odd =
+        |part: &str| matches!(part, "" | "." | "..") || part.contains(['?', '#', '*', '\\']) || part.contains(char::is_control);
+    let bucket_fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if bucket.is_empty() || !bucket.chars().all(bucket_fits) {
+        report.error(&at, format!("{} is not a bucket", quote(bucket)), help);
+        return None;
+    }
+    if !prefix.is_empty() && prefix.split('/').any(odd) {
+        report.error(&at, format!("{} is not a prefix in a bucket", quote(prefix)), "write plain parts with `/` between them");
+        return None;
+    }
+    Some(SinkPlace::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+}
+
+fn storage(table: &Table, report: &mut Report) -> BTreeMap<String, StorageValue> {
+    let mut storage = BTreeMap::new();
+    for (name, node) in table.map("storage") {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if !name.chars().all(fits) {
+            let help = "write an option of object_store in lower case, such as `region` or `access_key_id`";
+            report.error(&node.at, format!("{} is not an option", quote(name)), help);
+            continue;
+        }
+        let value = match &node.value {
+            Value::Text(text) => {
+                if SECRET_OPTIONS.iter().any(|part| name.contains(part)) {
+                    report.warning(
+                        &node.at,
+                        "a secret is written out in the file",
+                        "write a reference such as { env = \"NAME\" }",
+                    );
+                    StorageValue::Secret(SecretRef::Literal(text.clone().into()))
+                } else {
+                    StorageValue::Text(text.clone())
+                }
+            }
+            Value::Secret(secret) => StorageValue::Secret(secret.clone()),
+            _ => continue,
+        };
+        storage.insert(name.clone(), value);
+    }
+    storage
+}
+
+fn parquet(table: Option<&Table>, report: &mut Report) -> ParquetSettings {
+    let mut parquet = ParquetSettings { compression: Compression::Zstd(3), file_size: FILE_SIZE, row_group_size: ROW_GROUP_SIZE };
+    let Some(table) = table else {
+        return parquet;
+    };
+    parquet.compression = table.compression("compression").unwrap_or(parquet.compression);
+    parquet.file_size = table.size("file_size").unwrap_or(FILE_SIZE);
+    parquet.row_group_size = table.size("row_group_size").unwrap_or(ROW_GROUP_SIZE);
+    for (key, size) in [("file_size", parquet.file_size), ("row_group_size", parquet.row_group_size)] {
+        if size == 0 || size > FILE_SIZE_MAX {
+            let help = format!("give a size above zero, at most \"{}\"", size_text(FILE_SIZE_MAX));
+            report.error(&table.place(key), format!("{} is out of range", quote(&size_text(size))), help);
+        }
+    }
+    parquet
+}

@@ -1,0 +1,246 @@
+//! `sources/*.toml`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use crate::config::catalog::{ApiKeyPlace, Auth, Limits, Source, Stream};
+use crate::config::kinds::Kind;
+use crate::config::node::{Node, Table, Value};
+use crate::config::problem::{Place, Report, quote};
+use crate::config::read::{Project, ProjectFile};
+use crate::config::units::size_text;
+use crate::template::{RESERVED, Template};
+
+use super::names::{self, Position};
+use super::stream;
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+const BODY_MAX: u64 = 64 << 20;
+const ATTEMPTS: u32 = 5;
+
+/// A source's file, as far as it is right.
+pub(super) struct CheckedSource {
+    pub file: String,
+    pub source: Option<Source>,
+    /// All streams by name; `None` where too little of one is right.
+    pub streams: BTreeMap<String, Option<Stream>>,
+    pub parameters: BTreeMap<String, Parameter>,
+    /// Why jobs that use it are parked.
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Parameter {
+    pub required: bool,
+    pub default: String,
+}
+
+/// `memory` is the ceiling on data in flight.
+pub(super) fn check(
+    file: &ProjectFile,
+    table: Option<&Table>,
+    project: &Project,
+    memory: u64,
+    report: &mut Report,
+) -> CheckedSource {
+    let mut checked = CheckedSource {
+        file: file.file.clone(),
+        source: None,
+        streams: BTreeMap::new(),
+        parameters: BTreeMap::new(),
+        reason: None,
+    };
+    if let Some(table) = table {
+        checked.parameters = parameters(table, report);
+        let names: BTreeSet<String> = checked.parameters.keys().cloned().collect();
+        checked.source = source(file, table, project, memory, &names, report);
+        let key_param = checked.source.as_ref().and_then(|source| key_param(&source.auth));
+        for (name, node) in table.map("streams") {
+            let stream = node.table().and_then(|table| stream::check(name, table, &names, key_param.as_deref(), report));
+            checked.streams.insert(name.clone(), stream);
+        }
+        if table.table("streams").is_some_and(|streams| streams.entries.is_empty()) {
+            report.error(&table.place("streams"), "there is no stream", "add one: [streams.NAME]");
+        }
+    }
+    checked.reason = report.reason();
+    checked
+}
+
+fn source(
+    file: &ProjectFile,
+    table: &Table,
+    project: &Project,
+    memory: u64,
+    names: &BTreeSet<String>,
+    report: &mut Report,
+) -> Option<Source> {
+    let auth = auth(table.table("auth"), report);
+    let headers = headers(table, auth.as_ref(), names, report);
+    let timeout = timeout(table, report);
+    let body_max = body_max(table, memory, report);
+    let limits = limits(table.table("limits"));
+    let attempts = table.table("retry").and_then(|retry| retry.integer("attempts"));
+    let allow_hosts = table.list("allow_hosts").iter().filter_map(Node::text).map(str::to_ascii_lowercase).collect();
+    Some(Source {
+        name: file.name.clone(),
+        file: file.file.clone(),
+        base_url: table.url("base_url")?,
+        headers,
+        auth: auth?,
+        allow_hosts,
+        allow_private: table.boolean("allow_private").unwrap_or(false),
+        proxy: table.url("proxy"),
+        ca_file: table.text("ca_file").map(|path| project.root.join(path)),
+        timeout,
+        body_max,
+        limits,
+        attempts_max: attempts.and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or(ATTEMPTS),
+    })
+}
+
+fn parameters(table: &Table, report: &mut Report) -> BTreeMap<String, Parameter> {
+    let mut parameters = BTreeMap::new();
+    for (name, node) in table.map("parameters") {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !name.chars().all(fits) {
+            let help = "use letters, digits and `_`, beginning with a letter";
+            report.error(&node.at, format!("{} cannot be used in a template", quote(name)), help);
+        }
+        if RESERVED.contains(&name.as_str()) {
+            report.error(&node.at, format!("`{name}` has a meaning of its own in templates"), "choose another name");
+        }
+        let required = node.table().and_then(|table| table.boolean("required")).unwrap_or(false);
+        let default = node.table().and_then(|table| table.text("default"));
+        if required && default.is_some() {
+            report.error(&node.at, "a required parameter has no use for a default", "keep one of them");
+        }
+        parameters.insert(name.clone(), Parameter { required, default: default.unwrap_or_default() });
+    }
+    parameters
+}
+
+fn timeout(table: &Table, report: &mut Report) -> Duration {
+    let Some(timeout) = table.duration("timeout").and_then(|timeout| Duration::try_from(timeout).ok()) else {
+        return TIMEOUT;
+    };
+    if timeout.is_zero() {
+        report.error(&table.place("timeout"), "nothing can be done in `0s`", "give a duration above zero, such as \"60s\"");
+    }
+    timeout
+}
+
+fn body_max(table: &Table, memory: u64, report: &mut Report) -> u64 {
+    let Some(body_max) = table.size("body_max") else {
+        return BODY_MAX.min(memory);
+    };
+    let shown = quote(&size_text(body_max));
+    if body_max == 0 {
+        report.error(&table.place("body_max"), format!("{shown} holds no body"), "give a size above zero, such as \"64MiB\"");
+    }
+    // A body that may be larger than the whole ceiling could never be let in.
+    if body_max > memory {
+        let help = format!("give at most \"{}\", or raise `limits.memory` in config.toml", size_text(memory));
+        report.error(&table.place("body_max"), format!("{shown} is above the memory limit"), help);
+    }
+    body_max
+}
+
+fn limits(table: Option<&Table>) -> Limits {
+    let Some(table) = table else {
+        return Limits::default();
+    };
+    let mut limits = Limits::default();
+    for node in table.list("requests") {
+        if let Value::Rate(rate) = node.value {
+            limits.requests.push(rate);
+        }
+    }
+    limits.concurrency = table.integer("concurrency").and_then(|count| usize::try_from(count).ok());
+    limits
+}
+
+fn auth(table: Option<&Table>, report: &mut Report) -> Option<Auth> {
+    let Some(table) = table else {
+        return Some(Auth::None);
+    };
+    match table.text("type")?.as_str() {
+        "bearer" => Some(Auth::Bearer { token: table.secret("token")? }),
+        "basic" => Some(Auth::Basic { username: table.secret("username")?, password: table.secret("password")? }),
+        "api_key" => api_key(table, report),
+        _ => Some(Auth::None),
+    }
+}
+
+fn api_key(table: &Table, report: &mut Report) -> Option<Auth> {
+    let place = match table.text("in").as_deref() {
+        Some("query") => ApiKeyPlace::Query,
+        _ => ApiKeyPlace::Header,
+    };
+    let prefix = table.text("prefix").unwrap_or_default();
+    if place == ApiKeyPlace::Header && HeaderValue::from_str(&prefix).is_err() {
+        report.error(&table.place("prefix"), "the prefix cannot stand in a header", "use visible ASCII without line breaks");
+    }
+    let name = table.text("name")?;
+    if place == ApiKeyPlace::Header
+        && let Err(wrong) = Kind::HeaderName.read(&name)
+    {
+        report.error(&table.place("name"), wrong.message, wrong.help);
+    }
+    Some(Auth::ApiKey { name, place, value: table.secret("value")?, prefix })
+}
+
+/// The header that the authentication writes.
+fn auth_header(auth: &Auth) -> Option<HeaderName> {
+    match auth {
+        Auth::None => None,
+        Auth::Bearer { .. } | Auth::Basic { .. } => Some(http::header::AUTHORIZATION),
+        Auth::ApiKey { name, place: ApiKeyPlace::Header, .. } => HeaderName::from_bytes(name.as_bytes()).ok(),
+        Auth::ApiKey { place: ApiKeyPlace::Query, .. } => None,
+    }
+}
+
+/// The query entry that the authentication writes.
+fn key_param(auth: &Auth) -> Option<String> {
+    match auth {
+        Auth::ApiKey { name, place: ApiKeyPlace::Query, .. } => Some(name.clone()),
+        _ => None,
+    }
+}
+
+fn headers(table: &Table, auth: Option<&Auth>, names: &BTreeSet<String>, report: &mut Report) -> Vec<(HeaderName, Template)> {
+    let taken = auth.and_then(auth_header);
+    let mut headers: Vec<(HeaderName, Template)> = Vec::new();
+    for (name, node) in table.map("headers") {
+        let (Ok(name), Some(template)) = (HeaderName::from_bytes(name.as_bytes()), node.template()) else {
+            continue;
+        };
+        names::check(template, &node.at, Position::Header, names, report);
+        check_header(&name, template, &node.at, report);
+        if taken.as_ref() == Some(&name) {
+            report.error(&node.at, format!("`auth` writes the header `{name}` already"), "keep one of them");
+        }
+        if headers.iter().any(|(known, _)| *known == name) {
+            report.error(&node.at, format!("the header `{name}` is given twice"), "keep one of them");
+        }
+        headers.push((name, template.clone()));
+    }
+    headers
+}
+
+/// Never quotes the value: it may be a secret.
+fn check_header(name: &HeaderName, template: &Template, at: &Place, report: &mut Report) {
+    if HeaderValue::from_str(&names::literal_text(template.text())).is_err() {
+        report.error(at, "the value cannot stand in a header", "use visible ASCII without line breaks");
+    }
+    let secret = ["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"];
+    if secret.contains(&name.as_str()) {
+        report.warning(
+            at,
+            format!("the header `{name}` looks like a secret that is written out"),
+            "use `auth` with a reference such as { env = \"API_TOKEN\" }",
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! `[streams.NAME]`.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+
+use crate::config::catalog::{CursorType, PagingKind, Stream, TokenPlace};
+use crate::config::node::{Node, Table};
+use crate::config::problem::{Report, quote};
+use crate::page::ResponsePath;
+use crate::template::Template;
+
+use super::names::{self, Position};
+use super::{cursor, paging};
+
+/// `key_param` is the query entry that the source's authentication writes.
+pub(super) fn check(
+    name: &str,
+    table: &Table,
+    parameters: &BTreeSet<String>,
+    key_param: Option<&str>,
+    report: &mut Report,
+) -> Option<Stream> {
+    let position = position(table);
+    let path = table.template("path");
+    if let Some(path) = &path {
+        names::check(path, &table.place("path"), position, parameters, report);
+        check_path(path, table, report);
+    }
+    let query = query(table, position, parameters, report);
+    let primary_key = primary_key(table, report);
+    let paging = paging::check(table.table("paging"), report);
+    let asked_from =
+        query.iter().any(|(_, template)| template.uses("from")) || path.as_ref().is_some_and(|path| path.uses("from"));
+    let cursor = match table.table("cursor") {
+        Some(table) => {
+            let query = self::query(table, position, parameters, report);
+            cursor::check(table, query, asked_from, report).map(Some)
+        }
+        // A cursor that is written but is no table was reported; the stream must not become one without a cursor.
+        None if table.has("cursor") => None,
+        None => Some(None),
+    };
+    refuse_double_entries(table, paging.as_ref().map(|paging| &paging.kind), key_param, report);
+    Some(Stream {
+        name: name.to_owned(),
+        method: Method::GET,
+        path: path?,
+        query,
+        records: table.path("records").unwrap_or_else(ResponsePath::root),
+        records_optional: table.boolean("records_optional").unwrap_or(false),
+        primary_key,
+        paging: paging?,
+        cursor: cursor?,
+    })
+}
+
+fn position(table: &Table) -> Position {
+    let cursor_type = table.table("cursor").and_then(|cursor| cursor.text("type"));
+    match (table.has("cursor"), cursor_type.as_deref().and_then(cursor::type_named)) {
+        (false, _) => Position::Unbounded,
+        (true, Some(CursorType::Integer)) => Position::LowerBounded,
+        (true, _) => Position::Bounded,
+    }
+}
+
+fn query(table: &Table, position: Position, parameters: &BTreeSet<String>, report: &mut Report) -> Vec<(String, Template)> {
+    let mut query = Vec::new();
+    for (name, node) in table.map("query") {
+        if let Some(template) = node.template() {
+            names::check(template, &node.at, position, parameters, report);
+            query.push((name.clone(), template.clone()));
+        }
+    }
+    query
+}
+
+/// What is written out in a path must stay a path below `base_url`.
+fn check_path(path: &Template, table: &Table, report: &mut Report) {
+    let at = table.place("path");
+    let literal = names::literal_text(path.text());
+    if literal.contains("://") || literal.starts_with("//") || literal.contains('\\') {
+        report.error(&at, "the path holds an address", "write only what follows `base_url`, such as \"/items\"");
+    } else if literal.contains(['?', '#']) {
+        report.error(&at, "the path holds a query or a fragment", "write its entries into `query`");
+    } else if literal.split('/').any(|part| part == ".." || part == ".") {
+        report.error(&at, "the path leaves its folder", "write it without `.` and `..`");
+    } else if literal.contains(char::is_control) {
+        report.error(&at, "the path holds a control character", "take it out");
+    }
+}
+
+fn primary_key(table: &Table, report: &mut Report) -> Vec<String> {
+    let mut key: Vec<String> = Vec::new();
+    for node in table.list("primary_key") {
+        let Some(field) = node.text() else { continue };
+        if key.iter().any(|known| known == field) {
+            report.error(&node.at, format!("the field {} stands twice in the key", quote(field)), "name it once");
+        }
+        key.push(field.to_owned());
+    }
+    if table.node("primary_key").is_some_and(is_empty_list) {
+        report.error(&table.place("primary_key"), "the key has no field", "name the fields, or leave the key out");
+    }
+    key
+}
+
+fn is_empty_list(node: &Node) -> bool {
+    matches!(&node.value, crate::config::node::Value::List(items) if items.is_empty())
+}
+
+/// A name that two hands write would reach the API twice, and which one counts is the API's whim.
+fn refuse_double_entries(table: &Table, paging: Option<&PagingKind>, key_param: Option<&str>, report: &mut Report) {
+    let mut taken: Vec<(String, &str)> = Vec::new();
+    taken.extend(key_param.map(|name| (name.to_owned(), "`auth`")));
+    taken.extend(paging_params(paging).into_iter().map(|name| (name.to_owned(), "`paging`")));
+    let cursor = table.table("cursor").map_or(&[][..], |cursor| cursor.map("query"));
+    for (name, node) in table.map("query").iter().chain(cursor) {
+        match taken.iter().find(|(known, _)| known == name) {
+            Some((_, who)) => {
+                report.error(&node.at, format!("{who} writes the query entry {} already", quote(name)), "keep one of them")
+            }
+            None => taken.push((name.clone(), "`query`")),
+        }
+    }
+}
+
+fn paging_params(paging: Option<&PagingKind>) -> Vec<&str> {
+    match paging {
+        Some(PagingKind::Page { param, size_param, .. }) => {
+            [Some(param), size_param.as_ref()].into_iter().flatten().map(String::as_str).collect()
+        }
+        Some(PagingKind::Offset { offset_param, limit_param, .. }) => {
+            [Some(offset_param), limit_param.as_ref()].into_iter().flatten().map(String::as_str).collect()
+        }
+        Some(PagingKind::PageToken { place: TokenPlace::Param(param), .. }) => vec![param],
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,165 @@
+//! A file's tree after the walk: every value has its place and its checked type, or is known to be bad.
+
+use http::HeaderName;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, civil};
+use url::Url;
+
+use crate::page::ResponsePath;
+use crate::template::Template;
+
+use super::catalog::{Compression, DeclaredType, PartitionColumn, Rate};
+use super::problem::Place;
+use super::secret::SecretRef;
+
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub at: Place,
+    pub value: Value,
+}
+
+/// A value as its shape asks for it.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// Reported already; whoever needs it goes without.
+    Bad,
+    Text(String),
+    Integer(i64),
+    Boolean(bool),
+    Template(Template),
+    Duration(SignedDuration),
+    Size(u64),
+    Rate(Rate),
+    Path(ResponsePath),
+    Url(Url),
+    Header(HeaderName),
+    Zone(TimeZone),
+    Type(DeclaredType),
+    Partition(PartitionColumn),
+    Compression(Compression),
+    Start(Start),
+    Secret(SecretRef),
+    List(Vec<Node>),
+    Table(Table),
+}
+
+/// What `window.start` says; the cursor's type decides which of them fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    Instant(Timestamp),
+    Day(civil::Date),
+    Integer(i64),
+}
+
+/// A table's entries in file order. Accessors answer `None` for a key that is absent or bad.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    pub at: Place,
+    pub entries: Vec<(String, Node)>,
+}
+
+macro_rules! accessors {
+    ($($name:ident: $variant:ident -> $type:ty;)*) => {
+        $(pub fn $name(&self, key: &str) -> Option<$type> {
+            match self.value(key) {
+                Some(Value::$variant(value)) => Some(value.clone()),
+                _ => None,
+            }
+        })*
+    };
+}
+
+impl Table {
+    accessors! {
+        text: Text -> String;
+        integer: Integer -> i64;
+        boolean: Boolean -> bool;
+        template: Template -> Template;
+        duration: Duration -> SignedDuration;
+        size: Size -> u64;
+        path: Path -> ResponsePath;
+        url: Url -> Url;
+        header: Header -> HeaderName;
+        zone: Zone -> TimeZone;
+        compression: Compression -> Compression;
+        start: Start -> Start;
+        secret: Secret -> SecretRef;
+    }
+
+    pub fn node(&self, key: &str) -> Option<&Node> {
+        self.entries.iter().find(|(name, _)| name == key).map(|(_, node)| node)
+    }
+
+    fn value(&self, key: &str) -> Option<&Value> {
+        self.node(key).map(|node| &node.value)
+    }
+
+    /// Whether the key is written, well or badly.
+    pub fn has(&self, key: &str) -> bool {
+        self.node(key).is_some()
+    }
+
+    pub fn table(&self, key: &str) -> Option<&Table> {
+        match self.value(key) {
+            Some(Value::Table(table)) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// A list's good items; empty if the key is absent.
+    pub fn list(&self, key: &str) -> &[Node] {
+        match self.value(key) {
+            Some(Value::List(items)) => items,
+            _ => &[],
+        }
+    }
+
+    /// A free table's entries in file order; empty if the key is absent.
+    pub fn map(&self, key: &str) -> &[(String, Node)] {
+        self.table(key).map_or(&[], |table| &table.entries)
+    }
+
+    /// Where the key's value stands, or the table itself if it is absent.
+    pub fn place(&self, key: &str) -> Place {
+        match self.node(key) {
+            Some(node) => node.at.clone(),
+            None => self.place_of_missing(key),
+        }
+    }
+
+    /// The table's own place under the name of a key that it lacks.
+    pub fn place_of_missing(&self, key: &str) -> Place {
+        Place { key: join_key(&self.at.key, key), ..self.at.clone() }
+    }
+}
+
+impl Node {
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn template(&self) -> Option<&Template> {
+        match &self.value {
+            Value::Template(template) => Some(template),
+            _ => None,
+        }
+    }
+
+    pub fn table(&self) -> Option<&Table> {
+        match &self.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+}
+
+/// `window` and `step` give `window.step`; a step that is no plain word is quoted as TOML would have it.
+pub(super) fn join_key(outer: &str, key: &str) -> String {
+    let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let quoted = super::problem::quote(key);
+    let shown = if plain { key.to_owned() } else { format!("\"{}\"", quoted.trim_matches('`')) };
+    if outer.is_empty() { shown } else { format!("{outer}.{shown}") }
+}

@@ -1,0 +1,63 @@
+//! `jobs/*.toml`.
+
+use super::super::kinds::Kind;
+use super::super::shape::{Choice, Shape, TableShape, VERSION, WORDS, optional, required};
+
+const COLUMN_LIST: Shape = Shape::List(&WORDS);
+
+pub(in super::super) static JOB: TableShape = TableShape::new(&[
+    VERSION,
+    required("source", WORDS, "Name of a file in `sources/`, without its ending."),
+    required("stream", WORDS, "Name of one of the source's streams."),
+    required("sink", WORDS, "Name of a file in `sinks/`, without its ending."),
+    optional("table", Shape::Text(Kind::Name), "The table; one job owns it. Default: the stream's name."),
+    optional("enabled", Shape::Boolean, "Whether it runs with all the others. Default: true."),
+    optional("mode", Shape::Choice(&MODE), "How rows reach the table."),
+    optional(
+        "partition_by",
+        Shape::List(&Shape::Text(Kind::Partition)),
+        "A column, or year, month, day or hour of one: \"month(created_at)\".",
+    ),
+    optional("parameters", Shape::Map(Kind::Words, &Shape::Scalar), "What the source's parameters are for this job."),
+    optional("window", Shape::Table(&WINDOW), "Which part of the stream is read, and in which pieces."),
+    optional("steps", Shape::List(&Shape::Table(&STEP)), "What is done to rows, in this order."),
+    optional(
+        "columns",
+        Shape::Map(Kind::FieldPath, &Shape::Text(Kind::DeclaredType)),
+        "Types of source fields by dotted path; they win over inferred ones.",
+    ),
+    optional(
+        "on_type_change",
+        Shape::Choice(&ON_TYPE_CHANGE),
+        "What becomes of values that the table's column cannot hold. Default: \"new_column\".",
+    ),
+    optional("metadata", Shape::Boolean, "Rows carry `_hw_commit` and `_hw_extracted_at`. Default: true."),
+])
+.later(&["schedule", "timezone", "after", "catch_up", "for_each", "partition_immutable", "history", "lookback"]);
+
+static MODE: Choice = Choice { words: &["append"], later: &["merge", "replace"] };
+static ON_TYPE_CHANGE: Choice = Choice { words: &["new_column", "dead_letter", "fail"], later: &[] };
+
+static WINDOW: TableShape = TableShape::new(&[
+    optional("start", Shape::Start, "Where reading begins, such as \"2019-01-01T00:00:00Z\". Default: from the beginning."),
+    optional("step", Shape::Text(Kind::Duration), "Length of one slice: the unit of retry and of commit. Default: one slice."),
+    optional("settle", Shape::Text(Kind::Duration), "Never read closer to the source's now than this. Default: \"1m\"."),
+])
+.later(&["lookback"]);
+
+static STEP: TableShape = TableShape::new(&[
+    optional("select", COLUMN_LIST, "Keep these columns, in this order."),
+    optional("drop", COLUMN_LIST, "Remove these columns."),
+    optional("rename", Shape::Map(Kind::Words, &WORDS), "Old name = new name."),
+    optional("cast", Shape::Map(Kind::Words, &Shape::Text(Kind::CastType)), "Column = type."),
+    optional("derive", Shape::Map(Kind::Words, &WORDS), "New or replaced column = SQL expression."),
+    optional("filter", WORDS, "SQL predicate; rows for which it is not true are filtered."),
+    optional("flatten", Shape::Table(&FLATTEN), "The fields of struct columns become columns."),
+    optional("sql", WORDS, "A row-wise query over the table `batch`."),
+])
+.exactly_one();
+
+static FLATTEN: TableShape = TableShape::new(&[
+    required("columns", COLUMN_LIST, "The struct columns."),
+    optional("separator", WORDS, "Between the outer and the inner name. Default: \"_\"."),
+]);

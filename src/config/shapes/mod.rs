@@ -1,0 +1,11 @@
+//! The four kinds of files, key by key. The only place where a key's name, form and meaning are said.
+
+mod job;
+mod settings;
+mod sink;
+mod source;
+
+pub(super) use job::JOB;
+pub(super) use settings::SETTINGS;
+pub(super) use sink::SINK;
+pub(super) use source::SOURCE;

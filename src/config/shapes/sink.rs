@@ -1,0 +1,23 @@
+//! `sinks/*.toml`.
+
+use super::super::kinds::Kind;
+use super::super::shape::{Choice, Shape, TableShape, VERSION, WORDS, optional, required};
+
+pub(in super::super) static SINK: TableShape = TableShape::new(&[
+    VERSION,
+    required("type", Shape::Choice(&Choice { words: &["parquet"], later: &["delta"] }), "What the tables are made of."),
+    required("url", WORDS, "A folder, below the project folder unless absolute, or an address such as \"s3://bucket/prefix\"."),
+    optional(
+        "storage",
+        Shape::Map(Kind::Words, &Shape::StorageValue),
+        "Options of the object store: region, endpoint, access_key_id, ...",
+    ),
+    optional("parquet", Shape::Table(&PARQUET), "How files are written."),
+])
+.later(&["history"]);
+
+static PARQUET: TableShape = TableShape::new(&[
+    optional("compression", Shape::Text(Kind::Compression), "\"zstd(LEVEL)\", \"snappy\" or \"none\". Default: \"zstd(3)\"."),
+    optional("file_size", Shape::Text(Kind::Size), "Files are closed at about this size, at most 4GiB. Default: \"128MiB\"."),
+    optional("row_group_size", Shape::Text(Kind::Size), "Row groups are closed at about this size. Default: \"64MiB\"."),
+]);

@@ -1,0 +1,273 @@
+//! `jobs/*.toml`.
+
+use crate::config::catalog::{DeclaredType, StepKind};
+use crate::schema::ColumnType;
+
+use super::{Files, JOB, SOURCE, shown, with_job, with_job_text, with_source};
+
+#[test]
+fn names_of_other_files() {
+    insta::assert_snapshot!(with_job_text(&JOB.replacen("shop", "shopp", 1).replacen("\"lake\"", "\"warehouse\"", 1)), @r#"
+    error: jobs/orders.toml:2:10: source: there is no source `shopp`
+      help: did you mean `shop`?
+    error: jobs/orders.toml:4:8: sink: there is no sink `warehouse`
+      help: the sinks are `lake`
+    "#);
+    insta::assert_snapshot!(with_job_text(&JOB.replacen("orders", "order", 1)), @r#"
+    error: jobs/orders.toml:3:10: stream: sources/shop.toml has no stream `order`
+      help: did you mean `orders`?
+    "#);
+}
+
+#[test]
+fn parameters() {
+    insta::assert_snapshot!(with_job_text(&JOB.replacen("owner", "ownre", 1)), @r#"
+    error: jobs/orders.toml:6:14: parameters: sources/shop.toml needs the parameter `owner`
+      help: add parameters = { owner = "..." }
+    error: jobs/orders.toml:6:24: parameters.ownre: sources/shop.toml has no parameter `ownre`
+      help: did you mean `owner`?
+    "#);
+    insta::assert_snapshot!(with_job_text(&JOB.replacen("acme", "", 1)), @r#"
+    error: jobs/orders.toml:6:24: parameters.owner: sources/shop.toml needs the parameter `owner`
+      help: give it a value
+    "#);
+    insta::assert_snapshot!(with_job_text(&JOB.replacen("\"acme\"", "1.5", 1)), @r#"
+    error: jobs/orders.toml:6:24: parameters.owner: expected text, a whole number or a boolean, found a number with a fraction
+    "#);
+}
+
+#[test]
+fn a_parameter_cannot_add_a_header() {
+    // S-18
+    let source = SOURCE.replacen("[parameters]", "headers = { X-Owner = \"{{ owner }}\" }\n[parameters]", 1);
+    let job = JOB.replacen("acme", "hunter2\\r\\nX-Admin: 1", 1);
+    let problems = Files { source, jobs: vec![("orders".to_owned(), job)], ..Files::good() }.load().problems;
+    insta::assert_snapshot!(shown(&problems), @r#"
+    error: jobs/orders.toml:6:14: parameters: the header `x-owner` cannot be written: a header's value is visible ASCII without line breaks
+      help: correct the parameters that it uses
+    "#);
+}
+
+#[test]
+fn modes() {
+    insta::assert_snapshot!(with_job_text(&JOB.replacen("mode = \"append\"\n", "", 1)), @r#"
+    error: jobs/orders.toml:1:1: mode: without `mode` this job would merge, and `merge` is not built yet
+      help: write mode = "append"
+    "#);
+    insta::assert_snapshot!(with_job_text(&JOB.replacen("append", "replace", 1)), @r#"
+    error: jobs/orders.toml:5:8: mode: `replace` is not built yet
+      help: write "append"
+    "#);
+    insta::assert_snapshot!(with_job_text(&JOB.replacen("append", "upsert", 1)), @r#"
+    error: jobs/orders.toml:5:8: mode: `upsert` is not known here
+      help: the words are `append`
+    "#);
+    insta::assert_snapshot!(with_job_text(&JOB.replacen("mode = \"append\"\n", "", 1).replacen("orders", "plain", 1)), @r#"
+    error: jobs/orders.toml:1:1: mode: without `mode` this job would replace, and `replace` is not built yet
+      help: write mode = "append"
+    "#);
+    // With a cursor and no key, append is the default.
+    let source = SOURCE.replacen("primary_key = [\"id\"]\n", "", 1);
+    let job = JOB.replacen("mode = \"append\"\n", "", 1);
+    let loaded = Files { source, jobs: vec![("orders".to_owned(), job)], ..Files::good() }.load();
+    assert_eq!((shown(&loaded.problems).as_str(), loaded.catalog.jobs.len()), ("", 1));
+}
+
+#[test]
+fn tables() {
+    // S-27
+    let names =
+        ["../../etc/x", "a/b", "%2e%2e%2f", "a\\u0000b", "\\u202etxt", ".", "", "CON", "nul.x", "_hidden", ".dot", "a..b", "é"];
+    for name in names {
+        let text = with_job(&format!("table = \"{name}\"\n"));
+        assert!(text.starts_with("error: jobs/orders.toml:7:9: table: "), "{name}: {text}");
+        let stream = SOURCE.replacen("[streams.plain]", &format!("[streams.\"{name}\"]"), 1);
+        let job = JOB.replacen("orders", name, 1);
+        let loaded = Files { source: stream, jobs: vec![("orders".to_owned(), job)], ..Files::good() }.load();
+        assert!(loaded.catalog.jobs.is_empty(), "{name}: {}", shown(&loaded.problems));
+    }
+    let long = with_job(&format!("table = \"{}\"\n", "x".repeat(4096)));
+    assert!(long.contains("4096 characters is too long"), "{long}");
+    insta::assert_snapshot!(with_job("table = \"a/b\"\n"), @r#"
+    error: jobs/orders.toml:7:9: table: `a/b` is not a name that is safe in a path
+      help: use letters, digits, `_`, `-` and `.`, beginning with a letter or a digit, such as "github_issues"
+    "#);
+}
+
+#[test]
+fn one_job_owns_a_table() {
+    // S-30
+    let mut files = Files::good();
+    files.jobs.push(("other".to_owned(), format!("{JOB}table = \"Orders\"\n")));
+    let loaded = files.load();
+    insta::assert_snapshot!(shown(&loaded.problems), @r#"
+    error: jobs/orders.toml:1:1: table: jobs/other.toml writes the same table `orders`
+      help: one job owns a table: give each a `table` of its own
+    error: jobs/other.toml:7:9: table: jobs/orders.toml writes the same table `Orders`
+      help: one job owns a table: give each a `table` of its own
+    "#);
+    assert!(loaded.catalog.jobs.is_empty(), "neither of them runs");
+}
+
+#[test]
+fn windows() {
+    insta::assert_snapshot!(with_job("[window]\nstep = \"0s\"\nstart = \"yesterday\"\nsettle = \"1 minute\"\n"), @r#"
+    error: jobs/orders.toml:8:8: window.step: `0s` is not a step
+      help: give a duration above zero, such as "1d"
+    error: jobs/orders.toml:9:9: window.start: `yesterday` is not a timestamp
+      help: write an instant with its zone, such as "2019-01-01T00:00:00Z", or a day, such as "2019-01-01"
+    error: jobs/orders.toml:10:10: window.settle: `1 minute` is not a duration
+      help: write whole numbers with units, such as "30s", "1h30m" or "7d"
+    "#);
+    insta::assert_snapshot!(with_job("[window]\nstart = 2020\n"), @r#"
+    error: jobs/orders.toml:8:9: window.start: the cursor is a point in time
+      help: write an instant, such as "2019-01-01T00:00:00Z"
+    "#);
+    insta::assert_snapshot!(with_job("[window]\nstart = 12:00:00\n"), @r#"
+    error: jobs/orders.toml:8:9: window.start: `12:00:00` is not a timestamp
+      help: write an instant with its zone, such as "2019-01-01T00:00:00Z", or a day, such as "2019-01-01"
+    "#);
+    insta::assert_snapshot!(with_job_text(&format!("{}[window]\nstep = \"1d\"\nstart = \"2020-01-01\"\n", JOB.replacen("orders", "plain", 1))), @r#"
+    error: jobs/orders.toml:8:8: window.step: `step` has no meaning for a stream without a cursor
+      help: take it out
+    error: jobs/orders.toml:9:9: window.start: `start` has no meaning for a stream without a cursor
+      help: take it out
+    "#);
+    for start in ["\"2019-01-01T00:00:00Z\"", "2019-01-01T00:00:00Z", "\"2019-01-01\"", "2019-01-01"] {
+        let loaded =
+            Files { jobs: vec![("orders".to_owned(), format!("{JOB}[window]\nstart = {start}\n"))], ..Files::good() }.load();
+        assert_eq!(shown(&loaded.problems), "");
+        let window = &loaded.catalog.jobs.values().next().unwrap().window;
+        assert_eq!(window.start.unwrap().to_string(), "2019-01-01T00:00:00Z");
+        assert_eq!((window.step, window.settle.as_secs()), (None, 60));
+    }
+}
+
+#[test]
+fn a_step_without_an_upper_bound_is_ignored_with_a_warning() {
+    let source = SOURCE.replacen(", until = \"{{ to }}\"", "", 1);
+    let job = format!("{JOB}[window]\nstep = \"30d\"\n");
+    let loaded = Files { source, jobs: vec![("orders".to_owned(), job)], ..Files::good() }.load();
+    insta::assert_snapshot!(shown(&loaded.problems), @r#"
+    warning: jobs/orders.toml:8:8: window.step: `step` is ignored: the API is never asked for an upper bound
+      help: add a query entry with `{{ to }}` to the stream if the API takes an upper bound, else take `step` out
+    "#);
+    assert!(!loaded.has_errors());
+    assert_eq!(loaded.catalog.jobs.values().next().unwrap().window.step, None);
+}
+
+#[test]
+fn integer_cursors() {
+    let text = SOURCE.replacen("type = \"timestamp\"", "type = \"integer\"", 1).replacen(", until = \"{{ to }}\"", "", 1);
+    let load = |window: &str| {
+        Files { source: text.clone(), jobs: vec![("orders".to_owned(), format!("{JOB}{window}"))], ..Files::good() }.load()
+    };
+    assert_eq!(load("[window]\nstart = 100\n").catalog.jobs.values().next().unwrap().window.start_integer, Some(100));
+    insta::assert_snapshot!(shown(&load("[window]\nstart = \"2020-01-01\"\nstep = \"1d\"\nsettle = \"1m\"\n").problems), @r#"
+    error: jobs/orders.toml:8:9: window.start: the cursor is a whole number
+      help: write the first number that is read, without quotes
+    error: jobs/orders.toml:9:8: window.step: `step` has no meaning for an integer cursor
+      help: take it out
+    error: jobs/orders.toml:10:10: window.settle: `settle` has no meaning for an integer cursor
+      help: take it out
+    "#);
+    insta::assert_snapshot!(with_source("type = \"timestamp\"", "type = \"integer\""), @r#"
+    error: sources/shop.toml:13:41: streams.orders.cursor.query.until: an integer cursor has no `to`: it is read from the mark on
+      help: take the entry out
+    "#);
+}
+
+#[test]
+fn partitions() {
+    insta::assert_snapshot!(with_job("partition_by = [\"week(a)\", \"month(a\", \"a/b\", \"\", \"day(a)\", \"day(a)\"]\n"), @r#"
+    error: jobs/orders.toml:7:17: partition_by[1]: `week` is not a unit of time
+      help: the units are `year`, `month`, `day`, `hour`
+    error: jobs/orders.toml:7:28: partition_by[2]: `month(a` lacks its closing bracket
+      help: write a column, or year, month, day or hour of one, such as "month(created_at)"
+    error: jobs/orders.toml:7:39: partition_by[3]: `a/b` does not name a column that can stand in a path
+      help: write a column, or year, month, day or hour of one, such as "month(created_at)"
+    error: jobs/orders.toml:7:46: partition_by[4]: `` does not name a column that can stand in a path
+      help: write a column, or year, month, day or hour of one, such as "month(created_at)"
+    error: jobs/orders.toml:7:60: partition_by[6]: the partition `a_day` is given twice
+      help: name it once
+    "#);
+}
+
+#[test]
+fn steps() {
+    insta::assert_snapshot!(with_job("[[steps]]\n[[steps]]\ndrop = [\"a\"]\nselect = [\"b\"]\n[[steps]]\nfliter = \"x\"\n"), @r#"
+    error: jobs/orders.toml:7:1: steps[1]: the entry is empty
+      help: write exactly one of `select`, `drop`, `rename`, `cast`, `derive`, `filter`, `flatten`, `sql`
+    error: jobs/orders.toml:8:1: steps[2]: the entry has more than one key
+      help: write exactly one of `select`, `drop`, `rename`, `cast`, `derive`, `filter`, `flatten`, `sql`
+    error: jobs/orders.toml:12:1: steps[3].fliter: unknown key
+      help: did you mean `filter`?
+    "#);
+    insta::assert_snapshot!(with_job("[[steps]]\nselect = []\n[[steps]]\ndrop = [\"a\", \"a\"]\n[[steps]]\nrename = { a = \"c\", b = \"c\" }\n[[steps]]\nderive = { _hw_x = \"1\" }\n"), @r#"
+    error: jobs/orders.toml:8:10: steps[1].select: the list is empty
+      help: name at least one column
+    error: jobs/orders.toml:10:14: steps[2].drop[2]: the column `a` stands twice
+      help: name it once
+    error: jobs/orders.toml:12:25: steps[3].rename.b: two columns become `c`
+      help: give each a name of its own
+    error: jobs/orders.toml:14:20: steps[4].derive._hw_x: names that begin with `_hw_` are highwater's own
+      help: choose another name
+    "#);
+    insta::assert_snapshot!(with_job("[[steps]]\ncast = { a = \"int46\", b = \"decimal(40,2)\" }\n[[steps]]\nflatten = { separator = \"\" }\n[[steps]]\nfilter = \"\"\n"), @r#"
+    error: jobs/orders.toml:8:14: steps[1].cast.a: `int46` is not a type
+      help: did you mean `int64`?
+    error: jobs/orders.toml:8:27: steps[1].cast.b: `decimal(40,2)` is not a decimal type
+      help: write decimal(precision,scale): precision 1 to 38, scale 0 to precision
+    error: jobs/orders.toml:10:11: steps[2].flatten.columns: `columns` is missing
+      help: add `columns`
+    error: jobs/orders.toml:10:25: steps[2].flatten.separator: the text is empty
+      help: write a text, or leave the key out
+    error: jobs/orders.toml:12:10: steps[3].filter: the text is empty
+      help: write a text, or leave the key out
+    "#);
+}
+
+#[test]
+fn steps_are_built_in_file_order() {
+    let job = format!(
+        "{JOB}[[steps]]\nrename = {{ zebra = \"z\", apple = \"a\" }}\n[[steps]]\nderive = {{ later = \"1\", earlier = \"2\" }}\n[[steps]]\ncast = {{ x = \"decimal(18,2)\" }}\n[[steps]]\nsql = \"SELECT * FROM batch\"\n"
+    );
+    let loaded = Files { jobs: vec![("orders".to_owned(), job)], ..Files::good() }.load();
+    let steps = &loaded.catalog.jobs.values().next().unwrap().steps;
+    assert_eq!(steps.iter().map(|step| (step.number, step.line)).collect::<Vec<_>>(), [(1, 7), (2, 9), (3, 11), (4, 13)]);
+    assert!(matches!(&steps[0].kind, StepKind::Rename(pairs) if pairs[0].0 == "zebra" && pairs[1].1 == "a"));
+    assert!(matches!(&steps[1].kind, StepKind::Derive(pairs) if pairs[0].0 == "later"));
+    assert!(matches!(&steps[2].kind, StepKind::Cast(casts) if casts[0].1 == ColumnType::Decimal { precision: 18, scale: 2 }));
+}
+
+#[test]
+fn columns() {
+    insta::assert_snapshot!(with_job("on_type_change = \"ignore\"\n[columns]\na = \"strnig\"\nb = \"decimal(2,3)\"\n\"c.d\" = \"text\"\nc = \"json\"\n\"e.\" = \"text\"\n"), @r#"
+    error: jobs/orders.toml:7:18: on_type_change: `ignore` is not known here
+      help: the words are `new_column`, `dead_letter`, `fail`
+    error: jobs/orders.toml:9:5: columns.a: `strnig` is not a type
+      help: the types are `boolean`, `int64`, `float64`, `text`, `timestamp`, `date`, `json`, `decimal(18,2)`, `epoch_s`, `epoch_ms`, `epoch_us`
+    error: jobs/orders.toml:10:5: columns.b: `decimal(2,3)` is not a decimal type
+      help: write decimal(precision,scale): precision 1 to 38, scale 0 to precision
+    error: jobs/orders.toml:11:9: columns."c.d": its outer field `c` has a type already
+      help: keep one of them
+    error: jobs/orders.toml:13:1: columns."e.": `e.` ends with a dot
+      help: write the field's path, such as "updated_at" or "properties.time"
+    "#);
+    insta::assert_snapshot!(with_job("[columns]\nupdated_at = \"text\"\n"), @r#"
+    error: jobs/orders.toml:8:14: columns.updated_at: the stream's cursor says otherwise of this field
+      help: take it out, or correct the cursor's `type`
+    "#);
+    let source = SOURCE.replacen("timestamp", "epoch_s", 1);
+    let loaded = Files { source, ..Files::good() }.load();
+    assert_eq!(loaded.catalog.jobs.values().next().unwrap().columns["updated_at"], DeclaredType::EpochS);
+}
+
+#[test]
+fn a_broken_source_parks_its_jobs() {
+    let source = SOURCE.replacen("[streams.plain]", "[streams.plain]\nrecrods = \"\"", 1);
+    let loaded = Files { source, ..Files::good() }.load();
+    insta::assert_snapshot!(loaded.parked.values().next().unwrap(), @r#"
+    sources/shop.toml:15:1: streams.plain.recrods: unknown key
+    "#);
+}

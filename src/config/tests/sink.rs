@@ -1,0 +1,94 @@
+//! `sinks/*.toml`.
+
+use crate::config::catalog::{SinkPlace, StorageValue};
+
+use super::{Files, with_sink};
+
+fn with_url(url: &str) -> String {
+    with_sink(&format!("version = 1\ntype = \"parquet\"\nurl = \"{url}\"\n"))
+}
+
+#[test]
+fn kinds() {
+    insta::assert_snapshot!(with_sink("version = 1\ntype = \"delta\"\nurl = \"lake\"\n"), @r#"
+    error: sinks/lake.toml:2:8: type: `delta` is not built yet
+      help: write "parquet"
+    "#);
+    insta::assert_snapshot!(with_sink("version = 1\ntype = \"parket\"\nurl = \"lake\"\n"), @r#"
+    error: sinks/lake.toml:2:8: type: `parket` is not known here
+      help: did you mean `parquet`?
+    "#);
+}
+
+#[test]
+fn addresses() {
+    insta::assert_snapshot!(with_url("gs://bucket/raw"), @r#"
+    error: sinks/lake.toml:3:7: url: `gs://` is not built yet
+      help: write a folder, such as "lake", or an address such as "s3://bucket/prefix"
+    "#);
+    insta::assert_snapshot!(with_url("ftp://host/raw"), @r#"
+    error: sinks/lake.toml:3:7: url: `ftp` is not a kind of storage
+      help: write a folder, such as "lake", or an address such as "s3://bucket/prefix"
+    "#);
+    insta::assert_snapshot!(with_url("s3:///raw"), @r#"
+    error: sinks/lake.toml:3:7: url: `` is not a bucket
+      help: write a folder, such as "lake", or an address such as "s3://bucket/prefix"
+    "#);
+    insta::assert_snapshot!(with_url("s3://key:hunter2@bucket/raw"), @r#"
+    error: sinks/lake.toml:3:7: url: credentials do not belong into an address
+      help: use [storage] with references such as { env = "NAME" }
+    "#);
+    insta::assert_snapshot!(with_url("s3://bucket/a/../b"), @r#"
+    error: sinks/lake.toml:3:7: url: `a/../b` is not a prefix in a bucket
+      help: write plain parts with `/` between them
+    "#);
+}
+
+#[test]
+fn storage() {
+    insta::assert_snapshot!(with_sink("version = 1\ntype = \"parquet\"\nurl = \"lake\"\n[storage]\nregion = \"x\"\n"), @r#"
+    error: sinks/lake.toml:4:1: storage: a folder has no options
+      help: take `storage` out
+    "#);
+    let s3 = "version = 1\ntype = \"parquet\"\nurl = \"s3://b\"\n[storage]\n";
+    insta::assert_snapshot!(with_sink(&format!("{s3}secret_access_key = \"hunter2\"\nRegion = \"x\"\ntoken = {{ evn = \"X\" }}\n")), @r#"
+    warning: sinks/lake.toml:5:21: storage.secret_access_key: a secret is written out in the file
+      help: write a reference such as { env = "NAME" }
+    error: sinks/lake.toml:6:10: storage.Region: `Region` is not an option
+      help: write an option of object_store in lower case, such as `region` or `access_key_id`
+    error: sinks/lake.toml:7:11: storage.token.evn: unknown key
+      help: did you mean `env`?
+    "#);
+}
+
+#[test]
+fn parquet() {
+    insta::assert_snapshot!(
+        with_sink("version = 1\ntype = \"parquet\"\nurl = \"lake\"\n[parquet]\ncompression = \"zstd(99)\"\nfile_size = \"5GiB\"\nrow_group_size = \"0B\"\n"),
+        @r#"
+    error: sinks/lake.toml:5:15: parquet.compression: `zstd(99)` is not a compression
+      help: write "zstd(3)" (1 to 22), "snappy" or "none"
+    error: sinks/lake.toml:6:13: parquet.file_size: `5GiB` is out of range
+      help: give a size above zero, at most "4GiB"
+    error: sinks/lake.toml:7:18: parquet.row_group_size: `0B` is out of range
+      help: give a size above zero, at most "4GiB"
+    "#
+    );
+}
+
+#[test]
+fn a_bucket_is_taken() {
+    let sink = r#"version = 1
+type = "parquet"
+url = "s3://acme-lake/raw/"
+[storage]
+region = "eu-central-1"
+allow_http = true
+access_key_id = { env = "KEY" }
+"#;
+    let loaded = Files { sink: sink.to_owned(), ..Files::good() }.load();
+    let job = loaded.catalog.jobs.values().next().unwrap();
+    assert_eq!(job.sink.place, SinkPlace::S3 { bucket: "acme-lake".to_owned(), prefix: "raw".to_owned() });
+    assert!(matches!(&job.sink.storage["allow_http"], StorageValue::Text(text) if text == "true"));
+    assert!(matches!(&job.sink.storage["access_key_id"], StorageValue::Secret(_)));
+}

@@ -1,0 +1,383 @@
+//! Walks a file's spanned tree along its shape and reports everything that does not fit, where serde would stop at the first.
+
+use std::ops::Range;
+
+use jiff::{Timestamp, civil};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::kinds::Kind;
+use super::node::{Node, Start, Table, Value, join_key};
+use super::problem::{Place, Report, nearest, quote};
+use super::secret::{SecretRef, SecretString};
+use super::shape::{Choice, Literal, Shape, TableShape, Tagged};
+
+/// A file with one mistake in a bracket yields many syntax errors; the first ones are the useful ones.
+const SYNTAX_ERRORS_MAX: usize = 10;
+/// Longest list and largest table that a file may hold.
+const ITEMS_MAX: usize = 10_000;
+
+/// Reads a file's text. `None` if it is not TOML; everything else is in the tree or reported.
+pub(super) fn walk(text: &str, shape: &'static TableShape, report: &mut Report) -> Option<Table> {
+    let lines = Lines::new(text);
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    for error in errors.iter().take(SYNTAX_ERRORS_MAX) {
+        let place = error.span().map(|span| lines.place(span.start, String::new())).unwrap_or_default();
+        report.error(&place, format!("not TOML: {}", error.message().trim().replace('\n', ", ")), "");
+    }
+    if !errors.is_empty() {
+        return None;
+    }
+    let mut walker = Walker { lines, report };
+    let start = Place { line: 1, column: 1, key: String::new() };
+    Some(walker.table(tree.get_ref(), start, shape))
+}
+
+/// Where lines begin, to turn a byte offset into line and column.
+struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(text: &'a str) -> Self {
+        let after_breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(index, _)| index + 1);
+        Lines { text, starts: std::iter::once(0).chain(after_breaks).collect() }
+    }
+
+    fn place(&self, offset: usize, key: String) -> Place {
+        let offset = offset.min(self.text.len());
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let before = self.text.get(self.starts[line - 1]..offset).unwrap_or("");
+        Place { line, column: before.chars().count() + 1, key }
+    }
+}
+
+struct Walker<'a, 'r> {
+    lines: Lines<'a>,
+    report: &'r mut Report,
+}
+
+impl Walker<'_, '_> {
+    fn place(&self, span: Range<usize>, key: String) -> Place {
+        self.lines.place(span.start, key)
+    }
+
+    fn table(&mut self, tree: &DeTable<'_>, at: Place, shape: &'static TableShape) -> Table {
+        self.table_beside(tree, at, shape, None)
+    }
+
+    /// `read_already` is a key that was looked at before the shape was known.
+    fn table_beside(&mut self, tree: &DeTable<'_>, at: Place, shape: &'static TableShape, read_already: Option<&str>) -> Table {
+        let mut table = Table { at, entries: Vec::new() };
+        for (key, value) in in_file_order(tree) {
+            let name = key.get_ref().as_ref();
+            if read_already == Some(name) {
+                continue;
+            }
+            let path = join_key(&table.at.key, name);
+            match shape.key(name) {
+                Some(known) => {
+                    let node = self.value(value, path, known.shape);
+                    table.entries.push((name.to_owned(), node));
+                }
+                None => self.refuse_key(name, self.place(key.span(), path), shape),
+            }
+        }
+        for key in shape.keys.iter().filter(|key| key.required && !table.has(key.name)) {
+            let place = table.place_of_missing(key.name);
+            self.report.error(&place, format!("`{}` is missing", key.name), help_for_missing(key.name, key.shape));
+        }
+        if shape.exactly_one {
+            self.check_exactly_one(tree, &table, shape);
+        }
+        table
+    }
+
+    fn refuse_key(&mut self, name: &str, place: Place, shape: &TableShape) {
+        if shape.later.contains(&name) {
+            self.report.error(&place, format!("`{name}` is not built yet"), "take it out");
+            return;
+        }
+        let help = nearest(name, shape.keys.iter().map(|key| key.name), "keys here");
+        self.report.error(&place, "unknown key", help);
+    }
+
+    fn check_exactly_one(&mut self, tree: &DeTable<'_>, table: &Table, shape: &TableShape) {
+        // An unknown key is reported by itself; what it should have been counts here.
+        if tree.len() == 1 {
+            return;
+        }
+        let names: Vec<String> = shape.keys.iter().map(|key| format!("`{}`", key.name)).collect();
+        let message = if tree.is_empty() { "the entry is empty" } else { "the entry has more than one key" };
+        self.report.error(&table.at, message, format!("write exactly one of {}", names.join(", ")));
+    }
+
+    fn value(&mut self, spanned: &Spanned<DeValue<'_>>, key: String, shape: Shape) -> Node {
+        let at = self.place(spanned.span(), key);
+        let value = self.read(spanned.get_ref(), &at, shape).unwrap_or(Value::Bad);
+        Node { at, value }
+    }
+
+    /// `None` if it was reported.
+    fn read(&mut self, value: &DeValue<'_>, at: &Place, shape: Shape) -> Option<Value> {
+        match (shape, value) {
+            (Shape::Version, DeValue::Integer(_)) if integer(value) == Some(1) => Some(Value::Integer(1)),
+            (Shape::Version, _) => self.refuse(at, "this is not a version that this program knows", "write `version = 1`"),
+            (Shape::Text(kind), DeValue::String(text)) => self.read_text(text, at, kind),
+            (Shape::Choice(choice), DeValue::String(word)) => self.read_choice(word, at, choice),
+            (Shape::Integer(min, max), DeValue::Integer(digits)) => match integer(value) {
+                Some(number) if (min..=max).contains(&number) => Some(Value::Integer(number)),
+                _ => self.refuse(at, format!("{} is out of range", quote(&digits.to_string())), range_help(min, max)),
+            },
+            (Shape::Boolean, DeValue::Boolean(value)) => Some(Value::Boolean(*value)),
+            (Shape::Scalar, _) if scalar_text(value).is_some() => scalar_text(value).map(Value::Text),
+            (Shape::ScalarTemplate, _) if scalar_text(value).is_some() => {
+                self.read_text(&scalar_text(value).unwrap_or_default(), at, Kind::Template)
+            }
+            (Shape::Start, _) => self.read_start(value, at),
+            (Shape::Secret(literal), _) => self.read_secret(value, at, literal),
+            (Shape::StorageValue, DeValue::Table(_)) => self.read_secret(value, at, Literal::Warned),
+            (Shape::StorageValue, _) if scalar_text(value).is_some() => scalar_text(value).map(Value::Text),
+            (Shape::List(item), DeValue::Array(items)) => {
+                self.check_count(items.len(), at)?;
+                let numbered = items.iter().enumerate();
+                Some(Value::List(
+                    numbered.map(|(index, one)| self.value(one, format!("{}[{}]", at.key, index + 1), *item)).collect(),
+                ))
+            }
+            (Shape::Map(kind, item), DeValue::Table(entries)) => self.read_map(entries, at, kind, *item),
+            (Shape::Table(shape), DeValue::Table(entries)) => Some(Value::Table(self.table(entries, at.clone(), shape))),
+            (Shape::Tagged(tagged), DeValue::Table(entries)) => self.read_tagged(entries, at, tagged),
+            (_, found) => self.refuse(
+                at,
+                format!("expected {}, found {}", expected(shape), type_name(found)),
+                help_for_type(at, shape, found),
+            ),
+        }
+    }
+
+    fn refuse<T>(&mut self, at: &Place, message: impl Into<String>, help: impl Into<String>) -> Option<T> {
+        self.report.error(at, message, help);
+        None
+    }
+
+    fn read_text(&mut self, text: &str, at: &Place, kind: Kind) -> Option<Value> {
+        match kind.read(text) {
+            Ok(value) => Some(value),
+            Err(wrong) => self.refuse(at, wrong.message, wrong.help),
+        }
+    }
+
+    fn read_choice(&mut self, word: &str, at: &Place, choice: &Choice) -> Option<Value> {
+        if choice.words.contains(&word) {
+            return Some(Value::Text(word.to_owned()));
+        }
+        if choice.later.contains(&word) {
+            return self.refuse(at, format!("`{word}` is not built yet"), now_help(choice.words.iter().copied()));
+        }
+        self.refuse(at, format!("{} is not known here", quote(word)), nearest(word, choice.words.iter().copied(), "words"))
+    }
+
+    fn read_start(&mut self, value: &DeValue<'_>, at: &Place) -> Option<Value> {
+        if let Some(number) = integer(value) {
+            return Some(Value::Start(Start::Integer(number)));
+        }
+        let text = match value {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Datetime(datetime) => datetime.to_string(),
+            _ => String::new(),
+        };
+        let instant = text.parse::<Timestamp>().ok().map(Start::Instant);
+        // A civil date would also be read from the front of a longer text.
+        let day = || text.parse::<civil::Date>().ok().filter(|day| day.to_string() == text).map(Start::Day);
+        let help = "write an instant with its zone, such as \"2019-01-01T00:00:00Z\", or a day, such as \"2019-01-01\"";
+        match (instant.or_else(day), text.as_str()) {
+            (Some(start), _) => Some(Value::Start(start)),
+            (None, "") => self.refuse(at, format!("expected a timestamp, found {}", type_name(value)), help),
+            (None, text) => self.refuse(at, format!("{} is not a timestamp", quote(text)), help),
+        }
+    }
+
+    /// Never quotes a value: where a reference is expected, a text may be the secret itself.
+    fn read_secret(&mut self, value: &DeValue<'_>, at: &Place, literal: Literal) -> Option<Value> {
+        let help = "write a reference: { env = \"NAME\" }, { file = \"path\" } or { credential = \"name\" }";
+        let entries = match value {
+            DeValue::Table(entries) => entries,
+            DeValue::String(text) if text.is_empty() => return self.refuse(at, "the secret is empty", help),
+            DeValue::String(text) => {
+                if literal == Literal::Warned {
+                    self.report.warning(at, "a secret is written out in the file", help);
+                }
+                return Some(Value::Secret(SecretRef::Literal(SecretString::from(text.as_ref()))));
+            }
+            other => return self.refuse(at, format!("expected a reference to a secret, found {}", type_name(other)), help),
+        };
+        let only = in_file_order(entries);
+        let [(key, reference)] = only.as_slice() else {
+            return self.refuse(at, "a reference to a secret has exactly one key", help);
+        };
+        let name = key.get_ref().as_ref();
+        let path = join_key(&at.key, name);
+        let kind = match name {
+            "env" => Kind::EnvName,
+            "file" => Kind::Words,
+            "credential" => Kind::FileName,
+            _ => {
+                let place = self.place(key.span(), path);
+                return self.refuse(&place, "unknown key", nearest(name, ["env", "file", "credential"], "keys here"));
+            }
+        };
+        match self.value(reference, path, Shape::Text(kind)).value {
+            Value::Text(text) => Some(Value::Secret(match name {
+                "env" => SecretRef::Env(text),
+                "file" => SecretRef::File(text.into()),
+                _ => SecretRef::Credential(text),
+            })),
+            _ => None,
+        }
+    }
+
+    fn read_map(&mut self, entries: &DeTable<'_>, at: &Place, kind: Kind, item: Shape) -> Option<Value> {
+        self.check_count(entries.len(), at)?;
+        let mut table = Table { at: at.clone(), entries: Vec::new() };
+        for (key, value) in in_file_order(entries) {
+            let path = join_key(&at.key, key.get_ref());
+            let name = match kind.read(key.get_ref()) {
+                Ok(Value::Text(text)) => text,
+                Ok(_) => key.get_ref().to_string(),
+                Err(wrong) => {
+                    let place = self.place(key.span(), path);
+                    self.report.error(&place, wrong.message, wrong.help);
+                    continue;
+                }
+            };
+            let node = self.value(value, path, item);
+            // `a.b` and `"a"."b"` are different keys of TOML and may be one path.
+            if table.has(&name) {
+                self.report.error(&node.at, format!("{} is given twice", quote(&name)), "keep one of them");
+                continue;
+            }
+            table.entries.push((name, node));
+        }
+        Some(Value::Table(table))
+    }
+
+    fn read_tagged(&mut self, entries: &DeTable<'_>, at: &Place, tagged: &Tagged) -> Option<Value> {
+        let names = || tagged.variants.iter().map(|variant| variant.name);
+        let Some((_, tag)) = entries.iter().find(|(key, _)| key.get_ref() == "type") else {
+            return self.refuse(at, "`type` is missing", now_help(names()));
+        };
+        let tag_at = self.place(tag.span(), join_key(&at.key, "type"));
+        let DeValue::String(word) = tag.get_ref() else {
+            return self.refuse(&tag_at, format!("expected text, found {}", type_name(tag.get_ref())), now_help(names()));
+        };
+        let Some(variant) = tagged.variant(word) else {
+            if tagged.later.contains(&word.as_ref()) {
+                return self.refuse(&tag_at, format!("`{word}` is not built yet"), now_help(names()));
+            }
+            return self.refuse(&tag_at, format!("{} is not known here", quote(word)), nearest(word, names(), "types"));
+        };
+        let mut table = self.table_beside(entries, at.clone(), &variant.table, Some("type"));
+        table.entries.push(("type".to_owned(), Node { at: tag_at, value: Value::Text(word.to_string()) }));
+        Some(Value::Table(table))
+    }
+
+    fn check_count(&mut self, count: usize, at: &Place) -> Option<()> {
+        match count <= ITEMS_MAX {
+            true => Some(()),
+            false => self.refuse(at, format!("there are more than {ITEMS_MAX} entries"), "split it"),
+        }
+    }
+}
+
+fn in_file_order<'t, 'i>(tree: &'t DeTable<'i>) -> Vec<(&'t Spanned<toml::de::DeString<'i>>, &'t Spanned<DeValue<'i>>)> {
+    let mut entries: Vec<_> = tree.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let digits = value.as_integer()?;
+    i64::from_str_radix(digits.as_str(), digits.radix()).ok()
+}
+
+/// Text, whole number or boolean as the text that is sent.
+fn scalar_text(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Boolean(value) => Some(value.to_string()),
+        _ => integer(value).map(|number| number.to_string()),
+    }
+}
+
+fn expected(shape: Shape) -> &'static str {
+    match shape {
+        Shape::Version | Shape::Integer(..) => "a whole number",
+        Shape::Text(Kind::Duration) => "a duration in quotes",
+        Shape::Text(Kind::Size) => "a size in quotes",
+        Shape::Text(Kind::Rate) => "a rate in quotes",
+        Shape::Text(_) | Shape::Choice(_) => "text",
+        Shape::Boolean => "true or false",
+        Shape::Scalar | Shape::ScalarTemplate => "text, a whole number or a boolean",
+        Shape::Start => "a timestamp",
+        Shape::Secret(_) => "a reference to a secret",
+        Shape::StorageValue => "text, a whole number, a boolean or a reference to a secret",
+        Shape::List(_) => "a list",
+        Shape::Map(..) | Shape::Table(_) | Shape::Tagged(_) => "a table",
+    }
+}
+
+fn type_name(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+fn help_for_type(at: &Place, shape: Shape, found: &DeValue<'_>) -> String {
+    match (shape, found) {
+        (Shape::Text(_) | Shape::Scalar | Shape::ScalarTemplate, DeValue::Table(_)) if at.key.contains('.') => {
+            "a name with a dot is quoted: \"outer.inner\" = ...".to_owned()
+        }
+        (Shape::Text(Kind::Duration), _) => "write it with a unit, such as \"30s\"".to_owned(),
+        (Shape::Text(Kind::Size), _) => "write it with a unit, such as \"64MiB\"".to_owned(),
+        (Shape::Text(Kind::Rate), _) => "write requests per time, such as \"100/min\"".to_owned(),
+        (Shape::List(_), _) => "write it in brackets: [...]".to_owned(),
+        (Shape::Boolean, DeValue::String(_)) => "write it without quotes".to_owned(),
+        (Shape::Integer(..), DeValue::String(_)) => "write it without quotes".to_owned(),
+        (Shape::Text(_) | Shape::Choice(_), _) => "write it in quotes".to_owned(),
+        (Shape::Tagged(tagged), _) => {
+            format!("write {{ type = \"{}\" }}", tagged.variants.first().map_or("", |variant| variant.name))
+        }
+        _ => String::new(),
+    }
+}
+
+fn help_for_missing(name: &str, shape: Shape) -> String {
+    match shape {
+        Shape::Version => "write `version = 1` at the top of the file".to_owned(),
+        Shape::Choice(choice) => now_help(choice.words.iter().copied()),
+        _ => format!("add `{name}`"),
+    }
+}
+
+fn now_help<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let quoted: Vec<String> = words.map(|word| format!("\"{word}\"")).collect();
+    match quoted.as_slice() {
+        [only] => format!("write {only}"),
+        _ => format!("write one of {}", quoted.join(", ")),
+    }
+}
+
+fn range_help(min: i64, max: i64) -> String {
+    match max {
+        i64::MAX => format!("write a whole number from {min} on"),
+        _ => format!("write a whole number from {min} to {max}"),
+    }
+}

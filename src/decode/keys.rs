@@ -1,0 +1,65 @@
+//! The cursor and the key of a record, exact.
+
+use sha2::{Digest, Sha256};
+
+use crate::config::catalog::CursorType;
+
+use super::document::{Document, Item, MISSING};
+use super::instant::{cursor_date, cursor_timestamp};
+use super::kind::{EpochUnit, Object};
+use super::number::exact_whole;
+use super::spec::{CursorPlan, FieldPath};
+use super::split::Columns;
+
+/// Where a path's value stands in each row: the record's own field is already a column.
+pub struct Lookup<'p> {
+    path: &'p FieldPath,
+    column: Option<usize>,
+}
+
+impl<'p> Lookup<'p> {
+    pub fn new(path: &'p FieldPath, root: &Object) -> Self {
+        Lookup { path, column: root.place(&path.first) }
+    }
+
+    /// The place of the value in a row; `None` if it is missing or null.
+    pub fn find(&self, doc: &Document<'_>, columns: &Columns, row: usize) -> Option<u32> {
+        let at = self.column.map_or(MISSING, |column| columns[column][row]);
+        let at = if self.path.rest.is_empty() { at } else { doc.find(at, &self.path.rest)? };
+        Some(at).filter(|at| !doc.is_null(*at))
+    }
+}
+
+/// A cursor's value: microseconds for all that is a point in time, else the whole number. The error is why it has none.
+pub fn cursor_value(doc: &Document<'_>, plan: &CursorPlan, at: Option<u32>) -> Result<i128, String> {
+    let Some(at) = at else { return Err("the cursor field is missing or null".to_owned()) };
+    let zone = &plan.timezone;
+    let (value, expected) = match (plan.cursor_type, doc.item(at)) {
+        (CursorType::Timestamp, Item::Text(text)) => (cursor_timestamp(text, zone).map(i128::from), "a timestamp"),
+        (CursorType::Timestamp, _) => (None, "a timestamp"),
+        (CursorType::Date, Item::Text(text)) => (cursor_date(text, zone).map(i128::from), "a date"),
+        (CursorType::Date, _) => (None, "a date"),
+        (CursorType::EpochS, _) => (epoch(doc, at, EpochUnit::Seconds), "a number of seconds within range"),
+        (CursorType::EpochMs, _) => (epoch(doc, at, EpochUnit::Millis), "a number of milliseconds within range"),
+        (CursorType::EpochUs, _) => (epoch(doc, at, EpochUnit::Micros), "a number of microseconds within range"),
+        (CursorType::Integer, Item::Number(text) | Item::Text(text)) => (exact_whole(text), "a whole number of 128 bits"),
+        (CursorType::Integer, _) => (None, "a whole number of 128 bits"),
+    };
+    value.ok_or_else(|| format!("the cursor is not {expected}: `{}`", doc.excerpt(at)))
+}
+
+fn epoch(doc: &Document<'_>, at: u32, unit: EpochUnit) -> Option<i128> {
+    doc.epoch(at, unit).map(i128::from)
+}
+
+/// Hex of the first 16 bytes of SHA-256 over the key fields' JSON texts, joined by commas.
+pub fn key_hash(doc: &Document<'_>, fields: &[u32]) -> String {
+    let mut hash = Sha256::new();
+    for (index, at) in fields.iter().enumerate() {
+        if index > 0 {
+            hash.update(b",");
+        }
+        hash.update(doc.raw(*at));
+    }
+    hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}

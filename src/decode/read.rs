@@ -1,0 +1,313 @@
+//! One page from document to rows: what is around the records, which of them fit, and their columns.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use crate::config::catalog::CursorType;
+use crate::cursor::CursorColumn;
+use crate::error::ErrorKind;
+use crate::page::{Envelope, join_path};
+use crate::reject::{Reject, RejectedAt};
+
+use super::DecodeError;
+use super::build::{Builder, Halt};
+use super::document::{Document, Item};
+use super::keys::{Lookup, cursor_value, key_hash};
+use super::kind::{FIELDS_MAX, Object};
+use super::observe::{Misfit, absorb_record, collision, judge};
+use super::spec::Plan;
+use super::split::{Columns, SplitError, split};
+
+/// A page to be read, with what is known of the stream.
+#[derive(Debug)]
+pub struct Task {
+    pub plan: Arc<Plan>,
+    pub tree: Arc<Object>,
+    /// The tree's own.
+    pub schema: SchemaRef,
+    /// Without byte order mark.
+    pub body: Bytes,
+    pub page: u64,
+    pub received_at: Timestamp,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The tree after this page, if it is another.
+    pub tree: Option<Object>,
+    pub rows: RecordBatch,
+    pub places: Vec<u64>,
+    pub rejects: Vec<Reject>,
+    pub envelope: Envelope,
+    pub cursor: Option<CursorColumn>,
+    pub key_hashes: Option<Vec<String>>,
+}
+
+pub fn read(doc: &Document<'_>, task: &Task) -> Result<Outcome, DecodeError> {
+    let items: Vec<u32> = match locate_records(doc, &task.plan)? {
+        Some(list) => doc.items(list).collect(),
+        None => Vec::new(),
+    };
+    let envelope = envelope(doc, &task.plan, items.len());
+    let mut reader = Reader { doc, task, tree: None, rows: Vec::new(), places: Vec::new(), rejects: Vec::new() };
+    reader.take_objects(&items);
+    let columns = reader.split_records()?;
+    let marks = reader.take_marks(columns)?;
+    reader.finish(marks, envelope)
+}
+
+/// The records' list; `None` if it may be missing and is.
+fn locate_records(doc: &Document<'_>, plan: &Plan) -> Result<Option<u32>, DecodeError> {
+    let mut at = Some(doc.root());
+    for (depth, step) in plan.records.iter().enumerate() {
+        let Some(outer) = at.filter(|at| !doc.is_null(*at)) else { break };
+        let item = doc.item(outer);
+        if !matches!(item, Item::Object(_) | Item::List(_)) {
+            let path = if depth == 0 { "the body".to_owned() } else { format!("`{}`", join_path(&plan.records[..depth])) };
+            return Err(data_error(format!("{path} is {}, the records should stand in it", item.kind_name())));
+        }
+        at = doc.find(outer, std::slice::from_ref(step));
+    }
+    let path = join_path(&plan.records);
+    match at.map(|at| (at, doc.item(at))) {
+        Some((at, Item::List(_))) => Ok(Some(at)),
+        None | Some((_, Item::Null)) if plan.records_optional => Ok(None),
+        None | Some((_, Item::Null)) => Err(data_error(format!("the body has no list of records{}", whereabouts(doc, &path)))),
+        Some((_, item)) if path.is_empty() => Err(data_error(format!("the body is {}, not a list of records", item.kind_name()))),
+        Some((_, item)) => Err(data_error(format!("there is {}, not a list of records, at `{path}`", item.kind_name()))),
+    }
+}
+
+/// Where the list should be, and what the body has instead: often an error's text in a page that claims success.
+fn whereabouts(doc: &Document<'_>, path: &str) -> String {
+    if path.is_empty() {
+        return ": it is null".to_owned();
+    }
+    let names: Vec<String> = doc.members(doc.root()).take(10).map(|(key, _)| format!("`{key}`")).collect();
+    match names.is_empty() {
+        true => format!(" at `{path}`"),
+        false => format!(" at `{path}`; its fields are {}", names.join(", ")),
+    }
+}
+
+fn envelope(doc: &Document<'_>, plan: &Plan, records: usize) -> Envelope {
+    let mut envelope = Envelope { records: records as u64, ..Envelope::default() };
+    for (path, steps) in &plan.wanted {
+        if let Some(at) = doc.find(doc.root(), steps) {
+            envelope.captured.insert(path.clone(), doc.capture(at));
+        }
+    }
+    envelope
+}
+
+fn data_error(message: String) -> DecodeError {
+    DecodeError { kind: ErrorKind::Data, message }
+}
+
+/// Cursor values and key hashes of the rows, and the rows' columns.
+struct Marks {
+    columns: Columns,
+    cursor: Vec<i128>,
+    key_hashes: Vec<String>,
+}
+
+struct Reader<'a, 'd> {
+    doc: &'a Document<'d>,
+    task: &'a Task,
+    /// A copy as soon as something is new, so that a page that fails changes nothing.
+    tree: Option<Object>,
+    /// Places on the tape of the records that fit so far.
+    rows: Vec<u32>,
+    /// Their places in the page.
+    places: Vec<u64>,
+    rejects: Vec<Reject>,
+}
+
+impl Reader<'_, '_> {
+    fn tree(&self) -> &Object {
+        self.tree.as_ref().unwrap_or(&self.task.tree)
+    }
+
+    fn tree_mut(&mut self) -> &mut Object {
+        self.tree.get_or_insert_with(|| self.task.tree.as_ref().clone())
+    }
+
+    fn reject(&mut self, at: RejectedAt, place: u64, record: u32, misfit: Misfit) {
+        self.rejects.push(Reject {
+            at,
+            reason: misfit.reason,
+            field: misfit.field,
+            record: Bytes::copy_from_slice(self.doc.raw(record)),
+            page: self.task.page,
+            place,
+            received_at: self.task.received_at,
+        });
+    }
+
+    fn take_objects(&mut self, items: &[u32]) {
+        for (place, at) in items.iter().enumerate() {
+            let item = self.doc.item(*at);
+            if matches!(item, Item::Object(_)) {
+                self.rows.push(*at);
+                self.places.push(place as u64);
+                continue;
+            }
+            let reason = format!("the record is {}, not an object", item.kind_name());
+            self.reject(RejectedAt::Decode, place as u64, *at, Misfit { field: String::new(), reason });
+        }
+    }
+
+    /// Splits the records into columns. Fields nobody has seen become columns that wait, even those of records that turn out not to
+    /// fit: else the order of pages would decide.
+    fn split_records(&mut self) -> Result<Columns, DecodeError> {
+        match split(self.doc, self.tree(), &self.rows) {
+            Ok(columns) => return Ok(columns),
+            Err(SplitError::TooLarge) => return Err(too_large()),
+            Err(SplitError::Unknown | SplitError::NoObject) => {}
+        }
+        let (doc, rows) = (self.doc, std::mem::take(&mut self.rows));
+        let tree = self.tree_mut();
+        for (key, _) in rows.iter().flat_map(|row| doc.members(*row)) {
+            tree.place_or_new(key);
+            if tree.nodes.len() > FIELDS_MAX {
+                return Err(data_error(format!("the records have more than `{FIELDS_MAX}` fields")));
+            }
+        }
+        self.rows = rows;
+        split(self.doc, self.tree(), &self.rows).map_err(|error| match error {
+            SplitError::TooLarge => too_large(),
+            SplitError::Unknown | SplitError::NoObject => not_settled(),
+        })
+    }
+
+    /// Reads key and cursor of every record and puts aside those without.
+    fn take_marks(&mut self, columns: Columns) -> Result<Marks, DecodeError> {
+        let (doc, plan) = (self.doc, Arc::clone(&self.task.plan));
+        let cursor_lookup = plan.cursor.as_ref().map(|cursor| (cursor, Lookup::new(&cursor.field, self.tree())));
+        let key_lookups: Vec<Lookup<'_>> = plan.key.iter().map(|path| Lookup::new(path, self.tree())).collect();
+        let mut marks = Marks { columns, cursor: Vec::new(), key_hashes: Vec::new() };
+        let mut keep = vec![true; self.rows.len()];
+        let mut key = Vec::with_capacity(key_lookups.len());
+        for (row, keep) in keep.iter_mut().enumerate() {
+            key.clear();
+            key.extend(key_lookups.iter().map_while(|lookup| lookup.find(doc, &marks.columns, row)));
+            if let Some(path) = plan.key.get(key.len()) {
+                let misfit = Misfit { field: path.text.clone(), reason: "the key field is missing or null".to_owned() };
+                self.reject(RejectedAt::Decode, self.places[row], self.rows[row], misfit);
+                *keep = false;
+                continue;
+            }
+            if let Some((cursor, lookup)) = &cursor_lookup {
+                match cursor_value(doc, cursor, lookup.find(doc, &marks.columns, row)) {
+                    Ok(value) => marks.cursor.push(value),
+                    Err(reason) => {
+                        let misfit = Misfit { field: cursor.field.text.clone(), reason };
+                        self.reject(RejectedAt::Cursor, self.places[row], self.rows[row], misfit);
+                        *keep = false;
+                        continue;
+                    }
+                }
+            }
+            if plan.needs_key_hashes() {
+                marks.key_hashes.push(key_hash(doc, &key));
+            }
+        }
+        self.keep_rows(&keep);
+        marks.columns.iter_mut().for_each(|column| retain(column, &keep));
+        Ok(marks)
+    }
+
+    fn keep_rows(&mut self, keep: &[bool]) {
+        retain(&mut self.rows, keep);
+        retain(&mut self.places, keep);
+    }
+
+    fn finish(mut self, mut marks: Marks, envelope: Envelope) -> Result<Outcome, DecodeError> {
+        let schema = match &self.tree {
+            Some(tree) => tree.schema().to_arrow(),
+            None => Arc::clone(&self.task.schema),
+        };
+        let builder = Builder { doc: self.doc, route: false };
+        let rows = match self.batch(&builder, schema, std::mem::take(&mut marks.columns)) {
+            Err(Halt::New) => self.observe(&mut marks)?,
+            other => other.map_err(halted)?,
+        };
+        self.rejects.sort_by_key(|reject| reject.place);
+        let cursor = self.task.plan.cursor.as_ref().map(|plan| cursor_column(plan.cursor_type, marks.cursor));
+        let key_hashes = self.task.plan.needs_key_hashes().then_some(marks.key_hashes);
+        Ok(Outcome { tree: self.tree, rows, places: self.places, rejects: self.rejects, envelope, cursor, key_hashes })
+    }
+
+    fn batch(&self, builder: &Builder<'_, '_>, schema: SchemaRef, columns: Columns) -> Result<RecordBatch, Halt> {
+        let arrays = builder.columns(self.tree(), schema.fields(), columns)?;
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows.len()));
+        Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
+    }
+
+    /// Looks at every record by itself, settles what the fields are, and builds the columns again.
+    fn observe(&mut self, marks: &mut Marks) -> Result<RecordBatch, DecodeError> {
+        let mut keep = vec![true; self.rows.len()];
+        for (row, keep) in keep.iter_mut().enumerate() {
+            let record = self.rows[row];
+            let misfit = match judge(self.doc, self.tree(), record, self.task.plan.on_type_change)? {
+                Some(misfit) => Some(misfit),
+                None => collision(self.doc, self.tree(), record).map(|field| Misfit {
+                    field,
+                    reason: "the value does not fit, and the column for such values is taken in this record".to_owned(),
+                }),
+            };
+            match misfit {
+                Some(misfit) => {
+                    self.reject(RejectedAt::Decode, self.places[row], record, misfit);
+                    *keep = false;
+                }
+                None => {
+                    let doc = self.doc;
+                    absorb_record(doc, self.tree_mut(), record)?;
+                }
+            }
+        }
+        self.keep_rows(&keep);
+        retain(&mut marks.cursor, &keep);
+        retain(&mut marks.key_hashes, &keep);
+        let columns = self.split_records()?;
+        let schema = self.tree().schema().to_arrow();
+        self.batch(&Builder { doc: self.doc, route: true }, schema, columns).map_err(halted)
+    }
+}
+
+fn retain<T>(values: &mut Vec<T>, keep: &[bool]) {
+    if values.len() == keep.len() && keep.contains(&false) {
+        let mut keep = keep.iter();
+        values.retain(|_| keep.next().copied().unwrap_or(true));
+    }
+}
+
+fn cursor_column(cursor_type: CursorType, values: Vec<i128>) -> CursorColumn {
+    match cursor_type {
+        CursorType::Integer => CursorColumn::Integer(values.into_iter().map(Some).collect()),
+        // Points in time were checked to be in range.
+        _ => CursorColumn::Time(values.into_iter().map(|value| i64::try_from(value).ok()).collect()),
+    }
+}
+
+fn halted(halt: Halt) -> DecodeError {
+    match halt {
+        Halt::TooLarge => too_large(),
+        Halt::New => not_settled(),
+        Halt::Arrow(error) => DecodeError { kind: ErrorKind::Bug, message: format!("failed to build the columns: {error}") },
+    }
+}
+
+fn too_large() -> DecodeError {
+    data_error("the page has too many fields for its records; ask for smaller pages".to_owned())
+}
+
+fn not_settled() -> DecodeError {
+    DecodeError { kind: ErrorKind::Bug, message: "the page does not fit the types that were found in it".to_owned() }
+}

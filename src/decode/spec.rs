@@ -1,0 +1,77 @@
+//! A stream's declaration with its paths taken apart, once for all pages.
+
+use jiff::tz::TimeZone;
+
+use crate::config::catalog::{CursorType, OnTypeChange};
+use crate::error::ErrorKind;
+use crate::page::{ResponsePath, split_path};
+
+use super::{DecodeError, DecodeSpec};
+
+#[derive(Debug)]
+pub struct Plan {
+    /// Steps to the records' list.
+    pub records: Vec<String>,
+    pub records_optional: bool,
+    pub cursor: Option<CursorPlan>,
+    pub key: Vec<FieldPath>,
+    pub wanted: Vec<(ResponsePath, Vec<String>)>,
+    pub on_type_change: OnTypeChange,
+}
+
+#[derive(Debug)]
+pub struct CursorPlan {
+    pub field: FieldPath,
+    pub cursor_type: CursorType,
+    pub timezone: TimeZone,
+}
+
+/// A path into a record: the record's field, and the steps inside of it.
+#[derive(Debug)]
+pub struct FieldPath {
+    pub text: String,
+    pub first: String,
+    pub rest: Vec<String>,
+}
+
+impl Plan {
+    pub fn new(spec: &DecodeSpec) -> Result<Self, DecodeError> {
+        let ResponsePath::Body(records) = &spec.records else {
+            return Err(config_error(format!("records cannot stand in a header: `{}`", spec.records)));
+        };
+        let cursor = spec.cursor.as_ref().map(|cursor| {
+            let field = FieldPath::parse(&cursor.field)?;
+            Ok(CursorPlan { field, cursor_type: cursor.cursor_type, timezone: cursor.timezone.clone() })
+        });
+        let body_path = |path: &ResponsePath| match path {
+            ResponsePath::Body(steps) => Some((path.clone(), steps.clone())),
+            ResponsePath::Header(_) => None,
+        };
+        Ok(Plan {
+            records: records.clone(),
+            records_optional: spec.records_optional,
+            cursor: cursor.transpose()?,
+            key: spec.key.iter().map(|path| FieldPath::parse(path)).collect::<Result<_, _>>()?,
+            wanted: spec.wanted.iter().filter_map(body_path).collect(),
+            on_type_change: spec.on_type_change,
+        })
+    }
+
+    /// Whether rows at one cursor value are told apart by hashes of their keys.
+    pub fn needs_key_hashes(&self) -> bool {
+        let is_integer = self.cursor.as_ref().is_some_and(|cursor| cursor.cursor_type == CursorType::Integer);
+        is_integer && !self.key.is_empty()
+    }
+}
+
+impl FieldPath {
+    fn parse(text: &str) -> Result<Self, DecodeError> {
+        let mut steps = split_path(text).map_err(config_error)?.into_iter();
+        let first = steps.next().ok_or_else(|| config_error("a field's path is empty".to_owned()))?;
+        Ok(FieldPath { text: text.to_owned(), first, rest: steps.collect() })
+    }
+}
+
+fn config_error(message: String) -> DecodeError {
+    DecodeError { kind: ErrorKind::Config, message }
+}

@@ -1,0 +1,58 @@
+//! Objects to columns of places: for each field, where on the tape the value of each row stands.
+
+use super::document::{Document, Item, MISSING};
+use super::kind::Object;
+
+/// Rows times fields that one object's columns may have on a page: a bound on memory that no honest page comes near.
+const CELLS_MAX: usize = 1 << 26;
+
+/// For each field a column with one place a row; [`MISSING`] where a row has no such value.
+pub type Columns = Vec<Vec<u32>>;
+
+/// Why objects could not be split.
+#[derive(Debug)]
+pub enum SplitError {
+    /// A field that the tree does not know.
+    Unknown,
+    /// A value that is neither object nor null.
+    NoObject,
+    TooLarge,
+}
+
+/// Splits objects into the columns of the fields, with empty columns for values that fit no field behind them. A key that is there
+/// twice counts with its last value.
+pub fn split(doc: &Document<'_>, object: &Object, rows: &[u32]) -> Result<Columns, SplitError> {
+    let width = object.nodes.len() + object.with_misfits().count();
+    if width.saturating_mul(rows.len()) > CELLS_MAX {
+        return Err(SplitError::TooLarge);
+    }
+    let mut columns = vec![vec![MISSING; rows.len()]; width];
+    // Records nearly always have their fields in the same order: the next key is expected to be the next field.
+    for (row, at) in rows.iter().enumerate() {
+        let end = match doc.item(*at) {
+            Item::Object(end) => end,
+            Item::Null => continue,
+            _ => return Err(SplitError::NoObject),
+        };
+        let mut expected = 0;
+        let mut key = at + 1;
+        while key < end {
+            let place = place_of(object, doc.key(key), expected).ok_or(SplitError::Unknown)?;
+            columns[place][row] = key + 1;
+            expected = place + 1;
+            key = doc.after(key + 1);
+        }
+    }
+    Ok(columns)
+}
+
+#[inline]
+fn place_of(object: &Object, key: &str, expected: usize) -> Option<usize> {
+    // A few fields may be left out here.
+    for (ahead, node) in object.nodes.iter().skip(expected).take(3).enumerate() {
+        if node.name == key {
+            return Some(expected + ahead);
+        }
+    }
+    object.place(key)
+}

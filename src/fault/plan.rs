@@ -1,0 +1,275 @@
+//! What goes wrong at which effect.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Clock;
+
+/// Names kept for [`FaultPlan::log`]; a run that makes more is still counted.
+const LOG_MAX: usize = 100_000;
+
+/// On which side of an effect a run dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Nothing of the effect happens.
+    Before,
+    /// The effect happens, its answer is lost.
+    After,
+}
+
+/// How a run dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The world is dead, the process lives: this and every later effect fails and does nothing.
+    InProcess,
+    /// The process gets a SIGKILL.
+    Process,
+}
+
+#[derive(Clone)]
+enum Fault {
+    Kill(Side, Ending),
+    /// The effect fails in passing; the world goes on.
+    Error(Side),
+    /// A `put_absent` answers `Exists` and does nothing (reliability.md, fact 1, case c).
+    LieExists,
+    Delay(Duration, Arc<dyn Clock>),
+}
+
+/// Numbers the effects of one life of a program, and says which of them go wrong. Shared by all decorators of that life.
+#[derive(Default)]
+pub struct FaultPlan {
+    faults: BTreeMap<u64, Fault>,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    count: u64,
+    log: Vec<String>,
+    dead: bool,
+}
+
+/// How an effect went, seen from outside.
+#[derive(Debug)]
+pub enum Outcome<T> {
+    /// It was performed, and this is its answer.
+    Answer(T),
+    /// The world is dead; nothing was done, or its answer is lost.
+    Killed,
+    /// Told as a passing failure, whatever was done. `performed` holds an answer that nobody is to see.
+    Failed { performed: Option<T> },
+    /// Nothing was done; a `put_absent` says that something is there.
+    ToldExists,
+}
+
+impl FaultPlan {
+    /// Nothing goes wrong; effects are counted.
+    pub fn none() -> Self {
+        FaultPlan::default()
+    }
+
+    /// Dies at the effect of this number.
+    pub fn kill(at: u64, side: Side, ending: Ending) -> Self {
+        FaultPlan::none().and(at, Fault::Kill(side, ending))
+    }
+
+    /// The effect of this number fails in passing and is not performed.
+    pub fn error_at(self, at: u64) -> Self {
+        self.and(at, Fault::Error(Side::Before))
+    }
+
+    /// The effect of this number is performed, and told as a passing failure.
+    pub fn error_after(self, at: u64) -> Self {
+        self.and(at, Fault::Error(Side::After))
+    }
+
+    /// The effect of this number does nothing; a `put_absent` answers `Exists` though nothing is there, any other fails in passing.
+    pub fn lie_exists(self, at: u64) -> Self {
+        self.and(at, Fault::LieExists)
+    }
+
+    /// The effect of this number takes that much longer to begin.
+    pub fn delay(self, at: u64, length: Duration, clock: Arc<dyn Clock>) -> Self {
+        self.and(at, Fault::Delay(length, clock))
+    }
+
+    fn and(mut self, at: u64, fault: Fault) -> Self {
+        self.faults.insert(at, fault);
+        self
+    }
+
+    /// Reads a plan for a process of its own: `count`, or one of `kill-before`, `kill-after`, `error-before`, `error-after` and
+    /// `lie-exists` with `:` and the number of an effect. Kills are real ones.
+    pub fn from_text(text: &str) -> Result<Self, String> {
+        if text == "count" {
+            return Ok(FaultPlan::none());
+        }
+        let (what, number) = text.split_once(':').ok_or_else(|| format!("a fault is `count` or `kind:number`, not `{text}`"))?;
+        let at = match number.parse::<u64>() {
+            Ok(at) if at > 0 => at,
+            _ => return Err(format!("effects are numbered from 1, not `{number}`")),
+        };
+        match what {
+            "kill-before" => Ok(FaultPlan::kill(at, Side::Before, Ending::Process)),
+            "kill-after" => Ok(FaultPlan::kill(at, Side::After, Ending::Process)),
+            "error-before" => Ok(FaultPlan::none().error_at(at)),
+            "error-after" => Ok(FaultPlan::none().error_after(at)),
+            "lie-exists" => Ok(FaultPlan::none().lie_exists(at)),
+            _ => Err(format!("there is no fault `{what}`")),
+        }
+    }
+
+    /// Effects begun so far; those of a dead world are not counted.
+    pub fn count(&self) -> u64 {
+        self.progress().count
+    }
+
+    /// The names of the effects in order, effect 1 first: `store.put_absent _highwater/x/log/00000000000000000001.json`.
+    pub fn log(&self) -> Vec<String> {
+        self.progress().log.clone()
+    }
+
+    /// Whether the kill has struck.
+    pub fn is_dead(&self) -> bool {
+        self.progress().dead
+    }
+
+    /// Performs an effect, or not, as planned. For decorators.
+    pub async fn effect<T>(&self, name: String, perform: impl Future<Output = T>) -> Outcome<T> {
+        let Some(number) = self.begin(name) else { return Outcome::Killed };
+        match self.faults.get(&number) {
+            None => {}
+            Some(Fault::Kill(side, ending)) => {
+                if *side == Side::After {
+                    drop(perform.await);
+                }
+                self.die(*ending);
+                return Outcome::Killed;
+            }
+            Some(Fault::Error(Side::Before)) => return Outcome::Failed { performed: None },
+            Some(Fault::Error(Side::After)) => return Outcome::Failed { performed: Some(perform.await) },
+            Some(Fault::LieExists) => return Outcome::ToldExists,
+            Some(Fault::Delay(length, clock)) => clock.sleep(*length).await,
+        }
+        let answer = perform.await;
+        // Killed meanwhile, by an effect beside this one: whoever waited for the answer is dead.
+        if self.is_dead() { Outcome::Killed } else { Outcome::Answer(answer) }
+    }
+
+    /// The number of the effect that begins now; `None` in a dead world.
+    fn begin(&self, name: String) -> Option<u64> {
+        let mut progress = self.progress();
+        if progress.dead {
+            return None;
+        }
+        progress.count += 1;
+        if progress.log.len() < LOG_MAX {
+            progress.log.push(name);
+        }
+        Some(progress.count)
+    }
+
+    fn die(&self, ending: Ending) {
+        // Held on to in the other case too: no effect may begin while the signal is on its way.
+        let mut progress = self.progress();
+        progress.dead = true;
+        if ending == Ending::Process {
+            drop(signal_hook::low_level::raise(signal_hook::consts::SIGKILL));
+            // Only reached where there is no such signal.
+            std::process::abort();
+        }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        // A panic while it was held leaves a count and a log that are whole.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    async fn touch(plan: &FaultPlan, touched: &mut Vec<u64>, n: u64) -> Outcome<u64> {
+        plan.effect(format!("touch {n}"), async {
+            touched.push(n);
+            n
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn effects_are_numbered_and_named() {
+        let plan = FaultPlan::none();
+        let mut touched = Vec::new();
+        for n in 1..=3 {
+            assert!(matches!(touch(&plan, &mut touched, n).await, Outcome::Answer(answer) if answer == n));
+        }
+        assert_eq!(plan.count(), 3);
+        assert_eq!(plan.log(), ["touch 1", "touch 2", "touch 3"]);
+        assert!(!plan.is_dead());
+    }
+
+    #[tokio::test]
+    async fn a_kill_ends_the_world_on_either_side() {
+        for (side, done) in [(Side::Before, vec![1]), (Side::After, vec![1, 2])] {
+            let plan = FaultPlan::kill(2, side, Ending::InProcess);
+            let mut touched = Vec::new();
+            assert!(matches!(touch(&plan, &mut touched, 1).await, Outcome::Answer(1)));
+            for n in 2..=4 {
+                assert!(matches!(touch(&plan, &mut touched, n).await, Outcome::Killed));
+            }
+            assert_eq!(touched, done);
+            assert!(plan.is_dead());
+            assert_eq!(plan.count(), 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_comes_after_death_is_lost() {
+        let plan = FaultPlan::kill(2, Side::Before, Ending::InProcess);
+        let outer = plan.effect("outer".to_owned(), async {
+            plan.effect("inner".to_owned(), async {}).await;
+            1
+        });
+        assert!(matches!(outer.await, Outcome::Killed));
+    }
+
+    #[tokio::test]
+    async fn errors_and_lies_leave_the_world_alive() {
+        let plan = FaultPlan::none().error_at(1).error_after(2).lie_exists(3);
+        let plan = plan.delay(4, Duration::from_millis(1), Arc::new(SystemClock::new()));
+        let mut touched = Vec::new();
+        assert!(matches!(touch(&plan, &mut touched, 1).await, Outcome::Failed { performed: None }));
+        assert!(matches!(touch(&plan, &mut touched, 2).await, Outcome::Failed { performed: Some(2) }));
+        assert!(matches!(touch(&plan, &mut touched, 3).await, Outcome::ToldExists));
+        assert!(matches!(touch(&plan, &mut touched, 4).await, Outcome::Answer(4)));
+        assert_eq!(touched, [2, 4]);
+    }
+
+    #[test]
+    fn a_real_kill_is_signal_9() {
+        use std::os::unix::process::ExitStatusExt;
+        const ASKED: &str = "HIGHWATER_TEST_DIES";
+        if std::env::var_os(ASKED).is_some() {
+            FaultPlan::none().die(Ending::Process);
+        }
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "fault::plan::tests::a_real_kill_is_signal_9"]).env(ASKED, "1");
+        let status = child.stdout(std::process::Stdio::null()).status().unwrap();
+        assert_eq!(status.signal(), Some(9));
+    }
+
+    #[test]
+    fn plans_are_read_from_text() {
+        for good in ["count", "kill-before:17", "kill-after:1", "error-before:2", "error-after:2", "lie-exists:3"] {
+            assert!(FaultPlan::from_text(good).is_ok(), "{good}");
+        }
+        for bad in ["", "kill", "kill-before", "kill-before:0", "kill-before:x", "explode:1"] {
+            assert!(FaultPlan::from_text(bad).is_err(), "{bad}");
+        }
+    }
+}

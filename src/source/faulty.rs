@@ -1,0 +1,50 @@
+//! A source whose every request is an effect of a [`FaultPlan`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::HeaderMap;
+
+use super::{FetchError, Judgement, Source};
+use crate::error::ErrorKind;
+use crate::fault::{FaultPlan, Outcome};
+use crate::page::{Envelope, PagePosition, RawPage, ResponsePath};
+use crate::slice::Slice;
+
+/// Wraps a source; looking at pages is no effect.
+pub struct FaultySource {
+    inner: Arc<dyn Source>,
+    plan: Arc<FaultPlan>,
+}
+
+impl FaultySource {
+    pub fn new(inner: Arc<dyn Source>, plan: Arc<FaultPlan>) -> Self {
+        FaultySource { inner, plan }
+    }
+}
+
+#[async_trait]
+impl Source for FaultySource {
+    async fn fetch(&self, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, FetchError> {
+        let name = format!("source.fetch page {} attempt {attempt}", at.index);
+        let told =
+            |kind, message: &str| FetchError { kind, message: format!("fetch page {}: {message}", at.index), source: None };
+        match self.plan.effect(name, self.inner.fetch(slice, at, attempt)).await {
+            Outcome::Answer(answer) => answer,
+            Outcome::Killed => Err(told(ErrorKind::Cancelled, "killed")),
+            Outcome::Failed { .. } | Outcome::ToldExists => Err(told(ErrorKind::Unavailable, "failed as planned")),
+        }
+    }
+
+    fn wanted(&self) -> Vec<ResponsePath> {
+        self.inner.wanted()
+    }
+
+    fn judge(&self, envelope: &Envelope) -> Judgement {
+        self.inner.judge(envelope)
+    }
+
+    fn next(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Result<Option<PagePosition>, FetchError> {
+        self.inner.next(at, envelope, headers)
+    }
+}

@@ -1,0 +1,63 @@
+//! The HTTP client of one source. Everything that a client does by itself and that would leak, hide or multiply is switched off:
+//! redirects, Referer, proxies of the environment, retries.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, Proxy};
+
+use crate::config::catalog::Source;
+use crate::error::ErrorKind;
+use crate::source::FetchError;
+
+use super::resolver::{GuardedResolver, Lookup, NameRule};
+
+const USER_AGENT: &str = concat!("highwater/", env!("CARGO_PKG_VERSION"));
+/// A server that is there answers a connection within this.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Longest silence within a body. Shorter than the whole timeout, so that a connection that died is noticed early.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+pub(super) fn client(source: &Source, lookup: Arc<dyn Lookup>) -> Result<Client, FetchError> {
+    let rule = NameRule::new(&source.base_url, source.proxy.as_ref(), source.allow_private);
+    let mut builder = Client::builder()
+        .tls_backend_rustls()
+        .user_agent(USER_AGENT)
+        .redirect(Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .no_proxy()
+        .connect_timeout(source.timeout.min(CONNECT_MAX))
+        .read_timeout(source.timeout.min(SILENCE_MAX))
+        .timeout(source.timeout)
+        .dns_resolver(GuardedResolver { rule, lookup });
+    if let Some(proxy) = &source.proxy {
+        let proxy = Proxy::all(proxy.clone()).map_err(|error| config("proxy", error))?;
+        builder = builder.proxy(proxy);
+    }
+    let own = source.ca_file.as_deref().map(read_certificates).transpose()?;
+    let encrypted = source.base_url.scheme() == "https" || !source.allow_hosts.is_empty();
+    builder = match (own, encrypted) {
+        (Some(own), _) => builder.tls_certs_merge(own),
+        // Without encryption nothing needs the machine's certificates, and a machine without any can still run the job.
+        (None, false) => builder.tls_certs_only([]),
+        (None, true) => builder,
+    };
+    builder.build().map_err(|error| config("the HTTP client cannot be built, the machine may lack CA certificates", error))
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<Certificate>, FetchError> {
+    let what = || format!("ca_file `{}`", path.display());
+    let pem = std::fs::read(path).map_err(|error| FetchError::new(ErrorKind::Config, what()).with_source(error))?;
+    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| config(&what(), error))?;
+    if certificates.is_empty() {
+        return Err(FetchError::new(ErrorKind::Config, format!("{} holds no certificate", what())));
+    }
+    Ok(certificates)
+}
+
+fn config(what: &str, error: reqwest::Error) -> FetchError {
+    FetchError::new(ErrorKind::Config, what).with_source(error.without_url())
+}

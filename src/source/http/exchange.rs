@@ -1,0 +1,188 @@
+//! One attempt: a request through its budget, along its redirects, to the last byte of the body.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ::http::header::{CONTENT_ENCODING, DATE, LOCATION};
+use ::http::{HeaderMap, Method};
+use jiff::Timestamp;
+use reqwest::{Client, Response};
+use url::Url;
+
+use crate::clock::Clock;
+use crate::error::ErrorKind;
+use crate::event::{Event, Events};
+use crate::ids::JobName;
+use crate::page::{PageAt, PagePosition, RawPage};
+use crate::quota::{Budget, Permit};
+use crate::stop::Stop;
+
+use super::auth::Credentials;
+use super::body::{BodyError, read_all, read_start};
+use super::failure::Failure;
+use super::origin::{OriginRule, Standing, without_query};
+use super::request::Request;
+use super::status::{Remedy, judge};
+use super::{http_date, retry_after};
+
+const REDIRECTS_MAX: usize = 5;
+/// So much of an error's body is read for its message.
+const ERROR_BODY_MAX: usize = 8 * 1024;
+/// Shorter waits are the normal pace of a limit and not worth an event each.
+const WAIT_TOLD: Duration = Duration::from_secs(1);
+
+/// Sends requests of one source.
+pub(super) struct Exchange {
+    pub(super) job: JobName,
+    pub(super) client: Client,
+    pub(super) origins: OriginRule,
+    pub(super) credentials: Credentials,
+    pub(super) budget: Arc<Budget>,
+    pub(super) body_max: u64,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) events: Events,
+    pub(super) stop: Stop,
+    pub(super) requests: AtomicU64,
+}
+
+/// The answer at the end of the redirects.
+struct Arrived {
+    response: Response,
+    url: Url,
+    standing: Standing,
+}
+
+impl Exchange {
+    /// One attempt at a page.
+    pub(super) async fn attempt(&self, request: &Request, at: &PagePosition) -> Result<RawPage, Failure> {
+        // Held until the body is read: an API counts a request as under way for as long as it sends.
+        let _permit = self.permit().await?;
+        let arrived = self.follow(request).await?;
+        if !arrived.response.status().is_success() {
+            return Err(self.explain(request, arrived, at).await);
+        }
+        self.page(arrived, at).await
+    }
+
+    async fn permit(&self) -> Result<Permit, Failure> {
+        let waiting = |why: &str, length| self.tell_waiting(why, length);
+        self.budget.take(&self.stop, &waiting).await.map_err(|refused| Failure::refused(refused, self.clock.now()))
+    }
+
+    async fn spend(&self) -> Result<(), Failure> {
+        let waiting = |why: &str, length| self.tell_waiting(why, length);
+        self.budget.spend(&self.stop, &waiting).await.map_err(|refused| Failure::refused(refused, self.clock.now()))
+    }
+
+    fn tell_waiting(&self, why: &str, length: Duration) {
+        if length >= WAIT_TOLD {
+            self.events.tell(Event::Waiting { job: self.job.clone(), reason: why.to_owned(), length });
+        }
+    }
+
+    /// Sends the request and follows where it leads. Once the way has left the origin, credentials and headers stay off, even if it
+    /// comes back: whoever sent us around wrote the address that we come back to.
+    async fn follow(&self, request: &Request) -> Result<Arrived, Failure> {
+        let mut url = request.url.clone();
+        let mut standing = request.standing;
+        for hop in 0..=REDIRECTS_MAX {
+            if hop > 0 && standing == Standing::Own {
+                self.spend().await?;
+            }
+            let response = self.send(request, &url, standing).await?;
+            let Some(location) = location(&response) else { return Ok(Arrived { response, url, standing }) };
+            let status = response.status();
+            if request.method != Method::GET && request.method != Method::HEAD && !matches!(status.as_u16(), 307 | 308) {
+                let message = format!(
+                    "{} answered {status}: a redirect of {} would change the request",
+                    without_query(&url),
+                    request.method
+                );
+                return Err(Failure::last(ErrorKind::Config, message));
+            }
+            let (next, next_standing) = self.origins.follow(&url, &location).map_err(|why| {
+                Failure::last(ErrorKind::Config, format!("{} redirects, which is refused: {why}", without_query(&url)))
+            })?;
+            url = next;
+            if next_standing == Standing::Allowed {
+                standing = Standing::Allowed;
+            }
+        }
+        let message = format!("{} redirects more than `{REDIRECTS_MAX}` times", without_query(&request.url));
+        Err(Failure::last(ErrorKind::Data, message))
+    }
+
+    async fn send(&self, request: &Request, url: &Url, standing: Standing) -> Result<Response, Failure> {
+        let mut target = url.clone();
+        let mut headers = HeaderMap::new();
+        if standing == Standing::Own {
+            headers.clone_from(&request.headers);
+            self.credentials.apply(&mut target, &mut headers);
+        }
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let sent = self.client.request(request.method.clone(), target).headers(headers).send();
+        sent.await.map_err(|error| Failure::transport(url, error))
+    }
+
+    /// What a status that is no success means.
+    async fn explain(&self, request: &Request, arrived: Arrived, at: &PagePosition) -> Failure {
+        let Arrived { response, url, standing } = arrived;
+        let status = response.status();
+        let patience = retry_after::patience(response.headers(), self.clock.now());
+        let (mut kind, remedy) = judge(status, patience);
+        if let (Remedy::Wait(length), Standing::Own) = (remedy, standing) {
+            // Before the body is read: every request that another job sends meanwhile would be one too many.
+            self.budget.pause(length);
+        }
+        let mut message = format!("{} {} answered {status}", request.method, without_query(&url));
+        if matches!(status.as_u16(), 400 | 404 | 410 | 422) && matches!(at.at, PageAt::Token(_) | PageAt::Url(_)) {
+            // The first page was fine, so it is not the files that are wrong; the slice begins anew with fresh tokens.
+            kind = ErrorKind::Unavailable;
+            message.push_str(" in the middle of paging, its place there may have expired");
+        }
+        let start = read_start(response, ERROR_BODY_MAX).await;
+        if let Some(excerpt) = self.credentials.redactor().excerpt(&start) {
+            message = format!("{message}: {excerpt}");
+        }
+        let mut failure = Failure::last(kind, message);
+        failure.remedy = remedy;
+        failure
+    }
+
+    async fn page(&self, arrived: Arrived, at: &PagePosition) -> Result<RawPage, Failure> {
+        let Arrived { response, url, .. } = arrived;
+        let address = without_query(&url);
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        // What the client knows how to decompress it has taken off.
+        if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
+            let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
+            let message = format!("{address} answers in a content encoding that is not understood: `{encoding}`");
+            return Err(Failure::last(ErrorKind::Data, message));
+        }
+        let body = read_all(response, self.body_max).await.map_err(|error| match error {
+            BodyError::TooLarge => {
+                let message = format!(
+                    "{address}: the body is larger than body_max, ask for smaller pages or raise it: `{}`",
+                    self.body_max
+                );
+                Failure::last(ErrorKind::Config, message)
+            }
+            BodyError::Broken(error) => Failure::transport(&url, error),
+        })?;
+        let source_now = date(&headers);
+        Ok(RawPage { position: at.clone(), status, headers, body, received_at: self.clock.now(), source_now, address })
+    }
+}
+
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    http_date::parse(headers.get(DATE)?.to_str().ok()?)
+}
+
+/// Where a redirect leads; `None` for every other answer.
+fn location(response: &Response) -> Option<String> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    Some(String::from_utf8_lossy(response.headers().get(LOCATION)?.as_bytes()).into_owned())
+}

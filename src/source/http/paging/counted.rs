@@ -1,0 +1,51 @@
+//! How paging by number or offset knows its end.
+//!
+//! A path that leads nowhere is an error here, not the end: a misspelt `more` would else read one page and call it everything.
+
+use crate::config::catalog::CountedEnd;
+use crate::page::{Captured, ResponsePath};
+
+use super::Answer;
+
+/// The path that the end is read from.
+pub(super) fn path(end: &CountedEnd) -> Option<&ResponsePath> {
+    match end {
+        CountedEnd::EmptyPage | CountedEnd::ShortPage => None,
+        CountedEnd::More(path) | CountedEnd::Total(path) | CountedEnd::TotalPages(path) => Some(path),
+    }
+}
+
+/// Whether there is a page after this one.
+pub(super) fn more(end: &CountedEnd, page_size: Option<u64>, answer: &Answer<'_>) -> Result<bool, String> {
+    match end {
+        CountedEnd::EmptyPage => Ok(answer.envelope.records > 0),
+        // Without a size there is nothing to be shorter than; only an empty page is short for certain.
+        CountedEnd::ShortPage => Ok(answer.envelope.records >= page_size.unwrap_or(1).max(1)),
+        CountedEnd::More(path) => truth(path, answer),
+        // Servers cap page sizes silently and totals change while they are paged: what counts is what was received, against
+        // the total of this very answer.
+        CountedEnd::Total(path) => Ok(answer.records_so_far() < count("total", path, answer)?),
+        CountedEnd::TotalPages(path) => Ok(answer.at.index + 1 < count("total_pages", path, answer)?),
+    }
+}
+
+fn truth(path: &ResponsePath, answer: &Answer<'_>) -> Result<bool, String> {
+    match answer.value(path) {
+        Some(Captured::Boolean(more)) => Ok(more),
+        Some(Captured::Number(text) | Captured::Text(text)) => match text.to_ascii_lowercase().as_str() {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err(format!("`more` must be a boolean at `{path}`, the answer has another value there")),
+        },
+        Some(_) => Err(format!("`more` must be a boolean at `{path}`, the answer has a nested value there")),
+        None => Err(format!("`more` names a path that the answer does not have: `{path}`")),
+    }
+}
+
+fn count(key: &str, path: &ResponsePath, answer: &Answer<'_>) -> Result<u64, String> {
+    let Some(value) = answer.value(path) else {
+        return Err(format!("`{key}` names a path that the answer does not have: `{path}`"));
+    };
+    let number = value.text().and_then(|text| text.trim().parse().ok());
+    number.ok_or_else(|| format!("`{key}` must be a whole number at `{path}`, the answer has something else there"))
+}

@@ -1,0 +1,29 @@
+//! Paging by an opaque token that an answer holds and the next request carries.
+
+use ::http::HeaderValue;
+
+use crate::config::catalog::TokenPlace;
+use crate::page::{Captured, PageAt, ResponsePath};
+
+use super::{Answer, Ask};
+
+pub(super) fn ask(place: &TokenPlace, token: &str) -> Result<Ask, String> {
+    match place {
+        TokenPlace::Param(name) => Ok(Ask { query: vec![(name.clone(), token.to_owned())], ..Ask::default() }),
+        TokenPlace::Header(name) => {
+            let value =
+                HeaderValue::from_str(token).map_err(|_| "the token holds characters that a header cannot carry".to_owned())?;
+            Ok(Ask { headers: vec![(name.clone(), value)], ..Ask::default() })
+        }
+    }
+}
+
+pub(super) fn next(token: &ResponsePath, answer: &Answer<'_>) -> Result<Option<PageAt>, String> {
+    match answer.value(token) {
+        // APIs end with null, nothing, an empty text or false.
+        None | Some(Captured::Boolean(false)) => Ok(None),
+        Some(Captured::Text(text) | Captured::Number(text)) if text.is_empty() => Ok(None),
+        Some(Captured::Text(text) | Captured::Number(text)) => Ok(Some(PageAt::Token(text))),
+        Some(_) => Err(format!("`token` must lead to a text or number, at `{token}` stands something else")),
+    }
+}

@@ -1,0 +1,246 @@
+use super::*;
+use crate::config::catalog::{CountedEnd, TokenPlace};
+
+fn path(text: &str) -> ResponsePath {
+    ResponsePath::parse(text).unwrap()
+}
+
+fn pager(kind: PagingKind) -> Pager {
+    Pager::new(Paging { kind, pages_max: 1000 })
+}
+
+fn by_offset(end: CountedEnd) -> Pager {
+    let kind = PagingKind::Offset {
+        offset_param: "offset".to_owned(),
+        limit_param: Some("limit".to_owned()),
+        start: 0,
+        page_size: 100,
+        end,
+    };
+    pager(kind)
+}
+
+fn by_page(end: CountedEnd) -> Pager {
+    let kind = PagingKind::Page {
+        param: "page".to_owned(),
+        start: 1,
+        page_size: Some(50),
+        size_param: Some("per_page".to_owned()),
+        end,
+    };
+    pager(kind)
+}
+
+fn by_token() -> Pager {
+    pager(PagingKind::PageToken { token: path("meta.next"), place: TokenPlace::Param("cursor".to_owned()) })
+}
+
+fn envelope(records: u64, captured: &[(&str, Captured)]) -> Envelope {
+    let captured = captured.iter().map(|(name, value)| (path(name), value.clone())).collect();
+    Envelope { captured, records, ..Envelope::default() }
+}
+
+fn text(text: &str) -> Captured {
+    Captured::Text(text.to_owned())
+}
+
+fn digits(text: &str) -> Captured {
+    Captured::Number(text.to_owned())
+}
+
+fn step(pager: &Pager, at: &PagePosition, envelope: &Envelope) -> Result<Option<PagePosition>, FetchError> {
+    let from = Url::parse("https://api.example.com/v1/items").unwrap();
+    let origins = OriginRule::new(&from, &["files.example.com".to_owned()], false).unwrap();
+    pager.next(at, envelope, &HeaderMap::new(), &from, &origins)
+}
+
+fn at(number: u64, index: u64, records_before: u64) -> PagePosition {
+    PagePosition { index, records_before, at: PageAt::Number(number) }
+}
+
+/// Walks until the end or an error; the error and the pages walked.
+fn walk(pager: &Pager, mut answer: impl FnMut(u64) -> Envelope) -> (u64, Option<String>) {
+    let mut position = PagePosition::start();
+    loop {
+        match step(pager, &position, &answer(position.index)) {
+            Ok(Some(next)) => position = next,
+            Ok(None) => return (position.index + 1, None),
+            Err(error) => return (position.index + 1, Some(error.message)),
+        }
+    }
+}
+
+#[test]
+fn positions_are_asked_for_as_their_kind_says() {
+    let ask = by_page(CountedEnd::EmptyPage).ask(&PageAt::Start).unwrap();
+    assert_eq!(ask.query, [("page".to_owned(), "1".to_owned()), ("per_page".to_owned(), "50".to_owned())]);
+    let ask = by_offset(CountedEnd::EmptyPage).ask(&PageAt::Number(300)).unwrap();
+    assert_eq!(ask.query, [("offset".to_owned(), "300".to_owned()), ("limit".to_owned(), "100".to_owned())]);
+    assert!(by_token().ask(&PageAt::Start).unwrap().query.is_empty());
+    assert_eq!(by_token().ask(&PageAt::Token("t1".to_owned())).unwrap().query, [("cursor".to_owned(), "t1".to_owned())]);
+    let header =
+        pager(PagingKind::PageToken { token: path("next"), place: TokenPlace::Header(HeaderName::from_static("x-next")) });
+    assert_eq!(header.ask(&PageAt::Token("t1".to_owned())).unwrap().headers[0].1, "t1");
+    // S-18
+    assert!(header.ask(&PageAt::Token("t1\r\nX-Evil: 1".to_owned())).is_err());
+    assert!(by_token().ask(&PageAt::Number(1)).is_err());
+    assert!(pager(PagingKind::None).ask(&PageAt::Url("https://api.example.com/".to_owned())).is_err());
+}
+
+#[test]
+fn only_body_paths_are_wanted_of_the_decoder() {
+    assert_eq!(by_token().wanted(), [path("meta.next")]);
+    assert_eq!(by_offset(CountedEnd::Total(path("meta.total"))).wanted(), [path("meta.total")]);
+    assert!(by_offset(CountedEnd::Total(path("header.X-Total"))).wanted().is_empty());
+    assert!(by_page(CountedEnd::EmptyPage).wanted().is_empty());
+}
+
+#[test]
+fn an_offset_advances_by_what_came() {
+    // C-25: asked for 100, the server caps at 30.
+    let next = step(&by_offset(CountedEnd::EmptyPage), &PagePosition::start(), &envelope(30, &[])).unwrap().unwrap();
+    assert_eq!(next, at(30, 1, 30));
+    let next = step(&by_offset(CountedEnd::EmptyPage), &next, &envelope(30, &[])).unwrap().unwrap();
+    assert_eq!(next, at(60, 2, 60));
+}
+
+#[test]
+fn a_last_page_that_is_exactly_full_is_followed_by_an_empty_one() {
+    // C-27
+    for pager in [by_offset(CountedEnd::EmptyPage), by_page(CountedEnd::EmptyPage), by_page(CountedEnd::ShortPage)] {
+        let (pages, error) = walk(&pager, |index| envelope(if index < 3 { 50 } else { 0 }, &[]));
+        assert_eq!((pages, error), (4, None));
+    }
+    let (pages, error) = walk(&by_offset(CountedEnd::Total(path("total"))), |_| envelope(50, &[("total", digits("150"))]));
+    assert_eq!((pages, error), (3, None));
+}
+
+#[test]
+fn a_short_page_ends_only_where_that_is_said() {
+    assert!(step(&by_page(CountedEnd::EmptyPage), &PagePosition::start(), &envelope(3, &[])).unwrap().is_some());
+    assert!(step(&by_page(CountedEnd::ShortPage), &PagePosition::start(), &envelope(3, &[])).unwrap().is_none());
+}
+
+#[test]
+fn a_total_may_change_while_it_is_paged() {
+    // C-32
+    let totals = ["150", "120", "90"];
+    let (pages, error) =
+        walk(&by_offset(CountedEnd::Total(path("total"))), |index| envelope(40, &[("total", digits(totals[index as usize]))]));
+    assert_eq!((pages, error), (3, None));
+}
+
+#[test]
+fn totals_of_pages_and_booleans_end_too() {
+    let (pages, error) = walk(&by_page(CountedEnd::TotalPages(path("pages"))), |_| envelope(1, &[("pages", text("4"))]));
+    assert_eq!((pages, error), (4, None));
+    let more = |index| envelope(1, &[("more", Captured::Boolean(index < 2))]);
+    assert_eq!(walk(&by_page(CountedEnd::More(path("more"))), more), (3, None));
+}
+
+#[test]
+fn an_end_that_cannot_be_found_is_an_error() {
+    for (end, key) in [
+        (CountedEnd::More(path("meta.x")), "more"),
+        (CountedEnd::Total(path("meta.x")), "total"),
+        (CountedEnd::TotalPages(path("meta.x")), "total_pages"),
+    ] {
+        for captured in [&[][..], &[("meta.x", Captured::Null)], &[("meta.x", text("many"))], &[("meta.x", Captured::Nested)]] {
+            let error = step(&by_page(end.clone()), &PagePosition::start(), &envelope(1, captured)).unwrap_err();
+            assert!(error.message.contains(key) && error.message.contains("`meta.x`"), "{}", error.message);
+        }
+    }
+}
+
+#[test]
+fn an_offset_that_cannot_move_is_an_error() {
+    let answer = |index| envelope(if index < 2 { 100 } else { 0 }, &[("total", digits("1000"))]);
+    let (pages, error) = walk(&by_offset(CountedEnd::Total(path("total"))), answer);
+    assert_eq!(pages, 3);
+    assert!(error.unwrap().contains("offset `200` is empty"));
+}
+
+#[test]
+fn tokens_end_with_nothing() {
+    for captured in
+        [&[][..], &[("meta.next", Captured::Null)], &[("meta.next", text(""))], &[("meta.next", Captured::Boolean(false))]]
+    {
+        assert!(step(&by_token(), &PagePosition::start(), &envelope(1, captured)).unwrap().is_none());
+    }
+    let next = step(&by_token(), &PagePosition::start(), &envelope(7, &[("meta.next", digits("12"))])).unwrap().unwrap();
+    assert_eq!(next, PagePosition { index: 1, records_before: 7, at: PageAt::Token("12".to_owned()) });
+    assert!(step(&by_token(), &PagePosition::start(), &envelope(1, &[("meta.next", Captured::Nested)])).is_err());
+}
+
+#[test]
+fn an_empty_page_in_the_middle_is_paged_over() {
+    // C-26
+    let answer = |index| match index {
+        9 => envelope(1, &[]),
+        _ => envelope(0, &[("meta.next", text(&format!("t{index}")))]),
+    };
+    assert_eq!(walk(&by_token(), answer), (10, None));
+}
+
+#[test]
+fn empty_pages_that_promise_more_for_ever_are_an_error() {
+    let (pages, error) = walk(&by_token(), |index| envelope(0, &[("meta.next", text(&format!("t{index}")))]));
+    assert_eq!(pages, 11);
+    assert!(error.unwrap().contains("`11` empty pages"));
+}
+
+#[test]
+fn a_token_that_repeats_is_an_error() {
+    // C-28
+    let (pages, error) = walk(&by_token(), |_| envelope(1, &[("meta.next", text("same"))]));
+    assert_eq!(pages, 2);
+    assert!(error.unwrap().contains("token `same`"));
+}
+
+#[test]
+fn tokens_that_go_in_a_circle_are_an_error() {
+    // C-29
+    for length in [2u64, 3, 7, 40] {
+        let (pages, error) = walk(&by_token(), |index| envelope(1, &[("meta.next", text(&format!("t{}", index % length)))]));
+        assert!(error.unwrap().contains("circle"));
+        assert!(pages <= 4 * length + 4, "{length}: found after {pages} pages only");
+    }
+}
+
+#[test]
+fn sequences_side_by_side_do_not_disturb_each_other() {
+    let pager = by_token();
+    let answer = |at: &PagePosition| envelope(1, &[("meta.next", text(&format!("t{}", at.index)))]);
+    let (mut one, mut other) = (PagePosition::start(), PagePosition::start());
+    for _ in 0..50 {
+        one = step(&pager, &one, &answer(&one)).unwrap().unwrap();
+        // The same page decoded again, as after a retry.
+        step(&pager, &other, &answer(&other)).unwrap();
+        other = step(&pager, &other, &answer(&other)).unwrap().unwrap();
+    }
+}
+
+#[test]
+fn endless_paging_meets_its_bound() {
+    let kind =
+        PagingKind::Page { param: "page".to_owned(), start: 1, page_size: None, size_param: None, end: CountedEnd::EmptyPage };
+    let pager = Pager::new(Paging { kind, pages_max: 25 });
+    let (pages, error) = walk(&pager, |_| envelope(1, &[]));
+    assert_eq!(pages, 25);
+    assert!(error.unwrap().contains("`25` pages"));
+}
+
+#[test]
+fn next_addresses_are_resolved_and_checked() {
+    let pager = pager(PagingKind::NextUrl { url: path("links.next") });
+    let next = |link: &str| step(&pager, &PagePosition::start(), &envelope(1, &[("links.next", text(link))]));
+    let PageAt::Url(url) = next("?page=2").unwrap().unwrap().at else { panic!("no address") };
+    assert_eq!(url, "https://api.example.com/v1/items?page=2");
+    assert!(next("https://files.example.com/x").unwrap().is_some());
+    assert!(next("").unwrap().is_none());
+    // C-31 S-10
+    let error = next("https://evil.example/?page=2").unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Data);
+    assert!(error.message.contains("allow_hosts") && !error.message.contains("page=2"), "{}", error.message);
+    assert!(next("http://[").is_err());
+}

@@ -1,0 +1,127 @@
+//! Keeps resolved secrets out of messages: what a server echoes can hold them.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::config::secret::{ExposeSecret, SecretString};
+
+/// Longest piece of a body that a message shows, in characters.
+pub(super) const EXCERPT_MAX: usize = 200;
+
+/// The secrets of one source in every form in which they could come back.
+#[derive(Clone, Default)]
+pub(super) struct Redactor {
+    forms: Vec<SecretString>,
+}
+
+impl Redactor {
+    pub(super) fn add(&mut self, secret: &str) {
+        if secret.is_empty() {
+            return;
+        }
+        let json = serde_json::Value::from(secret).to_string();
+        let json = json.trim_matches('"');
+        let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        let base64 = STANDARD.encode(secret);
+        let forms = [
+            secret.to_owned(),
+            json.to_owned(),
+            json.replace('/', "\\/"),
+            utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
+            form,
+            base64.trim_end_matches('=').to_owned(),
+            URL_SAFE_NO_PAD.encode(secret),
+        ];
+        self.forms.extend(forms.into_iter().map(SecretString::from));
+        // The longest first: a form that holds another must go as a whole.
+        self.forms.sort_by_key(|form| std::cmp::Reverse(form.expose_secret().len()));
+        self.forms.dedup_by(|one, other| one.expose_secret() == other.expose_secret());
+    }
+
+    /// The text with `***` for every secret.
+    pub(super) fn clean(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for form in &self.forms {
+            if text.contains(form.expose_secret()) {
+                text = text.replace(form.expose_secret(), "***");
+            }
+        }
+        text
+    }
+
+    /// The first piece of a body as one line, without control characters and secrets; `None` where there is nothing to show.
+    pub(super) fn excerpt(&self, body: &[u8]) -> Option<String> {
+        // Cleaned before it is cut: half a secret is a secret too.
+        let text = self.clean(&String::from_utf8_lossy(body));
+        let text = text.trim_start_matches('\u{feff}').trim_start();
+        let lower: String = text.chars().take(9).collect::<String>().to_ascii_lowercase();
+        if lower.starts_with("<!doctype") || lower.starts_with("<html") {
+            return Some("an HTML page".to_owned());
+        }
+        let mut line = String::new();
+        for word in text.split(|c: char| c.is_whitespace() || is_unprintable(c)).filter(|word| !word.is_empty()) {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+            if line.len() > EXCERPT_MAX * 4 {
+                break;
+            }
+        }
+        if line.chars().count() > EXCERPT_MAX {
+            line = line.chars().take(EXCERPT_MAX).chain(['…']).collect();
+        }
+        (!line.is_empty()).then(|| format!("`{line}`"))
+    }
+}
+
+/// Control characters, and those that turn the direction of text around.
+fn is_unprintable(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redactor(secret: &str) -> Redactor {
+        let mut redactor = Redactor::default();
+        redactor.add(secret);
+        redactor
+    }
+
+    #[test]
+    fn secrets_are_removed_in_every_form() {
+        // S-36
+        let redactor = redactor("p@ss/w?rd=\"1");
+        for echoed in ["p@ss/w?rd=\"1", r#"p@ss/w?rd=\"1"#, r#"p@ss\/w?rd=\"1"#, "p%40ss%2Fw%3Frd%3D%221", "cEBzcy93P3JkPSIx"] {
+            assert_eq!(redactor.clean(&format!("bad token {echoed}.")), "bad token ***.", "{echoed}");
+        }
+    }
+
+    #[test]
+    fn a_secret_across_the_cut_is_removed_whole() {
+        let redactor = redactor("CANARY-0123456789");
+        let body = format!("{}CANARY-0123456789 and more", "x".repeat(EXCERPT_MAX - 5));
+        assert!(!redactor.excerpt(body.as_bytes()).unwrap().contains("CANARY"));
+    }
+
+    #[test]
+    fn an_excerpt_is_one_short_printable_line() {
+        // S-74
+        let redactor = Redactor::default();
+        assert_eq!(redactor.excerpt(b"{\"a\":\r\n 1}\x1b[31m\0").unwrap(), "`{\"a\": 1} [31m`");
+        assert_eq!(redactor.excerpt(b" \n\t"), None);
+        assert_eq!(redactor.excerpt("x".repeat(5000).as_bytes()).unwrap().chars().count(), EXCERPT_MAX + 3);
+        assert_eq!(redactor.excerpt("ä ".repeat(5000).as_bytes()).unwrap().chars().count(), EXCERPT_MAX + 3);
+        assert_eq!(redactor.excerpt(b"\xff\xfe").unwrap(), "`\u{fffd}\u{fffd}`");
+        assert_eq!(redactor.excerpt(b"  <!DOCTYPE html><p>login").unwrap(), "an HTML page");
+        assert_eq!(redactor.excerpt(b"<html lang=en>").unwrap(), "an HTML page");
+    }
+
+    #[test]
+    fn an_empty_secret_removes_nothing() {
+        assert_eq!(redactor("").clean("abc"), "abc");
+    }
+}

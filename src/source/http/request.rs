@@ -1,0 +1,165 @@
+//! One request as text: address and headers, from templates, bounds and position. Pure.
+
+use std::collections::BTreeMap;
+
+use ::http::Method;
+use ::http::header::{ACCEPT, HeaderMap, HeaderValue};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use url::Url;
+
+use crate::config::catalog::{Cursor, Job};
+use crate::error::ErrorKind;
+use crate::page::PagePosition;
+use crate::slice::Slice;
+use crate::source::FetchError;
+use crate::template::{Scope, Template};
+
+use super::bounds::{Bounds, bounds};
+use super::origin::{OriginRule, Standing};
+use super::paging::Pager;
+
+/// What RFC 3986 section 2.3 leaves as it is; everything else of a value is encoded.
+const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// In a query these are plain data too (section 3.4); leaving them keeps timestamps and lists readable in the API's own logs.
+const QUERY: &AsciiSet = &VALUE.remove(b':').remove(b',').remove(b'/').remove(b'$').remove(b'@');
+/// What may not stand in the literal part of a path: it would end the path, or be another spelling of a slash.
+const LITERAL: &AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'?').add(b'#').add(b'\\').add(b'"').add(b'<').add(b'>');
+
+pub(super) fn encode_query(text: &str) -> String {
+    utf8_percent_encode(text, QUERY).to_string()
+}
+
+/// A request ready to be sent, credentials not yet on it.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) standing: Standing,
+    /// The source's own headers; only for its own origin.
+    pub(super) headers: HeaderMap,
+}
+
+/// What all requests of a stream have in common.
+pub(super) struct RequestPlan {
+    method: Method,
+    base_url: Url,
+    path: Template,
+    query: Vec<(String, Template)>,
+    cursor: Option<Cursor>,
+    parameters: BTreeMap<String, String>,
+    headers: HeaderMap,
+}
+
+impl RequestPlan {
+    pub(super) fn new(job: &Job) -> Result<Self, FetchError> {
+        Ok(RequestPlan {
+            method: job.stream.method.clone(),
+            base_url: job.source.base_url.clone(),
+            path: job.stream.path.clone(),
+            query: job.stream.query.clone(),
+            cursor: job.stream.cursor.clone(),
+            parameters: job.parameters.clone(),
+            headers: headers(job)?,
+        })
+    }
+
+    /// The request for a page of a slice.
+    pub(super) fn request(
+        &self,
+        pager: &Pager,
+        origins: &OriginRule,
+        slice: &Slice,
+        at: &PagePosition,
+    ) -> Result<Request, FetchError> {
+        let ask = pager.ask(&at.at).map_err(|why| FetchError::new(ErrorKind::Bug, why))?;
+        let mut headers = self.headers.clone();
+        headers.extend(ask.headers);
+        let url = match ask.url {
+            Some(link) => Url::parse(&link).map_err(|error| bug(&format!("a position's address does not parse: {error}")))?,
+            None => self.address(slice, ask.query)?,
+        };
+        // A position may come from a place where it was written down: the rule holds for it again.
+        let standing = origins.check(&url).map_err(|why| FetchError::new(ErrorKind::Config, why))?;
+        Ok(Request { method: self.method.clone(), url, standing, headers })
+    }
+
+    /// The stream's address for relative links where only the parameters are known.
+    pub(super) fn stream_address(&self) -> Result<Url, FetchError> {
+        self.path_below_base(&Bounds::default())
+    }
+
+    fn address(&self, slice: &Slice, paging: Vec<(String, String)>) -> Result<Url, FetchError> {
+        let bounds = bounds(self.cursor.as_ref(), &slice.reach).map_err(|why| config(&why))?;
+        let mut url = self.path_below_base(&bounds)?;
+        let own = self.render(&self.query, &bounds)?;
+        let cursor = self.render(self.cursor.as_ref().map_or(&[], |cursor| &cursor.query), &bounds)?;
+        let mut entries = own;
+        for later in [cursor, paging] {
+            // What the cursor or the paging says of a name wins: an entry twice is read differently by every server.
+            entries.retain(|(name, _)| !later.iter().any(|(other, _)| other == name));
+            entries.extend(later);
+        }
+        let pairs: Vec<String> =
+            entries.iter().map(|(name, value)| format!("{}={}", encode_query(name), encode_query(value))).collect();
+        url.set_query((!pairs.is_empty()).then(|| pairs.join("&")).as_deref());
+        Ok(url)
+    }
+
+    fn render(&self, entries: &[(String, Template)], bounds: &Bounds) -> Result<Vec<(String, String)>, FetchError> {
+        let scope = Scope::new().parameters(&self.parameters).bounds(bounds.from.as_deref(), bounds.to.as_deref());
+        let mut rendered = Vec::with_capacity(entries.len());
+        for (name, template) in entries {
+            let value = template.render(&scope).map_err(|why| config(&format!("query.{name}: {why}")))?;
+            if !value.is_empty() {
+                rendered.push((name.clone(), value));
+            }
+        }
+        Ok(rendered)
+    }
+
+    fn path_below_base(&self, bounds: &Bounds) -> Result<Url, FetchError> {
+        // Values are encoded before they enter the template: afterwards nobody could tell their slashes from the template's own.
+        let encode = |text: &str| utf8_percent_encode(text, VALUE).to_string();
+        let parameters: BTreeMap<String, String> =
+            self.parameters.iter().map(|(name, value)| (name.clone(), encode(value))).collect();
+        let (from, to) = (bounds.from.as_deref().map(encode), bounds.to.as_deref().map(encode));
+        let scope = Scope::new().parameters(&parameters).bounds(from.as_deref(), to.as_deref());
+        let rendered = self.path.render(&scope).map_err(|why| config(&format!("path: {why}")))?;
+        let path = utf8_percent_encode(rendered.trim_start_matches('/'), LITERAL).to_string();
+        if path.split('/').any(is_dots) {
+            return Err(config(&format!("path: `{path}` has a step `.` or `..`")));
+        }
+        let mut url = self.base_url.clone();
+        if !path.is_empty() {
+            url.set_path(&format!("{}/{path}", self.base_url.path().trim_end_matches('/')));
+        }
+        Ok(url)
+    }
+}
+
+/// Whether a segment means «here» or «up» to anybody who resolves it (WHATWG URL, section 4.4).
+fn is_dots(segment: &str) -> bool {
+    matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
+}
+
+fn headers(job: &Job) -> Result<HeaderMap, FetchError> {
+    let scope = Scope::new().parameters(&job.parameters);
+    let mut headers = HeaderMap::new();
+    for (name, template) in &job.source.headers {
+        // Refuses line ends: a parameter cannot add a header of its own.
+        let value = template.render_header(&scope).map_err(|why| config(&format!("headers.{name}: {why}")))?;
+        headers.append(name.clone(), value);
+    }
+    if !headers.contains_key(ACCEPT) {
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    }
+    Ok(headers)
+}
+
+fn config(message: &str) -> FetchError {
+    FetchError::new(ErrorKind::Config, message)
+}
+
+fn bug(message: &str) -> FetchError {
+    FetchError::new(ErrorKind::Bug, message)
+}

@@ -1,0 +1,242 @@
+//! What every state promises, as one suite that runs on each of them.
+
+use std::collections::BTreeMap;
+
+use jiff::{Timestamp, ToSpan};
+use uuid::Uuid;
+
+use super::{BatchNote, BatchStatus, DatasetState, EventRow, Lease, RunRow, State};
+use crate::batch::Counts;
+use crate::error::ErrorKind;
+use crate::ids::{BatchId, DatasetName, JobName, PartitionKey, RunId};
+use crate::slice::{Cover, Coverage, Covered, IntegerMark, Span};
+
+/// Runs the suite in an empty state.
+///
+/// # Panics
+/// Where the state breaks the contract.
+pub async fn state_contract(state: &dyn State) {
+    leases_exclude_and_raise_the_epoch(state).await;
+    many_at_once_get_one_lease(state).await;
+    what_is_known_comes_back_exactly(state).await;
+    an_old_lease_writes_nothing(state).await;
+    batches_stay_open_until_they_are_over(state).await;
+    runs_come_newest_first(state).await;
+    events_come_newest_first_and_once(state).await;
+    leave_something_for_the_next_process(state).await;
+}
+
+/// What must be there in a state that was opened again after [`state_contract`] ran in it.
+///
+/// # Panics
+/// Where something got lost, or a dead process still holds a lease.
+pub async fn reopened_state_contract(state: &dyn State) {
+    let dataset = DatasetName::new("kept");
+    assert_eq!(state.dataset(&dataset).await.expect("dataset answers"), Some(known(7)));
+    let open = state.open_batches(&dataset).await.expect("open_batches answers");
+    assert_eq!(open, [note(70, 8)]);
+    let runs = state.runs(Some(&JobName::new("kept")), 10).await.expect("runs answers");
+    assert_eq!(runs.len(), 1);
+    assert_eq!(runs[0].status, "failed", "its process is gone");
+    assert!(runs[0].error.is_some());
+    // The owner of before never gave it back.
+    let lease = lease(state, "kept").await;
+    assert_eq!(lease.epoch, 2);
+    state.advance(&lease, &known(8), Some(batch(70))).await.expect("the new lease writes");
+    assert_eq!(state.open_batches(&dataset).await.expect("open_batches answers"), []);
+}
+
+fn at(second: i64) -> Timestamp {
+    // Odd nanoseconds: nothing may be rounded.
+    Timestamp::new(1_767_225_600 + second, 123_456_789).expect("within range")
+}
+
+fn batch(n: u128) -> BatchId {
+    BatchId(Uuid::from_u128(n))
+}
+
+fn cover(n: i64) -> Cover {
+    Cover::Span { partition: PartitionKey::new("a/b"), from: Some(at(n)), to: at(n + 1) }
+}
+
+/// Coverage of both kinds, with the largest values there are.
+fn known(seq: u64) -> DatasetState {
+    let spans = vec![Span::new(None, at(0)), Span::new(Some(at(1)), at(2))];
+    let mark = IntegerMark { value: i128::from(u64::MAX) * 10 + i128::from(seq), keys: vec!["00ff".to_owned()] };
+    let covered =
+        [(PartitionKey::new(""), Covered::Spans(spans)), (PartitionKey::new("ü \"quoted\""), Covered::Integer(mark.clone()))];
+    let pending = vec![cover(1), Cover::Integer { partition: PartitionKey::new(""), from: Some(i128::MIN), mark }];
+    DatasetState {
+        seq,
+        record_hash: format!("{seq:064x}"),
+        generation: 3,
+        coverage: Coverage { partitions: BTreeMap::from(covered) },
+        pending,
+    }
+}
+
+fn note(n: u128, seq: u64) -> BatchNote {
+    BatchNote {
+        batch: batch(n),
+        seq,
+        status: BatchStatus::Prepared,
+        staged: vec![format!("_highwater/x/staging/{n}/1.staged")],
+        covers: vec![cover(5)],
+        rows: 1 << 40,
+        bytes: 1 << 50,
+        noted_at: at(9),
+    }
+}
+
+async fn lease(state: &dyn State, dataset: &str) -> Lease {
+    state.lease(&DatasetName::new(dataset), "me", at(0)).await.expect("the lease is free")
+}
+
+async fn open(state: &dyn State, dataset: &str) -> Vec<(BatchId, u64, BatchStatus)> {
+    let open = state.open_batches(&DatasetName::new(dataset)).await.expect("open_batches answers");
+    open.into_iter().map(|note| (note.batch, note.seq, note.status)).collect()
+}
+
+async fn leases_exclude_and_raise_the_epoch(state: &dyn State) {
+    let dataset = DatasetName::new("leased");
+    assert_eq!(state.dataset(&dataset).await.expect("dataset answers"), None);
+    let first = lease(state, "leased").await;
+    assert_eq!(first, Lease { dataset: dataset.clone(), owner: "me".to_owned(), epoch: 1 });
+    assert_eq!(state.dataset(&dataset).await.expect("dataset answers"), Some(DatasetState::default()));
+    let taken = state.lease(&dataset, "other", at(1)).await.expect_err("it is held");
+    assert_eq!(taken.kind, ErrorKind::Conflict);
+    lease(state, "leased_too").await;
+    state.release(&first).await.expect("release succeeds");
+    state.release(&first).await.expect("release repeats");
+    let second = lease(state, "leased").await;
+    assert_eq!(second.epoch, 2);
+    // What the first gives back late is not the second's.
+    state.release(&first).await.expect("release repeats");
+    assert!(state.lease(&dataset, "other", at(1)).await.is_err());
+    state.release(&second).await.expect("release succeeds");
+}
+
+async fn many_at_once_get_one_lease(state: &dyn State) {
+    let dataset = DatasetName::new("wanted");
+    let tries = (0..8).map(|_| state.lease(&dataset, "me", at(0)));
+    let leases: Vec<Lease> = futures::future::join_all(tries).await.into_iter().flatten().collect();
+    assert_eq!(leases.len(), 1);
+    assert_eq!(leases[0].epoch, 1);
+}
+
+async fn what_is_known_comes_back_exactly(state: &dyn State) {
+    let lease = lease(state, "known").await;
+    for seq in [1, 2] {
+        state.advance(&lease, &known(seq), None).await.expect("advance succeeds");
+        state.advance(&lease, &known(seq), None).await.expect("advance repeats");
+        assert_eq!(state.dataset(&lease.dataset).await.expect("dataset answers"), Some(known(seq)));
+    }
+    let all = state.datasets().await.expect("datasets answers");
+    assert!(all.contains(&(lease.dataset.clone(), known(2))));
+    assert!(all.is_sorted_by(|one, other| one.0 < other.0));
+}
+
+async fn an_old_lease_writes_nothing(state: &dyn State) {
+    let old = lease(state, "fenced").await;
+    state.note_batch(&old, &note(10, 1)).await.expect("note_batch succeeds");
+    state.release(&old).await.expect("release succeeds");
+    let new = lease(state, "fenced").await;
+    let kinds = [
+        state.advance(&old, &known(1), Some(batch(10))).await.expect_err("fenced").kind,
+        state.note_batch(&old, &note(11, 1)).await.expect_err("fenced").kind,
+        state.mark_batch(&old, batch(10), BatchStatus::Dropped).await.expect_err("fenced").kind,
+    ];
+    assert_eq!(kinds, [ErrorKind::Conflict; 3]);
+    assert_eq!(state.dataset(&new.dataset).await.expect("dataset answers"), Some(DatasetState::default()));
+    assert_eq!(open(state, "fenced").await, [(batch(10), 1, BatchStatus::Prepared)]);
+    let unknown = Lease { dataset: DatasetName::new("never leased"), ..new };
+    assert_eq!(state.advance(&unknown, &known(1), None).await.expect_err("no lease").kind, ErrorKind::Conflict);
+}
+
+async fn batches_stay_open_until_they_are_over(state: &dyn State) {
+    let lease = lease(state, "batches").await;
+    for (n, seq) in [(21, 2), (20, 1), (22, 3)] {
+        state.note_batch(&lease, &note(n, seq)).await.expect("note_batch succeeds");
+        state.note_batch(&lease, &note(n, seq)).await.expect("note_batch repeats");
+    }
+    let prepared = |n, seq| (batch(n), seq, BatchStatus::Prepared);
+    assert_eq!(open(state, "batches").await, [prepared(20, 1), prepared(21, 2), prepared(22, 3)]);
+    let read = state.open_batches(&lease.dataset).await.expect("open_batches answers");
+    assert_eq!(read[0], note(20, 1), "nothing of it is lost");
+    state.advance(&lease, &known(1), Some(batch(20))).await.expect("advance succeeds");
+    state.advance(&lease, &known(1), Some(batch(20))).await.expect("advance repeats");
+    // It lost its seq to a rival and goes on with the next.
+    state.note_batch(&lease, &note(21, 4)).await.expect("note_batch succeeds");
+    state.mark_batch(&lease, batch(22), BatchStatus::Aborted).await.expect("mark_batch succeeds");
+    assert_eq!(open(state, "batches").await, [(batch(22), 3, BatchStatus::Aborted), prepared(21, 4)]);
+    state.mark_batch(&lease, batch(22), BatchStatus::Dropped).await.expect("mark_batch succeeds");
+    state.mark_batch(&lease, batch(22), BatchStatus::Dropped).await.expect("mark_batch repeats");
+    state.mark_batch(&lease, batch(99), BatchStatus::Dropped).await.expect("an unknown batch is no error");
+    state.advance(&lease, &known(2), Some(batch(99))).await.expect("an unknown batch is no error");
+    assert_eq!(open(state, "batches").await, [prepared(21, 4)]);
+    assert_eq!(open(state, "fenced").await, [(batch(10), 1, BatchStatus::Prepared)], "another dataset's");
+}
+
+fn run(n: u128, job: &str) -> RunRow {
+    let counts = Counts { fetched: 5, kept: 3, rejected: 2, ..Counts::default() };
+    RunRow {
+        run: RunId(Uuid::from_u128(n)),
+        job: JobName::new(job),
+        started_at: at(n as i64),
+        finished_at: None,
+        status: "running".to_owned(),
+        counts,
+        requests: 1,
+        bytes: 2,
+        files: 3,
+        commits: 4,
+        error: None,
+    }
+}
+
+async fn runs_come_newest_first(state: &dyn State) {
+    for (n, job) in [(31, "one"), (33, "one"), (32, "two")] {
+        state.start_run(&run(n, job)).await.expect("start_run succeeds");
+        state.start_run(&run(n, job)).await.expect("start_run repeats");
+    }
+    let finished_at = Some(at(40).checked_add(1.nanosecond()).expect("within range"));
+    let finished = RunRow { finished_at, status: "failed".to_owned(), error: Some("it: broke".to_owned()), ..run(33, "one") };
+    state.finish_run(&finished).await.expect("finish_run succeeds");
+    state.finish_run(&finished).await.expect("finish_run repeats");
+    // Its beginning was never noted.
+    let unheard = RunRow { status: "done".to_owned(), ..run(30, "two") };
+    state.finish_run(&unheard).await.expect("finish_run succeeds");
+    let all = state.runs(None, 10).await.expect("runs answers");
+    assert_eq!(all, [finished.clone(), run(32, "two"), run(31, "one"), unheard]);
+    assert_eq!(state.runs(None, 1).await.expect("runs answers"), std::slice::from_ref(&finished));
+    assert_eq!(state.runs(Some(&JobName::new("one")), 10).await.expect("runs answers"), [finished, run(31, "one")]);
+    assert_eq!(state.runs(Some(&JobName::new("none")), 10).await.expect("runs answers"), []);
+}
+
+async fn events_come_newest_first_and_once(state: &dyn State) {
+    let job = JobName::new("one");
+    let event = |second, job: Option<&JobName>, text: &str| EventRow {
+        at: at(second),
+        job: job.cloned(),
+        kind: "recovered".to_owned(),
+        text: text.to_owned(),
+    };
+    let noted = [event(1, Some(&job), "a"), event(3, None, "b"), event(2, Some(&job), "c"), event(3, None, "d")];
+    for event in &noted {
+        for _ in 0..2 {
+            let done = state.note_event(event.at, event.job.as_ref(), &event.kind, &event.text).await;
+            done.expect("note_event repeats");
+        }
+    }
+    let [a, b, c, d] = noted;
+    assert_eq!(state.events(None, 10).await.expect("events answers"), [d.clone(), b, c.clone(), a.clone()]);
+    assert_eq!(state.events(None, 1).await.expect("events answers"), [d]);
+    assert_eq!(state.events(Some(&job), 10).await.expect("events answers"), [c, a]);
+}
+
+async fn leave_something_for_the_next_process(state: &dyn State) {
+    let lease = lease(state, "kept").await;
+    state.advance(&lease, &known(7), None).await.expect("advance succeeds");
+    state.note_batch(&lease, &note(70, 8)).await.expect("note_batch succeeds");
+    state.start_run(&run(70, "kept")).await.expect("start_run succeeds");
+}

@@ -1,0 +1,140 @@
+//! A state whose every method is an effect of a [`FaultPlan`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::{BatchNote, BatchStatus, DatasetState, EventRow, Lease, RunRow, State, StateError};
+use crate::error::ErrorKind;
+use crate::fault::{FaultPlan, Outcome};
+use crate::ids::{BatchId, DatasetName, JobName};
+
+/// Wraps a state. In a dead world nothing reaches it.
+pub struct FaultyState {
+    inner: Arc<dyn State>,
+    plan: Arc<FaultPlan>,
+}
+
+impl FaultyState {
+    pub fn new(inner: Arc<dyn State>, plan: Arc<FaultPlan>) -> Self {
+        FaultyState { inner, plan }
+    }
+
+    async fn effect<T>(&self, action: String, perform: impl Future<Output = Result<T, StateError>>) -> Result<T, StateError> {
+        let outcome = self.plan.effect(format!("state.{action}"), perform).await;
+        answer(outcome, action)
+    }
+}
+
+/// What the caller is told of an effect.
+fn answer<T>(outcome: Outcome<Result<T, StateError>>, action: String) -> Result<T, StateError> {
+    match outcome {
+        Outcome::Answer(answer) => answer,
+        // Not `Unavailable`: whoever retries what passes would wait for a world that is gone.
+        Outcome::Killed => Err(StateError { kind: ErrorKind::Cancelled, action, message: "killed".to_owned() }),
+        Outcome::Failed { .. } | Outcome::ToldExists => {
+            Err(StateError { kind: ErrorKind::Unavailable, action, message: "failed as planned".to_owned() })
+        }
+    }
+}
+
+#[async_trait]
+impl State for FaultyState {
+    async fn lease(&self, dataset: &DatasetName, owner: &str, now: Timestamp) -> Result<Lease, StateError> {
+        let action = format!("lease {dataset}");
+        let outcome = self.plan.effect(format!("state.{action}"), self.inner.lease(dataset, owner, now)).await;
+        // The contract: a lease whose taker was told of an error is not live. The inner state cannot know, so it is told here.
+        if let Outcome::Failed { performed: Some(Ok(lease)) } = &outcome {
+            self.inner.release(lease).await?;
+        }
+        answer(outcome, action)
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), StateError> {
+        self.effect(format!("release {}", lease.dataset), self.inner.release(lease)).await
+    }
+
+    async fn dataset(&self, dataset: &DatasetName) -> Result<Option<DatasetState>, StateError> {
+        self.effect(format!("dataset {dataset}"), self.inner.dataset(dataset)).await
+    }
+
+    async fn datasets(&self) -> Result<Vec<(DatasetName, DatasetState)>, StateError> {
+        self.effect("datasets".to_owned(), self.inner.datasets()).await
+    }
+
+    async fn note_batch(&self, lease: &Lease, note: &BatchNote) -> Result<(), StateError> {
+        self.effect(format!("note_batch {} {}", lease.dataset, note.seq), self.inner.note_batch(lease, note)).await
+    }
+
+    async fn open_batches(&self, dataset: &DatasetName) -> Result<Vec<BatchNote>, StateError> {
+        self.effect(format!("open_batches {dataset}"), self.inner.open_batches(dataset)).await
+    }
+
+    async fn mark_batch(&self, lease: &Lease, batch: BatchId, status: BatchStatus) -> Result<(), StateError> {
+        self.effect(format!("mark_batch {}", lease.dataset), self.inner.mark_batch(lease, batch, status)).await
+    }
+
+    async fn advance(&self, lease: &Lease, state: &DatasetState, done: Option<BatchId>) -> Result<(), StateError> {
+        self.effect(format!("advance {} {}", lease.dataset, state.seq), self.inner.advance(lease, state, done)).await
+    }
+
+    async fn start_run(&self, run: &RunRow) -> Result<(), StateError> {
+        self.effect(format!("start_run {}", run.job), self.inner.start_run(run)).await
+    }
+
+    async fn finish_run(&self, run: &RunRow) -> Result<(), StateError> {
+        self.effect(format!("finish_run {}", run.job), self.inner.finish_run(run)).await
+    }
+
+    async fn runs(&self, job: Option<&JobName>, limit: u32) -> Result<Vec<RunRow>, StateError> {
+        self.effect("runs".to_owned(), self.inner.runs(job, limit)).await
+    }
+
+    async fn note_event(&self, at: Timestamp, job: Option<&JobName>, kind: &str, text: &str) -> Result<(), StateError> {
+        self.effect(format!("note_event {kind}"), self.inner.note_event(at, job, kind, text)).await
+    }
+
+    async fn events(&self, job: Option<&JobName>, limit: u32) -> Result<Vec<EventRow>, StateError> {
+        self.effect("events".to_owned(), self.inner.events(job, limit)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{Ending, Side};
+    use crate::state::contract::state_contract;
+    use crate::state::memory::MemoryState;
+
+    #[tokio::test]
+    async fn keeps_the_contract_when_nothing_goes_wrong() {
+        let plan = Arc::new(FaultPlan::none());
+        state_contract(&FaultyState::new(Arc::new(MemoryState::new()), Arc::clone(&plan))).await;
+        assert_eq!(plan.log()[1], "state.lease leased");
+    }
+
+    #[tokio::test]
+    async fn a_lease_whose_answer_is_lost_can_be_taken_again() {
+        let inner = Arc::new(MemoryState::new());
+        let state = FaultyState::new(inner, Arc::new(FaultPlan::none().error_after(1)));
+        let dataset = DatasetName::new("orders");
+        state.lease(&dataset, "me", Timestamp::UNIX_EPOCH).await.unwrap_err();
+        assert_eq!(state.lease(&dataset, "me", Timestamp::UNIX_EPOCH).await.unwrap().epoch, 2);
+    }
+
+    #[tokio::test]
+    async fn a_kill_loses_the_answer_and_the_next_process_takes_over() {
+        let inner = Arc::new(MemoryState::new());
+        let dead = FaultyState::new(inner.clone(), Arc::new(FaultPlan::kill(2, Side::After, Ending::InProcess)));
+        let dataset = DatasetName::new("orders");
+        let lease = dead.lease(&dataset, "me", Timestamp::UNIX_EPOCH).await.unwrap();
+        let advanced = DatasetState { seq: 1, ..DatasetState::default() };
+        let told = dead.advance(&lease, &advanced, None).await.unwrap_err();
+        assert_eq!(told.kind, ErrorKind::Cancelled);
+        assert!(dead.release(&lease).await.is_err());
+        let next = inner.reopen();
+        assert_eq!(next.dataset(&dataset).await.unwrap(), Some(advanced));
+        assert_eq!(next.lease(&dataset, "next", Timestamp::UNIX_EPOCH).await.unwrap().epoch, 2);
+    }
+}

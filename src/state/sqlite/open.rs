@@ -1,0 +1,183 @@
+//! From a path to a state that can be trusted: lock, integrity, version, migrations.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::Connection;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+
+use super::errors::{DAMAGED, judge_io, state_error};
+use super::{SqliteState, history};
+use crate::error::ErrorKind;
+use crate::state::StateError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("src/state/migrations");
+
+/// How long a transaction waits for a reader that copies the log back, or for whatever else holds the file.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// How long a caller waits for its turn.
+const TURN: Duration = Duration::from_secs(60);
+
+pub(super) async fn for_writing(path: &Path) -> Result<SqliteState, StateError> {
+    let action = action(path);
+    let lock = take_lock(path).map_err(|failure| failure.into_error(&action, path))?;
+    make_file(path).map_err(|error| io_error(&action, &error))?;
+    let pool = connect(&action, options(path)).await?;
+    check_integrity(&action, &pool).await?;
+    if let Found::Newer(version) = found(&action, &pool).await? {
+        return Err(newer(&action, version));
+    }
+    migrate(&action, &pool).await?;
+    let state = SqliteState::new(pool, path, Some(lock));
+    history::bury_runs(&state).await?;
+    Ok(state)
+}
+
+pub(super) async fn for_reading(path: &Path) -> Result<SqliteState, StateError> {
+    let action = action(path);
+    let config = |message: &str| StateError { kind: ErrorKind::Config, action: action.clone(), message: message.to_owned() };
+    if !path.exists() {
+        return Err(config("there is no state yet: nothing was run in this project"));
+    }
+    let pool = connect(&action, options(path).read_only(true).create_if_missing(false)).await?;
+    match found(&action, &pool).await? {
+        Found::Current => Ok(SqliteState::new(pool, path, None)),
+        Found::Newer(version) => Err(newer(&action, version)),
+        Found::Older => Err(config("the state is of an older highwater, or not finished; the next run brings it up to date")),
+    }
+}
+
+fn action(path: &Path) -> String {
+    format!("open the state `{}`", path.display())
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY)
+        .foreign_keys(true)
+}
+
+async fn connect(action: &str, options: SqliteConnectOptions) -> Result<SqlitePool, StateError> {
+    let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(TURN).idle_timeout(None).max_lifetime(None);
+    // A full disk makes SQLite roll back by itself; sqlx then counts a transaction that is no more and begins no other on that
+    // connection. It is closed, and the next caller gets a new one.
+    let pool = pool.after_release(|connection, _| {
+        Box::pin(async move {
+            // Behind the rollback that a dropped transaction has sent off.
+            connection.ping().await?;
+            Ok(!connection.is_in_transaction())
+        })
+    });
+    pool.connect_with(options).await.map_err(|error| state_error(action, &error))
+}
+
+enum LockFailure {
+    Held,
+    Io(io::Error),
+}
+
+impl LockFailure {
+    fn into_error(self, action: &str, path: &Path) -> StateError {
+        match self {
+            LockFailure::Held => StateError {
+                kind: ErrorKind::Conflict,
+                action: action.to_owned(),
+                message: format!("another highwater process works with this state (`{}`)", path.display()),
+            },
+            LockFailure::Io(error) => io_error(action, &error),
+        }
+    }
+}
+
+/// The lock goes with the process, however it ends: the kernel drops it.
+fn take_lock(path: &Path) -> Result<File, LockFailure> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(LockFailure::Io)?;
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = OpenOptions::new().create(true).append(true).open(PathBuf::from(name)).map_err(LockFailure::Io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LockFailure::Held),
+        Err(TryLockError::Error(error)) => Err(LockFailure::Io(error)),
+    }
+}
+
+/// Makes the file for its owner's eyes only, for it holds tokens; SQLite gives the files beside it the same rights.
+fn make_file(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+fn io_error(action: &str, error: &io::Error) -> StateError {
+    let (kind, message) = judge_io(error);
+    StateError { kind, action: action.to_owned(), message }
+}
+
+/// Looks at every page. The state is small: history is bounded, coverage is merged.
+async fn check_integrity(action: &str, pool: &SqlitePool) -> Result<(), StateError> {
+    let found: String =
+        sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(pool).await.map_err(|error| state_error(action, &error))?;
+    match found.as_str() {
+        "ok" => Ok(()),
+        damage => {
+            let message = format!("{DAMAGED} ({})", damage.replace('\n', " "));
+            Err(StateError { kind: ErrorKind::Config, action: action.to_owned(), message })
+        }
+    }
+}
+
+enum Found {
+    /// Without tables, or with those of an older program.
+    Older,
+    Current,
+    Newer(i64),
+}
+
+async fn found(action: &str, pool: &SqlitePool) -> Result<Found, StateError> {
+    let told = |error: sqlx::Error| state_error(action, &error);
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'")
+        .fetch_one(pool)
+        .await
+        .map_err(told)?;
+    if tables == 0 {
+        return Ok(Found::Older);
+    }
+    let version: Option<i64> =
+        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(pool).await.map_err(told)?;
+    let ours = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+    Ok(match version {
+        Some(version) if version > ours => Found::Newer(version),
+        Some(version) if version == ours => Found::Current,
+        _ => Found::Older,
+    })
+}
+
+fn newer(action: &str, version: i64) -> StateError {
+    let message =
+        format!("it was written by a newer highwater (tables of version {version}); run that one, or restore an older copy");
+    StateError { kind: ErrorKind::Config, action: action.to_owned(), message }
+}
+
+async fn migrate(action: &str, pool: &SqlitePool) -> Result<(), StateError> {
+    match MIGRATIONS.run(pool).await {
+        Ok(()) => Ok(()),
+        Err(sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _)) => {
+            Err(state_error(action, &error))
+        }
+        // Tables that were made by another program, or changed by hand.
+        Err(other) => Err(StateError { kind: ErrorKind::Config, action: action.to_owned(), message: other.to_string() }),
+    }
+}

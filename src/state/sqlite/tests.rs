@@ -1,0 +1,212 @@
+use super::*;
+use crate::error::ErrorKind;
+use crate::state::contract::{reopened_state_contract, state_contract};
+
+fn path(folder: &tempfile::TempDir) -> PathBuf {
+    folder.path().join("state/of the project/highwater.db")
+}
+
+/// The error of an opening that must fail.
+fn refused(opened: Result<SqliteState, StateError>) -> StateError {
+    match opened {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error,
+    }
+}
+
+#[tokio::test]
+async fn keeps_the_contract_and_everything_over_a_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(&path(&folder)).await.unwrap();
+    state_contract(&state).await;
+    state.close().await;
+    reopened_state_contract(&SqliteState::open(&path(&folder)).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_copy_of_the_files_as_a_kill_left_them_holds_everything() {
+    // A process that is killed closes nothing: what it committed is in the log beside the file.
+    let folder = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(&path(&folder)).await.unwrap();
+    state_contract(&state).await;
+    let left = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(path(&folder).parent().unwrap()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), left.path().join(entry.file_name())).unwrap();
+    }
+    reopened_state_contract(&SqliteState::open(&left.path().join("highwater.db")).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn it_belongs_to_one_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(&path(&folder)).await.unwrap();
+    let error = refused(SqliteState::open(&path(&folder)).await);
+    assert_eq!(error.kind, ErrorKind::Conflict);
+    let text = format!("another highwater process works with this state (`{}`)", path(&folder).display());
+    assert_eq!(error.message, text);
+    drop(state);
+    SqliteState::open(&path(&folder)).await.unwrap();
+}
+
+#[tokio::test]
+async fn readers_see_what_a_writer_committed_and_write_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = refused(SqliteState::open_read_only(&path(&folder)).await);
+    assert_eq!(error.kind, ErrorKind::Config);
+    assert!(error.message.contains("there is no state yet"), "{error}");
+    assert!(!path(&folder).exists());
+
+    let writer = SqliteState::open(&path(&folder)).await.unwrap();
+    let reader = SqliteState::open_read_only(&path(&folder)).await.unwrap();
+    let dataset = DatasetName::new("orders");
+    assert_eq!(reader.dataset(&dataset).await.unwrap(), None);
+    let lease = writer.lease(&dataset, "me", Timestamp::UNIX_EPOCH).await.unwrap();
+    let known = DatasetState { seq: 4, ..DatasetState::default() };
+    writer.advance(&lease, &known, None).await.unwrap();
+    assert_eq!(reader.dataset(&dataset).await.unwrap(), Some(known.clone()));
+    assert!(reader.lease(&dataset, "reader", Timestamp::UNIX_EPOCH).await.is_err());
+
+    writer.close().await;
+    reader.close().await;
+    let alone = SqliteState::open_read_only(&path(&folder)).await.unwrap();
+    assert_eq!(alone.dataset(&dataset).await.unwrap(), Some(known));
+}
+
+#[tokio::test]
+async fn a_state_of_a_newer_program_is_refused_and_left_alone() {
+    // D-59
+    let folder = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(&path(&folder)).await.unwrap();
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'future', 1, x'00', 1)",
+    )
+    .execute(&state.pool)
+    .await
+    .unwrap();
+    state.close().await;
+    let before = std::fs::read(path(&folder)).unwrap();
+    for opened in [SqliteState::open(&path(&folder)).await, SqliteState::open_read_only(&path(&folder)).await] {
+        let error = refused(opened);
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(error.message.contains("newer highwater (tables of version 9999)"), "{error}");
+    }
+    assert_eq!(std::fs::read(path(&folder)).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_damaged_state_is_refused_with_the_way_out() {
+    // D-42
+    let folder = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(&path(&folder)).await.unwrap();
+    state_contract(&state).await;
+    state.close().await;
+    let whole = std::fs::read(path(&folder)).unwrap();
+    let mut page = whole.clone();
+    for page in page.chunks_mut(4096).skip(1).step_by(2) {
+        page.fill(0xab);
+    }
+    for damaged in [page, b"this is no database, it is a text".repeat(200)] {
+        std::fs::write(path(&folder), &damaged).unwrap();
+        let error = refused(SqliteState::open(&path(&folder)).await);
+        assert_eq!(error.kind, ErrorKind::Config, "{error}");
+        assert!(error.message.contains("damaged") && error.message.contains("move it away"), "{error}");
+        assert_eq!(std::fs::read(path(&folder)).unwrap(), damaged, "left as it was");
+    }
+    std::fs::write(path(&folder), whole).unwrap();
+    SqliteState::open(&path(&folder)).await.unwrap();
+}
+
+#[tokio::test]
+async fn closed_batches_do_not_pile_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(&path(&folder)).await.unwrap();
+    let lease = state.lease(&DatasetName::new("orders"), "me", Timestamp::UNIX_EPOCH).await.unwrap();
+    for seq in 1..=u64::from(crate::state::CLOSED_BATCHES_MAX) + 5 {
+        let batch = BatchId(uuid::Uuid::from_u128(seq.into()));
+        let note = BatchNote {
+            batch,
+            seq,
+            status: BatchStatus::Prepared,
+            staged: vec![],
+            covers: vec![],
+            rows: 0,
+            bytes: 0,
+            noted_at: Timestamp::UNIX_EPOCH,
+        };
+        state.note_batch(&lease, &note).await.unwrap();
+        state.advance(&lease, &DatasetState { seq, ..DatasetState::default() }, Some(batch)).await.unwrap();
+    }
+    let (kept, oldest): (u32, u32) = sqlx::query_as("SELECT count(*), min(seq) FROM batch").fetch_one(&state.pool).await.unwrap();
+    assert_eq!((kept, oldest), (crate::state::CLOSED_BATCHES_MAX, 6));
+}
+
+#[tokio::test]
+async fn history_does_not_pile_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(&path(&folder)).await.unwrap();
+    let many = crate::state::HISTORY_MAX;
+    let numbers = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1) INSERT INTO ";
+    let runs = "runs SELECT printf('00000000-0000-0000-0000-%012d', n), 'one', printf('2026-01-01T00:00:00.%09dZ', n), NULL, 'done', \
+        '{\"version\":1,\"value\":{\"fetched\":0,\"kept\":0,\"filtered\":0,\"rejected\":0,\"out_of_window\":0,\"duplicate\":0,\"unchanged\":0}}', \
+        0, 0, 0, 0, NULL FROM n";
+    let events = "events (at, job, kind, text) SELECT printf('2026-01-01T00:00:00.%09dZ', n), 'one', 'k', 't' FROM n";
+    for rest in [runs, events] {
+        sqlx::query(sqlx::AssertSqlSafe(format!("{numbers}{rest}"))).bind(many).execute(&state.pool).await.unwrap();
+    }
+    let job = JobName::new("one");
+    let newest = state.runs(Some(&job), 1).await.unwrap().remove(0);
+    let later = "2026-01-02T00:00:00Z".parse().unwrap();
+    for (n, job) in [(1, "one"), (2, "two")] {
+        let run = crate::ids::RunId(uuid::Uuid::from_u128(n << 64));
+        state.start_run(&RunRow { run, job: JobName::new(job), started_at: later, ..newest.clone() }).await.unwrap();
+        state.note_event(later, Some(&JobName::new(job)), "k", "t").await.unwrap();
+    }
+    let all = state.runs(None, u32::MAX).await.unwrap();
+    assert_eq!(all.len(), many as usize + 1, "one more, of another job");
+    assert_eq!(all.last().unwrap().started_at, "2026-01-01T00:00:00.000000002Z".parse().unwrap(), "the oldest went");
+    let all = state.events(None, u32::MAX).await.unwrap();
+    assert_eq!(all.len(), many as usize + 1);
+    assert_eq!(all.last().unwrap().at, "2026-01-01T00:00:00.000000002Z".parse().unwrap());
+}
+
+#[tokio::test]
+async fn a_full_disk_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(&path(&folder)).await.unwrap();
+    let note = async |n: i64| {
+        let at = Timestamp::from_second(n).unwrap();
+        state.note_event(at, None, "k", &"x".repeat(20_000)).await
+    };
+    note(1).await.unwrap();
+    // To SQLite this is a full disk; the limit belongs to the connection, so the next one has room again.
+    sqlx::query("PRAGMA max_page_count = 1").execute(&state.pool).await.unwrap();
+    let error = note(2).await.unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Unavailable, "no space left on the disk"));
+    note(3).await.unwrap();
+    let noted = state.events(None, 10).await.unwrap();
+    assert_eq!(noted.iter().map(|event| event.at.as_second()).collect::<Vec<_>>(), [3, 1]);
+}
+
+#[tokio::test]
+async fn the_file_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(&path(&folder)).await.unwrap();
+    state.lease(&DatasetName::new("orders"), "me", Timestamp::UNIX_EPOCH).await.unwrap();
+    for suffix in ["", "-wal"] {
+        let file = PathBuf::from(format!("{}{suffix}", path(&folder).display()));
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+    }
+}
+
+#[tokio::test]
+async fn every_commit_is_flushed() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(&path(&folder)).await.unwrap();
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&state.pool).await.unwrap();
+    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&state.pool).await.unwrap();
+    let foreign_keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&state.pool).await.unwrap();
+    assert_eq!((mode.as_str(), synchronous, foreign_keys), ("wal", 2, 1));
+}

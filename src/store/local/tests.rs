@@ -1,0 +1,126 @@
+use super::*;
+use crate::store::contract::store_contract;
+
+fn stage_path(n: u32) -> String {
+    format!("_highwater/orders/staging/b1/{n}.staged")
+}
+
+async fn staged(store: &LocalStore, path: &str, text: &'static str) -> u64 {
+    let mut writer = store.stage(path).await.unwrap();
+    writer.write(Bytes::from_static(text.as_bytes())).await.unwrap();
+    writer.finish().await.unwrap()
+}
+
+#[tokio::test]
+async fn keeps_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    store_contract(&LocalStore::new(&folder.path().join("made/by the/first #write"))).await;
+}
+
+#[tokio::test]
+async fn looking_leaves_no_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("lake");
+    let store = LocalStore::new(&root);
+    assert_eq!(store.get("a", 10).await.unwrap(), None);
+    assert_eq!(store.size("a").await.unwrap(), None);
+    assert_eq!(store.list("a").await.unwrap(), vec![]);
+    store.delete("a").await.unwrap();
+    assert!(!root.exists());
+}
+
+#[tokio::test]
+async fn a_file_in_place_of_the_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("lake");
+    fs::write(&root, "x").unwrap();
+    let error = LocalStore::new(&root).put("a", Bytes::new()).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Config);
+    assert!(error.message.contains("not a folder"), "{error}");
+}
+
+#[tokio::test]
+async fn publishing_moves_and_clears_the_staging_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::new(folder.path());
+    for n in 1..=2 {
+        staged(&store, &stage_path(n), "rows").await;
+    }
+    let staging = folder.path().join("_highwater/orders/staging/b1");
+    store.publish(&stage_path(1), "orders/month=1/a.parquet", 4).await.unwrap();
+    assert!(staging.exists(), "one file is still there");
+    store.publish(&stage_path(2), "orders/month=1/b.parquet", 4).await.unwrap();
+    assert!(!staging.exists());
+    assert_eq!(fs::read(folder.path().join("orders/month=1/a.parquet")).unwrap(), b"rows");
+}
+
+#[tokio::test]
+async fn files_published_side_by_side_all_arrive() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::new(folder.path());
+    for n in 0..20 {
+        staged(&store, &stage_path(n), "rows").await;
+    }
+    let targets: Vec<(String, String)> = (0..20).map(|n| (stage_path(n), format!("t/p={}/{n}.parquet", n % 3))).collect();
+    let all = targets.iter().map(|(staged, target)| store.publish(staged, target, 4));
+    for done in futures::future::join_all(all).await {
+        assert_eq!(done.unwrap(), Published::Done);
+    }
+    assert_eq!(store.list("t").await.unwrap().len(), 20);
+}
+
+#[tokio::test]
+async fn what_a_killed_write_left_is_unseen_and_goes_with_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::new(folder.path());
+    staged(&store, &stage_path(1), "rows").await;
+    let left = folder.path().join(format!("{}#1", stage_path(1)));
+    fs::write(&left, "ro").unwrap();
+    assert_eq!(store.list("_highwater").await.unwrap().len(), 1);
+    // The leftover is not written into: the next try takes another name.
+    staged(&store, &stage_path(1), "rows again").await;
+    assert_eq!(fs::read(&left).unwrap(), b"ro");
+    store.delete(&stage_path(1)).await.unwrap();
+    assert!(!left.exists());
+    assert!(!folder.path().join("_highwater/orders/staging/b1").exists());
+    assert!(folder.path().exists());
+}
+
+#[tokio::test]
+async fn a_root_behind_a_link_is_left_standing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+    fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let store = LocalStore::new(&link);
+    store.put_absent("a", Bytes::new()).await.unwrap();
+    assert_eq!(store.put_absent("a", Bytes::new()).await.unwrap(), PutAbsent::Exists);
+    store.delete("a").await.unwrap();
+    assert!(real.exists());
+    assert_eq!(store.address("a"), link.join("a").display().to_string());
+}
+
+#[tokio::test]
+async fn a_read_only_folder_is_an_operators_matter() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("lake");
+    fs::create_dir(&root).unwrap();
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o555)).unwrap();
+    let put = LocalStore::new(&root).put("a", Bytes::new()).await;
+    // The superuser may write anywhere.
+    if let Err(error) = put {
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(error.to_string().ends_with("permission denied"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_staged_file_of_another_size_is_not_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::new(folder.path());
+    staged(&store, &stage_path(1), "row").await;
+    let error = store.publish(&stage_path(1), "t/a.parquet", 4).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Data);
+    assert_eq!(store.size("t/a.parquet").await.unwrap(), None);
+}

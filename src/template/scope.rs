@@ -1,0 +1,58 @@
+//! What a template may speak of.
+
+use std::collections::BTreeMap;
+
+use minijinja::Value;
+
+/// Names that every scope keeps for itself; a parameter cannot take one.
+pub const RESERVED: [&str; 8] = ["from", "to", "parent", "page", "partition", "response", "last_record", "headers"];
+
+/// The names in scope and their values. A value is text and is never read as a template again.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    values: BTreeMap<String, Value>,
+}
+
+impl Scope {
+    pub fn new() -> Scope {
+        Scope::default()
+    }
+
+    /// A job's parameters, each under its own name.
+    pub fn parameters(mut self, parameters: &BTreeMap<String, String>) -> Scope {
+        for (name, value) in parameters {
+            self.values.insert(name.clone(), Value::from(value.as_str()));
+        }
+        self
+    }
+
+    /// The slice's bounds as the cursor writes them. A missing bound renders to nothing and is false in a condition.
+    pub fn bounds(mut self, from: Option<&str>, to: Option<&str>) -> Scope {
+        self.values.insert("from".to_owned(), Value::from(from.unwrap_or("")));
+        self.values.insert("to".to_owned(), Value::from(to.unwrap_or("")));
+        self
+    }
+
+    /// One more name.
+    pub fn set(mut self, name: &str, value: &str) -> Scope {
+        self.values.insert(name.to_owned(), Value::from(value));
+        self
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// The names for a message: "`a`, `b`", or "nothing".
+    pub(super) fn describe(&self) -> String {
+        if self.values.is_empty() {
+            return "nothing".to_owned();
+        }
+        let quoted: Vec<String> = self.values.keys().map(|name| format!("`{name}`")).collect();
+        quoted.join(", ")
+    }
+
+    pub(super) fn value(&self) -> Value {
+        Value::from_pairs(self.values.iter().map(|(name, value)| (name.as_str(), value.clone())))
+    }
+}
