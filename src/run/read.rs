@@ -159,7 +159,8 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    async fn fetch(&self, at: &PagePosition, attempt: u32) -> Result<RawPage, RunError> {
+    // Not `&self`: a reference to writers that only one thread may use at a time could not move between threads.
+    async fn fetch(&mut self, at: &PagePosition, attempt: u32) -> Result<RawPage, RunError> {
         self.ports.source.fetch(self.slice, at, attempt).await.map_err(|error| RunError::new(error.kind, chain(&error)))
     }
 
