@@ -122,7 +122,7 @@ impl<'a> Reading<'a> {
 
     async fn read_pages(&mut self) -> Result<(), RunError> {
         let first = PagePosition::start();
-        let mut page = self.fetch(&first, 1).await?;
+        let mut page = fetch(self.ports, self.slice, &first, 1).await?;
         if !self.close_time(&page) {
             self.pages += 1;
             self.bytes += page.body.len() as u64;
@@ -142,26 +142,20 @@ impl<'a> Reading<'a> {
             let (staged, fetched) = match next {
                 None => (self.stage_page(refined).await, None),
                 Some(position) => {
-                    let fetch = async move { ports.source.fetch(slice, &position, 1).await };
-                    let (staged, fetched) = tokio::join!(self.stage_page(refined), fetch);
+                    let (staged, fetched) = tokio::join!(self.stage_page(refined), fetch(ports, slice, &position, 1));
                     (staged, Some(fetched))
                 }
             };
             staged?;
             match fetched {
                 None => break,
-                Some(fetched) => page = fetched.map_err(|error| RunError::new(error.kind, chain(&error)))?,
+                Some(fetched) => page = fetched?,
             }
         }
         if self.waits {
             self.encode_anew().await?;
         }
         Ok(())
-    }
-
-    // Not `&self`: a reference to writers that only one thread may use at a time could not move between threads.
-    async fn fetch(&mut self, at: &PagePosition, attempt: u32) -> Result<RawPage, RunError> {
-        self.ports.source.fetch(self.slice, at, attempt).await.map_err(|error| RunError::new(error.kind, chain(&error)))
     }
 
     /// Cuts the slice to what is closed by the source's own clock; false if nothing of it is.
@@ -206,7 +200,7 @@ impl<'a> Reading<'a> {
                 () = self.ports.clock.sleep(length) => {}
                 () = self.ports.stop.wait() => return Err(RunError::new(ErrorKind::Cancelled, "asked to stop while waiting")),
             }
-            page = self.fetch(&page.position.clone(), attempt + 1).await?;
+            page = fetch(self.ports, self.slice, &page.position.clone(), attempt + 1).await?;
         }
         Err(RunError::new(ErrorKind::Bug, "a page was asked for no times"))
     }
@@ -364,6 +358,10 @@ impl<'a> Reading<'a> {
             }
         }
     }
+}
+
+async fn fetch(ports: &Ports, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, RunError> {
+    ports.source.fetch(slice, at, attempt).await.map_err(|error| RunError::new(error.kind, chain(&error)))
 }
 
 fn slice_error(error: RefineError) -> RunError {

@@ -12,6 +12,7 @@ pub mod layout;
 pub mod live;
 pub mod partition;
 pub mod publish;
+pub mod query;
 pub mod record;
 pub mod settle;
 pub mod stage;

@@ -59,27 +59,12 @@ impl Staging {
                 }
                 Some(closed) => {
                     let size = writer.finish().await?;
-                    self.verify(&path, size, &closed).await?;
+                    verify(self.store.as_ref(), &path, size, &closed).await?;
                     self.staged.push(StagedFile { path, closed });
                 }
             }
         }
         Ok(())
-    }
-
-    /// A file must stand on the store as it was written before anything is decided about it: size, and the footer's row count.
-    async fn verify(&self, path: &str, size: u64, closed: &Closed) -> Result<(), SinkError> {
-        let spoilt = |what: String| {
-            SinkError::new(ErrorKind::Unavailable, format!("the staged file `{}` {what}", self.store.address(path)))
-        };
-        if size != closed.bytes {
-            return Err(spoilt(format!("has {size} bytes on the store, {} were written", closed.bytes)));
-        }
-        let rows = footer_rows(self.store.as_ref(), path, size).await?;
-        match rows == closed.rows {
-            true => Ok(()),
-            false => Err(spoilt(format!("has {rows} rows on the store, {} were written", closed.rows))),
-        }
     }
 
     /// All files that were closed. Call after the encoder's last pieces were taken.
@@ -96,6 +81,20 @@ impl Staging {
             writer.abort().await;
         }
         drop_staged(self.store.as_ref(), self.staged.iter().map(|file| file.path.as_str())).await;
+    }
+}
+
+/// A file must stand on the store as it was written before anything is decided about it: size, and the footer's row count.
+async fn verify(store: &dyn Store, path: &str, size: u64, closed: &Closed) -> Result<(), SinkError> {
+    let spoilt =
+        |what: String| SinkError::new(ErrorKind::Unavailable, format!("the staged file `{}` {what}", store.address(path)));
+    if size != closed.bytes {
+        return Err(spoilt(format!("has {size} bytes on the store, {} were written", closed.bytes)));
+    }
+    let rows = footer_rows(store, path, size).await?;
+    match rows == closed.rows {
+        true => Ok(()),
+        false => Err(spoilt(format!("has {rows} rows on the store, {} were written", closed.rows))),
     }
 }
 

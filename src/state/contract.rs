@@ -65,7 +65,7 @@ fn known(seq: u64) -> DatasetState {
     let mark = IntegerMark { value: i128::from(u64::MAX) * 10 + i128::from(seq), keys: vec!["00ff".to_owned()] };
     let covered =
         [(PartitionKey::new(""), Covered::Spans(spans)), (PartitionKey::new("ü \"quoted\""), Covered::Integer(mark.clone()))];
-    let pending = vec![cover(1), Cover::Integer { partition: PartitionKey::new(""), from: Some(i128::MIN), mark }];
+    let pending = vec![cover(1), Cover::Integer { partition: PartitionKey::new(""), before: None, mark }];
     DatasetState {
         seq,
         record_hash: format!("{seq:064x}"),

@@ -62,7 +62,9 @@ pub(super) fn judge_io(error: &io::Error) -> (ErrorKind, String) {
         io::ErrorKind::StorageFull => (ErrorKind::Unavailable, "no space left on the disk".to_owned()),
         io::ErrorKind::PermissionDenied => (ErrorKind::Config, "permission denied".to_owned()),
         io::ErrorKind::ReadOnlyFilesystem => (ErrorKind::Config, "the file system is read-only".to_owned()),
-        io::ErrorKind::NotADirectory => (ErrorKind::Config, "a part of the path is a file, not a folder".to_owned()),
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            (ErrorKind::Config, "a part of the path is a file, not a folder".to_owned())
+        }
         _ => (ErrorKind::Unavailable, error.to_string()),
     }
 }
