@@ -190,9 +190,12 @@ pub(crate) fn print_report(terminal: &Terminal, ends: &[JobEnd]) -> Result<(), F
     Ok(())
 }
 
+/// A column's name and what stands in it.
+type CountColumn = (&'static str, fn(&Counts) -> u64);
+
 fn report_table(terminal: &Terminal, reports: &[&RunReport]) -> String {
     use Side::{Left, Right};
-    let optional: [(&str, fn(&Counts) -> u64); 5] = [
+    let optional: [CountColumn; 5] = [
         ("filtered", |counts| counts.filtered),
         ("rejected", |counts| counts.rejected),
         ("out of window", |counts| counts.out_of_window),
@@ -214,6 +217,7 @@ fn report_table(terminal: &Terminal, reports: &[&RunReport]) -> String {
         row.push(report.mark.as_deref().map(short_mark).unwrap_or_default());
         table.row(&row);
     }
+    table.keep_whole(0);
     table.text()
 }
 
