@@ -21,6 +21,7 @@ mod read;
 mod span;
 mod spec;
 mod split;
+mod surrogates;
 mod tape;
 mod values;
 
