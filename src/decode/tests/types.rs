@@ -101,6 +101,19 @@ fn changes_are_told_and_a_second_reading_has_none() {
 }
 
 #[test]
+fn a_decoder_can_work_off_the_async_threads() {
+    fn is_send<T: Send + 'static>(_: &T) {}
+    is_send(&Decoder::new(spec(), None).unwrap());
+}
+
+#[test]
+fn a_long_value_is_shortened_in_a_reason() {
+    let field = [("a", DeclaredType::Column(ColumnType::Date))];
+    let (_, _, rejects) = declared(&field, &format!("[{{\"a\":\"{}\"}}]", "é".repeat(500)));
+    assert!(rejects[0].ends_with("ééé...`") && rejects[0].chars().count() < 160, "{}", rejects[0]);
+}
+
+#[test]
 fn a_page_that_fails_changes_nothing() {
     let mut decoder = Decoder::new(spec(), None).unwrap();
     decoder.decode(&page(r#"[{"a":1}]"#)).unwrap();
