@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::config::catalog::Job;
 use crate::config::secret::SecretSource;
+use crate::error::{ErrorKind, chain};
 use crate::event::{Events, Listener};
 use crate::ids::JobName;
 use crate::quota::Budgets;
@@ -22,6 +23,7 @@ use crate::store;
 
 use super::exit::Exit;
 use super::failure::Failure;
+use super::faults::Faults;
 
 /// What the runs of one process share.
 pub(crate) struct Engine {
@@ -38,6 +40,8 @@ pub(crate) struct Engine {
     pub memory: u64,
     /// Jobs at the same time; above zero.
     pub runs: usize,
+    /// What tests want to go wrong.
+    pub faults: Faults,
 }
 
 /// A run that came to its report.
@@ -89,6 +93,7 @@ impl Engine {
             spool,
             memory: 512 * 1024 * 1024,
             runs: 1,
+            faults: Faults::default(),
         }
     }
 
@@ -136,24 +141,28 @@ impl Engine {
         }
         let source =
             HttpSource::open(job, &*self.secrets, &self.budgets, Arc::clone(&self.clock), self.events.clone(), stop.clone());
-        let source = source.map_err(|error| Trouble { exit: error.kind.into(), reason: crate::error::chain(&error) })?;
+        // Nothing was sent yet: a secret that is missing is a matter of set-up, not of the API.
+        let source = source.map_err(|error| match error.kind {
+            ErrorKind::Auth => Trouble { exit: Exit::Config, reason: chain(&error) },
+            kind => Trouble { exit: kind.into(), reason: chain(&error) },
+        })?;
         let source = Arc::new(source);
         let store = store::open(&job.sink, &*self.secrets);
-        let store = store.map_err(|error| Trouble { exit: error.kind.into(), reason: crate::error::chain(&error) })?;
+        let store = store.map_err(|error| Trouble { exit: error.kind.into(), reason: chain(&error) })?;
         let ports = Ports {
             state: Arc::clone(&self.state),
-            store,
-            source: source.clone(),
+            store: self.faults.in_store(store),
+            source: self.faults.in_source(source.clone()),
             clock: Arc::clone(&self.clock),
             events: self.events.clone(),
             stop,
             owner: self.owner.clone(),
             spool: self.spool.clone(),
             memory,
-            guards: Default::default(),
+            guards: self.faults.guards,
         };
         let report = run::run_job(job, purpose, &ports).await;
-        let report = report.map_err(|error| Trouble { exit: error.kind.into(), reason: crate::error::chain(&error) })?;
+        let report = report.map_err(|error| Trouble { exit: error.kind.into(), reason: chain(&error) })?;
         Ok(Finished { report, requests: source.requests() })
     }
 }

@@ -11,6 +11,7 @@ mod engine;
 mod environment;
 pub mod exit;
 mod failure;
+mod faults;
 mod marks;
 mod progress;
 mod project;

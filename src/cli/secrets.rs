@@ -28,14 +28,14 @@ impl SecretSource for Secrets {
                 warn_if_open_to_all(&path);
                 from_file(&path)
             }
-            SecretRef::Credential(name) => self.from_credential(name),
+            SecretRef::Credential(name) => self.find_credential(name),
             SecretRef::Literal(value) => Ok(value.clone()),
         }
     }
 }
 
 impl Secrets {
-    fn from_credential(&self, name: &str) -> Result<SecretString, String> {
+    fn find_credential(&self, name: &str) -> Result<SecretString, String> {
         // A credential is a plain file name; anything else could climb out of the folder.
         if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\\', '\0']) {
             return Err(format!("`{name}` is not the name of a credential"));

@@ -116,10 +116,6 @@ impl TextTable {
         self.table.add_row(row.map(|(text, side)| Cell::new(one_line(text.as_ref())).set_alignment(side.alignment())));
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.table.row_count() == 0
-    }
-
     /// Keeps a column from being broken over several lines.
     pub fn keep_whole(&mut self, column: usize) {
         let widest = self.table.column_max_content_widths().get(column).copied().unwrap_or(0);

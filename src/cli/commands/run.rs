@@ -10,6 +10,7 @@ use crate::cli::Context;
 use crate::cli::engine::{Engine, Finished, JobEnd, make_spool};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::cli::faults::Faults;
 use crate::cli::marks::short_mark;
 use crate::cli::progress::{Progress, describe_slice};
 use crate::cli::project::Project;
@@ -99,9 +100,11 @@ pub(crate) async fn run_until_stopped(
     let settings = &project.catalog.settings;
     let progress = Progress::new(context.screen.clone(), Arc::clone(&context.clock), jobs.iter().map(|job| &job.name));
     let spool = make_spool(&settings.state_path)?;
-    let mut engine = Engine::new(state, project.secrets.clone(), Arc::clone(&context.clock), spool);
+    let faults = Faults::read(&context.environment)?;
+    let mut engine = Engine::new(faults.in_state(state), project.secrets.clone(), Arc::clone(&context.clock), spool);
     engine.memory = settings.memory;
     engine.runs = settings.runs;
+    engine.faults = faults.clone();
     if !context.terminal.json {
         engine = engine.listened_by(Arc::new(progress));
     }
@@ -111,7 +114,10 @@ pub(crate) async fn run_until_stopped(
     let mut running = std::pin::pin!(engine.run_all(jobs));
     loop {
         tokio::select! {
-            ends = &mut running => return Ok(ends),
+            ends = &mut running => {
+                faults.report(&context.terminal)?;
+                return Ok(ends);
+            }
             () = signals.next() => heed(context, &stop)?,
         }
     }
@@ -184,9 +190,12 @@ pub(crate) fn print_report(terminal: &Terminal, ends: &[JobEnd]) -> Result<(), F
     Ok(())
 }
 
+/// A column's name and what stands in it.
+type CountColumn = (&'static str, fn(&Counts) -> u64);
+
 fn report_table(terminal: &Terminal, reports: &[&RunReport]) -> String {
     use Side::{Left, Right};
-    let optional: [(&str, fn(&Counts) -> u64); 5] = [
+    let optional: [CountColumn; 5] = [
         ("filtered", |counts| counts.filtered),
         ("rejected", |counts| counts.rejected),
         ("out of window", |counts| counts.out_of_window),
@@ -208,6 +217,7 @@ fn report_table(terminal: &Terminal, reports: &[&RunReport]) -> String {
         row.push(report.mark.as_deref().map(short_mark).unwrap_or_default());
         table.row(&row);
     }
+    table.keep_whole(0);
     table.text()
 }
 

@@ -61,6 +61,8 @@ fn print(context: &Context, rows: &[RunRow]) -> Result<(), Failure> {
             thousands(run.requests),
         ]);
     }
+    table.keep_whole(0);
+    table.keep_whole(1);
     context.terminal.line(&table.text())?;
     for run in rows {
         if let Some(error) = &run.error {

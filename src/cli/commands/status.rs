@@ -126,6 +126,7 @@ fn print(context: &Context, found: &[StatusJson], now: Timestamp) -> Result<(), 
             if job.holes > 0 { job.holes.to_string() } else { String::new() },
         ]);
     }
+    table.keep_whole(0);
     context.terminal.line(&table.text())?;
     for job in found {
         let error = job.last_run.as_ref().and_then(|run| run.error.as_ref());

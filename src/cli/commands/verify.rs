@@ -65,6 +65,7 @@ fn print(context: &Context, found: &[VerifyJson]) -> Result<(), Failure> {
         };
         table.row(&[one.job.clone(), verdict, one.seq.to_string(), thousands(one.files), thousands(one.rows), size(one.bytes)]);
     }
+    table.keep_whole(0);
     context.terminal.line(&table.text())?;
     for one in found {
         for problem in &one.problems {
