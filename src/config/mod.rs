@@ -2,3 +2,7 @@
 
 pub mod catalog;
 pub mod secret;
+
+mod problem;
+
+pub use problem::{Problem, Severity};
