@@ -6,13 +6,14 @@
 mod evaluate;
 mod functions;
 mod nulls;
+mod times;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Value, VisitMut,
-    VisitorMut, visit_expressions,
+    AccessExpr, BinaryOperator, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    Value, VisitMut, VisitorMut, visit_expressions,
 };
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::{Parser, ParserOptions};
@@ -93,11 +94,14 @@ pub(super) fn syntax_error(message: &str) -> String {
     format!("not SQL: {message}")
 }
 
-/// What polars says, without the chain of query plans that it appends.
+/// What polars says, in one line, without the query plans and hints for its own users that it appends, and at most 300 characters.
 fn polars_text(error: &polars::error::PolarsError) -> String {
     let text = error.to_string();
-    let text = text.split("\n\nResolved plan until failure").next().unwrap_or(&text).trim();
-    text.split("\n\n").next().unwrap_or(text).replace('\n', " ")
+    let text = text.trim().split("\n\n").next().unwrap_or(&text).replace('\n', " ");
+    match text.char_indices().nth(300) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 fn root_column(part: &Expr) -> Option<&str> {
@@ -108,7 +112,7 @@ fn root_column(part: &Expr) -> Option<&str> {
     }
 }
 
-/// `batch.title` is `title`: there is one table only.
+/// `batch.title` is `title`: there is one table only. And `user` is a column: the parser takes it for SQL's function USER.
 struct StripTable<'a> {
     table: &'a str,
 }
@@ -117,18 +121,52 @@ impl VisitorMut for StripTable<'_> {
     type Break = String;
 
     fn post_visit_expr(&mut self, part: &mut Expr) -> ControlFlow<String> {
-        if let Expr::CompoundIdentifier(names) = part
-            && names.len() > 1
-            && names[0].value == self.table
-        {
-            let rest: Vec<Ident> = names.drain(1..).collect();
-            *part = match <[Ident; 1]>::try_from(rest) {
+        let path = match part {
+            Expr::Function(function) => word(function).map(|name| vec![name]),
+            Expr::CompoundIdentifier(names) => Some(std::mem::take(names)),
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                let names = dotted(root, access_chain);
+                if names.is_some() {
+                    access_chain.clear();
+                }
+                names
+            }
+            _ => None,
+        };
+        if let Some(mut names) = path {
+            if names.len() > 1 && names[0].value == self.table {
+                names.remove(0);
+            }
+            *part = match <[Ident; 1]>::try_from(names) {
                 Ok([name]) => Expr::Identifier(name),
                 Err(names) => Expr::CompoundIdentifier(names),
             };
         }
         ControlFlow::Continue(())
     }
+}
+
+/// A column that has the name of one of SQL's functions without parentheses.
+fn word(function: &Function) -> Option<Ident> {
+    let name = function.name.to_string();
+    let is_word = matches!(function.args, FunctionArguments::None) && matches!(name.to_lowercase().as_str(), "user");
+    is_word.then(|| Ident::with_quote('"', name))
+}
+
+/// The names of `root.a.b`, if there is nothing but names.
+fn dotted(root: &Expr, chain: &[AccessExpr]) -> Option<Vec<Ident>> {
+    let mut names = match root {
+        Expr::Identifier(name) => vec![name.clone()],
+        Expr::CompoundIdentifier(names) => names.clone(),
+        _ => return None,
+    };
+    for access in chain {
+        match access {
+            AccessExpr::Dot(Expr::Identifier(name)) => names.push(name.clone()),
+            _ => return None,
+        }
+    }
+    Some(names)
 }
 
 /// Looks at one node; its children are visited by the caller.

@@ -27,7 +27,7 @@ use thiserror::Error;
 
 use crate::config::catalog::{Job, Step};
 use crate::error::ErrorKind;
-use rows::Rows;
+use rows::{Fault, Rows};
 use steps::Compiled;
 
 pub use check::check;
@@ -94,24 +94,24 @@ impl Steps {
     pub fn apply(&self, batch: RecordBatch) -> Result<Transformed, TransformError> {
         let mut rows = Rows::new(batch);
         for step in &self.steps {
-            let place = || self.place(step.number, step.name(), step.line);
-            // What a panic leaves half done goes with `rows`, which nobody sees again.
-            rows = match catch_unwind(AssertUnwindSafe(|| step.apply(rows))) {
-                Ok(Ok(rows)) => rows,
-                Ok(Err(fault)) => {
-                    return Err(TransformError { kind: fault.kind, message: format!("{}: {}", place(), fault.text) });
-                }
-                Err(panic) => {
-                    let message = format!("{}: the step panicked: `{}`", place(), panic_text(panic.as_ref()));
-                    return Err(TransformError { kind: ErrorKind::Bug, message });
-                }
-            };
+            rows = guarded(|| step.apply(rows)).map_err(|fault| {
+                let place = self.place(step.number, step.name(), step.line);
+                TransformError { kind: fault.kind, message: format!("{place}: {}", fault.text) }
+            })?;
         }
         Ok(rows.finish())
     }
 
     fn place(&self, number: usize, name: &str, line: usize) -> String {
         format!("job {}: step {number} ({name}) in {}:{line}", self.job, self.file)
+    }
+}
+
+/// Runs a step; a panic in it is a fault of ours. What it leaves half done goes with its rows, which nobody sees again.
+fn guarded(step: impl FnOnce() -> Result<Rows, Fault>) -> Result<Rows, Fault> {
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(outcome) => outcome,
+        Err(panic) => Err(Fault::bug(format!("the step panicked: `{}`", panic_text(panic.as_ref())))),
     }
 }
 

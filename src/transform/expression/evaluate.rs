@@ -11,7 +11,8 @@ use polars::sql::SQLContext;
 use sqlparser::ast::{Expr, visit_expressions};
 
 use super::super::crossing;
-use super::super::rows::{Fault, shorten};
+use super::super::rows::Fault;
+use super::times::{self, Constant};
 use super::{Expression, TABLE, is_temporal, nulls, polars_text};
 use crate::error::ErrorKind;
 use crate::schema::ColumnType;
@@ -36,10 +37,13 @@ pub(in super::super) struct Evaluated {
 pub(in super::super) fn evaluate(batch: &RecordBatch, expressions: &[&Expression]) -> Result<Evaluated, Fault> {
     let schema = batch.schema();
     let mut folded = Vec::with_capacity(expressions.len());
+    let mut constants = Vec::new();
     for expression in expressions {
-        folded.push(nulls::fold(&expression.tree, &schema).map_err(Fault::config)?);
+        let mut tree = nulls::fold(&expression.tree, &schema).map_err(Fault::config)?;
+        times::settle(&mut tree, &schema, &mut constants).map_err(Fault::config)?;
+        folded.push(tree);
     }
-    let input = input(batch, expressions)?;
+    let input = input(batch, expressions, &constants)?;
     let query = query(&folded);
     let empty = input.slice(0, 0);
     for tree in &folded {
@@ -60,8 +64,8 @@ pub(in super::super) fn evaluate(batch: &RecordBatch, expressions: &[&Expression
     Ok(Evaluated { columns, failed })
 }
 
-/// The columns that the expressions name and that have a type, and the row's number.
-fn input(batch: &RecordBatch, expressions: &[&Expression]) -> Result<RecordBatch, Fault> {
+/// The columns that the expressions name and that have a type, the constants, and the row's number.
+fn input(batch: &RecordBatch, expressions: &[&Expression], constants: &[Constant]) -> Result<RecordBatch, Fault> {
     let rows = u32::try_from(batch.num_rows()).map_err(|_| Fault::bug("a batch of more than 2^32 rows"))?;
     let (mut fields, mut arrays) = (Vec::new(), Vec::new());
     for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
@@ -70,6 +74,11 @@ fn input(batch: &RecordBatch, expressions: &[&Expression]) -> Result<RecordBatch
             fields.push(Arc::clone(field));
             arrays.push(Arc::clone(array));
         }
+    }
+    for constant in constants {
+        let column = constant.column(batch.num_rows());
+        fields.push(Arc::new(Field::new(&constant.name, column.data_type().clone(), true)));
+        arrays.push(column);
     }
     fields.push(Arc::new(Field::new(PLACE, DataType::UInt32, false)));
     arrays.push(Arc::new(UInt32Array::from_iter_values(0..rows)) as ArrayRef);
@@ -137,7 +146,7 @@ fn collect(input: &RecordBatch, query: &str) -> Result<DataFrame, String> {
     let mut context = SQLContext::new();
     context.register(TABLE, frame.lazy());
     let result = context.execute(query).and_then(|frame| frame.collect());
-    result.map_err(|error| shorten(&polars_text(&error)).to_owned())
+    result.map_err(|error| polars_text(&error))
 }
 
 /// Gives the type that our tables have for what polars computed.

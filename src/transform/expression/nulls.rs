@@ -106,27 +106,33 @@ impl Fold<'_> {
 
     /// Whether the column, or the field of a struct, never had a value. A column that is not there at all is the caller's to tell.
     fn is_untyped(&self, path: &[Ident]) -> Result<bool, String> {
-        let Some((_, field)) = path.first().and_then(|name| self.schema.column_with_name(&name.value)) else {
-            return Ok(false);
-        };
-        let mut data_type = field.data_type();
-        for (depth, name) in path.iter().enumerate().skip(1) {
-            let outer = path[..depth].iter().map(|name| name.value.as_str()).collect::<Vec<_>>().join(".");
-            data_type = match data_type {
-                DataType::Null => return Ok(true),
-                DataType::Struct(fields) => match fields.iter().find(|field| *field.name() == name.value) {
-                    Some(field) => field.data_type(),
-                    None => {
-                        let known: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
-                        let problem = super::super::rows::unknown_column(&name.value, &known);
-                        return Err(format!("in the struct `{outer}`: {problem}"));
-                    }
-                },
-                _ => return Err(format!("`{outer}` is no struct and has no field `{}`", name.value)),
-            };
-        }
-        Ok(*data_type == DataType::Null)
+        Ok(field_type(self.schema, path)? == Some(&DataType::Null))
     }
+}
+
+/// The type of a column or, down a path, of a struct's field; below a Null it is Null. `None` if there is no such column; the error
+/// names a field that its struct lacks.
+pub(super) fn field_type<'a>(schema: &'a Schema, path: &[Ident]) -> Result<Option<&'a DataType>, String> {
+    let Some((_, field)) = path.first().and_then(|name| schema.column_with_name(&name.value)) else {
+        return Ok(None);
+    };
+    let mut data_type = field.data_type();
+    for (depth, name) in path.iter().enumerate().skip(1) {
+        let outer = path[..depth].iter().map(|name| name.value.as_str()).collect::<Vec<_>>().join(".");
+        data_type = match data_type {
+            DataType::Null => return Ok(Some(&DataType::Null)),
+            DataType::Struct(fields) => match fields.iter().find(|field| *field.name() == name.value) {
+                Some(field) => field.data_type(),
+                None => {
+                    let known: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+                    let problem = super::super::rows::unknown_column(&name.value, &known);
+                    return Err(format!("in the struct `{outer}`: {problem}"));
+                }
+            },
+            _ => return Err(format!("`{outer}` is no struct and has no field `{}`", name.value)),
+        };
+    }
+    Ok(Some(data_type))
 }
 
 /// Whether the call's result is null; else types its nulls where the function wants that.
