@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::cli::commands::run_until_stopped;
+use crate::cli::commands::{close, run_until_stopped};
 use crate::cli::engine::JobEnd;
 use crate::config::catalog::Job;
-use crate::state::State;
+use crate::state::sqlite::SqliteState;
 
 use super::Context;
 use super::exit::Exit;
@@ -72,7 +72,7 @@ pub(super) async fn demo(context: &Context, feed: Option<&Path>, folder: &Path) 
     show::outcome(context, &root, folder, &played).await
 }
 
-/// Runs the job twice.
+/// Opens the project that was written and runs its job twice.
 async fn play(
     context: &Context,
     root: &Path,
@@ -83,22 +83,27 @@ async fn play(
     // Not below $STATE_DIRECTORY: everything of a demo stands in its folder.
     let project = Project::open_folder(root, None, context)?;
     let job = project.job(project::JOB)?.clone();
-    let state: Arc<dyn State> = Arc::new(project.take_state().await?);
-    show::opening(context, root, replica, first_now)?;
-    let first = run_job(context, &project, &state, &job).await?;
-    show::load(context, &first)?;
-    if first.exit() != Exit::Done {
-        return Err(Failure::told(first.exit()));
-    }
     let second_now = feed_end.checked_add(job.window.settle).and_then(|at| at.checked_add(SignedDuration::from_hours(1)));
     let second_now = second_now.map_err(|error| outside(&error))?;
+    show::opening(context, root, replica, first_now)?;
+    let state = Arc::new(project.take_state().await?);
+    let played = load_twice(context, &project, &state, replica, second_now).await;
+    close(state).await;
+    played
+}
+
+async fn load_twice(
+    context: &Context,
+    project: &Project,
+    state: &Arc<SqliteState>,
+    replica: &Replica,
+    second_now: Timestamp,
+) -> Result<Played, Failure> {
+    let job = project.job(project::JOB)?;
+    let first = load(context, project, state, job).await?;
     replica.set_now(second_now);
     show::clock_moved(context, second_now)?;
-    let second = run_job(context, &project, &state, &job).await?;
-    show::load(context, &second)?;
-    if second.exit() != Exit::Done {
-        return Err(Failure::told(second.exit()));
-    }
+    let second = load(context, project, state, job).await?;
     Ok(Played {
         first,
         second,
@@ -108,9 +113,17 @@ async fn play(
     })
 }
 
-async fn run_job(context: &Context, project: &Project, state: &Arc<dyn State>, job: &Job) -> Result<JobEnd, Failure> {
-    let ends = run_until_stopped(context, project, Arc::clone(state), vec![job.clone()]).await?;
-    ends.into_iter().next().ok_or_else(|| Failure::new(Exit::Failed, "the job did not run"))
+/// Runs the job and tells of it; fails unless all of it worked.
+async fn load(context: &Context, project: &Project, state: &Arc<SqliteState>, job: &Job) -> Result<JobEnd, Failure> {
+    let ends = run_until_stopped(context, project, state.clone(), vec![job.clone()]).await?;
+    let end = ends.into_iter().next().ok_or_else(|| Failure::new(Exit::Failed, "the job did not run"))?;
+    show::load(context, &end)?;
+    match end.exit() {
+        Exit::Done => Ok(end),
+        // In JSON the report is only printed whole; a part of it is an error.
+        exit if context.terminal.json => Err(Failure::new(exit, show::trouble(&end))),
+        exit => Err(Failure::told(exit)),
+    }
 }
 
 /// When the first load happens, and the feed's last change.
@@ -123,4 +136,25 @@ fn times(feed: &Feed) -> Result<(Timestamp, Timestamp), Failure> {
 
 fn outside(error: &jiff::Error) -> Failure {
     Failure::new(Exit::Usage, format!("the feed's times leave the calendar: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_load_sees_a_part_of_the_shipped_week_and_the_second_all_of_it() {
+        let feed = Feed::shipped().expect("shipped feed");
+        let (first_now, feed_end) = times(&feed).map_err(|failure| failure.message).expect("times");
+        let seen = feed.events().iter().filter(|event| event.updated <= first_now.as_millisecond()).count();
+        assert!((500..1500).contains(&seen), "{seen}");
+        assert_eq!(feed_end.to_string(), "2018-02-07T01:45:04.877Z");
+    }
+
+    #[test]
+    fn a_feed_of_one_moment_has_both_loads_at_it() {
+        let feed = Feed::parse(r#"{"features":[{"properties":{"updated":5000}}]}"#.to_owned()).expect("feed");
+        let (first_now, feed_end) = times(&feed).map_err(|failure| failure.message).expect("times");
+        assert_eq!(first_now, feed_end);
+    }
 }

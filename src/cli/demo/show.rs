@@ -75,6 +75,14 @@ pub(super) fn load(context: &Context, end: &JobEnd) -> Result<(), Failure> {
     print_report(&context.terminal, std::slice::from_ref(end))
 }
 
+/// What went wrong with a load, in a sentence.
+pub(super) fn trouble(end: &JobEnd) -> String {
+    match &end.outcome {
+        Err(trouble) => trouble.reason.clone(),
+        Ok(finished) => finished.report.failed.first().map_or_else(|| "stopped".to_owned(), |failure| failure.reason.clone()),
+    }
+}
+
 pub(super) fn clock_moved(context: &Context, now: Timestamp) -> Result<(), Failure> {
     if context.terminal.json {
         return Ok(());
