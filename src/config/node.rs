@@ -159,7 +159,10 @@ impl Node {
 /// `window` and `step` give `window.step`; a step that is no plain word is quoted as TOML would have it.
 pub(super) fn join_key(outer: &str, key: &str) -> String {
     let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    let quoted = super::problem::quote(key);
-    let shown = if plain { key.to_owned() } else { format!("\"{}\"", quoted.trim_matches('`')) };
+    let shown = match plain {
+        true => key.to_owned(),
+        false if key.is_empty() => "\"\"".to_owned(),
+        false => format!("\"{}\"", super::problem::quote(key).trim_matches('`')),
+    };
     if outer.is_empty() { shown } else { format!("{outer}.{shown}") }
 }

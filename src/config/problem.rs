@@ -148,6 +148,9 @@ pub(super) fn collect(reports: impl IntoIterator<Item = Report>) -> Vec<Problem>
 /// A value for a message: short, on one line.
 pub(super) fn quote(value: &str) -> String {
     const LONGEST: usize = 80;
+    if value.is_empty() {
+        return "the empty text".to_owned();
+    }
     let mut shown: String = value.chars().take(LONGEST).flat_map(printable).collect();
     if value.chars().nth(LONGEST).is_some() {
         shown.push('…');
@@ -174,6 +177,7 @@ pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>,
     }
     match known.len() {
         0 => format!("there are no {kind}"),
+        1 => format!("there is only {}", quote(known[0])),
         _ => {
             let listed: Vec<String> = known.iter().take(LISTED_MAX).map(|name| quote(name)).collect();
             let more = if known.len() > LISTED_MAX { ", ..." } else { "" };

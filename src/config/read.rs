@@ -58,7 +58,7 @@ pub(super) fn project(folder: &Path, state_folder: Option<&Path>) -> Project {
         room: Room::Settings,
         name: "config".to_owned(),
         file: "config.toml".to_owned(),
-        text: read_text(&root.join("config.toml")),
+        text: read_settings(&root.join("config.toml")),
     }];
     for (room, folder) in [(Room::Source, "sources"), (Room::Sink, "sinks"), (Room::Job, "jobs")] {
         read_folder(room, &root, folder, &mut files);
@@ -69,6 +69,14 @@ pub(super) fn project(folder: &Path, state_folder: Option<&Path>) -> Project {
 /// Without a current directory there is nothing better than the path as it is.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn read_settings(path: &Path) -> Result<String, Unreadable> {
+    let gone = matches!(fs::symlink_metadata(path), Err(error) if error.kind() == std::io::ErrorKind::NotFound);
+    match gone {
+        true => unreadable("the file is missing", "a project has a `config.toml` with `version = 1`; `-C DIR` names its folder"),
+        false => read_text(path),
+    }
 }
 
 fn read_folder(room: Room, root: &Path, folder: &str, files: &mut Vec<ProjectFile>) {
@@ -112,8 +120,11 @@ fn read_entry(room: Room, folder: &str, path: &Path) -> Option<ProjectFile> {
         return None;
     }
     let help = "name it like \"orders.toml\": letters, digits, `_`, `-` and `.`, beginning with a letter or a digit";
-    let Some(stem) = file_name.to_str().and_then(|name| name.strip_suffix(".toml")) else {
-        return told(unreadable("the file's name is not UTF-8 with the ending `.toml`", help));
+    let Some(name) = file_name.to_str() else {
+        return told(unreadable("the file's name is not UTF-8", help));
+    };
+    let Some(stem) = name.strip_suffix(".toml") else {
+        return told(unreadable("the file's name does not end in `.toml`, in lower case", help));
     };
     if safe_name(stem).is_err() {
         return told(unreadable("the file's name is not one that is safe in a path", help));
@@ -124,12 +135,6 @@ fn read_entry(room: Room, folder: &str, path: &Path) -> Option<ProjectFile> {
 fn read_text(path: &Path) -> Result<String, Unreadable> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return unreadable(
-                "the file is missing",
-                "a project has a `config.toml` with `version = 1`; `-C DIR` names its folder",
-            );
-        }
         Err(error) => return unreadable(format!("the file cannot be read: {error}"), ""),
     };
     // A pipe or a device would never end, or never begin.

@@ -12,15 +12,15 @@ pub(super) enum Shape {
     /// A whole number from the first to the second, both included.
     Integer(i64, i64),
     Boolean,
-    /// Text, whole number or boolean, taken as text.
+    /// Text, number or boolean, taken as text.
     Scalar,
-    /// A template, or a whole number or boolean that is sent as it is.
+    /// A template, or a number or boolean that is sent as it is.
     ScalarTemplate,
     /// `window.start`: an instant, a day or a whole number.
     Start,
     /// A reference to a secret.
     Secret(Literal),
-    /// What an object store's option takes: text, whole number, boolean or a reference.
+    /// What an object store's option takes: text, number, boolean or a reference.
     StorageValue,
     List(&'static Shape),
     /// Free keys of one kind, values of one shape.

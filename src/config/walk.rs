@@ -23,7 +23,7 @@ pub(super) fn walk(text: &str, shape: &'static TableShape, report: &mut Report) 
     let (tree, errors) = DeTable::parse_recoverable(text);
     for error in errors.iter().take(SYNTAX_ERRORS_MAX) {
         let place = error.span().map(|span| lines.place(span.start, String::new())).unwrap_or_default();
-        report.error(&place, format!("not TOML: {}", error.message().trim().replace('\n', ", ")), "");
+        report.error(&place, syntax_message(error.message()), "");
     }
     if !errors.is_empty() {
         return None;
@@ -31,6 +31,11 @@ pub(super) fn walk(text: &str, shape: &'static TableShape, report: &mut Report) 
     let mut walker = Walker { lines, report };
     let start = Place { line: 1, column: 1, key: String::new() };
     Some(walker.table(tree.get_ref(), start, shape))
+}
+
+fn syntax_message(message: &str) -> String {
+    let message = message.trim().replace('\n', ", ");
+    format!("not TOML: {}", message.strip_suffix(", expected nothing").unwrap_or(&message))
 }
 
 /// Where lines begin, to turn a byte offset into line and column.
@@ -302,11 +307,12 @@ fn integer(value: &DeValue<'_>) -> Option<i64> {
     i64::from_str_radix(digits.as_str(), digits.radix()).ok()
 }
 
-/// Text, whole number or boolean as the text that is sent.
+/// Text, number or boolean as the text that is sent; numbers keep their digits.
 fn scalar_text(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
         DeValue::Boolean(value) => Some(value.to_string()),
+        DeValue::Float(digits) if digits.as_str().parse::<f64>().is_ok_and(f64::is_finite) => Some(digits.as_str().to_owned()),
         _ => integer(value).map(|number| number.to_string()),
     }
 }
@@ -319,10 +325,10 @@ fn expected(shape: Shape) -> &'static str {
         Shape::Text(Kind::Rate) => "a rate in quotes",
         Shape::Text(_) | Shape::Choice(_) => "text",
         Shape::Boolean => "true or false",
-        Shape::Scalar | Shape::ScalarTemplate => "text, a whole number or a boolean",
+        Shape::Scalar | Shape::ScalarTemplate => "text, a number or a boolean",
         Shape::Start => "a timestamp",
         Shape::Secret(_) => "a reference to a secret",
-        Shape::StorageValue => "text, a whole number, a boolean or a reference to a secret",
+        Shape::StorageValue => "text, a number, a boolean or a reference to a secret",
         Shape::List(_) => "a list",
         Shape::Map(..) | Shape::Table(_) | Shape::Tagged(_) => "a table",
     }

@@ -180,8 +180,9 @@ impl<'a> Document<'a> {
 
     /// A value for a message: its own text, not too much of it.
     pub fn excerpt(&self, at: u32) -> String {
-        let raw = String::from_utf8_lossy(self.raw(at));
-        shorten(&raw, 80)
+        // Eighty characters are at most 320 bytes, so a character cut in half at the end is never shown.
+        let raw = self.raw(at);
+        shorten(&String::from_utf8_lossy(&raw[..raw.len().min(400)]), 80)
     }
 }
 

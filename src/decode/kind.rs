@@ -119,14 +119,24 @@ impl Object {
 
     fn committed_siblings(&self, place: usize) -> Vec<usize> {
         let base = &self.nodes[place];
-        let is_sibling = |node: &Node| {
+        let mut siblings: Vec<usize> = Vec::new();
+        for (other, node) in self.nodes.iter().enumerate() {
             let nested = matches!(node.kind, Kind::List(_) | Kind::Object(_));
-            node.hold == Hold::Committed && !nested && node.name == sibling_name(&base.name, &node.kind)
-        };
-        match base.hold {
-            Hold::Committed => (0..self.nodes.len()).filter(|other| is_sibling(&self.nodes[*other])).collect(),
-            Hold::Open | Hold::Declared => Vec::new(),
+            if base.hold != Hold::Committed || node.hold != Hold::Committed || nested {
+                continue;
+            }
+            let name = sibling_name(&base.name, &node.kind);
+            if node.name.strip_prefix(&name).is_none_or(|rest| rest.bytes().any(|byte| byte != b'_')) {
+                continue;
+            }
+            // Where the source has a field of that very name, the one with more underscores is ours.
+            match siblings.iter_mut().find(|known| self.nodes[**known].kind.is_like(&node.kind)) {
+                Some(known) if self.nodes[*known].name.len() < node.name.len() => *known = other,
+                Some(_) => {}
+                None => siblings.push(other),
+            }
         }
+        siblings
     }
 
     pub fn place(&self, name: &str) -> Option<usize> {

@@ -21,6 +21,7 @@ mod read;
 mod span;
 mod spec;
 mod split;
+mod surrogates;
 mod tape;
 mod values;
 
@@ -80,7 +81,7 @@ pub struct CursorSpec {
 #[derive(Debug)]
 pub struct Decoded {
     /// The rows that fit, in the decoder's schema as it stands after this page. Columns that were only ever null have
-    /// Arrow's Null type.
+    /// Arrow's Null type, and so have such parts of structs and lists.
     pub rows: RecordBatch,
     /// For each row its place in the page, counted from 0.
     pub places: Vec<u64>,

@@ -1,4 +1,5 @@
 //! Walks the tape and the bytes side by side: what arrow-json forgave is found, and each element's place in the bytes is noted.
+//! The tape may be of the same document with other escapes: only the order of its elements counts.
 //!
 //! Strings are stepped over by the length that the tape knows, so this costs a few bytes an element, not the whole page again.
 
@@ -6,6 +7,7 @@ use arrow::json::reader::{Tape, TapeElement};
 
 use super::number::is_json_number;
 use super::span::{skip_space, string_end};
+use super::surrogates::next_escape;
 
 /// Objects and lists in each other; deeper input is refused before anything recurses into it.
 pub const DEPTH_MAX: usize = 128;
@@ -39,8 +41,6 @@ pub fn outline(tape: &Tape<'_>, body: &[u8], root: u32) -> Result<Vec<u32>, Malf
     }
     Ok(starts)
 }
-
-const BLOCK: usize = 256;
 
 /// What comes next in an object or list.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -147,10 +147,6 @@ impl Walk<'_> {
     }
 
     fn next_escape(&self, from: usize) -> usize {
-        // In blocks: a search within one is many bytes at a time, and most pages have next to no escapes.
-        let rest = self.body.get(from..).unwrap_or_default();
-        let Some(block) = rest.chunks(BLOCK).position(|block| block.contains(&b'\\')) else { return usize::MAX };
-        let within = rest[block * BLOCK..].iter().position(|byte| *byte == b'\\').unwrap_or(0);
-        from + block * BLOCK + within
+        next_escape(self.body, from).unwrap_or(usize::MAX)
     }
 }

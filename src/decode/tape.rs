@@ -13,6 +13,7 @@ use crate::error::ErrorKind;
 use super::DecodeError;
 use super::document::{Document, shorten};
 use super::read::{Outcome, Task, read};
+use super::surrogates::join_pairs;
 
 /// Reads pages one after the other; its buffers are used again.
 pub struct TapeReader {
@@ -78,7 +79,7 @@ impl TapeReader {
             Some(decoder) => decoder,
             None => self.open()?,
         };
-        fill(&mut decoder, &task.body)?;
+        fill(&mut decoder, &join_pairs(&task.body))?;
         self.desk.swap(Slot::Task(task));
         let flushed = decoder.flush();
         let Slot::Done(outcome) = self.desk.swap(Slot::Empty) else {

@@ -1,1 +1,9 @@
+//! The room as a whole, through its front door.
 
+mod committed;
+mod cursors;
+mod documents;
+mod feed;
+mod oracle;
+mod show;
+mod types;

@@ -96,3 +96,6 @@ impl Slice {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

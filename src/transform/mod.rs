@@ -1,10 +1,11 @@
 //! The job's steps on a batch. Pure: no input or output, the same result whatever the batch's size.
 
+pub mod crossing;
+
 use arrow::array::RecordBatch;
 use thiserror::Error;
 
 use crate::error::ErrorKind;
-
 /// A batch after the steps. `rows + filtered + rejected` is the number of rows that went in.
 #[derive(Debug)]
 pub struct Transformed {

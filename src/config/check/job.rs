@@ -130,7 +130,11 @@ fn parameters(table: &Table, source: &CheckedSource, report: &mut Report) -> BTr
 /// All that headers depend on is known here, so that none fails later. Never quotes a value: it may be a secret.
 fn check_headers(source: &Source, parameters: &BTreeMap<String, String>, table: &Table, report: &mut Report) {
     let scope = Scope::new().parameters(parameters);
-    for (name, template) in source.headers.iter().filter(|(_, template)| template.names().next().is_some()) {
+    for (name, template) in &source.headers {
+        // A value without names was checked where it stands, and so was a name that is not in scope.
+        if template.names().next().is_none() || template.names().any(|used| !parameters.contains_key(used)) {
+            continue;
+        }
         if let Err(message) = template.render_header(&scope) {
             let place = table.place("parameters");
             report.error(

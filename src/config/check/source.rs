@@ -11,7 +11,7 @@ use crate::config::node::{Node, Table, Value};
 use crate::config::problem::{Place, Report, quote};
 use crate::config::read::{Project, ProjectFile};
 use crate::config::units::size_text;
-use crate::template::{RESERVED, Template};
+use crate::template::{RESERVED, Scope, Template};
 
 use super::names::{self, Position};
 use super::stream;
@@ -232,7 +232,10 @@ fn headers(table: &Table, auth: Option<&Auth>, names: &BTreeSet<String>, report:
 
 /// Never quotes the value: it may be a secret.
 fn check_header(name: &HeaderName, template: &Template, at: &Place, report: &mut Report) {
-    if HeaderValue::from_str(&names::literal_text(template.text())).is_err() {
+    // A value without names is known whole; of the others the job's parameters decide.
+    let known = template.names().next().is_none();
+    let bad = known && template.render_header(&Scope::new()).is_err();
+    if bad || HeaderValue::from_str(&names::literal_text(template.text())).is_err() {
         report.error(at, "the value cannot stand in a header", "use visible ASCII without line breaks");
     }
     let secret = ["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"];

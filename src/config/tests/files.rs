@@ -35,15 +35,14 @@ fn what_cannot_be_read_is_told_and_the_rest_goes_on() {
     std::os::unix::fs::symlink("/dev/zero", jobs.join("endless.toml")).unwrap();
     let loaded = load(folder.path(), None);
     insta::assert_snapshot!(shown(&loaded.problems), @r#"
-    error: jobs/OTHER.TOML: the file's name is not UTF-8 with the ending `.toml`
+    error: jobs/OTHER.TOML: the file's name does not end in `.toml`, in lower case
       help: name it like "orders.toml": letters, digits, `_`, `-` and `.`, beginning with a letter or a digit
     error: jobs/a b.toml: the file's name is not one that is safe in a path
       help: name it like "orders.toml": letters, digits, `_`, `-` and `.`, beginning with a letter or a digit
     error: jobs/binary.toml: the file is not UTF-8 (at byte 12)
       help: save it as UTF-8
     error: jobs/endless.toml: this is not a regular file
-    error: jobs/gone.toml: the file is missing
-      help: a project has a `config.toml` with `version = 1`; `-C DIR` names its folder
+    error: jobs/gone.toml: the file cannot be read: No such file or directory (os error 2)
     error: jobs/huge.toml: the file has more than 1MiB
       help: split it
     error: jobs/line\nbreak.toml: the file's name is not one that is safe in a path
@@ -62,7 +61,7 @@ fn a_file_name_that_is_not_utf8_is_told() {
     let name = std::ffi::OsStr::from_bytes(b"caf\xe9.toml");
     fs::write(folder.path().join("jobs").join(name), JOB).unwrap();
     insta::assert_snapshot!(shown(&load(folder.path(), None).problems), @r#"
-    error: jobs/caf�.toml: the file's name is not UTF-8 with the ending `.toml`
+    error: jobs/caf�.toml: the file's name is not UTF-8
       help: name it like "orders.toml": letters, digits, `_`, `-` and `.`, beginning with a letter or a digit
     "#);
 }

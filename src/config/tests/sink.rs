@@ -31,7 +31,7 @@ fn addresses() {
       help: write a folder, such as "lake", or an address such as "s3://bucket/prefix"
     "#);
     insta::assert_snapshot!(with_url("s3:///raw"), @r#"
-    error: sinks/lake.toml:3:7: url: `` is not a bucket
+    error: sinks/lake.toml:3:7: url: the empty text is not a bucket
       help: write a folder, such as "lake", or an address such as "s3://bucket/prefix"
     "#);
     insta::assert_snapshot!(with_url("s3://key:hunter2@bucket/raw"), @r#"

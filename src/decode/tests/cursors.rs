@@ -1,0 +1,133 @@
+use sha2::{Digest, Sha256};
+
+use super::show::{columns, rows};
+use crate::config::catalog::CursorType;
+use crate::cursor::CursorColumn;
+use crate::decode::fixture::{page, spec_with_cursor};
+use crate::decode::{DecodeSpec, Decoded, Decoder};
+use crate::reject::RejectedAt;
+
+fn decode(cursor_type: CursorType, zone: &str, values: &[&str]) -> (Decoder, Decoded) {
+    let records: Vec<String> = values.iter().map(|value| format!("{{\"at\":{value}}}")).collect();
+    let mut decoder = Decoder::new(spec_with_cursor(cursor_type, zone), None).unwrap();
+    let decoded = decoder.decode(&page(format!("[{}]", records.join(",")))).unwrap();
+    (decoder, decoded)
+}
+
+fn times(cursor_type: CursorType, zone: &str, values: &[&str]) -> Vec<i64> {
+    let (_, decoded) = decode(cursor_type, zone, values);
+    assert_eq!(decoded.rejects.len(), 0, "{:?}", decoded.rejects);
+    match decoded.cursor.unwrap() {
+        CursorColumn::Time(times) => times.into_iter().map(Option::unwrap).collect(),
+        CursorColumn::Integer(_) => panic!("a point in time is no whole number"),
+    }
+}
+
+fn micros(text: &str) -> i64 {
+    text.parse::<jiff::Timestamp>().unwrap().as_microsecond()
+}
+
+#[test]
+fn timestamps_and_dates() {
+    // C-35
+    // C-36
+    let found = times(
+        CursorType::Timestamp,
+        "Europe/Berlin",
+        &[r#""2026-03-29T02:30:00""#, r#""2026-03-29T02:30:00+02:00""#, r#""2026-03-28t24:00:00""#],
+    );
+    assert_eq!(found, [micros("2026-03-29T01:30:00Z"), micros("2026-03-29T00:30:00Z"), micros("2026-03-28T23:00:00Z")]);
+    let found = times(CursorType::Date, "America/New_York", &[r#""2026-01-31""#]);
+    assert_eq!(found, [micros("2026-01-31T05:00:00Z")]);
+}
+
+#[test]
+fn finer_than_the_column_is_cut_and_the_column_keeps_its_text() {
+    // C-33
+    let (decoder, decoded) = decode(CursorType::Timestamp, "UTC", &[r#""2026-01-31T00:00:00.1239999Z""#]);
+    assert!(matches!(decoded.cursor, Some(CursorColumn::Time(times)) if times == [Some(micros("2026-01-31T00:00:00.123999Z"))]));
+    assert_eq!(columns(&decoder), ["at text"]);
+    assert_eq!(rows(&decoded.rows), [r#"{"at":"2026-01-31T00:00:00.1239999Z"}"#]);
+}
+
+#[test]
+fn epochs_go_by_the_unit_that_is_declared() {
+    // C-37
+    // C-38
+    assert_eq!(
+        times(CursorType::EpochS, "UTC", &["1700000000", "1.7e9", "\"1700000000\"", "-0.0000001", "1.7000000005E+9"]),
+        [1_700_000_000_000_000, 1_700_000_000_000_000, 1_700_000_000_000_000, -1, 1_700_000_000_500_000,]
+    );
+    // The same digits, a thousand times less: never guessed from their size.
+    assert_eq!(
+        times(CursorType::EpochMs, "UTC", &["1700000000", "1700000000123.4567"]),
+        [1_700_000_000_000, 1_700_000_000_123_456]
+    );
+    assert_eq!(times(CursorType::EpochUs, "UTC", &["1700000000", "-1.5"]), [1_700_000_000, -2]);
+}
+
+#[test]
+fn whole_numbers_are_exact_at_any_size() {
+    // C-39
+    let values = ["9007199254740993", "18446744073709551615", "-170141183460469231731687303715884105728", "\"42\"", "7.0"];
+    let (decoder, decoded) = decode(CursorType::Integer, "UTC", &values[..2]);
+    let Some(CursorColumn::Integer(found)) = decoded.cursor else { panic!("whole numbers") };
+    assert_eq!(found, [Some(9_007_199_254_740_993), Some(18_446_744_073_709_551_615)]);
+    assert_eq!(columns(&decoder), ["at text"], "the column is as exact as the cursor");
+    let (_, decoded) = decode(CursorType::Integer, "UTC", &values[3..]);
+    assert!(matches!(decoded.cursor, Some(CursorColumn::Integer(found)) if found == [Some(42), Some(7)]));
+}
+
+#[test]
+fn records_without_a_cursor_are_put_aside() {
+    // C-42
+    // C-43
+    // C-44
+    let body = r#"[{"at":1,"id":1},{"at":null},{"id":3},{"at":"x"},{"at":{}},{"at":1.5},{"at":1e40}]"#;
+    let mut decoder = Decoder::new(spec_with_cursor(CursorType::Integer, "UTC"), None).unwrap();
+    let decoded = decoder.decode(&page(body)).unwrap();
+    assert_eq!(decoded.places, [0]);
+    let reasons: Vec<&str> = decoded.rejects.iter().map(|reject| reject.reason.as_str()).collect();
+    assert_eq!(
+        reasons,
+        [
+            "the cursor field is missing or null",
+            "the cursor field is missing or null",
+            "the cursor is not a whole number of 128 bits: `\"x\"`",
+            "the cursor is not a whole number of 128 bits: `{}`",
+            "the cursor is not a whole number of 128 bits: `1.5`",
+            "the cursor is not a whole number of 128 bits: `1e40`",
+        ]
+    );
+    assert!(decoded.rejects.iter().all(|reject| reject.at == RejectedAt::Cursor && reject.field == "at"));
+    for (cursor_type, value) in [
+        (CursorType::Timestamp, "\"9999-12-31T23:59:59Z\""),
+        (CursorType::Timestamp, "1700000000"),
+        (CursorType::Date, "\"2026-01-31T00:00:00Z\""),
+        (CursorType::EpochS, "1e300"),
+        (CursorType::EpochUs, "true"),
+    ] {
+        let (_, decoded) = decode(cursor_type, "UTC", &[value]);
+        assert_eq!((decoded.rows.num_rows(), decoded.rejects.len()), (0, 1), "{value}");
+    }
+}
+
+#[test]
+fn nested_cursors_and_hashes_of_keys() {
+    let mut spec = spec_with_cursor(CursorType::Integer, "UTC");
+    spec.cursor.as_mut().unwrap().field = "p.seq".to_owned();
+    let spec = DecodeSpec { key: vec!["id".to_owned(), "p.k".to_owned()], ..spec };
+    let mut decoder = Decoder::new(spec, None).unwrap();
+    let body = r#"[{"id":"a\u0062","p":{"seq":5,"k":1.0}},{"p":{"seq":6,"k":1},"id":2}]"#;
+    let decoded = decoder.decode(&page(body)).unwrap();
+    let hash = |text: &str| Sha256::digest(text)[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!(decoded.key_hashes.unwrap(), [hash(r#""a\u0062",1.0"#), hash("2,1")]);
+    assert!(matches!(decoded.cursor, Some(CursorColumn::Integer(found)) if found == [Some(5), Some(6)]));
+}
+
+#[test]
+fn a_cursor_of_time_needs_no_hashes() {
+    let spec = DecodeSpec { key: vec!["at".to_owned()], ..spec_with_cursor(CursorType::Date, "UTC") };
+    let decoded = Decoder::new(spec, None).unwrap().decode(&page(r#"[{"at":"2026-01-31"}]"#)).unwrap();
+    assert!(decoded.key_hashes.is_none());
+}

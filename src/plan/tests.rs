@@ -1,0 +1,154 @@
+use std::fs;
+
+use jiff::civil::date;
+use jiff::tz::TimeZone;
+use proptest::prelude::*;
+
+use crate::slice::Cover;
+
+use super::*;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().expect("a timestamp")
+}
+
+/// A job over a stream with the given cursor and window, as the user would write it.
+fn job(cursor: &str, window: &str) -> Job {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs::write(path, text).expect("written");
+    };
+    write("config.toml", "version = 1\n");
+    write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"lake\"\n");
+    let source = format!(
+        "version = 1\ntype = \"http\"\nbase_url = \"https://api.example.com\"\n[streams.rows]\npath = \"/rows\"\n\
+         records = \"\"\nprimary_key = [\"id\"]\n[streams.rows.cursor]\nfield = \"at\"\n{cursor}\n"
+    );
+    write("sources/shop.toml", &source);
+    let job =
+        format!("version = 1\nsource = \"shop\"\nstream = \"rows\"\nsink = \"lake\"\nmode = \"append\"\n[window]\n{window}\n");
+    write("jobs/rows.toml", &job);
+    let mut loaded = crate::config::load(folder.path(), None);
+    assert!(!loaded.has_errors(), "{:?}", loaded.problems);
+    loaded.catalog.jobs.pop_first().expect("the job").1
+}
+
+const BOTH_ENDS: &str = "type = \"timestamp\"\nquery = { since = \"{{ from }}\", until = \"{{ to }}\" }";
+const DATES: &str = "type = \"date\"\ntimezone = \"Europe/Berlin\"\nquery = { since = \"{{ from }}\", until = \"{{ to }}\" }";
+
+fn spans(slices: &[Slice]) -> Vec<Span> {
+    slices.iter().map(|slice| slice.span().expect("a span")).collect()
+}
+
+#[test]
+fn a_window_is_cut_into_steps_up_to_closed_time() {
+    let job = job(BOTH_ENDS, "start = \"2026-01-01T00:00:00Z\"\nstep = \"1d\"\nsettle = \"1m\"");
+    let outline = outline(&job, &Coverage::default(), at("2026-01-03T12:00:00.1234567Z"));
+    let expected = [
+        ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"),
+        ("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"),
+        ("2026-01-03T00:00:00Z", "2026-01-03T11:59:00.123456Z"),
+    ];
+    assert_eq!(spans(&outline.slices), expected.map(|(from, to)| Span::new(Some(at(from)), at(to))));
+}
+
+#[test]
+fn without_a_start_the_first_slice_has_no_lower_end() {
+    let job = job(BOTH_ENDS, "step = \"1d\"\nsettle = \"0s\"");
+    let now = at("2026-01-03T00:00:00Z");
+    assert_eq!(spans(&outline(&job, &Coverage::default(), now).slices), [Span::new(None, now)]);
+    let mut coverage = Coverage::default();
+    coverage.add(&Cover::Span { partition: PartitionKey::new(""), from: None, to: at("2026-01-01T12:00:00Z") });
+    assert_eq!(outline(&job, &coverage, now).slices.len(), 2, "from the mark on, steps count");
+}
+
+#[test]
+fn a_step_that_the_api_cannot_be_asked_for_is_ignored() {
+    let job = job("type = \"timestamp\"\nquery = { since = \"{{ from }}\" }", "start = \"2026-01-01T00:00:00Z\"\nstep = \"1d\"");
+    assert_eq!(outline(&job, &Coverage::default(), at("2026-02-01T00:00:00Z")).slices.len(), 1);
+}
+
+#[test]
+fn days_of_a_zone_are_days_on_the_day_the_clock_changes() {
+    // C-36 C-56
+    let job = job(DATES, "start = \"2026-03-28T00:00:00Z\"\nstep = \"1d\"\nsettle = \"0s\"");
+    let outline = outline(&job, &Coverage::default(), at("2026-03-31T12:00:00Z"));
+    let hours: Vec<i64> =
+        spans(&outline.slices).iter().map(|span| span.to.duration_since(span.from.expect("a start")).as_hours()).collect();
+    assert_eq!(hours, [24, 23, 24], "today is left out, the 29th has 23 hours");
+    let first = spans(&outline.slices)[0].from.expect("a start");
+    assert_eq!(first, date(2026, 3, 28).to_zoned(TimeZone::get("Europe/Berlin").expect("a zone")).expect("a day").timestamp());
+}
+
+#[test]
+fn leap_days_are_days() {
+    let job = job(DATES, "start = \"2028-02-28T12:00:00Z\"\nstep = \"1d\"\nsettle = \"0s\"");
+    assert_eq!(outline(&job, &Coverage::default(), at("2028-03-02T12:00:00Z")).slices.len(), 3, "28th, 29th, 1st");
+}
+
+#[test]
+fn a_source_behind_its_own_window_plans_nothing() {
+    let job = job(BOTH_ENDS, "start = \"2026-01-01T00:00:00Z\"\nsettle = \"1m\"");
+    assert_eq!(next(&job, &Coverage::default(), &[], at("2026-01-01T00:00:59Z")), None);
+    assert_eq!(next(&job, &Coverage::default(), &[], Timestamp::MIN), None);
+}
+
+#[test]
+fn a_window_of_many_slices_is_counted_not_kept() {
+    let job = job(BOTH_ENDS, "start = \"2026-01-01T00:00:00Z\"\nstep = \"1s\"\nsettle = \"0s\"");
+    let outline = outline(&job, &Coverage::default(), at("2026-01-02T00:00:00Z"));
+    assert_eq!((outline.slices.len(), outline.more), (OUTLINE_MAX, 86_400 - OUTLINE_MAX as u64));
+}
+
+#[test]
+fn whole_numbers_are_read_from_their_mark_once_a_run() {
+    let job = job("type = \"integer\"\nquery = { since = \"{{ from }}\" }", "");
+    let first = next(&job, &Coverage::default(), &[], Timestamp::UNIX_EPOCH).expect("a slice");
+    assert_eq!(first.reach, Reach::Integer(None));
+    assert_eq!(next(&job, &Coverage::default(), &[first], Timestamp::UNIX_EPOCH), None);
+}
+
+proptest! {
+    /// Whatever is covered and whatever fails: the slices of a run and the coverage together are the window, each instant once.
+    #[test]
+    fn slices_and_coverage_are_the_window(
+        covered in proptest::collection::vec((0i64..5_000_000, 1i64..900_000), 0..8),
+        start in proptest::option::of(0i64..2_000_000),
+        step in 3_600i64..400_000,
+        now in 0i64..5_000_000,
+        dates in any::<bool>(),
+    ) {
+        // Around the March change of clocks in Berlin.
+        let base = at("2026-03-01T00:00:00Z");
+        let instant = |second: i64| base + SignedDuration::from_secs(second);
+        let mut job = job(if dates { DATES } else { BOTH_ENDS }, "settle = \"0s\"");
+        job.window.start = start.map(instant);
+        job.window.step = Some(SignedDuration::from_secs(step));
+        let mut coverage = Coverage::default();
+        for (from, length) in covered {
+            coverage.add(&Cover::Span { partition: PartitionKey::new(""), from: Some(instant(from)), to: instant(from + length) });
+        }
+        let before = coverage.spans(&PartitionKey::new("")).to_vec();
+        let cursor = job.stream.cursor.clone().expect("a cursor");
+        let end = closed_end(&cursor, SignedDuration::ZERO, instant(now)).expect("in range");
+        let mut tried = Vec::new();
+        while let Some(slice) = next(&job, &coverage, &tried, instant(now)) {
+            let span = slice.span().expect("a span");
+            prop_assert!(span.to <= end, "{span:?} is not closed at {end}");
+            prop_assert!(before.iter().all(|known| !known.overlaps(&span)), "{span:?} is covered already");
+            prop_assert!(spans(&tried).iter().all(|other| !other.overlaps(&span)), "{span:?} is read twice");
+            // Every other slice fails and stays a hole.
+            if tried.len() % 2 == 0 {
+                coverage.add(&Cover::Span { partition: PartitionKey::new(""), from: span.from, to: span.to });
+            }
+            tried.push(slice);
+            prop_assert!(tried.len() < 3_000);
+        }
+        let mut all = before;
+        all.extend(spans(&tried));
+        let begin = window::align_start(&cursor, job.window.start);
+        prop_assert_eq!(gaps(begin, end, &all), Vec::new());
+    }
+}

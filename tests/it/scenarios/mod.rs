@@ -1,0 +1,7 @@
+//! Whole runs: of the program, and of its path inside this process.
+
+mod exactness;
+mod kill;
+mod loads;
+mod refusals;
+mod sweep;

@@ -1,0 +1,237 @@
+//! The crash sweep: every effect of a run is the last one once, before it happens and after, and what is left must settle.
+//!
+//! The oracle here reads Parquet with the `parquet` crate alone; tests/oracle reads a part of the lakes with DuckDB and pyarrow.
+
+mod life;
+
+use std::sync::Arc;
+
+use highwater::fault::{Ending, FaultPlan, Guards, Side};
+
+use crate::world::dice::Dice;
+use life::{Fixture, Home};
+
+const SIDES: [Side; 2] = [Side::Before, Side::After];
+/// Effects that the fixture must have at least, so that the sweep is one.
+const EFFECTS_MIN: u64 = 40;
+
+/// Runs `work` for every item on two threads, each with a runtime of its own; what it returns is gathered.
+fn in_parallel<T: Send + Sync, F: Future<Output = Vec<String>>>(items: &[T], work: impl Fn(&T) -> F + Sync) -> Vec<String> {
+    let half = items.len().div_ceil(2).max(1);
+    std::thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = items
+            .chunks(half)
+            .map(|items| {
+                scope.spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    runtime.block_on(async {
+                        let mut found = Vec::new();
+                        for item in items {
+                            found.extend(work(item).await);
+                        }
+                        found
+                    })
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// The names of a clean run's effects.
+fn effects(fixture: &Fixture, home: fn() -> Home, guards: Guards) -> Vec<String> {
+    block_on(async {
+        let plan = Arc::new(FaultPlan::none());
+        let report = fixture.live(&home(), &plan, guards).await.expect("a clean run");
+        assert!(report.failed.is_empty(), "{:?}", report.failed);
+        plan.log()
+    })
+}
+
+fn kill(at: u64, side: Side) -> Arc<FaultPlan> {
+    Arc::new(FaultPlan::kill(at, side, Ending::InProcess))
+}
+
+/// Every effect, both sides, killed once: what is wrong afterwards, a line each.
+fn sweep(fixture: &Fixture, home: fn() -> Home, guards: Guards) -> Vec<String> {
+    let log = effects(fixture, home, guards);
+    assert!(log.len() as u64 >= EFFECTS_MIN, "only {} effects: {log:#?}", log.len());
+    let places: Vec<(u64, Side)> = (1..=log.len() as u64).flat_map(|at| SIDES.map(|side| (at, side))).collect();
+    in_parallel(&places, async |(at, side)| {
+        let home = home();
+        drop(fixture.live(&home, &kill(*at, *side), guards).await);
+        let wrong = fixture.recover_and_check(&home, guards).await;
+        wrong.into_iter().map(|text| format!("killed {side:?} effect {at}, `{}`: {text}", log[*at as usize - 1])).collect()
+    })
+}
+
+/// The same, with a second kill in the recovery, at `samples` effects chosen by seed for each place of the first.
+fn double_sweep(fixture: &Fixture, home: fn() -> Home, seed: u64, samples: u64) -> Vec<String> {
+    let log = effects(fixture, home, Guards::ALL);
+    let mut dice = Dice::new(seed);
+    let mut places = Vec::new();
+    for at in 1..=log.len() as u64 {
+        for side in SIDES {
+            places.extend((0..samples).map(|_| (at, side, dice.next(), SIDES[dice.below(2) as usize])));
+        }
+    }
+    in_parallel(&places, async |(at, side, chance, second_side)| {
+        // How long the recovery is, is known only once it was run undisturbed.
+        let rehearsal = home();
+        drop(fixture.live(&rehearsal, &kill(*at, *side), Guards::ALL).await);
+        let counting = Arc::new(FaultPlan::none());
+        drop(fixture.live(&rehearsal, &counting, Guards::ALL).await);
+        let second = 1 + chance % counting.count().max(1);
+
+        let home = home();
+        drop(fixture.live(&home, &kill(*at, *side), Guards::ALL).await);
+        drop(fixture.live(&home, &kill(second, *second_side), Guards::ALL).await);
+        let wrong = fixture.recover_and_check(&home, Guards::ALL).await;
+        let place = format!("seed {seed}: killed {side:?} effect {at}, then {second_side:?} effect {second} of the recovery");
+        wrong.into_iter().map(|text| format!("{place}: {text}")).collect()
+    })
+}
+
+/// A rival with a state of its own commits to the same table just before each effect of ours.
+fn rival_sweep(fixture: &Fixture, guards: Guards) -> Vec<String> {
+    let log = effects(fixture, Home::memory, guards);
+    let places: Vec<u64> = (1..=log.len() as u64).collect();
+    in_parallel(&places, async |at| {
+        let home = Home::memory();
+        let rival = home.rival();
+        let meanwhile = {
+            let (fixture, rival) = (fixture.clone(), rival.clone());
+            life::Meanwhile::new(Box::pin(async move {
+                drop(fixture.live(&rival, &Arc::new(FaultPlan::none()), guards).await);
+            }))
+        };
+        let plan = FaultPlan::none().delay(*at, std::time::Duration::from_secs(1), Arc::new(meanwhile));
+        drop(fixture.live(&home, &Arc::new(plan), guards).await);
+        let mut wrong = fixture.recover_and_check(&home, guards).await;
+        wrong.extend(fixture.recover_and_check(&rival, guards).await);
+        wrong.into_iter().map(|text| format!("a rival before effect {at}, `{}`: {text}", log[*at as usize - 1])).collect()
+    })
+}
+
+fn assert_right(wrong: &[String]) {
+    assert!(wrong.is_empty(), "{} violations, the first:\n{}", wrong.len(), wrong[..wrong.len().min(10)].join("\n"));
+}
+
+fn assert_red(wrong: &[String], mutant: &str) {
+    assert!(!wrong.is_empty(), "the sweep stays green with {mutant}: it guards nothing");
+}
+
+#[test]
+fn killed_anywhere_in_memory() {
+    // D-01
+    assert_right(&sweep(&Fixture::new(), Home::memory, Guards::ALL));
+}
+
+#[test]
+fn killed_anywhere_on_disk() {
+    // D-01
+    assert_right(&sweep(&Fixture::new(), Home::disk, Guards::ALL));
+}
+
+#[test]
+fn killed_anywhere_and_again_in_the_recovery() {
+    // D-02
+    assert_right(&double_sweep(&Fixture::new(), Home::memory, 20_260_101, 6));
+}
+
+#[test]
+fn killed_on_disk_and_again_in_the_recovery() {
+    // D-02
+    assert_right(&double_sweep(&Fixture::new(), Home::disk, 20_260_102, 1));
+}
+
+#[test]
+fn a_rival_commits_in_between_anywhere() {
+    // D-17, D-30
+    assert_right(&rival_sweep(&Fixture::new(), Guards::ALL));
+}
+
+#[test]
+fn every_effect_fails_in_passing_once() {
+    // D-14, D-15: told as an error, on either side of the effect. D-16: told as a conflict though nothing is there.
+    let fixture = Fixture::new();
+    let log = effects(&fixture, Home::memory, Guards::ALL);
+    let places: Vec<(u64, usize)> = (1..=log.len() as u64).flat_map(|at| (0..3).map(move |kind| (at, kind))).collect();
+    let wrong = in_parallel(&places, async |(at, kind)| {
+        let plan = FaultPlan::none();
+        let plan = match kind {
+            0 => plan.error_at(*at),
+            1 => plan.error_after(*at),
+            _ => plan.lie_exists(*at),
+        };
+        let home = Home::memory();
+        drop(fixture.live(&home, &Arc::new(plan), Guards::ALL).await);
+        let wrong = fixture.recover_and_check(&home, Guards::ALL).await;
+        wrong.into_iter().map(|text| format!("effect {at}, `{}`, failed in way {kind}: {text}", log[*at as usize - 1])).collect()
+    });
+    assert_right(&wrong);
+}
+
+#[test]
+fn without_put_if_absent_the_sweep_is_red() {
+    // D-44
+    assert_red(&rival_sweep(&Fixture::new(), Guards { put_if_absent: false, ..Guards::ALL }), "decisions that overwrite");
+}
+
+#[test]
+fn with_the_state_before_publication_the_sweep_is_red() {
+    // D-44
+    let guards = Guards { publish_before_state: false, ..Guards::ALL };
+    assert_red(&sweep(&Fixture::new(), Home::memory, guards), "the state before publication");
+}
+
+#[test]
+fn without_coverage_the_sweep_is_red() {
+    // D-44
+    let guards = Guards { record_coverage: false, ..Guards::ALL };
+    assert_red(&sweep(&Fixture::new(), Home::memory, guards), "coverage that is not recorded");
+}
+
+#[test]
+fn a_state_that_is_gone_or_old_adopts_what_the_lake_has() {
+    let fixture = Fixture::new();
+    block_on(async {
+        let none = Arc::new(FaultPlan::none());
+        // D-40
+        let home = Home::memory();
+        fixture.live(&home, &none, Guards::ALL).await.expect("a clean run");
+        let amnesiac = home.rival();
+        assert_right(&fixture.recover_and_check(&amnesiac, Guards::ALL).await);
+
+        // D-39: the backup is from half way.
+        let home = Home::disk();
+        let half = effects(&fixture, Home::disk, Guards::ALL).len() as u64 / 2;
+        drop(fixture.live(&home, &kill(half, Side::Before), Guards::ALL).await);
+        let backup = home.copy_of_state();
+        assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
+        home.put_state(&backup);
+        assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
+    });
+}
+
+#[test]
+fn a_lake_that_lost_its_end_is_noticed_and_read_again() {
+    // D-41
+    let fixture = Fixture::new();
+    block_on(async {
+        let home = Home::memory();
+        let half = effects(&fixture, Home::memory, Guards::ALL).len() as u64 / 2;
+        drop(fixture.live(&home, &kill(half, Side::Before), Guards::ALL).await);
+        let backup = home.copy_of_lake().await;
+        assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
+        home.put_lake(&backup).await;
+        let report = fixture.live(&home, &Arc::new(FaultPlan::none()), Guards::ALL).await.expect("a run");
+        assert!(report.recovered.iter().any(|text| text.contains("lost")), "{:?}", report.recovered);
+        assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
+    });
+}

@@ -1,0 +1,372 @@
+//! One life of the program after the other over the same lake and state, inside this process.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use async_trait::async_trait;
+use bytes::Bytes;
+use highwater::clock::Clock;
+use highwater::config;
+use highwater::config::catalog::Job;
+use highwater::config::secret::{SecretRef, SecretSource, SecretString};
+use highwater::event::Events;
+use highwater::fault::{FaultPlan, Guards};
+use highwater::ids::{BatchId, DatasetName, RunId};
+use highwater::run::{self, Ports, Purpose, RunError, RunReport};
+use highwater::sink::verify::verify;
+use highwater::source::faulty::FaultySource;
+use highwater::state::State;
+use highwater::state::faulty::FaultyState;
+use highwater::state::memory::MemoryState;
+use highwater::state::sqlite::SqliteState;
+use highwater::stop::Stop;
+use highwater::store::Store;
+use highwater::store::faulty::FaultyStore;
+use highwater::store::memory::MemoryStore;
+use jiff::Timestamp;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::world::api::{Pages, Record};
+use crate::world::clock::TestClock;
+use crate::world::project::{Project, source};
+use crate::world::source::FakeSource;
+
+const TABLE: &str = "items";
+const NOW: &str = "2026-01-04T12:00:00Z";
+/// Runs that a recovery may take: one settles and reads; a second one is for what failed in passing.
+const RECOVERIES_MAX: u32 = 3;
+const OBJECT_MAX: u64 = 1 << 24;
+
+/// The job and its records: three slices of a day, two partitions each, some dead letters, pages of four.
+#[derive(Clone)]
+pub struct Fixture {
+    job: Job,
+    records: Vec<Record>,
+    /// Keeps the project's folder.
+    _project: Arc<Project>,
+    spool: PathBuf,
+}
+
+struct NoSecrets;
+
+impl SecretSource for NoSecrets {
+    fn resolve(&self, secret: &SecretRef) -> Result<SecretString, String> {
+        Err(format!("{secret:?} is not to be asked for"))
+    }
+}
+
+impl Fixture {
+    pub fn new() -> Self {
+        let project = Project::new();
+        project.write("sources/api.toml", &source("http://127.0.0.1:9", &Pages::Page, 4));
+        project.write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"lake\"\n");
+        project.write(
+            "jobs/items.toml",
+            "version = 1\nsource = \"api\"\nstream = \"items\"\nsink = \"lake\"\nmode = \"append\"\n\
+             partition_by = [\"day(updated_at)\", \"kind\"]\n[window]\nstart = \"2026-01-01T00:00:00Z\"\nstep = \"1d\"\n",
+        );
+        let loaded = config::load(project.path(), None);
+        let problems: Vec<String> = loaded.problems.iter().map(|problem| problem.to_string()).collect();
+        let job = loaded.catalog.jobs.values().next().unwrap_or_else(|| panic!("{}", problems.join("\n"))).clone();
+        let spool = project.at("spool");
+        std::fs::create_dir_all(&spool).unwrap();
+        Fixture { job, records: records(), _project: Arc::new(project), spool }
+    }
+
+    fn dataset(&self) -> &DatasetName {
+        &self.job.dataset
+    }
+
+    /// One run of a process that dies, if it dies, as the plan says.
+    pub async fn live(&self, home: &Home, plan: &Arc<FaultPlan>, guards: Guards) -> Result<RunReport, RunError> {
+        let opened = home.open().await;
+        let source = FakeSource { records: self.records.clone(), page_size: 4, now: NOW.parse().unwrap() };
+        let seed = plan.count() ^ home.lives();
+        let ports = Ports {
+            state: Arc::new(FaultyState::new(opened.state.clone(), plan.clone())),
+            store: Arc::new(FaultyStore::new(opened.store.clone(), plan.clone())),
+            source: Arc::new(FaultySource::new(Arc::new(source), plan.clone())),
+            clock: Arc::new(TestClock::new(NOW, seed)),
+            events: Events::default(),
+            stop: Stop::new(),
+            owner: format!("life {seed}"),
+            spool: self.spool.clone(),
+            memory: 64 << 20,
+            guards,
+        };
+        let report = run::run_job(&self.job, Purpose::Load, &ports).await;
+        drop(ports);
+        opened.close().await;
+        report
+    }
+
+    /// Runs until a run succeeds, then says what is wrong with the table; empty if nothing is.
+    pub async fn recover_and_check(&self, home: &Home, guards: Guards) -> Vec<String> {
+        let none = || Arc::new(FaultPlan::none());
+        let mut last = "no run".to_owned();
+        for _ in 0..RECOVERIES_MAX {
+            match self.live(home, &none(), guards).await {
+                Ok(report) if report.failed.is_empty() => return self.check(home, guards).await,
+                Ok(report) => last = format!("{:?}", report.failed),
+                Err(error) => last = error.to_string(),
+            }
+        }
+        vec![format!("it does not recover: {last}")]
+    }
+
+    async fn check(&self, home: &Home, guards: Guards) -> Vec<String> {
+        let store = home.store();
+        let mut wrong = self.compare(&read_rows(store.as_ref(), TABLE).await);
+        match verify(store.as_ref(), self.dataset()).await {
+            Ok(report) => wrong.extend(report.problems.iter().map(|problem| format!("verify: {problem}"))),
+            Err(error) => wrong.push(format!("verify: {error}")),
+        }
+        // C-67's rule for every place: one more run changes nothing.
+        let before = listing(store.as_ref()).await;
+        let report = self.live(home, &Arc::new(FaultPlan::none()), guards).await;
+        let commits = report.as_ref().map_or(0, |report| report.commits);
+        let after = listing(store.as_ref()).await;
+        if report.is_err() || commits > 0 || before != after {
+            wrong.push(format!("one more run changed the lake: {commits} commits, {} objects, then {}", before.len(), after.len()));
+        }
+        wrong
+    }
+
+    /// What the table and the dead letters hold against what the source has: each row once, with its values.
+    fn compare(&self, rows: &BTreeMap<i64, Vec<String>>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut wanted: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+        for record in self.records.iter().filter(|record| record.cursor.is_some()) {
+            let value: serde_json::Value = serde_json::from_str(&record.json).unwrap();
+            let text = format!("{}/{}", value["name"].as_str().unwrap(), value["kind"].as_str().unwrap());
+            wanted.entry(value["id"].as_i64().unwrap()).or_default().push(text);
+        }
+        for (id, values) in &wanted {
+            match rows.get(id) {
+                None => wrong.push(format!("row {id} is lost")),
+                Some(found) if found.len() != values.len() => wrong.push(format!("row {id} is there {} times", found.len())),
+                Some(found) if found != values => wrong.push(format!("row {id} is {found:?}, not {values:?}")),
+                Some(_) => {}
+            }
+        }
+        wrong.extend(rows.keys().filter(|id| !wanted.contains_key(id)).map(|id| format!("row {id} is not in the source")));
+        wrong
+    }
+}
+
+fn records() -> Vec<Record> {
+    let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let mut records = Vec::new();
+    for index in 0..27i64 {
+        let at = start + jiff::SignedDuration::from_mins(index * 160);
+        let kind = if index % 3 == 0 { "a" } else { "b" };
+        let json = format!("{{\"id\":{index},\"updated_at\":\"{at}\",\"name\":\"n{index}\",\"kind\":\"{kind}\"}}");
+        records.push(Record { json, cursor: Some(at) });
+    }
+    // Without a cursor value they belong to no slice: dead letters.
+    for index in 100..102 {
+        records.push(Record { json: format!("{{\"id\":{index},\"updated_at\":null,\"name\":\"x\",\"kind\":\"a\"}}"), cursor: None });
+    }
+    records
+}
+
+/// Every row of a table, read without our own code: id to name and the `kind` that its folder tells.
+async fn read_rows(store: &dyn Store, table: &str) -> BTreeMap<i64, Vec<String>> {
+    let mut rows: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    for object in store.list(table).await.unwrap() {
+        let kind = object.path.split('/').find_map(|step| step.strip_prefix("kind=")).unwrap_or("?").to_owned();
+        let bytes = store.get(&object.path, OBJECT_MAX).await.unwrap().unwrap();
+        for batch in read_parquet(bytes) {
+            let ids = batch.column_by_name("id").unwrap().as_primitive::<Int64Type>().clone();
+            let names = arrow::compute::cast(batch.column_by_name("name").unwrap(), &arrow::datatypes::DataType::Utf8).unwrap();
+            let names = names.as_string::<i32>();
+            for row in 0..ids.len() {
+                rows.entry(ids.value(row)).or_default().push(format!("{}/{kind}", names.value(row)));
+            }
+        }
+    }
+    rows
+}
+
+fn read_parquet(bytes: Bytes) -> Vec<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+    reader.map(Result::unwrap).collect()
+}
+
+/// Every object with its size.
+async fn listing(store: &dyn Store) -> BTreeMap<String, u64> {
+    let mut found = BTreeMap::new();
+    for prefix in [TABLE, "_highwater"] {
+        found.extend(store.list(prefix).await.unwrap().into_iter().map(|object| (object.path, object.size)));
+    }
+    found
+}
+
+/// Where lake and state live while processes come and go.
+#[derive(Clone)]
+pub struct Home {
+    place: Arc<Place>,
+    lives: Arc<std::sync::atomic::AtomicU64>,
+}
+
+enum Place {
+    Memory { store: MemoryStore, state: MemoryState },
+    Disk { folder: tempfile::TempDir },
+}
+
+/// Lake and state as one process sees them.
+pub struct Opened {
+    store: Arc<dyn Store>,
+    state: Arc<dyn State>,
+    sqlite: Option<Arc<SqliteState>>,
+}
+
+impl Opened {
+    async fn close(self) {
+        drop(self.state);
+        if let Some(sqlite) = self.sqlite {
+            // Nobody else holds it: the ports are gone.
+            Arc::into_inner(sqlite).expect("the process is dead").close().await;
+        }
+    }
+}
+
+impl Home {
+    fn at(place: Place) -> Self {
+        Home { place: Arc::new(place), lives: Arc::default() }
+    }
+
+    pub fn memory() -> Self {
+        Home::at(Place::Memory { store: MemoryStore::new(), state: MemoryState::new() })
+    }
+
+    pub fn disk() -> Self {
+        Home::at(Place::Disk { folder: tempfile::tempdir().unwrap() })
+    }
+
+    /// The same lake seen by another process with an empty state of its own.
+    pub fn rival(&self) -> Self {
+        match &*self.place {
+            Place::Memory { store, .. } => Home::at(Place::Memory { store: store.clone(), state: MemoryState::new() }),
+            Place::Disk { .. } => panic!("rivals meet in memory"),
+        }
+    }
+
+    /// How many processes lived here.
+    fn lives(&self) -> u64 {
+        self.lives.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    fn folder(&self) -> &Path {
+        match &*self.place {
+            Place::Disk { folder } => folder.path(),
+            Place::Memory { .. } => panic!("there is no folder in memory"),
+        }
+    }
+
+    pub fn store(&self) -> Arc<dyn Store> {
+        match &*self.place {
+            Place::Memory { store, .. } => Arc::new(store.clone()),
+            Place::Disk { folder } => open_local(&folder.path().join("lake")),
+        }
+    }
+
+    async fn open(&self) -> Opened {
+        self.lives.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let store = self.store();
+        match &*self.place {
+            Place::Memory { state, .. } => Opened { store, state: Arc::new(state.reopen()), sqlite: None },
+            Place::Disk { folder } => {
+                let sqlite = Arc::new(SqliteState::open(&folder.path().join("state.db")).await.expect("the state opens"));
+                Opened { store, state: sqlite.clone(), sqlite: Some(sqlite) }
+            }
+        }
+    }
+
+    /// The state's file as a backup takes it: no process is alive.
+    pub fn copy_of_state(&self) -> Vec<u8> {
+        std::fs::read(self.folder().join("state.db")).unwrap()
+    }
+
+    pub fn put_state(&self, backup: &[u8]) {
+        for left in ["state.db-wal", "state.db-shm"] {
+            // Not there after a clean end.
+            drop(std::fs::remove_file(self.folder().join(left)));
+        }
+        std::fs::write(self.folder().join("state.db"), backup).unwrap();
+    }
+
+    pub async fn copy_of_lake(&self) -> BTreeMap<String, Bytes> {
+        let store = self.store();
+        let mut copy = BTreeMap::new();
+        for path in listing(store.as_ref()).await.into_keys() {
+            let bytes = store.get(&path, OBJECT_MAX).await.unwrap().unwrap();
+            copy.insert(path, bytes);
+        }
+        copy
+    }
+
+    pub async fn put_lake(&self, backup: &BTreeMap<String, Bytes>) {
+        let store = self.store();
+        for path in listing(store.as_ref()).await.into_keys() {
+            store.delete(&path).await.unwrap();
+        }
+        for (path, bytes) in backup {
+            store.put(path, bytes.clone()).await.unwrap();
+        }
+    }
+}
+
+fn open_local(folder: &Path) -> Arc<dyn Store> {
+    use highwater::config::catalog::{Compression, ParquetSettings, Sink, SinkPlace};
+    let sink = Sink {
+        name: "lake".to_owned(),
+        file: "sinks/lake.toml".to_owned(),
+        place: SinkPlace::Local(folder.to_owned()),
+        storage: BTreeMap::new(),
+        parquet: ParquetSettings { compression: Compression::None, file_size: 1 << 27, row_group_size: 1 << 26 },
+    };
+    highwater::store::open(&sink, &NoSecrets).expect("a folder opens")
+}
+
+/// A clock whose first wait lets something else happen.
+pub struct Meanwhile {
+    what: tokio::sync::Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
+    clock: TestClock,
+}
+
+impl Meanwhile {
+    pub fn new(what: Pin<Box<dyn Future<Output = ()> + Send>>) -> Self {
+        Meanwhile { what: tokio::sync::Mutex::new(Some(what)), clock: TestClock::new(NOW, 1) }
+    }
+}
+
+#[async_trait]
+impl Clock for Meanwhile {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+    fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+    async fn sleep(&self, _length: Duration) {
+        let what = self.what.lock().await.take();
+        if let Some(what) = what {
+            what.await;
+        }
+    }
+    fn fraction(&self) -> f64 {
+        self.clock.fraction()
+    }
+    fn batch_id(&self) -> BatchId {
+        self.clock.batch_id()
+    }
+    fn run_id(&self) -> RunId {
+        self.clock.run_id()
+    }
+}
