@@ -21,8 +21,9 @@ use crate::schema::TableSchema;
 use crate::sink::query;
 
 use super::folder::{self, Listed};
+use super::play::{BURST, Played, REQUESTS_PER_SECOND};
+use super::project;
 use super::replica::Replica;
-use super::{BURST, Played, REQUESTS_PER_SECOND, project};
 
 /// Folders of files that are listed one by one.
 const FOLDERS_MAX: usize = 24;
