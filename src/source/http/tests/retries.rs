@@ -200,6 +200,18 @@ async fn an_error_never_shows_the_secret_it_echoes() {
 }
 
 #[tokio::test]
+async fn a_redirect_that_echoes_the_secret_shows_it_nowhere() {
+    let away = raw("302 Found", "Location: /for/CANARY-0123%2F456/\r\n", b"");
+    let server = Server::script(vec![away.clone(), json("404 Not Found", "", "{}"), away, fine()]);
+    let mut job = job(&server.url(""));
+    job.source.auth = bearer();
+    let error = World::new().fetch(&job).await.unwrap_err();
+    assert!(error.message.contains("/for/***/"), "{}", error.message);
+    let page = World::new().fetch(&job).await.unwrap();
+    assert_eq!(page.address, server.url("/for/***/"));
+}
+
+#[tokio::test]
 async fn a_login_page_is_called_one() {
     let server = Server::script(vec![raw("403 Forbidden", "Content-Type: text/html\r\n", b"<!DOCTYPE html><p>sign in")]);
     let error = World::new().fetch(&job(&server.url(""))).await.unwrap_err();
