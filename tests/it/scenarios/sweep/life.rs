@@ -136,7 +136,11 @@ impl Fixture {
         let commits = report.as_ref().map_or(0, |report| report.commits);
         let after = listing(store.as_ref()).await;
         if report.is_err() || commits > 0 || before != after {
-            wrong.push(format!("one more run changed the lake: {commits} commits, {} objects, then {}", before.len(), after.len()));
+            wrong.push(format!(
+                "one more run changed the lake: {commits} commits, {} objects, then {}",
+                before.len(),
+                after.len()
+            ));
         }
         wrong
     }
@@ -174,7 +178,8 @@ fn records() -> Vec<Record> {
     }
     // Without a cursor value they belong to no slice: dead letters.
     for index in 100..102 {
-        records.push(Record { json: format!("{{\"id\":{index},\"updated_at\":null,\"name\":\"x\",\"kind\":\"a\"}}"), cursor: None });
+        records
+            .push(Record { json: format!("{{\"id\":{index},\"updated_at\":null,\"name\":\"x\",\"kind\":\"a\"}}"), cursor: None });
     }
     records
 }
