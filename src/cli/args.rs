@@ -173,4 +173,37 @@ mod tests {
             assert!(!about.is_empty() && !about.contains('\n') && about.len() <= 80, "{}: {about}", command.get_name());
         }
     }
+
+    #[test]
+    fn the_help_is_what_users_read_first() {
+        let help = Arguments::command().term_width(100).render_help().to_string();
+        insta::assert_snapshot!(help, @r#"
+        Pulls what changed from rate-limited APIs into partitioned Parquet, and remembers how far it got
+
+        Usage: highwater [OPTIONS] <COMMAND>
+
+        Commands:
+          check        Check every file; print every problem with line and help
+          plan         Show the slices and files that a run would make; fetches nothing
+          preview      Fetch a job's first rows and show them, types and rejects; writes nothing
+          run          Run jobs now, once, with progress
+          status       Show each job's last run, mark, holes and freshness
+          runs         Show the history of runs, newest first
+          state        Look at what is known of the tables
+          query        Ask the tables by name in SQL
+          verify       Recount tables from the lake alone; exit code 1 if one is not what its log says
+          schema       Print the JSON Schemas of the project's files, for editors
+          demo         Run the shipped job twice on real data against a local replica of its API
+          completions  Print a completion script for a shell
+
+        Options:
+          -C <DIR>       The project folder
+              --json     Print machine-readable results, errors too
+          -h, --help     Print help
+          -V, --version  Print version
+
+        Exit codes: 0 done, 1 a run failed, 64 usage, 75 try later, 78 configuration.
+        A first look without any set-up: highwater demo
+        "#);
+    }
 }

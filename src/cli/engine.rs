@@ -188,3 +188,61 @@ fn panic_text(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{PartitionKey, RunId};
+    use crate::run::SliceFailure;
+    use crate::slice::{Reach, Slice};
+
+    fn end(kinds: &[ErrorKind], stopped: bool) -> JobEnd {
+        let slice = Slice { partition: PartitionKey::new(""), reach: Reach::Snapshot };
+        let failed = kinds.iter().map(|kind| SliceFailure { slice: slice.clone(), kind: *kind, reason: String::new() });
+        let report = RunReport {
+            run: RunId(uuid::Uuid::nil()),
+            job: JobName::new("j"),
+            counts: Default::default(),
+            pages: 0,
+            bytes: 0,
+            files: 0,
+            bytes_written: 0,
+            commits: 0,
+            empty_slices: 0,
+            failed: failed.collect(),
+            stopped,
+            mark: None,
+            recovered: Vec::new(),
+            preview: None,
+        };
+        JobEnd { job: JobName::new("j"), outcome: Ok(Finished { report, requests: 0 }) }
+    }
+
+    #[test]
+    fn a_run_is_as_good_as_its_worst_slice() {
+        assert_eq!(end(&[], false).exit(), Exit::Done);
+        assert_eq!(end(&[], true).exit(), Exit::TryLater);
+        assert_eq!(end(&[ErrorKind::Throttled { retry_at: None }], false).exit(), Exit::TryLater);
+        assert_eq!(end(&[ErrorKind::Conflict, ErrorKind::Data], true).exit(), Exit::Failed);
+        assert_eq!(end(&[ErrorKind::Config], false).exit(), Exit::Config);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_told_as_a_failed_run() {
+        let mut set: JoinSet<()> = JoinSet::new();
+        set.spawn(async { panic!("index {} out of range", 7) });
+        let joined = set.join_next().await.expect("a task");
+        let text = describe_panic(joined.expect_err("panicked"));
+        assert_eq!(text, "the run panicked, which is a bug of highwater: index 7 out of range");
+    }
+
+    #[test]
+    fn a_spool_of_an_earlier_process_is_cleared() {
+        let folder = tempfile::tempdir().expect("folder");
+        let state_path = folder.path().join("state.db");
+        let spool = make_spool(&state_path).map_err(|failure| failure.message).expect("made");
+        std::fs::write(spool.join("old.pages"), "x").expect("file");
+        make_spool(&state_path).map_err(|failure| failure.message).expect("cleared");
+        assert_eq!(std::fs::read_dir(&spool).expect("folder").count(), 0);
+    }
+}

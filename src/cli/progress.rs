@@ -37,7 +37,7 @@ impl Screen {
     pub fn say(&self, text: &str) {
         let mut writer = self.clone();
         // stderr being gone is no reason to stop a load.
-        let _lost = writeln!(writer, "{text}");
+        let _lost = writer.write_all(format!("{text}\n").as_bytes());
     }
 }
 
@@ -150,7 +150,7 @@ pub fn describe_slice(slice: &Slice) -> String {
         Reach::Snapshot => "everything".to_owned(),
         Reach::Time(span) => match span.from {
             Some(from) => format!("{} to {}", instant(from), instant(span.to)),
-            None => format!("everything to {}", instant(span.to)),
+            None => "everything until now".to_owned(),
         },
         Reach::Integer(None) => "from the first number".to_owned(),
         Reach::Integer(Some(mark)) => format!("from {}", mark.value),
@@ -177,6 +177,15 @@ pub fn describe_counts(counts: &Counts) -> String {
         }
     }
     parts.join(", ")
+}
+
+/// A reason in the room that a line has: without the address, which is the job's own, and without what the body said.
+fn gist(reason: &str) -> &str {
+    let reason = reason.split_once(": `").map_or(reason, |(said, _)| said);
+    match reason.find(" answered ") {
+        Some(at) => &reason[at + 1..],
+        None => reason,
+    }
 }
 
 fn job_of(event: &Event) -> &JobName {
@@ -244,13 +253,13 @@ impl JobProgress {
                 Said::Nothing
             }
             Event::Waiting { reason, length: wait, .. } => {
-                self.doing = format!("waiting {}: {reason}", length(*wait));
+                self.doing = format!("waiting {}: {}", length(*wait), gist(reason));
                 // Below a second it is pacing, not news.
                 if *wait < Duration::from_secs(1) { Said::Nothing } else { Said::Plain(self.doing.clone()) }
             }
             Event::Retrying { reason, attempt, length: wait, .. } => {
                 self.figures.requests += 1;
-                self.doing = format!("attempt {attempt} failed, again in {}: {reason}", length(*wait));
+                self.doing = format!("attempt {attempt} failed, again in {}: {}", length(*wait), gist(reason));
                 Said::Plain(self.doing.clone())
             }
             Event::SchemaChanged { change, .. } => Said::Plain(format!("schema: {change}")),
@@ -322,6 +331,13 @@ mod tests {
         assert_eq!(said, Said::Always("commit 3: 9 kept, 1 rejected, 2 out of window (1 file, 100 B)".into()));
         let wait = Event::Waiting { job: job(), reason: "budget".into(), length: Duration::from_millis(300) };
         assert_eq!(job_progress.take_in(&wait), Said::Nothing);
+    }
+
+    #[test]
+    fn the_gist_of_a_refusal_fits_a_line() {
+        let reason = "GET http://127.0.0.1:1/query answered 429 Too Many Requests: `Error 429: slow down`";
+        assert_eq!(gist(reason), "answered 429 Too Many Requests");
+        assert_eq!(gist("the budget of 60 in 1m is spent"), "the budget of 60 in 1m is spent");
     }
 
     #[test]

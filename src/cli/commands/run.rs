@@ -19,6 +19,7 @@ use crate::cli::text::{counted, one_line, printable, size, thousands};
 use crate::config::catalog::Job;
 use crate::run::RunReport;
 use crate::state::State;
+use crate::state::sqlite::SqliteState;
 use crate::stop::Stop;
 
 /// What `run --json` prints: one of these a job, in a list.
@@ -70,8 +71,10 @@ pub(super) async fn run(context: &Context, names: &[String]) -> Result<Exit, Fai
         }
         return Ok(exit);
     }
-    let state: Arc<dyn State> = Arc::new(project.take_state().await?);
-    let ends = run_until_stopped(context, &project, state, jobs).await?;
+    let state = Arc::new(project.take_state().await?);
+    let ends = run_until_stopped(context, &project, state.clone(), jobs).await;
+    close(state).await;
+    let ends = ends?;
     if context.terminal.json {
         context.terminal.document(&ends.iter().map(report_json).collect::<Vec<_>>())?;
     } else {
@@ -123,13 +126,20 @@ pub(crate) async fn run_until_stopped(
     }
 }
 
+/// Leaves the state as one whole file where nobody uses it any more; after an abort somebody may.
+pub(crate) async fn close(state: Arc<SqliteState>) {
+    if let Ok(state) = Arc::try_unwrap(state) {
+        state.close().await;
+    }
+}
+
 fn heed(context: &Context, stop: &Stop) -> Result<(), Failure> {
     if stop.requested() {
         let failure = Failure::new(Exit::TryLater, "aborted: what was at work is settled by the next run");
         return Err(failure);
     }
     stop.request();
-    context.screen.say("stopping after the slices at work; once more aborts at once");
+    context.screen.say("stopping: what was read is committed or left to the next run; once more aborts at once");
     Ok(())
 }
 

@@ -1,126 +1,15 @@
 //! `highwater demo`: the shipped job on real data, against a local replica of the API it was written for. The job runs twice
 //! through the same code as `run`: a first load, and a second one after the replica's clock moved on.
+//!
+//! `replica` serves `protocol` over a `feed`; `project` writes the shipped files into a `folder` of its own; `play` runs, `show`
+//! tells. Deliberately absent: any way of loading that `run` does not have.
 
 pub mod feed;
 mod folder;
+mod play;
 mod project;
 pub mod protocol;
 pub mod replica;
 mod show;
 
-use std::path::Path;
-use std::sync::Arc;
-
-use jiff::{SignedDuration, Timestamp};
-
-use crate::cli::commands::run_until_stopped;
-use crate::cli::engine::JobEnd;
-use crate::config::catalog::Job;
-use crate::state::State;
-
-use super::Context;
-use super::exit::Exit;
-use super::failure::Failure;
-use super::project::Project;
-
-use feed::Feed;
-use replica::{Replica, ReplicaSettings};
-
-/// How much of the feed's time has passed at the first load.
-const FIRST_LOAD_AT: f64 = 0.7;
-/// What the replica allows: little enough that a load of ten pages meets it, enough that nobody waits long.
-const BURST: u32 = 4;
-const REQUESTS_PER_SECOND: f64 = 3.0;
-
-/// What happened, for whoever shows it.
-pub(super) struct Played {
-    pub first: JobEnd,
-    pub second: JobEnd,
-    /// Requests that the replica refused for their rate.
-    pub refused: u64,
-    /// Events in the feed, and distinct ids among them.
-    pub events: u64,
-    pub distinct_ids: u64,
-}
-
-pub(super) async fn demo(context: &Context, feed: Option<&Path>, folder: &Path) -> Result<Exit, Failure> {
-    let feed = match feed {
-        Some(path) => Feed::open(path).map_err(|error| {
-            Failure::new(Exit::Usage, error)
-                .help("a feed is what https://earthquake.usgs.gov/earthquakes/feed/v1.0/geojson.php offers")
-        })?,
-        None => Feed::shipped().map_err(|error| Failure::new(Exit::Failed, error))?,
-    };
-    let root = context.folder.join(folder);
-    folder::prepare(&root)?;
-    let (first_now, feed_end) = times(&feed)?;
-    let settings = ReplicaSettings {
-        now: first_now,
-        burst: BURST,
-        requests_per_second: REQUESTS_PER_SECOND,
-        clock: Arc::clone(&context.clock),
-    };
-    let start = Timestamp::from_millisecond(feed.first_time()).map_err(|error| outside(&error))?;
-    let replica = Replica::start(feed, settings).await;
-    let replica = replica.map_err(|error| Failure::new(Exit::Failed, format!("listen on 127.0.0.1: {error}")))?;
-    project::write(&root, &replica.base_url(), start)?;
-    let played = play(context, &root, &replica, first_now, feed_end).await;
-    // Whatever came of it: the address of a replica that is gone serves nobody.
-    project::restore(&root)?;
-    replica.stop().await;
-    let played = played?;
-    show::outcome(context, &root, folder, &played).await
-}
-
-/// Runs the job twice.
-async fn play(
-    context: &Context,
-    root: &Path,
-    replica: &Replica,
-    first_now: Timestamp,
-    feed_end: Timestamp,
-) -> Result<Played, Failure> {
-    // Not below $STATE_DIRECTORY: everything of a demo stands in its folder.
-    let project = Project::open_folder(root, None, context)?;
-    let job = project.job(project::JOB)?.clone();
-    let state: Arc<dyn State> = Arc::new(project.take_state().await?);
-    show::opening(context, root, replica, first_now)?;
-    let first = run_job(context, &project, &state, &job).await?;
-    show::load(context, &first)?;
-    if first.exit() != Exit::Done {
-        return Err(Failure::told(first.exit()));
-    }
-    let second_now = feed_end.checked_add(job.window.settle).and_then(|at| at.checked_add(SignedDuration::from_hours(1)));
-    let second_now = second_now.map_err(|error| outside(&error))?;
-    replica.set_now(second_now);
-    show::clock_moved(context, second_now)?;
-    let second = run_job(context, &project, &state, &job).await?;
-    show::load(context, &second)?;
-    if second.exit() != Exit::Done {
-        return Err(Failure::told(second.exit()));
-    }
-    Ok(Played {
-        first,
-        second,
-        refused: replica.refused(),
-        events: replica.feed().events().len() as u64,
-        distinct_ids: replica.feed().distinct_ids(),
-    })
-}
-
-async fn run_job(context: &Context, project: &Project, state: &Arc<dyn State>, job: &Job) -> Result<JobEnd, Failure> {
-    let ends = run_until_stopped(context, project, Arc::clone(state), vec![job.clone()]).await?;
-    ends.into_iter().next().ok_or_else(|| Failure::new(Exit::Failed, "the job did not run"))
-}
-
-/// When the first load happens, and the feed's last change.
-fn times(feed: &Feed) -> Result<(Timestamp, Timestamp), Failure> {
-    let (first, last) = feed.updated_range();
-    let passed = (last.saturating_sub(first) as f64 * FIRST_LOAD_AT) as i64;
-    let at = |ms: i64| Timestamp::from_millisecond(ms).map_err(|error| outside(&error));
-    Ok((at(first.saturating_add(passed))?, at(last)?))
-}
-
-fn outside(error: &jiff::Error) -> Failure {
-    Failure::new(Exit::Usage, format!("the feed's times leave the calendar: {error}"))
-}
+pub(super) use play::demo;

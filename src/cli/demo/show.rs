@@ -21,8 +21,9 @@ use crate::schema::TableSchema;
 use crate::sink::query;
 
 use super::folder::{self, Listed};
+use super::play::{BURST, Played, REQUESTS_PER_SECOND};
+use super::project;
 use super::replica::Replica;
-use super::{BURST, Played, REQUESTS_PER_SECOND, project};
 
 /// Folders of files that are listed one by one.
 const FOLDERS_MAX: usize = 24;
@@ -73,6 +74,14 @@ pub(super) fn load(context: &Context, end: &JobEnd) -> Result<(), Failure> {
         return Ok(());
     }
     print_report(&context.terminal, std::slice::from_ref(end))
+}
+
+/// What went wrong with a load, in a sentence.
+pub(super) fn trouble(end: &JobEnd) -> String {
+    match &end.outcome {
+        Err(trouble) => trouble.reason.clone(),
+        Ok(finished) => finished.report.failed.first().map_or_else(|| "stopped".to_owned(), |failure| failure.reason.clone()),
+    }
 }
 
 pub(super) fn clock_moved(context: &Context, now: Timestamp) -> Result<(), Failure> {

@@ -101,7 +101,10 @@ fn a_row_from_the_far_future_waits_and_poisons_nothing() {
     // C-12
     let mut records = feed::plain(1, 5, "2026-02-01T00:00:00Z");
     let at = "2999-12-31T00:00:00Z";
-    records.push(Record { json: format!("{{\"id\":99,\"updated_at\":\"{at}\",\"name\":\"later\"}}"), cursor: Some(at.parse().unwrap()) });
+    records.push(Record {
+        json: format!("{{\"id\":99,\"updated_at\":\"{at}\",\"name\":\"later\"}}"),
+        cursor: Some(at.parse().unwrap()),
+    });
     // The API does not cut: it sends the row whatever is asked.
     let api = api_with(Pages::None, 10, records.iter().cloned().map(|record| Record { cursor: None, ..record }).collect());
     let project = Project::of_items(&api, &Pages::None, 10);
@@ -155,13 +158,21 @@ fn retry_after_is_waited_for() {
 fn records_that_do_not_fit_go_to_the_dead_letters_in_the_same_commit() {
     // C-42, C-43
     let mut records = feed::plain(1, 10, "2026-02-01T00:00:00Z");
-    for json in ["{\"id\":90,\"updated_at\":null,\"name\":\"null\"}", "{\"id\":91,\"name\":\"none\"}", "{\"id\":92,\"updated_at\":\"soon\"}"] {
+    for json in [
+        "{\"id\":90,\"updated_at\":null,\"name\":\"null\"}",
+        "{\"id\":91,\"name\":\"none\"}",
+        "{\"id\":92,\"updated_at\":\"soon\"}",
+    ] {
         records.push(Record { json: json.to_owned(), cursor: None });
     }
     let api = api_with(Pages::None, 100, records);
     let project = Project::of_items(&api, &Pages::None, 100);
     let report = run(&project);
-    assert_eq!((kept(&report), report["counts"]["rejected"].as_u64(), report["commits"].as_u64()), (10, Some(3), Some(1)), "{report}");
+    assert_eq!(
+        (kept(&report), report["counts"]["rejected"].as_u64(), report["commits"].as_u64()),
+        (10, Some(3), Some(1)),
+        "{report}"
+    );
     let letters: Vec<String> =
         project.listing("lake/_highwater/items/dead_letters").into_keys().filter(|path| path.ends_with(".parquet")).collect();
     assert_eq!(letters.len(), 1, "{letters:?}");
@@ -228,7 +239,11 @@ fn a_secret_shows_up_nowhere() {
     const CANARY: &str = "CANARY-3f9a1c77d2";
     let api = api_with(Pages::Token, 5, feed::plain(1, 20, "2026-02-01T00:00:00Z"));
     let project = Project::of_items(&api, &Pages::Token, 5);
-    project.edit("sources/api.toml", "timeout = \"20s\"\n", "timeout = \"20s\"\nauth = { type = \"bearer\", token = { env = \"API_TOKEN\" } }\n");
+    project.edit(
+        "sources/api.toml",
+        "timeout = \"20s\"\n",
+        "timeout = \"20s\"\nauth = { type = \"bearer\", token = { env = \"API_TOKEN\" } }\n",
+    );
     let call = |args: &[&str]| highwater(&project, args).env("API_TOKEN", CANARY).env("HIGHWATER_LOG", "trace").run();
     let mut said = Vec::new();
     said.push(call(&["run", "items"]).expect_code(0));
