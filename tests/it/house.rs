@@ -118,7 +118,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("reqwest", &["src/source/"]),
     ("sqlx", &["src/state/"]),
     ("polars", &["src/transform/", "src/sink/query"]),
-    ("polars_arrow", &["src/transform/crossing.rs"]),
+    ("polars_arrow", &["src/transform/crossing.rs", "src/transform/crossing/"]),
     ("object_store", &["src/store/"]),
     ("axum", &["src/cli/"]),
     ("clap", &["src/cli/", "src/main.rs"]),
