@@ -1,1 +1,4 @@
 //! What a table on disk is.
+
+pub mod live;
+pub mod query;
