@@ -270,7 +270,9 @@ impl JobProgress {
                 Said::Always(format!("commit {seq}: {} ({written})", describe_counts(counts)))
             }
             Event::SliceEmpty { slice, .. } => Said::Plain(format!("nothing new in {}", describe_slice(slice))),
-            Event::SliceFailed { slice, reason, .. } => Said::Always(format!("failed: {}: {reason}", describe_slice(slice))),
+            Event::SliceFailed { slice, reason, .. } => {
+                Said::Always(format!("failed: {}: {}", describe_slice(slice), gist(reason)))
+            }
             Event::Recovered { what, .. } => Said::Always(format!("recovered: {what}")),
             Event::RunFinished { counts, failed, .. } => {
                 let end = if *failed { "failed" } else { "done" };
