@@ -150,7 +150,7 @@ pub fn describe_slice(slice: &Slice) -> String {
         Reach::Snapshot => "everything".to_owned(),
         Reach::Time(span) => match span.from {
             Some(from) => format!("{} to {}", instant(from), instant(span.to)),
-            None => format!("everything to {}", instant(span.to)),
+            None => "everything until now".to_owned(),
         },
         Reach::Integer(None) => "from the first number".to_owned(),
         Reach::Integer(Some(mark)) => format!("from {}", mark.value),

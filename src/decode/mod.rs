@@ -77,6 +77,9 @@ pub struct CursorSpec {
     pub timezone: TimeZone,
 }
 
+/// The status of an answer that has no body because there is nothing to tell (RFC 9110, 15.3.5): an empty page.
+const NO_CONTENT: u16 = 204;
+
 /// A decoded page.
 #[derive(Debug)]
 pub struct Decoded {
@@ -132,6 +135,9 @@ impl Decoder {
     /// Decodes one page; an error leaves the decoder as it was. Takes the processor for as long as the page is large: about a second for
     /// some hundred megabytes.
     pub fn decode(&mut self, page: &RawPage) -> Result<Decoded, DecodeError> {
+        if page.status == NO_CONTENT && page.body.is_empty() {
+            return Ok(self.nothing());
+        }
         let mark = page.body.len() - span::without_mark(&page.body).len();
         let outcome = self.reader.read(Task {
             plan: Arc::clone(&self.plan),
@@ -158,6 +164,19 @@ impl Decoder {
             key_hashes: outcome.key_hashes,
             changes,
         })
+    }
+
+    /// A page without a record.
+    fn nothing(&self) -> Decoded {
+        Decoded {
+            rows: RecordBatch::new_empty(Arc::clone(&self.arrow_schema)),
+            places: Vec::new(),
+            rejects: Vec::new(),
+            envelope: Envelope::default(),
+            cursor: None,
+            key_hashes: None,
+            changes: Vec::new(),
+        }
     }
 
     /// The records' fields as far as they are known: the committed and declared ones, and what the pages brought.

@@ -194,12 +194,8 @@ impl<'a> Reading<'a> {
             if attempt == PAGE_ATTEMPTS {
                 return Err(RunError::new(ErrorKind::Unavailable, format!("{what}; asked for {PAGE_ATTEMPTS} times")));
             }
-            let length = std::time::Duration::from_secs(1 << attempt).mul_f64(self.ports.clock.fraction());
-            self.ports.events.tell(Event::Retrying { job: self.job.name.clone(), reason: what, attempt, length });
-            tokio::select! {
-                () = self.ports.clock.sleep(length) => {}
-                () = self.ports.stop.wait() => return Err(RunError::new(ErrorKind::Cancelled, "asked to stop while waiting")),
-            }
+            tracing::warn!(job.id = %self.job.name, attempt, "{what}");
+            // The source waits before it asks again for a page that it has delivered once.
             page = fetch(self.ports, self.slice, &page.position.clone(), attempt + 1).await?;
         }
         Err(RunError::new(ErrorKind::Bug, "a page was asked for no times"))

@@ -27,6 +27,7 @@ pub(super) struct Spool {
 
 struct Kept {
     position: PagePosition,
+    status: u16,
     received_at: Timestamp,
     address: String,
     body: Body,
@@ -57,6 +58,7 @@ impl Spool {
         };
         self.pages.push(Kept {
             position: page.position.clone(),
+            status: page.status,
             received_at: page.received_at,
             address: page.address.clone(),
             body,
@@ -84,7 +86,8 @@ impl Spool {
         let Some(kept) = self.pages.get(index) else {
             return Err(RunError::new(ErrorKind::Bug, format!("page {index} was never spooled")));
         };
-        let (position, received_at, address) = (kept.position.clone(), kept.received_at, kept.address.clone());
+        let (position, status, received_at, address) =
+            (kept.position.clone(), kept.status, kept.received_at, kept.address.clone());
         let body = match &kept.body {
             Body::Memory(bytes) => bytes.clone(),
             Body::File { at, length } => {
@@ -92,7 +95,7 @@ impl Spool {
                 self.read(at, length).map_err(|error| self.failed(&error))?
             }
         };
-        Ok(RawPage { position, status: 200, headers: http::HeaderMap::new(), body, received_at, source_now: None, address })
+        Ok(RawPage { position, status, headers: http::HeaderMap::new(), body, received_at, source_now: None, address })
     }
 
     fn read(&mut self, at: u64, length: usize) -> std::io::Result<Bytes> {

@@ -8,4 +8,5 @@
 mod catalogue;
 mod house;
 mod rust_text;
+mod scenarios;
 mod world;

@@ -208,3 +208,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_answer_without_content_is_an_empty_page() {
+    let mut decoder = Decoder::new(spec_at("items"), None).expect("a decoder");
+    let nothing = crate::page::RawPage { status: 204, ..page("") };
+    let decoded = decoder.decode(&nothing).expect("an empty page");
+    assert_eq!((decoded.rows.num_rows(), decoded.envelope.records), (0, 0));
+    assert!(decoder.decode(&page("")).is_err(), "an empty body with status 200 is a page that was cut off");
+}

@@ -152,7 +152,7 @@ impl Exchange {
 
     async fn page(&self, arrived: Arrived, at: &PagePosition) -> Result<RawPage, Failure> {
         let Arrived { response, url, .. } = arrived;
-        let address = without_query(&url);
+        let address = self.credentials.redactor().clean(&without_query(&url));
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         // What the client knows how to decompress it has taken off.
         if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {

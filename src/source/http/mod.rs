@@ -167,10 +167,12 @@ impl Source for HttpSource {
         }
         let mut attempts = Attempts::new(self.attempts_max, attempt);
         loop {
-            let failure = match self.exchange.attempt(&request, at).await {
+            let mut failure = match self.exchange.attempt(&request, at).await {
                 Ok(page) => return Ok(page),
                 Err(failure) => failure,
             };
+            // A redirect's path can echo a secret as well as a body can.
+            failure.error.message = self.exchange.credentials.redactor().clean(&failure.error.message);
             match attempts.decide(failure.remedy, self.exchange.clock.fraction()) {
                 Decision::GiveUp => return Err(self.give_up(failure, &attempts)),
                 Decision::Again { after, attempt } => {

@@ -133,6 +133,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_name_that_turns_private_is_refused_when_it_does() {
+        // S-14: the addresses that are connected to are these very ones, so a second look-up cannot slip past the check.
+        struct Turning(std::sync::atomic::AtomicBool);
+        #[async_trait]
+        impl Lookup for Turning {
+            async fn addresses(&self, _host: &str) -> io::Result<Vec<IpAddr>> {
+                let turned = self.0.swap(true, std::sync::atomic::Ordering::SeqCst);
+                Ok(vec![if turned { "127.0.0.1" } else { "8.8.8.8" }.parse().unwrap()])
+            }
+        }
+        let rule = NameRule::new(&Url::parse("https://api.example.com").unwrap(), None, false);
+        let resolver = GuardedResolver { rule, lookup: Arc::new(Turning(false.into())) };
+        let name = || "api.example.com".parse::<Name>().unwrap();
+        assert!(resolver.resolve(name()).await.is_ok());
+        assert!(resolver.resolve(name()).await.is_err());
+    }
+
+    #[tokio::test]
     async fn localhost_reaches_loopback_alone_and_only_as_the_base() {
         assert!(resolve("http://localhost:8080", None, false, "localhost", &["127.0.0.1"]).await.is_ok());
         assert!(resolve("http://localhost:8080", None, false, "localhost", &["10.0.0.1"]).await.is_err());

@@ -1,7 +1,3 @@
 //! Whole runs: of the program, and of its path inside this process.
 
-mod exactness;
-mod kill;
-mod loads;
-mod refusals;
 mod sweep;

@@ -16,7 +16,7 @@ const SIDES: [Side; 2] = [Side::Before, Side::After];
 const EFFECTS_MIN: u64 = 40;
 
 /// Runs `work` for every item on two threads, each with a runtime of its own; what it returns is gathered.
-fn in_parallel<T: Send + Sync, F: Future<Output = Vec<String>>>(items: &[T], work: impl Fn(&T) -> F + Sync) -> Vec<String> {
+fn in_parallel<T: Send + Sync>(items: &[T], work: impl AsyncFn(&T) -> Vec<String> + Sync) -> Vec<String> {
     let half = items.len().div_ceil(2).max(1);
     std::thread::scope(|scope| {
         let work = &work;

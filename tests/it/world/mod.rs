@@ -10,6 +10,7 @@ pub mod oracle;
 pub mod program;
 pub mod project;
 mod proofs;
+pub mod source;
 
 use std::time::{Duration, Instant};
 

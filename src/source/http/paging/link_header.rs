@@ -144,7 +144,6 @@ mod tests {
 
     #[test]
     fn any_text_is_survived() {
-        // S-70
         use proptest::prelude::*;
         proptest!(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }, |(text in "[<>;,=\"\\\\ a-z€]{0,40}")| {
             let mut headers = HeaderMap::new();

@@ -1,0 +1,211 @@
+//! A job against a test server.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ::http::Method;
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use url::Url;
+
+use crate::config::catalog::{
+    Auth, Compression, Cursor, CursorFormat, CursorNulls, CursorType, Job, Limits, Mode, OnTypeChange, Order, Paging, PagingKind,
+    ParquetSettings, Sink, SinkPlace, Source as ApiSource, Stream, Window,
+};
+use crate::config::secret::{SecretRef, SecretSource, SecretString};
+use crate::event::{Event, Events, Listener};
+use crate::ids::{DatasetName, JobName, PartitionKey};
+use crate::page::{PagePosition, RawPage, ResponsePath};
+use crate::quota::Budgets;
+use crate::quota::test_clock::TestClock;
+use crate::slice::{Reach, Slice, Span};
+use crate::source::http::resolver::{Lookup, SystemLookup};
+use crate::source::http::{HttpSource, Surroundings};
+use crate::source::{FetchError, Source};
+use crate::stop::Stop;
+use crate::template::Template;
+
+pub(super) const SECRET: &str = "CANARY-0123/456";
+
+pub(super) fn template(text: &str) -> Template {
+    Template::parse(text).unwrap()
+}
+
+/// A job without cursor, limits and credentials.
+pub(super) fn job(base_url: &str) -> Job {
+    let source = ApiSource {
+        name: "api".to_owned(),
+        file: "sources/api.toml".to_owned(),
+        base_url: Url::parse(base_url).unwrap(),
+        headers: Vec::new(),
+        auth: Auth::None,
+        allow_hosts: Vec::new(),
+        allow_private: false,
+        proxy: None,
+        ca_file: None,
+        timeout: Duration::from_secs(20),
+        body_max: 100_000,
+        limits: Limits::default(),
+        attempts_max: 4,
+    };
+    let stream = Stream {
+        name: "items".to_owned(),
+        method: Method::GET,
+        path: template("/items"),
+        query: Vec::new(),
+        records: ResponsePath::root(),
+        records_optional: false,
+        primary_key: Vec::new(),
+        paging: Paging { kind: PagingKind::None, pages_max: 100 },
+        cursor: None,
+    };
+    let sink = Sink {
+        name: "lake".to_owned(),
+        file: "sinks/lake.toml".to_owned(),
+        place: SinkPlace::Local("/nowhere".into()),
+        storage: BTreeMap::new(),
+        parquet: ParquetSettings { compression: Compression::None, file_size: 1, row_group_size: 1 },
+    };
+    Job {
+        name: JobName::new("items"),
+        file: "jobs/items.toml".to_owned(),
+        enabled: true,
+        source,
+        stream,
+        sink,
+        dataset: DatasetName::new("items"),
+        table: "items".to_owned(),
+        mode: Mode::Append,
+        partition_by: Vec::new(),
+        parameters: BTreeMap::new(),
+        window: Window { start: None, start_integer: None, step: None, settle: SignedDuration::ZERO },
+        steps: Vec::new(),
+        columns: BTreeMap::new(),
+        on_type_change: OnTypeChange::NewColumn,
+        metadata: true,
+    }
+}
+
+pub(super) fn time_cursor(query: &[(&str, &str)]) -> Cursor {
+    Cursor {
+        field: "updated_at".to_owned(),
+        cursor_type: CursorType::Timestamp,
+        query: query.iter().map(|(name, text)| ((*name).to_owned(), template(text))).collect(),
+        order: Order::None,
+        format: CursorFormat::Rfc3339,
+        precision: SignedDuration::from_secs(1),
+        timezone: TimeZone::UTC,
+        to_inclusive: false,
+        nulls: CursorNulls::DeadLetter,
+    }
+}
+
+pub(super) fn bearer() -> Auth {
+    Auth::Bearer { token: SecretRef::Env("TOKEN".to_owned()) }
+}
+
+pub(super) fn snapshot() -> Slice {
+    Slice { partition: PartitionKey::new(""), reach: Reach::Snapshot }
+}
+
+pub(super) fn span(from: Option<&str>, to: &str) -> Slice {
+    let span = Span::new(from.map(|from| from.parse().unwrap()), to.parse().unwrap());
+    Slice { partition: PartitionKey::new(""), reach: Reach::Time(span) }
+}
+
+struct Secrets;
+
+impl SecretSource for Secrets {
+    fn resolve(&self, _secret: &SecretRef) -> Result<SecretString, String> {
+        Ok(SECRET.into())
+    }
+}
+
+/// Keeps every event.
+#[derive(Default)]
+pub(super) struct Heard(Mutex<Vec<Event>>);
+
+impl Listener for Heard {
+    fn hear(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+/// A lookup that knows one address for every name.
+pub(super) struct Everywhere(pub(super) IpAddr);
+
+#[async_trait]
+impl Lookup for Everywhere {
+    async fn addresses(&self, _host: &str) -> io::Result<Vec<IpAddr>> {
+        Ok(vec![self.0])
+    }
+}
+
+/// An opened source and the world that it was given.
+pub(super) struct World {
+    pub(super) clock: Arc<TestClock>,
+    pub(super) budgets: Budgets,
+    pub(super) stop: Stop,
+    pub(super) heard: Arc<Heard>,
+    pub(super) lookup: Arc<dyn Lookup>,
+}
+
+impl World {
+    pub(super) fn new() -> World {
+        // What main does; a second time is no harm.
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        let clock = Arc::new(TestClock::new());
+        World {
+            budgets: Budgets::new(clock.clone()),
+            clock,
+            stop: Stop::new(),
+            heard: Arc::new(Heard::default()),
+            lookup: Arc::new(SystemLookup),
+        }
+    }
+
+    pub(super) fn with_lookup(mut self, lookup: impl Lookup + 'static) -> World {
+        self.lookup = Arc::new(lookup);
+        self
+    }
+
+    pub(super) fn try_open(&self, job: &Job) -> Result<HttpSource, FetchError> {
+        let around = Surroundings {
+            clock: self.clock.clone(),
+            events: Events::to(vec![self.heard.clone()]),
+            stop: self.stop.clone(),
+            lookup: self.lookup.clone(),
+        };
+        HttpSource::open_with(job, &Secrets, &self.budgets, around)
+    }
+
+    pub(super) fn open(&self, job: &Job) -> HttpSource {
+        self.try_open(job).unwrap()
+    }
+
+    /// Fetches the first page of a snapshot.
+    pub(super) async fn fetch(&self, job: &Job) -> Result<RawPage, FetchError> {
+        self.open(job).fetch(&snapshot(), &PagePosition::start(), 1).await
+    }
+
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.heard.0.lock().unwrap().clone()
+    }
+}
+
+/// The value of a header in a request's head.
+pub(super) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().skip(1).find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+/// The target in a request's first line.
+pub(super) fn target(head: &str) -> &str {
+    head.split(' ').nth(1).unwrap_or_default()
+}

@@ -1,0 +1,5 @@
+mod fixture;
+mod origins;
+mod requests;
+mod retries;
+mod server;
