@@ -267,8 +267,8 @@ fn a_secret_shows_up_nowhere() {
 fn slices_meet_exactly_and_a_hole_is_filled_by_the_next_run() {
     // C-56
     let truth = feed::plain(1, 200, "2026-02-27T00:00:00Z");
-    let api = api_with(Pages::Token, 50, truth.clone());
-    let project = Project::of_items(&api, &Pages::Token, 50);
+    let api = api_with(Pages::Token, 100, truth.clone());
+    let project = Project::of_items(&api, &Pages::Token, 100);
     project.write("jobs/items.toml", &format!("{}step = \"1h\"\n", job("").replace("2026-01-01", "2026-02-27")));
     // The second slice's only page fails for good; the others go on.
     api.fail(1..2, Fault::Status(404));
