@@ -10,13 +10,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, make_array};
+use arrow::array::{Array, ArrayRef, LargeListArray, NullArray, RecordBatch, RecordBatchOptions, StructArray, make_array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi};
 use polars::prelude::{Column, CompatLevel, DataFrame, Series};
 use polars_arrow::array::Array as PolarsArray;
-use polars_arrow::datatypes::Field as PolarsField;
+use polars_arrow::datatypes::{ArrowDataType, Field as PolarsField};
 use polars_arrow::ffi::{ArrowArray, ArrowSchema, export_array_to_c, export_field_to_c};
 use polars_arrow::ffi::{import_array_from_c, import_field_from_c};
 
@@ -85,10 +85,10 @@ fn known_type(data_type: &DataType) -> DataType {
 fn to_array(column: Column) -> Result<ArrayRef, String> {
     let array = column.rechunk_to_arrow(CompatLevel::newest());
     let data_type = array.dtype().clone();
-    let array = nulls::veil(array);
+    let array = veil(array);
     let field = PolarsField::new("".into(), array.dtype().clone(), true);
     let exported = export_array(export_array_to_c(array), export_field_to_c(&field))?;
-    nulls::unveil(exported, &data_type)
+    unveil(exported, &data_type)
 }
 
 fn import_array(array: FFI_ArrowArray, schema: FFI_ArrowSchema) -> Result<Box<dyn PolarsArray>, String> {
@@ -115,6 +115,71 @@ fn export_array(array: ArrowArray, schema: ArrowSchema) -> Result<ArrayRef, Stri
     Ok(make_array(data))
 }
 
-mod nulls;
+// Arrays of the type Null on their way out of polars: it exports them with one buffer where the specification has none, and arrow-rs
+// refuses that. So they travel as booleans that are all null, and become what they were on the other side. Every other array passes
+// untouched.
+
+fn has_null_type(data_type: &ArrowDataType) -> bool {
+    match data_type {
+        ArrowDataType::Null => true,
+        ArrowDataType::LargeList(item) => has_null_type(&item.dtype),
+        ArrowDataType::Struct(fields) => fields.iter().any(|field| has_null_type(&field.dtype)),
+        _ => false,
+    }
+}
+
+/// The array with booleans in the place of Null arrays, at every depth.
+fn veil(array: Box<dyn PolarsArray>) -> Box<dyn PolarsArray> {
+    if !has_null_type(array.dtype()) {
+        return array;
+    }
+    if let Some(list) = array.as_any().downcast_ref::<polars_arrow::array::ListArray<i64>>() {
+        let values = veil(list.values().clone());
+        let data_type = polars_arrow::array::ListArray::<i64>::default_datatype(values.dtype().clone());
+        return Box::new(polars_arrow::array::ListArray::<i64>::new(
+            data_type,
+            list.offsets().clone(),
+            values,
+            list.validity().cloned(),
+        ));
+    }
+    if let (Some(array), ArrowDataType::Struct(fields)) =
+        (array.as_any().downcast_ref::<polars_arrow::array::StructArray>(), array.dtype())
+    {
+        let values: Vec<Box<dyn PolarsArray>> = array.values().iter().map(|values| veil(values.clone())).collect();
+        let veiled = fields.iter().zip(&values);
+        let fields = veiled.map(|(field, values)| PolarsField::new(field.name.clone(), values.dtype().clone(), true)).collect();
+        let data_type = ArrowDataType::Struct(fields);
+        return Box::new(polars_arrow::array::StructArray::new(data_type, array.len(), values, array.validity().cloned()));
+    }
+    Box::new(polars_arrow::array::BooleanArray::new_null(ArrowDataType::Boolean, array.len()))
+}
+
+/// The array as it was before `veil`; `data_type` is its type from then.
+fn unveil(array: ArrayRef, data_type: &ArrowDataType) -> Result<ArrayRef, String> {
+    if !has_null_type(data_type) {
+        return Ok(array);
+    }
+    if let (Some(list), ArrowDataType::LargeList(item)) = (array.as_any().downcast_ref::<LargeListArray>(), data_type) {
+        let values = unveil(Arc::clone(list.values()), &item.dtype)?;
+        let field = Field::new(item.name.as_str(), values.data_type().clone(), true);
+        let list = LargeListArray::try_new(Arc::new(field), list.offsets().clone(), values, list.nulls().cloned());
+        return Ok(Arc::new(list.map_err(|error| error.to_string())?));
+    }
+    if let (Some(array), ArrowDataType::Struct(fields)) = (array.as_any().downcast_ref::<StructArray>(), data_type) {
+        let mut columns = Vec::with_capacity(fields.len());
+        for (field, column) in fields.iter().zip(array.columns()) {
+            columns.push(unveil(Arc::clone(column), &field.dtype)?);
+        }
+        let named = fields.iter().zip(&columns);
+        let fields: Fields =
+            named.map(|(field, column)| Field::new(field.name.as_str(), column.data_type().clone(), true)).collect();
+        let array = StructArray::try_new_with_length(fields, columns, array.nulls().cloned(), array.len());
+        return Ok(Arc::new(array.map_err(|error| error.to_string())?));
+    }
+    debug_assert_eq!(array.data_type(), &DataType::Boolean, "only booleans stand in for the Null type");
+    Ok(Arc::new(NullArray::new(array.len())))
+}
+
 #[cfg(test)]
 mod tests;
