@@ -18,6 +18,7 @@ pub mod transform;
 // Leaves: all rooms may use them.
 pub mod batch;
 pub mod clock;
+pub mod crossing;
 pub mod cursor;
 pub mod dataset;
 pub mod error;

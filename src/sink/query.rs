@@ -19,10 +19,10 @@ use polars::prelude::LazyFrame;
 use polars::sql::SQLContext;
 use thiserror::Error;
 
+use crate::crossing;
 use crate::error::ErrorKind;
 use crate::schema::ColumnType;
 use crate::store::Store;
-use crate::transform::crossing;
 
 use super::live::LiveTable;
 use scan::{Meter, OpenTable, TableScan};

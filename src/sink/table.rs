@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, LargeListArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array};
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use crate::schema::{ColumnType, Field, TableSchema, Widening, widen};
@@ -96,7 +96,8 @@ pub fn conform(rows: &RecordBatch, target: &TableSchema, arrow: &SchemaRef) -> R
         .map_err(|error| SinkError::bug(format!("rows do not take the table's form: {error}")))
 }
 
-fn conform_array(array: &ArrayRef, target: &ColumnType) -> Result<ArrayRef, SinkError> {
+/// One column in the form of the table; text or numbers that do not fit are an error, never a null.
+pub(super) fn conform_array(array: &ArrayRef, target: &ColumnType) -> Result<ArrayRef, SinkError> {
     let wanted = target.to_arrow();
     if *array.data_type() == wanted {
         return Ok(array.clone());
@@ -115,7 +116,7 @@ fn conform_array(array: &ArrayRef, target: &ColumnType) -> Result<ArrayRef, Sink
             let large = cast(array, &large_list_of(array)).map_err(|error| SinkError::bug(error.to_string()))?;
             conform_array(&large, target)
         }
-        _ => cast(array, &wanted)
+        _ => cast_with_options(array, &wanted, &CastOptions { safe: false, ..CastOptions::default() })
             .map_err(|error| SinkError::bug(format!("a column of {} does not become {target}: {error}", array.data_type()))),
     }
 }
@@ -136,7 +137,7 @@ fn conform_struct(array: &StructArray, fields: &[Field]) -> Result<ArrayRef, Sin
         });
     }
     let arrow_fields = fields.iter().map(Field::to_arrow).collect();
-    let conformed = StructArray::try_new(arrow_fields, columns, array.nulls().cloned())
+    let conformed = StructArray::try_new_with_length(arrow_fields, columns, array.nulls().cloned(), array.len())
         .map_err(|error| SinkError::bug(format!("a struct does not take the table's form: {error}")))?;
     Ok(Arc::new(conformed))
 }

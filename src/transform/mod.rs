@@ -15,7 +15,6 @@
 //! - a column that never had a value has the type null: what is computed from it strictly is null too, of no type as yet.
 
 mod check;
-pub mod crossing;
 mod expression;
 mod rows;
 mod steps;

@@ -14,12 +14,13 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use polars::prelude::{AnonymousScan, AnonymousScanArgs, DataFrame, LazyFrame, PolarsError, PolarsResult, ScanArgsAnonymous};
 
 use super::super::live::{LiveFile, LiveTable};
+use super::super::table::written;
 use super::file::StoredFile;
 use super::{QueryError, columns};
+use crate::crossing;
 use crate::error::chain;
 use crate::schema::Field;
 use crate::store::Store;
-use crate::transform::crossing;
 
 /// Footers that are fetched at the same time.
 const FOOTERS_AT_ONCE: usize = 16;
@@ -90,7 +91,7 @@ pub(super) struct OpenTable {
 impl OpenTable {
     /// Reads one footer: that of the newest file, to learn which columns of our own the rows carry.
     pub async fn open(table: LiveTable, store: Arc<dyn Store>, meter: &Arc<Meter>) -> Result<Self, QueryError> {
-        let mut fields = columns::written(&table.schema);
+        let mut fields = written(&table.schema).fields;
         if let Some(newest) = table.files.last() {
             let footer = footer(&store, newest, meter).await?;
             let arrow = arrow_metadata(&footer, newest)?;

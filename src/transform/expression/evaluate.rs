@@ -10,10 +10,10 @@ use polars::prelude::{DataFrame, DataType as PolarsType, IntoLazy};
 use polars::sql::SQLContext;
 use sqlparser::ast::{Expr, visit_expressions};
 
-use super::super::crossing;
 use super::super::rows::Fault;
 use super::times::{self, Constant};
 use super::{Expression, TABLE, is_temporal, nulls, polars_text};
+use crate::crossing;
 use crate::error::ErrorKind;
 use crate::schema::ColumnType;
 
