@@ -18,7 +18,7 @@ use super::commit::{self, Committed, StagedSlice};
 use super::read::{SliceRead, read_slice};
 use super::{Ports, RunError, RunReport, SliceFailure, settle};
 
-/// How often a slice is read again because a rival committed meanwhile.
+/// How often in a row a rival may be first before the run steps back.
 const READS_MAX: u32 = 5;
 /// A source's clock that is further ahead than this is believed when the window's end is set.
 const SKEW_MIN: SignedDuration = SignedDuration::from_secs(60);
@@ -47,6 +47,7 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
     let mut head = settle::settle(job, ports, lease, &mut index, report).await?;
     check_fingerprint(job, &head)?;
     let mut tried: Vec<Slice> = Vec::new();
+    let mut lost = 0;
     let mut goal = ports.clock.now();
     let started_at = goal;
     while let Some(slice) = plan::next(job, &head.state.coverage, &tried, goal) {
@@ -57,7 +58,19 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
         ports.events.tell(Event::SliceStarted { job: job.name.clone(), slice: slice.clone() });
         tried.push(slice.clone());
         match load_slice(job, ports, lease, &mut head, &slice, &mut index, report).await {
-            Ok(read) => {
+            // What is covered has changed meanwhile, and so what there is to read: the rival may have brought this very slice.
+            Ok(Loaded::RivalWasFirst) if lost < READS_MAX => {
+                lost += 1;
+                tried.pop();
+            }
+            Ok(Loaded::RivalWasFirst) => {
+                let reason = format!("another writer commits to {} while this one reads", job.dataset);
+                ports.events.tell(Event::SliceFailed { job: job.name.clone(), slice: slice.clone(), reason: reason.clone() });
+                report.failed.push(SliceFailure { slice, kind: ErrorKind::Conflict, reason });
+                break;
+            }
+            Ok(Loaded::Read(read)) => {
+                lost = 0;
                 if let Some(skew) = read.skew.filter(|skew| *skew > SKEW_MIN) {
                     goal = started_at.checked_add(skew).unwrap_or(goal);
                 }
@@ -93,6 +106,14 @@ enum Failure {
     Run(RunError),
 }
 
+/// What became of a slice.
+enum Loaded {
+    /// It is committed, or there is nothing in it.
+    Read(Box<SliceRead>),
+    /// Another writer committed meanwhile, rows or columns that this slice did not know of: nothing of it counts.
+    RivalWasFirst,
+}
+
 /// Reads a slice and commits it; `head` is the new end of the log afterwards.
 async fn load_slice(
     job: &Job,
@@ -102,37 +123,36 @@ async fn load_slice(
     slice: &Slice,
     index: &mut Option<Current>,
     report: &mut RunReport,
-) -> Result<SliceRead, Failure> {
-    for _ in 0..READS_MAX {
-        let batch = ports.clock.batch_id();
-        let mut read = read_slice(job, ports, head, slice, batch).await.map_err(Failure::Slice)?;
-        report.pages += read.pages;
-        report.bytes += read.bytes;
-        if read.files.is_empty() {
-            advance_empty(job, ports, lease, head, slice, &read).await.map_err(Failure::Run)?;
-            report.counts.add(&read.counts);
-            report.empty_slices += 1;
-            return Ok(read);
+) -> Result<Loaded, Failure> {
+    let batch = ports.clock.batch_id();
+    let mut read = read_slice(job, ports, head, slice, batch).await.map_err(Failure::Slice)?;
+    report.pages += read.pages;
+    report.bytes += read.bytes;
+    if read.files.is_empty() {
+        advance_empty(job, ports, lease, head, slice, &read).await.map_err(Failure::Run)?;
+        report.counts.add(&read.counts);
+        report.empty_slices += 1;
+        return Ok(Loaded::Read(Box::new(read)));
+    }
+    let staged = StagedSlice {
+        batch,
+        cover: read.cover.clone(),
+        files: std::mem::take(&mut read.files),
+        counts: read.counts,
+        read_schema: read.read_schema.clone(),
+        schema: read.schema.clone(),
+    };
+    match commit::commit(job, ports, lease, head.clone(), &staged, index, report).await.map_err(Failure::Run)? {
+        Committed::Yes(new_head) => {
+            *head = *new_head;
+            count_commit(job, ports, head, &staged, &read, report).await;
+            Ok(Loaded::Read(Box::new(read)))
         }
-        let staged = StagedSlice {
-            batch,
-            cover: read.cover.clone(),
-            files: std::mem::take(&mut read.files),
-            counts: read.counts,
-            read_schema: read.read_schema.clone(),
-            schema: read.schema.clone(),
-        };
-        match commit::commit(job, ports, lease, head.clone(), &staged, index, report).await.map_err(Failure::Run)? {
-            Committed::Yes(new_head) => {
-                *head = *new_head;
-                count_commit(job, ports, head, &staged, &read, report).await;
-                return Ok(read);
-            }
-            Committed::ReadAgain(new_head) => *head = *new_head,
+        Committed::ReadAgain(new_head) => {
+            *head = *new_head;
+            Ok(Loaded::RivalWasFirst)
         }
     }
-    let message = format!("another writer commits to {} while this one reads", job.dataset);
-    Err(Failure::Slice(RunError::new(ErrorKind::Conflict, message)))
 }
 
 async fn count_commit(job: &Job, ports: &Ports, head: &Head, staged: &StagedSlice, read: &SliceRead, report: &mut RunReport) {

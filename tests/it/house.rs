@@ -62,14 +62,31 @@ fn room_of(path: &str) -> String {
     inside.split('/').next().unwrap_or(inside).trim_end_matches(".rs").to_owned()
 }
 
-fn is_test_file(path: &str) -> bool {
-    path.ends_with("/tests.rs") || path.contains("/tests/")
+/// The modules that a file declares for tests alone, as the paths of their files without `.rs`.
+fn test_modules(path: &str, tokens: &[Token]) -> Vec<String> {
+    let folder = match path.strip_suffix("/mod.rs").or(path.strip_suffix("/lib.rs")) {
+        Some(folder) => folder,
+        None => path.trim_end_matches(".rs"),
+    };
+    let mark = ["#", "[", "cfg", "(", "test", ")", "]"];
+    let mut found = Vec::new();
+    for at in (0..tokens.len()).filter(|at| stands(tokens, *at, &mark)) {
+        let mut rest =
+            tokens[at + mark.len()..].iter().map(|token| token.text.as_str()).skip_while(|word| *word != "mod").skip(1);
+        if let (Some(name), Some(";")) = (rest.next(), rest.next()) {
+            found.push(format!("{folder}/{name}"));
+        }
+    }
+    found
 }
 
 /// The product's own code of every source file.
 fn sources() -> Vec<(String, Vec<Token>)> {
-    let files = rust_files("src").into_iter().filter(|path| !is_test_file(path));
-    files.map(|path| (path.clone(), without_tests(&tokens(&read(&path))))).collect()
+    let files: Vec<(String, Vec<Token>)> =
+        rust_files("src").into_iter().map(|path| (path.clone(), tokens(&read(&path)))).collect();
+    let tests: Vec<String> = files.iter().flat_map(|(path, tokens)| test_modules(path, tokens)).collect();
+    let is_test = |path: &str| tests.iter().any(|test| path == format!("{test}.rs") || path.starts_with(&format!("{test}/")));
+    files.iter().filter(|(path, _)| !is_test(path)).map(|(path, tokens)| (path.clone(), without_tests(tokens))).collect()
 }
 
 fn stray_edges(rooms: &Rooms, leaves: &BTreeSet<String>, path: &str, tokens: &[Token]) -> Vec<String> {
@@ -118,7 +135,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("reqwest", &["src/source/"]),
     ("sqlx", &["src/state/"]),
     ("polars", &["src/transform/", "src/sink/query"]),
-    ("polars_arrow", &["src/transform/crossing.rs"]),
+    ("polars_arrow", &["src/transform/crossing"]),
     ("object_store", &["src/store/"]),
     ("axum", &["src/cli/"]),
     ("clap", &["src/cli/", "src/main.rs"]),

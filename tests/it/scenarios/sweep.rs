@@ -141,7 +141,7 @@ fn killed_anywhere_on_disk() {
 #[test]
 fn killed_anywhere_and_again_in_the_recovery() {
     // D-02
-    assert_right(&double_sweep(&Fixture::new(), Home::memory, 20_260_101, 6));
+    assert_right(&double_sweep(&Fixture::new(), Home::memory, 20_260_101, 4));
 }
 
 #[test]
@@ -200,6 +200,7 @@ fn without_coverage_the_sweep_is_red() {
 #[test]
 fn a_state_that_is_gone_or_old_adopts_what_the_lake_has() {
     let fixture = Fixture::new();
+    let half = effects(&fixture, Home::disk, Guards::ALL).len() as u64 / 2;
     block_on(async {
         let none = Arc::new(FaultPlan::none());
         // D-40
@@ -210,7 +211,6 @@ fn a_state_that_is_gone_or_old_adopts_what_the_lake_has() {
 
         // D-39: the backup is from half way.
         let home = Home::disk();
-        let half = effects(&fixture, Home::disk, Guards::ALL).len() as u64 / 2;
         drop(fixture.live(&home, &kill(half, Side::Before), Guards::ALL).await);
         let backup = home.copy_of_state();
         assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
@@ -223,9 +223,9 @@ fn a_state_that_is_gone_or_old_adopts_what_the_lake_has() {
 fn a_lake_that_lost_its_end_is_noticed_and_read_again() {
     // D-41
     let fixture = Fixture::new();
+    let half = effects(&fixture, Home::memory, Guards::ALL).len() as u64 / 2;
     block_on(async {
         let home = Home::memory();
-        let half = effects(&fixture, Home::memory, Guards::ALL).len() as u64 / 2;
         drop(fixture.live(&home, &kill(half, Side::Before), Guards::ALL).await);
         let backup = home.copy_of_lake().await;
         assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);

@@ -73,6 +73,8 @@ pub enum Fault {
 /// A request as the server saw it.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    /// Since the Unix epoch, by the machine's clock.
+    pub at: Duration,
     pub path: String,
     pub query: BTreeMap<String, String>,
     /// Names in lower case.
@@ -136,6 +138,11 @@ impl FakeApi {
 
     pub fn seen(&self) -> Vec<Seen> {
         self.inner.lock().unwrap().seen.clone()
+    }
+
+    /// When each request came, by the machine's clock.
+    pub fn seen_at(&self) -> Vec<Duration> {
+        self.seen().iter().map(|seen| seen.at).collect()
     }
 
     /// Forgets the requests seen so far.

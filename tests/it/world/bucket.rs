@@ -50,7 +50,7 @@ pub enum Gate {
     Open = 0,
     /// 403, as for a bucket that may only be read.
     ReadOnly = 1,
-    /// Decisions (`PUT` with `If-None-Match`) are applied, their answer is a 500.
+    /// Decisions (`PUT` with `If-None-Match`) that were applied are answered with a 500.
     LosesAnswers = 2,
 }
 
@@ -120,7 +120,7 @@ async fn pass(client: reqwest::Client, endpoint: String, gate: u8, spoiled: &Ato
     headers.remove("host");
     let is_head = parts.method == Method::HEAD;
     let answer = client.request(parts.method, target).headers(headers).body(bytes).send().await.unwrap();
-    if gate == Gate::LosesAnswers as u8 && decides {
+    if gate == Gate::LosesAnswers as u8 && decides && answer.status().is_success() {
         spoiled.fetch_add(1, Ordering::SeqCst);
         return refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError");
     }

@@ -1,0 +1,93 @@
+//! Unkind feeds read back by programs that share no code with ours: every value, every type, each row once.
+
+use super::loads::{api_with, run};
+use crate::world::api::Pages;
+use crate::world::bucket::{Bucket, Gate, S3Gate};
+use crate::world::feed;
+use crate::world::oracle::Oracle;
+use crate::world::program::highwater;
+use crate::world::project::Project;
+use crate::world::skip;
+
+const RECORDS: u64 = 400;
+const PAGE: u64 = 50;
+
+#[test]
+fn an_unkind_feed_is_read_back_equal() {
+    // C-66, C-14
+    let Some(mut oracle) = Oracle::new() else {
+        return skip("an_unkind_feed_is_read_back_equal", "the independent readers are not installed");
+    };
+    let mut projects = Vec::new();
+    for (seed, pages) in [(1, Pages::Page), (2, Pages::Token), (3, Pages::LinkHeader), (4, Pages::None)] {
+        let truth = feed::unkind(seed, 1, RECORDS, "2026-01-31T00:00:00Z", PAGE);
+        let api = api_with(pages.clone(), PAGE as usize, truth.clone());
+        let project = Project::of_items(&api, &pages, PAGE as usize);
+        run(&project);
+        oracle.expect(&format!("seed {seed}, {pages:?}"), &project.at("lake/items"), &truth);
+        highwater(&project, &["verify"]).run().expect_code(0);
+        projects.push(project);
+    }
+    oracle.check();
+}
+
+#[test]
+fn an_unkind_feed_in_a_bucket_is_read_back_equal() {
+    let (Some(mut oracle), Some(bucket)) = (Oracle::new(), Bucket::new()) else {
+        return skip("an_unkind_feed_in_a_bucket_is_read_back_equal", "there is no S3 server");
+    };
+    let truth = feed::unkind(11, 1, RECORDS, "2026-01-31T00:00:00Z", PAGE);
+    let api = api_with(Pages::Token, PAGE as usize, truth.clone());
+    let project = Project::of_items_in(&bucket, &bucket.endpoint, &api, &Pages::Token, PAGE as usize);
+    run(&project);
+    oracle.expect_in("bucket", &bucket, &truth);
+    oracle.check();
+    highwater(&project, &["verify"]).run().expect_code(0);
+    assert_eq!(run(&project)["commits"], 0);
+}
+
+#[test]
+fn a_decision_whose_answer_is_lost_counts_once() {
+    // D-13
+    let (Some(mut oracle), Some(bucket)) = (Oracle::new(), Bucket::new()) else {
+        return skip("a_decision_whose_answer_is_lost_counts_once", "there is no S3 server");
+    };
+    let gate = S3Gate::before(&bucket.endpoint);
+    let truth = feed::plain(1, 40, "2026-02-01T00:00:00Z");
+    let api = api_with(Pages::Token, 10, truth.clone());
+    let project = Project::of_items_in(&bucket, &gate.endpoint(), &api, &Pages::Token, 10);
+    gate.set(Gate::LosesAnswers);
+    let report = run(&project);
+    assert!(gate.spoiled() > 0, "the gate saw no decision");
+    assert_eq!(report["commits"], 1);
+    gate.set(Gate::Open);
+    assert_eq!(run(&project)["commits"], 0);
+    oracle.expect_in("lost answers", &bucket, &truth);
+    oracle.check();
+}
+
+#[test]
+fn the_oracle_can_say_no() {
+    let Some(_) = Oracle::new() else {
+        return skip("the_oracle_can_say_no", "the independent readers are not installed");
+    };
+    let truth = feed::plain(1, 5, "2026-02-01T00:00:00Z");
+    let api = api_with(Pages::None, 10, truth.clone());
+    let project = Project::of_items(&api, &Pages::None, 10);
+    run(&project);
+    let verdict = |truth: &[crate::world::api::Record]| {
+        let mut oracle = Oracle::new().unwrap();
+        oracle.expect("doubt", &project.at("lake/items"), truth);
+        oracle.differences()
+    };
+    assert_eq!(verdict(&truth), "");
+    let mut more = truth.clone();
+    more.extend(feed::plain(6, 1, "2026-02-02T00:00:00Z"));
+    assert!(verdict(&more).contains("row ('6',) is lost"), "{}", verdict(&more));
+    assert!(verdict(&truth[1..]).contains("row ('1',) is not in the source"));
+    let mut other = truth.clone();
+    other[2].json = other[2].json.replace("\"n2\"", "\"n3\"");
+    assert!(verdict(&other).contains("name is 'n2', not 'n3'"), "{}", verdict(&other));
+    let twice = [truth.clone(), vec![truth[0].clone()]].concat();
+    assert!(verdict(&twice).contains("is there 1 times, not 2"));
+}
