@@ -125,7 +125,7 @@ fn changes(terminal: &Terminal, played: &Played) -> Result<(), Failure> {
 
 /// An SQL answer over the table.
 async fn answer(terminal: &Terminal, project: &Project, job: &Job) -> Result<(), Failure> {
-    let sql = statement(job, &schema(project, job).await?);
+    let sql = statement(&job.table, &schema(project, job).await?);
     terminal.heading("An answer from the table")?;
     terminal.line(&format!(" {sql}"))?;
     terminal.line("")?;
@@ -169,14 +169,13 @@ fn print_files(terminal: &Terminal, listed: &[Listed]) -> Result<(), Failure> {
 }
 
 /// The strongest of each type of event, where the feed has what it takes; else a count.
-fn statement(job: &Job, schema: &TableSchema) -> String {
-    let table = &job.table;
+fn statement(table: &str, schema: &TableSchema) -> String {
     let has = |name: &str| schema.field(name).is_some();
     if !(has("properties_type") && has("properties_mag")) {
         return format!("SELECT COUNT(*) AS events FROM {table}");
     }
     format!(
-        "SELECT properties_type AS type, COUNT(*) AS events, MAX(properties_mag) AS strongest\n \
+        "SELECT properties_type AS type, COUNT(*) AS events,\n   MAX(properties_mag) AS strongest\n \
          FROM {table} GROUP BY properties_type ORDER BY events DESC LIMIT 6"
     )
 }
@@ -229,7 +228,7 @@ fn next_steps(terminal: &Terminal, root: &Path, job: &Job) -> Result<(), Failure
         let glob = format!("{}/lake/{}/**/*.parquet", root.display(), job.table);
         terminal.line(&format!("  duckdb -c \"SELECT count(*) FROM read_parquet(\n    '{glob}', hive_partitioning = true)\""))?;
     }
-    terminal.line("The project now names the real API. This reads all that was updated since the feed:")?;
+    terminal.line("The project now names the real API; this reads all that changed since the feed:")?;
     terminal.line(&format!("  {call} run {}", job.name))
 }
 
@@ -262,6 +261,17 @@ fn as_json(root: &Path, played: &Played, listed: &[Listed], tally: &Tally) -> De
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_feed_without_magnitudes_is_counted_instead() {
+        use crate::schema::{ColumnType, Field};
+        let mut schema = TableSchema { fields: vec![Field::new("properties_type", ColumnType::Text)] };
+        assert_eq!(statement("quakes", &schema), "SELECT COUNT(*) AS events FROM quakes");
+        schema.fields.push(Field::new("properties_mag", ColumnType::Float64));
+        let sql = statement("quakes", &schema);
+        assert!(sql.contains("MAX(properties_mag)"), "{sql}");
+        assert!(sql.lines().all(|line| line.len() < 79), "{sql}");
+    }
 
     #[test]
     fn words_survive_a_shell() {
