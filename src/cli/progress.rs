@@ -259,7 +259,7 @@ impl JobProgress {
             }
             Event::Retrying { reason, attempt, length: wait, .. } => {
                 self.figures.requests += 1;
-                self.doing = format!("attempt {attempt} failed, again in {}: {}", length(*wait), gist(reason));
+                self.doing = format!("attempt {attempt} in {}: {}", length(*wait), gist(reason));
                 Said::Plain(self.doing.clone())
             }
             Event::SchemaChanged { change, .. } => Said::Plain(format!("schema: {change}")),
@@ -270,7 +270,9 @@ impl JobProgress {
                 Said::Always(format!("commit {seq}: {} ({written})", describe_counts(counts)))
             }
             Event::SliceEmpty { slice, .. } => Said::Plain(format!("nothing new in {}", describe_slice(slice))),
-            Event::SliceFailed { slice, reason, .. } => Said::Always(format!("failed: {}: {reason}", describe_slice(slice))),
+            Event::SliceFailed { slice, reason, .. } => {
+                Said::Always(format!("failed: {}: {}", describe_slice(slice), gist(reason)))
+            }
             Event::Recovered { what, .. } => Said::Always(format!("recovered: {what}")),
             Event::RunFinished { counts, failed, .. } => {
                 let end = if *failed { "failed" } else { "done" };
@@ -307,9 +309,9 @@ mod tests {
         for records in [100, 50] {
             job_progress.take_in(&Event::PageFetched { job: job(), bytes: 1024, records, total: None });
         }
-        let retry = Event::Retrying { job: job(), reason: "status 503".into(), attempt: 1, length: Duration::from_millis(40) };
+        let retry = Event::Retrying { job: job(), reason: "status 503".into(), attempt: 2, length: Duration::from_millis(40) };
         let said = job_progress.take_in(&retry);
-        assert_eq!(said, Said::Plain("attempt 1 failed, again in 40ms: status 503".into()));
+        assert_eq!(said, Said::Plain("attempt 2 in 40ms: status 503".into()));
         assert_eq!(job_progress.figures, Figures { records: 150, bytes: 2048, requests: 3, total: None, committed: 0 });
     }
 

@@ -39,11 +39,11 @@ pub fn spec() -> DecodeSpec {
 }
 
 pub fn spec_at(records: &str) -> DecodeSpec {
-    DecodeSpec { records: ResponsePath::parse(records).unwrap(), ..spec() }
+    DecodeSpec { records: ResponsePath::parse(records).expect("a fixture"), ..spec() }
 }
 
 pub fn spec_with_cursor(cursor_type: CursorType, zone: &str) -> DecodeSpec {
-    let timezone = TimeZone::get(zone).unwrap();
+    let timezone = TimeZone::get(zone).expect("a fixture");
     DecodeSpec { cursor: Some(CursorSpec { field: "at".to_owned(), cursor_type, timezone }), ..spec() }
 }
 

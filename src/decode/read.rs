@@ -69,7 +69,7 @@ fn locate_records(doc: &Document<'_>, plan: &Plan) -> Result<Option<u32>, Decode
         let item = doc.item(outer);
         if !matches!(item, Item::Object(_) | Item::List(_)) {
             let path = if depth == 0 { "the body".to_owned() } else { format!("`{}`", join_path(&plan.records[..depth])) };
-            return Err(data_error(format!("{path} is {}, the records should stand in it", item.kind_name())));
+            return Err(no_records(format!("{path} is {}, the records should stand in it", item.kind_name())));
         }
         at = doc.find(outer, std::slice::from_ref(step));
     }
@@ -77,9 +77,9 @@ fn locate_records(doc: &Document<'_>, plan: &Plan) -> Result<Option<u32>, Decode
     match at.map(|at| (at, doc.item(at))) {
         Some((at, Item::List(_))) => Ok(Some(at)),
         None | Some((_, Item::Null)) if plan.records_optional => Ok(None),
-        None | Some((_, Item::Null)) => Err(data_error(format!("the body has no list of records{}", whereabouts(doc, &path)))),
-        Some((_, item)) if path.is_empty() => Err(data_error(format!("the body is {}, not a list of records", item.kind_name()))),
-        Some((_, item)) => Err(data_error(format!("there is {}, not a list of records, at `{path}`", item.kind_name()))),
+        None | Some((_, Item::Null)) => Err(no_records(format!("the body has no list of records{}", whereabouts(doc, &path)))),
+        Some((_, item)) if path.is_empty() => Err(no_records(format!("the body is {}, not a list of records", item.kind_name()))),
+        Some((_, item)) => Err(no_records(format!("there is {}, not a list of records, at `{path}`", item.kind_name()))),
     }
 }
 
@@ -103,6 +103,11 @@ fn envelope(doc: &Document<'_>, plan: &Plan, records: usize) -> Envelope {
         }
     }
     envelope
+}
+
+// An API that is in trouble often says so with a status of success and a body of another shape: worth asking again.
+fn no_records(message: String) -> DecodeError {
+    DecodeError { kind: ErrorKind::Unavailable, message }
 }
 
 fn data_error(message: String) -> DecodeError {

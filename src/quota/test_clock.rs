@@ -31,7 +31,7 @@ impl TestClock {
     }
 
     pub(crate) fn advance(&self, length: Duration) {
-        *self.elapsed.lock().unwrap() += length;
+        *self.elapsed.lock().expect("a fixture") += length;
     }
 
     /// From now on nobody wakes up.
@@ -40,7 +40,7 @@ impl TestClock {
     }
 
     pub(crate) fn slept(&self) -> Vec<Duration> {
-        self.slept.lock().unwrap().clone()
+        self.slept.lock().expect("a fixture").clone()
     }
 }
 
@@ -51,14 +51,14 @@ impl Clock for TestClock {
     }
 
     fn elapsed(&self) -> Duration {
-        *self.elapsed.lock().unwrap()
+        *self.elapsed.lock().expect("a fixture")
     }
 
     async fn sleep(&self, length: Duration) {
         if self.endless.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        self.slept.lock().unwrap().push(length);
+        self.slept.lock().expect("a fixture").push(length);
         self.advance(length);
         tokio::task::yield_now().await;
     }

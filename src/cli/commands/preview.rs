@@ -13,7 +13,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::progress::describe_counts;
 use crate::cli::project::Project;
-use crate::cli::rows::{as_json_array, print_table};
+use crate::cli::rows::{as_json_array, print_table, type_name};
 use crate::cli::terminal::Side;
 use crate::cli::text::{counted, one_line, shortened};
 use crate::config::catalog::Job;
@@ -38,7 +38,7 @@ struct PreviewJson {
 #[derive(Serialize)]
 struct ColumnJson {
     name: String,
-    /// The Arrow type.
+    /// In the words of a job's `[columns]`; `list(..)` and `struct(..)` for nested ones.
     #[serde(rename = "type")]
     column_type: String,
 }
@@ -111,7 +111,7 @@ fn print(context: &Context, report: &RunReport, requests: u64, preview: &Preview
     let terminal = &context.terminal;
     let mut types = terminal.table(&[("column", Side::Left), ("type", Side::Left)]);
     for field in preview.rows.schema().fields() {
-        types.row(&[field.name().clone(), field.data_type().to_string()]);
+        types.row(&[field.name().clone(), type_name(field.data_type())]);
     }
     terminal.line(&types.text())?;
     terminal.line("")?;
@@ -148,7 +148,7 @@ fn as_json(report: &RunReport, preview: &Preview) -> Result<PreviewJson, Failure
     };
     Ok(PreviewJson {
         columns: columns
-            .map(|field| ColumnJson { name: field.name().clone(), column_type: field.data_type().to_string() })
+            .map(|field| ColumnJson { name: field.name().clone(), column_type: type_name(field.data_type()) })
             .collect(),
         rows: as_json_array(&preview.rows)?,
         rejects: preview.rejects.iter().map(reject).collect(),

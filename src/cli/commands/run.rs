@@ -184,7 +184,7 @@ impl Signals {
     }
 }
 
-/// What became of the runs: a table, then what failed, then what asks for attention.
+/// What became of the runs: a table and what asks for attention; what failed goes to stderr.
 pub(crate) fn print_report(terminal: &Terminal, ends: &[JobEnd]) -> Result<(), Failure> {
     let reports: Vec<&RunReport> =
         ends.iter().filter_map(|end| end.outcome.as_ref().ok()).map(|finished| &finished.report).collect();
@@ -193,7 +193,7 @@ pub(crate) fn print_report(terminal: &Terminal, ends: &[JobEnd]) -> Result<(), F
     }
     for end in ends {
         match &end.outcome {
-            Err(trouble) => terminal.line(&format!("failed: {}: {}", end.job, printable(&trouble.reason)))?,
+            Err(trouble) => terminal.note(&format!("error: {}: {}", end.job, printable(&trouble.reason))),
             Ok(finished) => print_remarks(terminal, &finished.report)?,
         }
     }
@@ -238,7 +238,7 @@ fn print_remarks(terminal: &Terminal, report: &RunReport) -> Result<(), Failure>
     }
     for failure in &report.failed {
         let slice = describe_slice(&failure.slice);
-        terminal.line(&format!("failed: {job}: {slice}: {}", printable(&failure.reason)))?;
+        terminal.note(&format!("error: {job}: {slice}: {}", printable(&failure.reason)));
     }
     if report.counts.rejected > 0 {
         let rejected = counted(report.counts.rejected, "record");

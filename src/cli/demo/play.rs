@@ -43,7 +43,8 @@ pub(in crate::cli) async fn demo(context: &Context, feed: Option<&Path>, folder:
         })?,
         None => Feed::shipped().map_err(|error| Failure::new(Exit::Failed, error))?,
     };
-    let root = context.folder.join(folder);
+    // `./highwater-demo` is what nobody types.
+    let root = if context.folder == Path::new(".") { folder.to_path_buf() } else { context.folder.join(folder) };
     folder::prepare(&root)?;
     let (first_now, feed_end) = times(&feed)?;
     let settings = ReplicaSettings {
@@ -61,7 +62,7 @@ pub(in crate::cli) async fn demo(context: &Context, feed: Option<&Path>, folder:
     project::restore(&root)?;
     replica.stop().await;
     let played = played?;
-    show::outcome(context, &root, folder, &played).await
+    show::outcome(context, &root, &played).await
 }
 
 /// Opens the project that was written and runs its job twice.

@@ -93,7 +93,7 @@ pub(super) fn clock_moved(context: &Context, now: Timestamp) -> Result<(), Failu
 }
 
 /// What came of it: files, figures, an answer, and whether it is right.
-pub(super) async fn outcome(context: &Context, root: &Path, typed: &Path, played: &Played) -> Result<Exit, Failure> {
+pub(super) async fn outcome(context: &Context, root: &Path, played: &Played) -> Result<Exit, Failure> {
     let project = Project::open_folder(root, None, context)?;
     let job = project.job(project::JOB)?;
     let tally = Tally::take(&project, job, played).await?;
@@ -103,12 +103,12 @@ pub(super) async fn outcome(context: &Context, root: &Path, typed: &Path, played
     } else {
         changes(&context.terminal, played)?;
         context.terminal.line("")?;
-        context.terminal.heading(&format!("Files under {}/", typed.display()))?;
+        context.terminal.heading(&format!("Files under {}/", root.display()))?;
         print_files(&context.terminal, &listed)?;
         context.terminal.line("")?;
         answer(&context.terminal, &project, job).await?;
         verdict(&context.terminal, played, &tally)?;
-        next_steps(&context.terminal, typed, job)?;
+        next_steps(&context.terminal, root, job)?;
     }
     Ok(if tally.is_complete { Exit::Done } else { Exit::Failed })
 }
@@ -216,9 +216,9 @@ fn verdict(terminal: &Terminal, played: &Played, tally: &Tally) -> Result<(), Fa
     }
 }
 
-fn next_steps(terminal: &Terminal, typed: &Path, job: &Job) -> Result<(), Failure> {
+fn next_steps(terminal: &Terminal, root: &Path, job: &Job) -> Result<(), Failure> {
     let program = std::env::args().next().unwrap_or_else(|| "highwater".to_owned());
-    let call = format!("{} -C {}", shell_word(&program), shell_word(&typed.display().to_string()));
+    let call = format!("{} -C {}", shell_word(&program), shell_word(&root.display().to_string()));
     terminal.line("")?;
     terminal.heading("What to type next")?;
     for command in ["status", "runs", "verify", "plan"] {
@@ -226,7 +226,7 @@ fn next_steps(terminal: &Terminal, typed: &Path, job: &Job) -> Result<(), Failur
     }
     terminal.line(&format!("  {call} query \\\n    \"SELECT * FROM {} LIMIT 5\" --json", job.table))?;
     if let SinkPlace::Local(_) = &job.sink.place {
-        let glob = format!("{}/lake/{}/**/*.parquet", typed.display(), job.table);
+        let glob = format!("{}/lake/{}/**/*.parquet", root.display(), job.table);
         terminal.line(&format!("  duckdb -c \"SELECT count(*) FROM read_parquet(\n    '{glob}', hive_partitioning = true)\""))?;
     }
     terminal.line("The project now names the real API. This reads all that was updated since the feed:")?;

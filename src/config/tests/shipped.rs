@@ -36,7 +36,7 @@ fn the_shipped_project_checks_and_says_what_it_should() {
     assert!(!cursor.has_upper_bound(&job.stream));
     match &job.stream.paging.kind {
         PagingKind::Offset { start, page_size, end, .. } => {
-            assert_eq!((*start, *page_size, end), (1, 1000, &CountedEnd::ShortPage));
+            assert_eq!((*start, *page_size, end), (1, 1000, &CountedEnd::EmptyPage));
         }
         other => panic!("{other:?}"),
     }

@@ -81,7 +81,7 @@ fn a_page_in_the_wrong_shape_says_what_was_found() {
     ];
     for (path, body, message) in cases {
         let error = error(spec_at(path), body);
-        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Data, message), "{body}");
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Unavailable, message), "{body}");
     }
 }
 
@@ -93,8 +93,8 @@ fn a_list_that_may_be_missing_is_an_empty_page() {
         assert_eq!((decoded.rows.num_rows(), decoded.envelope.records), (0, 0), "{body}");
         assert!(decoded.changes.is_empty());
     }
-    assert_eq!(error(optional(), r#"{"data":{"items":{}}}"#).kind, ErrorKind::Data);
-    assert_eq!(error(optional(), r#"{"data":"gone"}"#).kind, ErrorKind::Data);
+    assert_eq!(error(optional(), r#"{"data":{"items":{}}}"#).kind, ErrorKind::Unavailable);
+    assert_eq!(error(optional(), r#"{"data":"gone"}"#).kind, ErrorKind::Unavailable);
 }
 
 #[test]

@@ -1,0 +1,95 @@
+//! The decoder of a slice's pages: what is known of the types moves from page to page.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use crate::page::{Envelope, RawPage};
+use crate::schema::TableSchema;
+
+use super::kind::Object;
+use super::read::Task;
+use super::spec::Plan;
+use super::tape::TapeReader;
+use super::{DecodeError, DecodeSpec, Decoded, changes, declare, span};
+
+/// The status of an answer that has no body because there is nothing to tell (RFC 9110, 15.3.5): an empty page.
+const NO_CONTENT: u16 = 204;
+
+/// Decodes the pages of one slice.
+///
+/// Types of fields that are not committed move as pages come: once a page reports changes, pages decoded before it have an older schema
+/// and are to be decoded again, when all are known, with this same decoder; nothing changes then. The order of pages decides
+/// about the order of new columns and nothing else.
+pub struct Decoder {
+    plan: Arc<Plan>,
+    tree: Arc<Object>,
+    schema: TableSchema,
+    arrow_schema: SchemaRef,
+    reader: TapeReader,
+}
+
+impl Decoder {
+    /// `committed` are the records' fields as the last slice left them; `None` before the first. An error of kind `Config` names a
+    /// declaration that cannot hold.
+    pub fn new(spec: DecodeSpec, committed: Option<TableSchema>) -> Result<Self, DecodeError> {
+        let plan = Arc::new(Plan::new(&spec)?);
+        let tree = Arc::new(declare::plant(&spec, committed.as_ref())?);
+        let schema = tree.schema();
+        let arrow_schema = schema.to_arrow();
+        Ok(Decoder { plan, tree, schema, arrow_schema, reader: TapeReader::new() })
+    }
+
+    /// Decodes one page; an error leaves the decoder as it was. Takes the processor for as long as the page is large: about a second for
+    /// some hundred megabytes.
+    pub fn decode(&mut self, page: &RawPage) -> Result<Decoded, DecodeError> {
+        if page.status == NO_CONTENT && page.body.is_empty() {
+            return Ok(self.nothing());
+        }
+        let mark = page.body.len() - span::without_mark(&page.body).len();
+        let outcome = self.reader.read(Task {
+            plan: Arc::clone(&self.plan),
+            tree: Arc::clone(&self.tree),
+            schema: Arc::clone(&self.arrow_schema),
+            body: page.body.slice(mark..),
+            page: page.position.index,
+            received_at: page.received_at,
+        })?;
+        let mut changes = Vec::new();
+        if let Some(tree) = outcome.tree {
+            let schema = tree.schema();
+            changes = changes::describe(&self.schema, &schema);
+            self.arrow_schema = outcome.rows.schema();
+            self.schema = schema;
+            self.tree = Arc::new(tree);
+        }
+        Ok(Decoded {
+            rows: outcome.rows,
+            places: outcome.places,
+            rejects: outcome.rejects,
+            envelope: outcome.envelope,
+            cursor: outcome.cursor,
+            key_hashes: outcome.key_hashes,
+            changes,
+        })
+    }
+
+    /// A page without a record.
+    fn nothing(&self) -> Decoded {
+        Decoded {
+            rows: RecordBatch::new_empty(Arc::clone(&self.arrow_schema)),
+            places: Vec::new(),
+            rejects: Vec::new(),
+            envelope: Envelope::default(),
+            cursor: None,
+            key_hashes: None,
+            changes: Vec::new(),
+        }
+    }
+
+    /// The records' fields as far as they are known: the committed and declared ones, and what the pages brought.
+    pub fn schema(&self) -> &TableSchema {
+        &self.schema
+    }
+}

@@ -1,0 +1,112 @@
+//! A Parquet file in a store, as the Parquet reader wants it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+
+use super::QueryError;
+use super::scan::Meter;
+use crate::store::Store;
+
+/// The footer is asked for with this much before it: most are smaller, and one request does.
+const FOOTER_GUESS: usize = 64 * 1024;
+/// Ranges that lie closer together are fetched as one: a request costs more than this many bytes.
+const GAP_MAX: u64 = 256 * 1024;
+
+pub(super) struct StoredFile {
+    store: Arc<dyn Store>,
+    path: String,
+    size: u64,
+    meter: Arc<Meter>,
+}
+
+impl StoredFile {
+    pub fn new(store: &Arc<dyn Store>, path: &str, size: u64, meter: &Arc<Meter>) -> Self {
+        StoredFile { store: Arc::clone(store), path: path.to_owned(), size, meter: Arc::clone(meter) }
+    }
+
+    /// The footer, without page indexes.
+    pub async fn footer(&mut self) -> Result<Arc<ParquetMetaData>, ParquetError> {
+        let size = self.size;
+        let reader = ParquetMetaDataReader::new().with_prefetch_hint(Some(FOOTER_GUESS));
+        Ok(Arc::new(reader.load_and_finish(self, size).await?))
+    }
+}
+
+impl AsyncFileReader for StoredFile {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        async move {
+            let wanted = range.end.saturating_sub(range.start);
+            let bytes = self.store.get_range(&self.path, range).await.map_err(|error| {
+                // Kept as it is, for its kind says what the caller may do.
+                self.meter.fail(QueryError { kind: error.kind, message: crate::error::chain(&error) });
+                ParquetError::External(Box::new(error))
+            })?;
+            self.meter.add_read(bytes.len() as u64);
+            match bytes.len() as u64 == wanted {
+                true => Ok(bytes),
+                false => Err(ParquetError::EOF(format!("the store gave {} bytes instead of {wanted}", bytes.len()))),
+            }
+        }
+        .boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+        async move {
+            let mut fetched: Vec<(Range<u64>, Bytes)> = Vec::new();
+            for range in merge(&ranges) {
+                let bytes = self.get_bytes(range.clone()).await?;
+                fetched.push((range, bytes));
+            }
+            let mut parts = Vec::with_capacity(ranges.len());
+            for range in &ranges {
+                let whole = fetched.iter().find(|(whole, _)| whole.start <= range.start && range.end <= whole.end);
+                let Some((whole, bytes)) = whole else { return Err(ParquetError::General("a range was not fetched".to_owned())) };
+                parts.push(bytes.slice((range.start - whole.start) as usize..(range.end - whole.start) as usize));
+            }
+            Ok(parts)
+        }
+        .boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
+        async move { self.footer().await }.boxed()
+    }
+}
+
+/// Fewer and longer ranges that hold all of `ranges`.
+fn merge(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut sorted = ranges.to_vec();
+    sorted.sort_by_key(|range| range.start);
+    let mut merged: Vec<Range<u64>> = Vec::new();
+    for range in sorted {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end.saturating_add(GAP_MAX) => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn close_ranges_are_one_request() {
+        let found = merge(&[5_000_000..5_000_010, 0..10, 10..20, 100..110, 5..8]);
+        assert_eq!(found, [0..110, 5_000_000..5_000_010]);
+        assert!(merge(&[]).is_empty());
+    }
+}
