@@ -135,11 +135,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("reqwest", &["src/source/"]),
     ("sqlx", &["src/state/"]),
     ("polars", &["src/transform/", "src/sink/query"]),
-<<<<<<< HEAD
-    ("polars_arrow", &["src/transform/crossing"]),
-=======
     ("polars_arrow", &["src/transform/crossing.rs", "src/transform/crossing/"]),
->>>>>>> main
     ("object_store", &["src/store/"]),
     ("axum", &["src/cli/"]),
     ("clap", &["src/cli/", "src/main.rs"]),
