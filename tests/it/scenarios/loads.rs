@@ -118,7 +118,7 @@ fn a_page_that_fails_after_good_ones_leaves_lake_and_mark_as_they_were() {
     // C-20
     let api = api_with(Pages::Token, 5, feed::plain(1, 35, "2026-02-01T00:00:00Z"));
     let project = Project::of_items(&api, &Pages::Token, 5);
-    api.fail(6..100, Fault::Status(404));
+    api.fail(6..100, Fault::WrongType);
     let ended = highwater(&project, &["run", "items", "--json"]).run();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_eq!(mark(&project), Value::Null);
@@ -271,7 +271,7 @@ fn slices_meet_exactly_and_a_hole_is_filled_by_the_next_run() {
     let project = Project::of_items(&api, &Pages::Token, 100);
     project.write("jobs/items.toml", &format!("{}step = \"1h\"\n", job("").replace("2026-01-01", "2026-02-27")));
     // The second slice's only page fails for good; the others go on.
-    api.fail(1..2, Fault::Status(404));
+    api.fail(1..6, Fault::WrongType);
     let ended = highwater(&project, &["run", "items", "--json"]).run().expect_code(1);
     assert_eq!(ended.json()[0]["failed"].as_array().map(Vec::len), Some(1), "{}", ended.stdout);
     assert_eq!(mark(&project), "2026-02-27T01:00:00Z", "the mark stops at the hole");

@@ -29,6 +29,13 @@ impl Bucket {
         Some(Bucket { endpoint, name })
     }
 
+    /// The keys of all objects, as the server lists them.
+    pub fn objects(&self) -> std::collections::BTreeSet<String> {
+        let address = format!("{}/{}?list-type=2", self.endpoint, self.name);
+        let text = block_on(async { reqwest::get(address).await.unwrap().text().await.unwrap() });
+        text.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next()).map(str::to_owned).collect()
+    }
+
     /// A sink's file for this bucket, reached at `endpoint`.
     pub fn sink(&self, endpoint: &str) -> String {
         format!(

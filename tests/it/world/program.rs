@@ -29,6 +29,10 @@ impl Ended {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {}", self.stdout))
     }
 
+    pub fn redacted_stdout(&self, project: &Project) -> String {
+        redact(&self.stdout.replace(&project.path().to_string_lossy().into_owned(), "[project]"))
+    }
+
     /// What was said on standard error, with everything that changes from run to run replaced: the project's folder, ports,
     /// ids, times and sizes that depend on them.
     pub fn redacted(&self, project: &Project) -> String {
@@ -47,6 +51,10 @@ fn redact(text: &str) -> String {
         } else if let Some(length) = id_length(rest) {
             out.push_str("[id]");
             rest = &rest[length..];
+        } else if let Some(tail) = rest.strip_prefix("waiting ") {
+            // Jitter.
+            out.push_str("waiting [length]");
+            rest = tail.trim_start_matches(|sign: char| sign.is_ascii_alphanumeric() || sign == '.');
         } else if let Some(length) = time_length(rest) {
             out.push_str("[time]");
             rest = &rest[length..];
@@ -68,7 +76,12 @@ fn time_length(text: &str) -> Option<usize> {
     let inside = |sign: char| sign.is_ascii_digit() || matches!(sign, '-' | ':' | '.' | 'T' | 'Z');
     let end = text.find(|sign: char| !inside(sign)).unwrap_or(text.len());
     let end = text[..end].trim_end_matches([':', '.', '-']).len();
-    text[..end].parse::<jiff::Timestamp>().ok().map(|_| end)
+    if text[..end].parse::<jiff::Timestamp>().is_ok() {
+        return Some(end);
+    }
+    // As people read it: a date, a blank, a time.
+    let people = text.get(..19).filter(|people| people.as_bytes()[10] == b' ')?;
+    jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M:%S", people).ok().map(|_| 19)
 }
 
 /// One call of the program in a project's folder, with an environment of its own.
