@@ -134,17 +134,11 @@ fn every_room_and_leaf_stands_in_the_papers() {
 const HOMES: &[(&str, &[&str])] = &[
     ("reqwest", &["src/source/"]),
     ("sqlx", &["src/state/"]),
-<<<<<<< HEAD
     ("polars", &["src/transform/", "src/sink/query", "src/crossing"]),
     ("polars_arrow", &["src/crossing"]),
-=======
-    ("polars", &["src/transform/", "src/sink/query"]),
-    ("polars_arrow", &["src/transform/crossing.rs", "src/transform/crossing/"]),
->>>>>>> world
     ("object_store", &["src/store/"]),
     ("axum", &["src/cli/"]),
     ("clap", &["src/cli/", "src/main.rs"]),
-    ("anyhow", &["src/cli/", "src/main.rs"]),
 ];
 
 /// `name ::` where a path begins: a crate, not a module of ours that happens to be called the same.

@@ -1,0 +1,99 @@
+//! How a run went, and why it could not go on.
+
+use arrow::array::RecordBatch;
+use thiserror::Error;
+
+use crate::batch::Counts;
+use crate::config::catalog::Job;
+use crate::error::ErrorKind;
+use crate::ids::{JobName, RunId};
+use crate::reject::Reject;
+use crate::sink::SinkError;
+use crate::slice::Slice;
+use crate::state::StateError;
+
+/// How a run went.
+#[derive(Debug)]
+pub struct RunReport {
+    pub run: RunId,
+    pub job: JobName,
+    pub counts: Counts,
+    /// Pages received; retries of a page are not counted here.
+    pub pages: u64,
+    /// Bytes received, after decompression.
+    pub bytes: u64,
+    pub files: u64,
+    pub bytes_written: u64,
+    pub commits: u64,
+    pub empty_slices: u64,
+    pub failed: Vec<SliceFailure>,
+    /// Stop was asked for before everything was read.
+    pub stopped: bool,
+    /// The high-water mark afterwards, as text; `None` before the first commit or without a cursor.
+    pub mark: Option<String>,
+    /// What a crash had left and this run settled, a sentence each.
+    pub recovered: Vec<String>,
+    /// The first rows and the rejects, where the purpose was to see them.
+    pub preview: Option<Preview>,
+}
+
+impl RunReport {
+    pub(super) fn start(job: &Job, run: RunId) -> Self {
+        RunReport {
+            run,
+            job: job.name.clone(),
+            counts: Counts::default(),
+            pages: 0,
+            bytes: 0,
+            files: 0,
+            bytes_written: 0,
+            commits: 0,
+            empty_slices: 0,
+            failed: Vec::new(),
+            stopped: false,
+            mark: None,
+            recovered: Vec::new(),
+            preview: None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Preview {
+    pub rows: RecordBatch,
+    pub rejects: Vec<Reject>,
+}
+
+#[derive(Debug)]
+pub struct SliceFailure {
+    pub slice: Slice,
+    pub kind: ErrorKind,
+    /// The whole chain.
+    pub reason: String,
+}
+
+/// Why a run could not go through its slices.
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub struct RunError {
+    pub kind: ErrorKind,
+    pub message: String,
+}
+
+impl RunError {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        RunError { kind, message: message.into() }
+    }
+}
+
+impl From<StateError> for RunError {
+    fn from(error: StateError) -> Self {
+        RunError::new(error.kind, crate::error::chain(&error))
+    }
+}
+
+impl From<SinkError> for RunError {
+    fn from(error: SinkError) -> Self {
+        RunError::new(error.kind, crate::error::chain(&error))
+    }
+}
