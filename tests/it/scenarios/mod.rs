@@ -4,5 +4,6 @@ mod demo;
 mod exactness;
 mod kill;
 mod loads;
+mod papers;
 mod refusals;
 mod sweep;

@@ -47,10 +47,18 @@ impl Loaded {
         self.check(ended, code)
     }
 
+    /// The same for a file that is wrong, with what `check` says about it.
+    fn refused_and_checked(&self) -> String {
+        let said = self.refused(78);
+        let checked = self.check(highwater(&self.project, &["check"]).run(), 78);
+        format!("{said}\n--- check\n{checked}")
+    }
+
     fn check(&self, ended: Ended, code: i32) -> String {
         let said = format!("{}\n{}", ended.redacted_stdout(&self.project), ended.redacted(&self.project));
         assert_eq!(ended.code, Some(code), "{said}");
         assert_eq!(lake(&self.project), self.lake, "the lake changed\n{said}");
+        assert_eq!(said.lines().filter(|line| line.starts_with("error: ")).count(), 1, "one clear error\n{said}");
         said
     }
 
@@ -65,9 +73,9 @@ impl Loaded {
 #[test]
 fn an_unknown_key() {
     let loaded = Loaded::new(Pages::Token);
-    loaded.project.edit("jobs/items.toml", "mode = ", "mood = ");
-    insta::assert_snapshot!(loaded.refused(78));
-    loaded.project.edit("jobs/items.toml", "mood = ", "mode = ");
+    loaded.project.edit("jobs/items.toml", "partition_by = ", "partition_bye = ");
+    insta::assert_snapshot!(loaded.refused_and_checked());
+    loaded.project.edit("jobs/items.toml", "partition_bye = ", "partition_by = ");
     loaded.mends();
 }
 
@@ -75,7 +83,7 @@ fn an_unknown_key() {
 fn a_wrong_type() {
     let loaded = Loaded::new(Pages::Token);
     loaded.project.edit("sources/api.toml", "timeout = \"20s\"", "timeout = 20");
-    insta::assert_snapshot!(loaded.refused(78));
+    insta::assert_snapshot!(loaded.refused_and_checked());
     loaded.project.edit("sources/api.toml", "timeout = 20", "timeout = \"20s\"");
     loaded.mends();
 }
@@ -195,7 +203,7 @@ fn a_redirect_to_another_host() {
     let loaded = Loaded::new(Pages::Token);
     let other = api_with(Pages::None, 5, feed::plain(500, 3, "2026-03-01T00:10:00Z"));
     loaded.api.fail(0..99, Fault::Redirect(format!("{}/items", other.url())));
-    insta::assert_snapshot!(loaded.refused(1));
+    insta::assert_snapshot!(loaded.refused(78));
     assert!(other.seen().is_empty(), "not a packet is sent there");
     loaded.mends();
 }
@@ -209,7 +217,7 @@ fn change_pages(loaded: &Loaded, pages: Pages) {
 fn an_unknown_template_name() {
     let loaded = Loaded::new(Pages::Token);
     loaded.project.edit("sources/api.toml", "{{ from }}", "{{ form }}");
-    insta::assert_snapshot!(loaded.refused(78));
+    insta::assert_snapshot!(loaded.refused_and_checked());
     loaded.project.edit("sources/api.toml", "{{ form }}", "{{ from }}");
     loaded.mends();
 }
@@ -270,11 +278,11 @@ fn a_full_disk() {
     run(&project);
     let mut dice = Dice::new(5);
     let noise = |dice: &mut Dice| (0..64).map(|_| format!("{:016x}", dice.next())).collect::<String>();
-    let big = feed::plain(11, 4000, "2026-02-26T00:00:00Z").into_iter().map(|record| {
+    let big = feed::plain(11, 4000, "2026-03-01T00:10:00Z").into_iter().map(|record| {
         let json = record.json.replace("\"name\":\"", &format!("\"name\":\"{}", noise(&mut dice)));
         Record { json, ..record }
     });
-    api.set_now("2026-03-02T00:00:00Z");
+    api.set_now("2026-03-05T00:00:00Z");
     api.add_records("items", big);
     let loaded = Loaded { lake: lake(&project), mark: mark(&project), api, project };
     insta::assert_snapshot!(loaded.refused(1));

@@ -18,12 +18,10 @@ pub struct Bucket {
     pub name: String,
 }
 
-static BUCKETS: AtomicU64 = AtomicU64::new(0);
-
 impl Bucket {
     pub fn new() -> Option<Self> {
         let endpoint = setting("HIGHWATER_TEST_S3")?;
-        let name = format!("lake-{}-{}", std::process::id(), BUCKETS.fetch_add(1, Ordering::Relaxed));
+        let name = format!("lake-{}", uuid::Uuid::now_v7());
         let status = block_on(reqwest::Client::new().put(format!("{endpoint}/{name}")).send()).unwrap().status();
         assert!(status.is_success(), "make bucket {name}: {status}");
         Some(Bucket { endpoint, name })

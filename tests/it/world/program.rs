@@ -55,6 +55,9 @@ fn redact(text: &str) -> String {
             // Jitter.
             out.push_str("waiting [length]");
             rest = tail.trim_start_matches(|sign: char| sign.is_ascii_alphanumeric() || sign == '.');
+        } else if let Some(tail) = rest.strip_prefix("attempt 2 in ") {
+            out.push_str("attempt 2 in [length]");
+            rest = tail.trim_start_matches(|sign: char| sign.is_ascii_alphanumeric() || sign == '.');
         } else if let Some(length) = time_length(rest) {
             out.push_str("[time]");
             rest = &rest[length..];
