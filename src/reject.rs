@@ -36,4 +36,8 @@ pub struct Reject {
     /// The record's place in its page, counted from 0.
     pub place: u64,
     pub received_at: Timestamp,
+    /// Its cursor, where it has one that can be read: microseconds since 1970 for points in time, else the whole number.
+    pub cursor: Option<i128>,
+    /// The hash of its key, where the stream's rows have one; see `decode::Decoded::key_hashes`.
+    pub key_hash: Option<String>,
 }

@@ -15,22 +15,27 @@ pub struct Environment {
     /// `HIGHWATER_LOG`: a level, or `tracing` directives such as `highwater=debug,sqlx=warn`.
     pub log: Option<String>,
     /// `HIGHWATER_FAULT`, `HIGHWATER_MUTANT`, `HIGHWATER_FAULT_LOG`: tests only, and unknown to a release build.
+    #[cfg(debug_assertions)]
     pub fault: Option<String>,
+    #[cfg(debug_assertions)]
     pub mutant: Option<String>,
+    #[cfg(debug_assertions)]
     pub fault_log: Option<PathBuf>,
 }
 
 impl Environment {
     pub fn read() -> Self {
-        let debug_only = |name: &str| if cfg!(debug_assertions) { text(name) } else { None };
         Environment {
             state_folder: text("STATE_DIRECTORY").and_then(|list| first_folder(&list)),
             credentials_folder: text("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             no_color: text("NO_COLOR").is_some(),
             log: text("HIGHWATER_LOG"),
-            fault: debug_only("HIGHWATER_FAULT"),
-            mutant: debug_only("HIGHWATER_MUTANT"),
-            fault_log: debug_only("HIGHWATER_FAULT_LOG").map(PathBuf::from),
+            #[cfg(debug_assertions)]
+            fault: text("HIGHWATER_FAULT"),
+            #[cfg(debug_assertions)]
+            mutant: text("HIGHWATER_MUTANT"),
+            #[cfg(debug_assertions)]
+            fault_log: text("HIGHWATER_FAULT_LOG").map(PathBuf::from),
         }
     }
 }

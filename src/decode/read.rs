@@ -143,7 +143,14 @@ impl Reader<'_, '_> {
     }
 
     fn reject(&mut self, at: RejectedAt, place: u64, record: u32, misfit: Misfit) {
+        self.reject_marked(at, place, record, misfit, (None, None));
+    }
+
+    fn reject_marked(&mut self, at: RejectedAt, place: u64, record: u32, misfit: Misfit, mark: (Option<i128>, Option<String>)) {
+        let (cursor, key_hash) = mark;
         self.rejects.push(Reject {
+            cursor,
+            key_hash,
             at,
             reason: misfit.reason,
             field: misfit.field,
@@ -203,7 +210,16 @@ impl Reader<'_, '_> {
             key.extend(key_lookups.iter().map_while(|lookup| lookup.find(doc, &marks.columns, row)));
             if let Some(path) = plan.key.get(key.len()) {
                 let misfit = Misfit { field: path.text.clone(), reason: "the key field is missing or null".to_owned() };
-                self.reject(RejectedAt::Decode, self.places[row], self.rows[row], misfit);
+                let cursor = cursor_lookup
+                    .as_ref()
+                    .map(|(cursor, lookup)| cursor_value(doc, cursor, lookup.find(doc, &marks.columns, row)));
+                self.reject_marked(
+                    RejectedAt::Decode,
+                    self.places[row],
+                    self.rows[row],
+                    misfit,
+                    (cursor.and_then(Result::ok), None),
+                );
                 *keep = false;
                 continue;
             }
@@ -268,7 +284,8 @@ impl Reader<'_, '_> {
             };
             match misfit {
                 Some(misfit) => {
-                    self.reject(RejectedAt::Decode, self.places[row], record, misfit);
+                    let mark = (marks.cursor.get(row).copied(), marks.key_hashes.get(row).cloned());
+                    self.reject_marked(RejectedAt::Decode, self.places[row], record, misfit, mark);
                     *keep = false;
                 }
                 None => {

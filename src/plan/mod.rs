@@ -8,9 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::catalog::{CursorType, Job};
 use crate::ids::PartitionKey;
-use crate::slice::{Coverage, Reach, Slice, Span};
+use crate::slice::{Coverage, IntegerMark, Reach, Slice, Span};
 
-pub use window::{closed_end, gaps, next_end};
+pub use window::{CLOCK_AHEAD_MAX, closed_end, expected_now, gaps, next_end};
 
 /// What lies before a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +36,12 @@ pub fn next(job: &Job, coverage: &Coverage, tried: &[Slice], source_now: Timesta
         return tried.is_empty().then_some(Slice { partition, reach: Reach::Snapshot });
     };
     if cursor.cursor_type == CursorType::Integer {
-        let mark = coverage.integer_mark(&partition).cloned();
+        let start = job.window.start_integer.map(|value| IntegerMark { value, keys: Vec::new() });
+        let mark = coverage
+            .integer_mark(&partition)
+            .cloned()
+            .filter(|mark| start.as_ref().is_none_or(|start| start.value <= mark.value));
+        let mark = mark.or(start);
         return tried.is_empty().then_some(Slice { partition, reach: Reach::Integer(mark) });
     }
     let end = closed_end(cursor, job.window.settle, source_now)?;

@@ -108,6 +108,23 @@ fn whole_numbers_are_read_from_their_mark_once_a_run() {
     let first = next(&job, &Coverage::default(), &[], Timestamp::UNIX_EPOCH).expect("a slice");
     assert_eq!(first.reach, Reach::Integer(None));
     assert_eq!(next(&job, &Coverage::default(), &[first], Timestamp::UNIX_EPOCH), None);
+    let mut from_four = job;
+    from_four.window.start_integer = Some(4);
+    let first = next(&from_four, &Coverage::default(), &[], Timestamp::UNIX_EPOCH).expect("a slice");
+    assert_eq!(first.reach, Reach::Integer(Some(IntegerMark { value: 4, keys: Vec::new() })));
+}
+
+#[test]
+fn coverage_tells_of_a_clock_that_is_ahead() {
+    let job = job(BOTH_ENDS, "settle = \"1m\"");
+    let cursor = job.stream.cursor.clone().expect("a cursor");
+    let now = at("2026-01-03T12:00:00Z");
+    let expected = |end: &str| expected_now(&cursor, job.window.settle, &[Span::new(None, at(end))], now);
+    assert_eq!(expected_now(&cursor, job.window.settle, &[], now), Ok(now));
+    assert_eq!(expected("2026-01-03T11:59:00Z"), Ok(now));
+    // C-08
+    assert_eq!(expected("2026-01-03T12:04:00Z"), Ok(at("2026-01-04T12:00:00Z")));
+    assert_eq!(expected("2035-01-01T00:00:00Z"), Err(at("2035-01-01T00:00:00Z")), "nobody would notice that nothing is read");
 }
 
 proptest! {

@@ -16,6 +16,26 @@ pub fn closed_end(cursor: &Cursor, settle: SignedDuration, source_now: Timestamp
     }
 }
 
+/// How far a source's clock may be ahead of ours and still be believed. A clock that is further ahead is broken, and what it called
+/// closed would never be read.
+pub const CLOCK_AHEAD_MAX: SignedDuration = SignedDuration::from_hours(24);
+
+/// The source's now as far as it can be told before it was asked: ours, or a day on where coverage shows that its clock is ahead. The
+/// first answer tells better, and cuts the slice.
+///
+/// The error is the end of coverage that lies further ahead than any clock that is believed: nothing would ever be read again.
+pub fn expected_now(cursor: &Cursor, settle: SignedDuration, covered: &[Span], now: Timestamp) -> Result<Timestamp, Timestamp> {
+    let Some(end) = covered.last().map(|span| span.to) else { return Ok(now) };
+    if closed_end(cursor, settle, now).is_some_and(|closed| end <= closed) {
+        return Ok(now);
+    }
+    let ahead = now.checked_add(CLOCK_AHEAD_MAX).unwrap_or(Timestamp::MAX);
+    match closed_end(cursor, settle, ahead).is_some_and(|closed| end <= closed) {
+        true => Ok(ahead),
+        false => Err(end),
+    }
+}
+
 /// The window's start: dates begin with their day.
 pub(super) fn align_start(cursor: &Cursor, start: Option<Timestamp>) -> Option<Timestamp> {
     match cursor.cursor_type {

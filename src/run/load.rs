@@ -48,8 +48,8 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
     check_fingerprint(job, &head)?;
     let mut tried: Vec<Slice> = Vec::new();
     let mut lost = 0;
-    let mut goal = ports.clock.now();
-    let started_at = goal;
+    let started_at = ports.clock.now();
+    let mut goal = expected_now(job, &head, started_at)?;
     while let Some(slice) = plan::next(job, &head.state.coverage, &tried, goal) {
         if ports.stop.requested() {
             report.stopped = true;
@@ -72,7 +72,7 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
             Ok(Loaded::Read(read)) => {
                 lost = 0;
                 if let Some(skew) = read.skew.filter(|skew| *skew > SKEW_MIN) {
-                    goal = started_at.checked_add(skew).unwrap_or(goal);
+                    goal = goal.max(started_at.checked_add(skew).unwrap_or(goal));
                 }
                 // What lies behind a slice that was cut short lies in the source's future.
                 if read.cut_short {
@@ -97,6 +97,18 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
     }
     report.mark = mark_text(job, &head.state.coverage);
     Ok(())
+}
+
+fn expected_now(job: &Job, head: &Head, now: Timestamp) -> Result<Timestamp, RunError> {
+    let Some(cursor) = &job.stream.cursor else { return Ok(now) };
+    let covered = head.state.coverage.spans(&PartitionKey::new(""));
+    plan::expected_now(cursor, job.window.settle, covered, now).map_err(|end| {
+        let message = format!(
+            "what is loaded of {} ends at {end}, in the future, so nothing would be read: the clock of this machine is behind, or the source's was ahead; set the clock right, or load into another table (`table = \"..\"`)",
+            job.dataset
+        );
+        RunError::new(ErrorKind::Data, message)
+    })
 }
 
 enum Failure {

@@ -10,6 +10,7 @@ mod effects;
 mod load;
 mod preview;
 mod read;
+mod recent;
 mod refine;
 mod report;
 mod settle;

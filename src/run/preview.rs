@@ -39,6 +39,7 @@ pub(super) async fn preview(job: &Job, rows_wanted: usize, ports: &Ports) -> Res
         pages.push(page);
     }
     // Once more with the types that all pages agree on.
+    refinery.begin_anew();
     let mut batches = Vec::with_capacity(pages.len());
     let mut rejects = Vec::new();
     for page in pages {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::batch::Counts;
 use crate::config::catalog::Job;
@@ -160,9 +160,14 @@ impl<'a> Reading<'a> {
 
     /// Cuts the slice to what is closed by the source's own clock; false if nothing of it is.
     fn close_time(&mut self, page: &RawPage) -> bool {
-        self.skew = page.source_now.map(|source_now| source_now.duration_since(page.received_at));
+        let believed = page.received_at.checked_add(plan::CLOCK_AHEAD_MAX).unwrap_or(Timestamp::MAX);
+        let source_now = page.source_now.filter(|source_now| *source_now <= believed);
+        if let (Some(told), None) = (page.source_now, source_now) {
+            tracing::warn!(job.id = %self.job.name, "the source says it is {told}, which is not believed: time is closed by this machine's clock");
+        }
+        self.skew = source_now.map(|source_now| source_now.duration_since(page.received_at));
         let (Reach::Time(span), Some(cursor)) = (&self.reach, &self.job.stream.cursor) else { return true };
-        let source_now = page.source_now.unwrap_or(page.received_at);
+        let source_now = source_now.unwrap_or(page.received_at);
         let Some(end) = plan::closed_end(cursor, self.job.window.settle, source_now) else { return true };
         if end >= span.to {
             return true;
@@ -185,7 +190,13 @@ impl<'a> Reading<'a> {
             let reason = match self.refine(&page).await? {
                 Ok(refined) => match self.ports.source.judge(&refined.envelope) {
                     Judgement::Records => return Ok((page, refined)),
-                    Judgement::ErrorInDisguise(message) => message,
+                    Judgement::ErrorInDisguise(message) => {
+                        // Its records were none: they must not be taken for those of the page that comes instead.
+                        if let Some(refinery) = &mut self.refinery {
+                            refinery.begin_anew();
+                        }
+                        message
+                    }
                 },
                 Err(RefineError::Page(error)) => error.to_string(),
                 Err(error) => return Err(slice_error(error)),
@@ -297,6 +308,9 @@ impl<'a> Reading<'a> {
         }
         self.counts = Counts::default();
         self.pages_at_restart = self.spool.pages();
+        if let Some(refinery) = &mut self.refinery {
+            refinery.begin_anew();
+        }
         for index in 0..self.spool.pages() {
             let page = self.spool.page(index)?;
             let refined = self.refine(&page).await?.map_err(slice_error)?;

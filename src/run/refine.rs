@@ -5,7 +5,7 @@ use arrow::compute::filter_record_batch;
 use bytes::Bytes;
 
 use crate::batch::{Batch, Counts};
-use crate::config::catalog::Job;
+use crate::config::catalog::{Job, PagingKind};
 use crate::cursor::CursorColumn;
 use crate::decode::{CursorSpec, DecodeError, DecodeSpec, Decoded, Decoder, raw_records};
 use crate::error::ErrorKind;
@@ -14,6 +14,8 @@ use crate::reject::{Reject, RejectedAt};
 use crate::schema::TableSchema;
 use crate::slice::{IntegerMark, Reach};
 use crate::transform::{Steps, TransformError};
+
+use super::recent::Recent;
 
 /// What a page came to.
 pub(super) struct Refined {
@@ -33,6 +35,8 @@ pub(super) struct Refinery {
     reach: Reach,
     /// The largest whole-number cursor seen, with the keys at it.
     largest: Option<IntegerMark>,
+    /// Where pages can shift and records can be told apart.
+    recent: Option<Recent>,
 }
 
 /// Why a page could not be refined.
@@ -72,7 +76,9 @@ impl Refinery {
         };
         let decoder = Decoder::new(spec, committed.cloned())
             .map_err(|error| RefineError::Slice { kind: error.kind, message: error.to_string() })?;
-        Ok(Refinery { decoder, steps: Steps::new(job)?, records: stream.records.clone(), reach, largest: None })
+        let may_shift = !stream.primary_key.is_empty() && !matches!(stream.paging.kind, PagingKind::None);
+        let recent = may_shift.then(Recent::default);
+        Ok(Refinery { decoder, steps: Steps::new(job)?, records: stream.records.clone(), reach, largest: None, recent })
     }
 
     /// Narrows the slice to closed time, once the source's clock is known.
@@ -96,9 +102,17 @@ impl Refinery {
         })?;
         let Decoded { rows, places, mut rejects, envelope, cursor, key_hashes, changes } = decoded;
         let mut counts = Counts { fetched: envelope.records, ..Counts::default() };
-        let fates = self.cut(rows.num_rows(), cursor.as_ref(), key_hashes.as_deref());
-        counts.out_of_window = fates.iter().filter(|fate| **fate == Fate::OutOfWindow).count() as u64;
-        counts.duplicate = fates.iter().filter(|fate| **fate == Fate::Duplicate).count() as u64;
+        let mut fates = self.cut(rows.num_rows(), cursor.as_ref(), key_hashes.as_deref());
+        self.find_repeated(page, &places, &mut fates);
+        let mut reject_fates = Vec::with_capacity(rejects.len());
+        rejects.retain(|reject| {
+            let fate = self.cut_reject(reject);
+            reject_fates.push(fate);
+            fate == Fate::Kept
+        });
+        let count = |wanted: Fate| fates.iter().chain(&reject_fates).filter(|fate| **fate == wanted).count() as u64;
+        counts.out_of_window = count(Fate::OutOfWindow);
+        counts.duplicate = count(Fate::Duplicate);
         let (rows, places) = keep(rows, places, &fates)?;
         let transformed = self.steps.apply(rows)?;
         counts.filtered = transformed.filtered;
@@ -138,6 +152,48 @@ impl Refinery {
         }
     }
 
+    /// A record that does not fit belongs to a slice like any other: else each slice that sees it would put it aside again.
+    fn cut_reject(&mut self, reject: &Reject) -> Fate {
+        let Some(cursor) = reject.cursor else { return Fate::Kept };
+        match &self.reach {
+            Reach::Time(span) => {
+                let from = span.from.map_or(i128::MIN, |from| i128::from(from.as_microsecond()));
+                let to = i128::from(span.to.as_microsecond());
+                if from <= cursor && cursor < to { Fate::Kept } else { Fate::OutOfWindow }
+            }
+            // Without a key it cannot be told from another one at the mark.
+            Reach::Integer(Some(mark)) if reject.key_hash.is_none() => {
+                if cursor < mark.value {
+                    Fate::OutOfWindow
+                } else {
+                    Fate::Kept
+                }
+            }
+            Reach::Integer(mark) => {
+                let mark = mark.clone();
+                self.cut_integer(mark.as_ref(), Some(cursor), reject.key_hash.as_ref())
+            }
+            Reach::Snapshot => Fate::Kept,
+        }
+    }
+
+    /// A record that moves while its pages are read comes twice, byte for byte: with a key it is one record, not two.
+    fn find_repeated(&mut self, page: &RawPage, places: &[u64], fates: &mut [Fate]) {
+        let Some(recent) = &mut self.recent else { return };
+        for (record, fate) in raw_records(page, &self.records, places).iter().zip(fates) {
+            if *fate == Fate::Kept && !recent.is_new(record) {
+                *fate = Fate::Duplicate;
+            }
+        }
+    }
+
+    /// Forgets which records came before: the slice's pages are about to be read from the first one again.
+    pub(super) fn begin_anew(&mut self) {
+        if let Some(recent) = &mut self.recent {
+            recent.clear();
+        }
+    }
+
     fn cut_integer(&mut self, mark: Option<&IntegerMark>, value: Option<i128>, key: Option<&String>) -> Fate {
         let Some(value) = value else { return Fate::OutOfWindow };
         if let Some(mark) = mark {
@@ -174,6 +230,8 @@ impl Refinery {
                 page: page.position.index,
                 place,
                 received_at: page.received_at,
+                cursor: None,
+                key_hash: None,
             });
         }
         rejects

@@ -41,6 +41,14 @@ pub(super) fn check(
         None if table.has("cursor") => None,
         None => Some(None),
     };
+    if let Some(Some(cursor)) = &cursor
+        && cursor.cursor_type == CursorType::Integer
+        && !table.has("primary_key")
+        && let Some(cursor_table) = table.table("cursor")
+    {
+        let message = "a whole-number cursor needs a key: rows at the mark are read again and told apart by it";
+        report.error(&cursor_table.place("type"), message, "add primary_key = [\"id\"] to the stream");
+    }
     refuse_double_entries(table, paging.as_ref().map(|paging| &paging.kind), key_param, report);
     Some(Stream {
         name: name.to_owned(),

@@ -349,3 +349,12 @@ fn counted_paging_is_built() {
         assert!(!matches!(&job.stream.paging.kind, PagingKind::Page { end: CountedEnd::ShortPage, .. }));
     }
 }
+
+#[test]
+fn a_whole_number_cursor_without_a_key() {
+    let lines = "[streams.plain.cursor]\nfield = \"seq\"\ntype = \"integer\"\nquery = { after = \"{{ from }}\" }";
+    insta::assert_snapshot!(with_stream(lines), @r#"
+    error: sources/shop.toml:18:8: streams.plain.cursor.type: a whole-number cursor needs a key: rows at the mark are read again and told apart by it
+      help: add primary_key = ["id"] to the stream
+    "#);
+}
