@@ -1,6 +1,6 @@
 //! One run of one job, from lease to commit. Read this first.
 //!
-//!     lease -> settle what a crash left -> plan what is not covered -> per slice: fetch, decode, cut, transform, stage, commit
+//! `lease -> settle what a crash left -> plan what is not covered -> per slice: fetch, decode, cut, transform, stage, commit`
 //!
 //! The room introduces source, sink and state to each other; none of them knows the others. It holds no knowledge of a format, a
 //! protocol of an API or a clock. Deliberately absent: when to run (schedule), what may still be asked (quota).
