@@ -99,6 +99,15 @@ impl Coverage {
         }
     }
 
+    /// The covers that make up this coverage; only spans are told.
+    pub fn to_covers(&self) -> Vec<Cover> {
+        let of = |partition: &PartitionKey| {
+            let cover = |span: &Span| Cover::Span { partition: partition.clone(), from: span.from, to: span.to };
+            self.spans(partition).iter().map(cover).collect::<Vec<_>>()
+        };
+        self.partitions.keys().flat_map(of).collect()
+    }
+
     /// The largest whole-number cursor seen in a partition.
     pub fn integer_mark(&self, partition: &PartitionKey) -> Option<&IntegerMark> {
         match self.partitions.get(partition) {

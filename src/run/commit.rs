@@ -10,7 +10,7 @@ use crate::ids::BatchId;
 use crate::schema::TableSchema;
 use crate::sink::commit::{CommitMachine, Outcome, Verdict};
 use crate::sink::current::Current;
-use crate::sink::record::{FORMAT, Record, RecordKind, fingerprint, hash};
+use crate::sink::record::{FORMAT, FileRole, Record, RecordKind, fingerprint, hash};
 use crate::sink::settle::Head;
 use crate::sink::stage::{StagedFile, entries};
 use crate::slice::Cover;
@@ -18,9 +18,6 @@ use crate::state::{BatchNote, BatchStatus, Lease};
 
 use super::effects::Subject;
 use super::{Ports, RunError, RunReport, settle};
-
-/// How often a batch that lost its seq to a rival moves on to the next.
-const REBASES_MAX: u32 = 20;
 
 /// A slice whose files are staged and verified.
 pub(super) struct StagedSlice {
@@ -41,62 +38,45 @@ pub(super) enum Committed {
 }
 
 /// Commits a slice on top of `head`.
+///
+/// A batch that loses its seq is given up and its range planned again: a rival's record may cover the same rows, or give columns
+/// their ids.
 pub(super) async fn commit(
     job: &Job,
     ports: &Ports,
     lease: &Lease,
-    mut head: Head,
+    head: &Head,
     slice: &StagedSlice,
     index: &mut Option<Current>,
     report: &mut RunReport,
 ) -> Result<Committed, RunError> {
-    if !slice.counts.add_up() {
-        return Err(RunError::new(
-            ErrorKind::Bug,
-            format!("the counts of a slice of {} do not add up: {:?}", job.name, slice.counts),
-        ));
-    }
-    for _ in 0..REBASES_MAX {
-        let record = load_record(job, ports, &head, slice);
-        match decide(job, ports, lease, &head, record, index).await? {
-            (Verdict::Committed, new_head) => return Ok(Committed::Yes(Box::new(new_head))),
-            (Verdict::Lost { .. }, _) => {
-                let settled = settle::settle(job, ports, lease, index, report).await?;
-                if !may_rebase(&head, &settled, slice) {
-                    ports.state.mark_batch(lease, slice.batch, BatchStatus::Aborted).await?;
-                    return Ok(Committed::ReadAgain(Box::new(settled)));
-                }
-                head = settled;
-            }
-            (Verdict::StagedLost, _) => {
-                let settled = settle::settle(job, ports, lease, index, report).await?;
-                return Ok(Committed::ReadAgain(Box::new(settled)));
-            }
-            (Verdict::Fenced { reason }, _) => return Err(RunError::new(ErrorKind::Conflict, reason)),
-            (Verdict::Undecided { reason }, _) => {
-                let message = format!("the commit of a slice is undecided and the next run settles it: {reason}");
-                return Err(RunError::new(ErrorKind::Unavailable, message));
-            }
-            (Verdict::Unfinished { reason }, _) => {
-                let message = format!("a slice is committed but not wholly visible, the next run finishes it: {reason}");
-                return Err(RunError::new(ErrorKind::Unavailable, message));
-            }
+    check_counts(job, slice)?;
+    let record = load_record(job, ports, head, slice);
+    let (verdict, new_head) = decide(job, ports, lease, head, record, index).await?;
+    let unavailable = |what: &str, reason: String| Err(RunError::new(ErrorKind::Unavailable, format!("{what}: {reason}")));
+    match verdict {
+        Verdict::Committed => Ok(Committed::Yes(Box::new(new_head))),
+        Verdict::Lost { .. } | Verdict::StagedLost => {
+            let settled = settle::settle(job, ports, lease, index, report).await?;
+            Ok(Committed::ReadAgain(Box::new(settled)))
+        }
+        Verdict::Fenced { reason } => Err(RunError::new(ErrorKind::Conflict, reason)),
+        Verdict::Undecided { reason } => unavailable("the commit of a slice is undecided and the next run settles it", reason),
+        Verdict::Unfinished { reason } => {
+            unavailable("a slice is committed but not wholly visible, and the next run finishes it", reason)
         }
     }
-    Err(RunError::new(ErrorKind::Conflict, format!("another writer commits to {} faster than this one", job.dataset)))
 }
 
-/// A batch that lost its seq may take the next one if nothing it was built on has changed.
-fn may_rebase(before: &Head, after: &Head, slice: &StagedSlice) -> bool {
-    let schemas = |head: &Head| head.record.as_ref().map(|record| (record.read_schema.clone(), record.schema.clone()));
-    // A first record gives the columns their ids: rows written beside it know nothing of them.
-    if schemas(before) != schemas(after) || before.state.generation != after.state.generation {
-        return false;
+/// What does not add up is not committed: every record of the source is in a file, or it is known why not.
+fn check_counts(job: &Job, slice: &StagedSlice) -> Result<(), RunError> {
+    let rows =
+        |role: FileRole| slice.files.iter().filter(|file| file.closed.role == role).map(|file| file.closed.rows).sum::<u64>();
+    let counts = &slice.counts;
+    if counts.add_up() && counts.kept == rows(FileRole::Data) && counts.rejected == rows(FileRole::DeadLetters) {
+        return Ok(());
     }
-    let Some(cover) = &slice.cover else { return true };
-    let mut with = after.state.coverage.clone();
-    with.subtract(cover);
-    with == after.state.coverage
+    Err(RunError::new(ErrorKind::Bug, format!("the counts of a slice of {} do not add up: {counts:?}", job.name)))
 }
 
 /// One record through the machine. The head is the new one where the verdict says committed.
@@ -114,9 +94,11 @@ async fn decide(
         record_hash: hash(&bytes),
         generation: record.generation,
         coverage: head.state.coverage.clone(),
-        pending: Vec::new(),
+        pending: head.state.pending.clone(),
+        fingerprint: state_fingerprint(job),
     };
     record.apply_to(&mut state.coverage);
+    state.forget_pending(&record.covers);
     let note = BatchNote {
         batch: record.batch,
         seq: record.seq,
@@ -138,6 +120,14 @@ async fn decide(
     }
     let verdict = machine.verdict().ok_or_else(|| RunError::new(ErrorKind::Bug, "the commit stopped half way"))?;
     Ok((verdict, new_head))
+}
+
+/// What of the job its coverage depends on: the steps too, for a filter decides whether there is anything to commit.
+pub(super) fn state_fingerprint(job: &Job) -> BTreeMap<String, String> {
+    let mut parts = fingerprint(job);
+    let steps: Vec<String> = job.steps.iter().map(|step| format!("{:?}", step.kind)).collect();
+    parts.insert("steps".to_owned(), hash(steps.join("\n").as_bytes()));
+    parts
 }
 
 fn load_record(job: &Job, ports: &Ports, head: &Head, slice: &StagedSlice) -> Record {
@@ -191,7 +181,8 @@ pub(super) async fn void(
         voids: Some(lost.seq),
         counts: Counts::default(),
         add: Vec::new(),
-        remove: lost.add.iter().map(|file| file.path.clone()).collect(),
+        // The staged copies too: an owner that was paused must find nothing to publish.
+        remove: lost.add.iter().flat_map(|file| [file.staged.clone(), file.path.clone()]).collect(),
         created_at: ports.clock.now(),
         previous: head.state.record_hash.clone(),
         fingerprint: BTreeMap::clone(&lost.fingerprint),

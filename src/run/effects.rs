@@ -111,10 +111,10 @@ impl Subject<'_> {
         let (store, dataset) = (self.ports.store.as_ref(), &self.job.dataset);
         let mut index = match self.index.take() {
             Some(index) if index.seq + 1 == record.seq || index.seq == record.seq => index,
-            _ => load_index(store, dataset, Some(record.seq)).await.map_err(|error| chain(&error))?,
+            _ => load_index(store, dataset, Some((record.seq, &self.state.record_hash))).await.map_err(|error| chain(&error))?,
         };
         if index.seq < record.seq {
-            index.apply(record);
+            index.apply(record, &self.state.record_hash);
         }
         let bytes = index.to_bytes().map_err(|error| chain(&error))?;
         store.put(&layout::current(dataset), bytes).await.map_err(|error| chain(&error))?;

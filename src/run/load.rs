@@ -9,9 +9,9 @@ use crate::event::Event;
 use crate::ids::PartitionKey;
 use crate::plan;
 use crate::sink::current::Current;
-use crate::sink::record::{fingerprint, fingerprint_changes};
+use crate::sink::record::fingerprint_changes;
 use crate::sink::settle::Head;
-use crate::slice::{Cover, Coverage, Slice};
+use crate::slice::{Coverage, Slice};
 use crate::state::{Lease, RunRow};
 
 use super::commit::{self, Committed, StagedSlice};
@@ -45,7 +45,7 @@ pub(super) async fn load(job: &Job, ports: &Ports) -> Result<RunReport, RunError
 async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunReport) -> Result<(), RunError> {
     let mut index: Option<Current> = None;
     let mut head = settle::settle(job, ports, lease, &mut index, report).await?;
-    check_fingerprint(job, &head)?;
+    check_fingerprint(job, &mut head)?;
     let mut tried: Vec<Slice> = Vec::new();
     let mut lost = 0;
     let started_at = ports.clock.now();
@@ -60,6 +60,7 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
         match load_slice(job, ports, lease, &mut head, &slice, &mut index, report).await {
             // What is covered has changed meanwhile, and so what there is to read: the rival may have brought this very slice.
             Ok(Loaded::RivalWasFirst) if lost < READS_MAX => {
+                check_fingerprint(job, &mut head)?;
                 lost += 1;
                 tried.pop();
             }
@@ -154,7 +155,7 @@ async fn load_slice(
         read_schema: read.read_schema.clone(),
         schema: read.schema.clone(),
     };
-    match commit::commit(job, ports, lease, head.clone(), &staged, index, report).await.map_err(Failure::Run)? {
+    match commit::commit(job, ports, lease, head, &staged, index, report).await.map_err(Failure::Run)? {
         Committed::Yes(new_head) => {
             *head = *new_head;
             count_commit(job, ports, head, &staged, &read, report).await;
@@ -196,8 +197,8 @@ async fn advance_empty(
 ) -> Result<(), RunError> {
     let mut state: DatasetState = head.state.clone();
     if let Some(cover) = read.cover.clone().filter(|_| ports.guards.record_coverage) {
-        state.coverage.add(&cover);
-        add_pending(&mut state.pending, cover);
+        state.add_pending(cover);
+        state.fingerprint = commit::state_fingerprint(job);
     }
     if state != head.state {
         ports.state.advance(lease, &state, None).await?;
@@ -207,30 +208,18 @@ async fn advance_empty(
     Ok(())
 }
 
-/// Adjoining empty spans become one: a source that stays silent for a year must not leave a line for every run.
-fn add_pending(pending: &mut Vec<Cover>, cover: Cover) {
-    let mut joined = Coverage::default();
-    let (spans, mut others): (Vec<Cover>, Vec<Cover>) =
-        std::mem::take(pending).into_iter().partition(|cover| matches!(cover, Cover::Span { .. }));
-    match &cover {
-        Cover::Span { .. } => joined.add(&cover),
-        Cover::Integer { .. } => others.push(cover),
-    }
-    for span in &spans {
-        joined.add(span);
-    }
-    for partition in joined.partitions.keys() {
-        for span in joined.spans(partition) {
-            pending.push(Cover::Span { partition: partition.clone(), from: span.from, to: span.to });
+/// A change of what the rows mean within one table is refused before anything is read. Before the first record it costs nothing
+/// to begin anew: what is covered then was found empty by the definition as it was.
+fn check_fingerprint(job: &Job, head: &mut Head) -> Result<(), RunError> {
+    let now = commit::state_fingerprint(job);
+    let Some(record) = &head.record else {
+        if head.state.fingerprint != now {
+            head.state.coverage = Coverage::default();
+            head.state.pending.clear();
         }
-    }
-    pending.extend(others);
-}
-
-/// A change of what the rows mean within one table is refused before anything is read.
-fn check_fingerprint(job: &Job, head: &Head) -> Result<(), RunError> {
-    let Some(record) = &head.record else { return Ok(()) };
-    let changes = fingerprint_changes(&record.fingerprint, &fingerprint(job));
+        return Ok(());
+    };
+    let changes = fingerprint_changes(&record.fingerprint, &now);
     if changes.is_empty() {
         return Ok(());
     }

@@ -16,6 +16,9 @@ use super::{SinkError, layout};
 pub struct Current {
     pub format: u32,
     pub seq: Seq,
+    /// Hex SHA-256 of the record's bytes: the index belongs to this chain and no other.
+    #[serde(default)]
+    pub record_hash: String,
     pub table: String,
     pub schema: TableSchema,
     pub partition_by: Vec<String>,
@@ -34,8 +37,9 @@ pub struct CurrentFile {
 }
 
 impl Current {
-    /// Takes over what a record adds and removes.
-    pub fn apply(&mut self, record: &Record) {
+    /// Takes over what a record adds and removes. `record_hash` is that of its bytes.
+    pub fn apply(&mut self, record: &Record, record_hash: &str) {
+        record_hash.clone_into(&mut self.record_hash);
         for path in &record.remove {
             self.files.remove(path);
         }

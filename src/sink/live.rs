@@ -5,7 +5,7 @@ use crate::schema::TableSchema;
 use crate::store::Store;
 
 use super::current::Current;
-use super::record::Record;
+use super::record::{Record, hash};
 use super::{SinkError, layout};
 
 /// A table as a reader sees it.
@@ -49,25 +49,37 @@ pub async fn live_table(store: &dyn Store, dataset: &DatasetName) -> Result<Opti
     }))
 }
 
-/// The index after record `seq`, or after the log's end as far as `current.json` knows it: read from `current.json`, and from
-/// the log where that lags or is missing.
-pub async fn load_index(store: &dyn Store, dataset: &DatasetName, seq: Option<Seq>) -> Result<Current, SinkError> {
+/// The index after the record `at` (its seq and hash), or after the log's end as far as `current.json` knows it: read from
+/// `current.json`, and from the log where that lags, is missing, or belongs to another chain.
+pub async fn load_index(store: &dyn Store, dataset: &DatasetName, at: Option<(Seq, &str)>) -> Result<Current, SinkError> {
     let found = store.get(&layout::current(dataset), layout::SMALL_OBJECT_MAX).await?;
     let mut index = found.and_then(|bytes| Current::from_bytes(&bytes)).unwrap_or_default();
-    if seq.is_some_and(|seq| index.seq > seq) {
-        // An index from before the lake was restored.
+    let foreign =
+        |index: &Current| at.is_some_and(|(seq, hash)| index.seq > seq || index.seq == seq && index.record_hash != hash);
+    if foreign(&index) {
         index = Current::default();
     }
     let unknown = index.seq == 0;
     loop {
         let next = index.seq + 1;
         // Without a goal `current.json` is the word: a record after it is not published yet. Without either, the log is.
-        if seq.is_some_and(|seq| next > seq) || (seq.is_none() && !unknown) {
+        if at.is_some_and(|(seq, _)| next > seq) || (at.is_none() && !unknown) {
             return Ok(index);
         }
         let Some(bytes) = store.get(&layout::record(dataset, next), layout::SMALL_OBJECT_MAX).await? else {
             return Ok(index);
         };
-        index.apply(&Record::from_bytes(&bytes, dataset, next)?);
+        let record = Record::from_bytes(&bytes, dataset, next)?;
+        if record.previous != index.record_hash {
+            if index.seq == 0 || unknown {
+                return Err(SinkError::data(format!(
+                    "record {next} of the log of {dataset} does not follow record {}",
+                    index.seq
+                )));
+            }
+            index = Current::default();
+            continue;
+        }
+        index.apply(&record, &hash(&bytes));
     }
 }

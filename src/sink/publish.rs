@@ -13,6 +13,8 @@ pub(super) struct Publication {
     stage: Stage,
     waiting: usize,
     failed: Vec<usize>,
+    /// Why the last of them failed.
+    reason: String,
     missing: Vec<usize>,
     tries: u32,
 }
@@ -38,7 +40,16 @@ impl Publication {
     pub(super) fn of(record: &Record) -> Self {
         let publish = record.add.iter().map(|file| (file.staged.clone(), file.path.clone(), file.bytes)).collect();
         let remove = record.remove.clone();
-        Publication { publish, remove, stage: Stage::Publishing, waiting: 0, failed: Vec::new(), missing: Vec::new(), tries: 1 }
+        Publication {
+            publish,
+            remove,
+            stage: Stage::Publishing,
+            waiting: 0,
+            failed: Vec::new(),
+            reason: String::new(),
+            missing: Vec::new(),
+            tries: 1,
+        }
     }
 
     pub(super) fn start(&mut self) -> Progress {
@@ -75,10 +86,16 @@ impl Publication {
         self.waiting = self.waiting.saturating_sub(1);
         match outcome {
             Outcome::Published { number, staged_missing: true } => self.missing.push(number),
-            Outcome::PublishFailed { number, .. } => self.failed.push(number),
+            Outcome::PublishFailed { number, reason } => {
+                self.failed.push(number);
+                self.reason = reason;
+            }
             // A staged copy or an old file that could not be deleted is seen by nobody, or is deleted by who collects garbage;
             // but an old file under a reader's glob must go, so removes are tried again.
-            Outcome::Failed { .. } if self.stage == Stage::Removing => self.failed.push(0),
+            Outcome::Failed { reason, .. } if self.stage == Stage::Removing => {
+                self.failed.push(0);
+                self.reason = reason;
+            }
             _ => {}
         }
         if self.waiting > 0 {
@@ -93,7 +110,10 @@ impl Publication {
         }
         if !self.failed.is_empty() {
             if self.tries >= TRIES_MAX {
-                return Progress::GivenUp(format!("{} of its files could not be made visible", self.failed.len()));
+                let (count, reason) = (self.failed.len(), std::mem::take(&mut self.reason));
+                return Progress::GivenUp(format!(
+                    "{count} of its files could not be made visible, the last because of: {reason}"
+                ));
             }
             self.tries += 1;
             let failed = std::mem::take(&mut self.failed);

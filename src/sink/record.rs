@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::batch::Counts;
-use crate::config::catalog::Job;
+use crate::config::catalog::{Cursor, DeclaredType, Job};
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, DatasetName, Generation, Seq};
 use crate::schema::TableSchema;
@@ -156,7 +156,13 @@ pub fn fingerprint(job: &Job) -> BTreeMap<String, String> {
     let parameters = job.parameters.iter().filter(|(_, value)| !value.is_empty());
     put("parameters", parameters.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", "));
     let cursor = job.stream.cursor.as_ref();
-    put("cursor", cursor.map(|cursor| format!("{} as {:?}", cursor.field, cursor.cursor_type)).unwrap_or_default());
+    let zone = |cursor: &Cursor| cursor.timezone.iana_name().map(|zone| format!(" in {zone}")).unwrap_or_default();
+    put(
+        "cursor",
+        cursor.map(|cursor| format!("{} as {:?}{}", cursor.field, cursor.cursor_type, zone(cursor))).unwrap_or_default(),
+    );
+    let epochs = job.columns.iter().filter(|(_, declared)| !matches!(declared, DeclaredType::Column(_)));
+    put("epochs", epochs.map(|(path, declared)| format!("{path} as {declared:?}")).collect::<Vec<_>>().join(", "));
     put("primary_key", job.stream.primary_key.join(", "));
     put("mode", job.mode.name().to_owned());
     put("partition_by", job.partition_by.iter().map(|column| column.key()).collect::<Vec<_>>().join(", "));

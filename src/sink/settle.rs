@@ -175,7 +175,8 @@ impl SettleMachine {
         state.record_hash = hash(bytes);
         state.generation = state.generation.max(record.generation);
         record.apply_to(&mut state.coverage);
-        state.pending.retain(|cover| !record.covers.contains(cover));
+        state.forget_pending(&record.covers);
+        state.fingerprint = record.fingerprint.clone();
         self.head.adopted.push(seq);
         self.head.record = Some(record);
         Ok(())

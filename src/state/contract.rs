@@ -72,6 +72,7 @@ fn known(seq: u64) -> DatasetState {
         generation: 3,
         coverage: Coverage { partitions: BTreeMap::from(covered) },
         pending,
+        fingerprint: BTreeMap::from([("stream".to_owned(), "orders".to_owned())]),
     }
 }
 

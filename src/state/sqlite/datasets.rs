@@ -16,14 +16,15 @@ pub(super) async fn lease(state: &SqliteState, dataset: &DatasetName, owner: &st
     let reserved = Reserved::take(state, dataset, &action)?;
     let mut transaction = state.begin(&action).await?;
     let empty = DatasetState::default();
-    let (coverage, pending) = jsons(&empty).map_err(|message| value_error(&action, message))?;
+    let (coverage, pending, fingerprint) = jsons(&empty).map_err(|message| value_error(&action, message))?;
     sqlx::query(
-        "INSERT INTO dataset (name, epoch, seq, record_hash, generation, coverage_json, pending_json)
-         VALUES (?1, 0, 0, '', 0, ?2, ?3) ON CONFLICT (name) DO NOTHING",
+        "INSERT INTO dataset (name, epoch, seq, record_hash, generation, coverage_json, pending_json, fingerprint_json)
+         VALUES (?1, 0, 0, '', 0, ?2, ?3, ?4) ON CONFLICT (name) DO NOTHING",
     )
     .bind(dataset.as_str())
     .bind(coverage)
     .bind(pending)
+    .bind(fingerprint)
     .execute(&mut *transaction)
     .await
     .map_err(|error| state_error(&action, &error))?;
@@ -121,12 +122,13 @@ pub(super) async fn advance(
 ) -> Result<(), StateError> {
     let action = format!("advance {} to record {}", lease.dataset, known.seq);
     let bad = |message: String| value_error(&action, message);
-    let (coverage, pending) = jsons(known).map_err(bad)?;
+    let (coverage, pending, fingerprint) = jsons(known).map_err(bad)?;
     let seq = to_integer(known.seq).map_err(bad)?;
     let mut transaction = state.begin(&action).await?;
     check_epoch(&action, &mut transaction, lease).await?;
     sqlx::query(
-        "UPDATE dataset SET seq = ?2, record_hash = ?3, generation = ?4, coverage_json = ?5, pending_json = ?6 WHERE name = ?1",
+        "UPDATE dataset SET seq = ?2, record_hash = ?3, generation = ?4, coverage_json = ?5, pending_json = ?6, fingerprint_json = ?7
+         WHERE name = ?1",
     )
     .bind(lease.dataset.as_str())
     .bind(seq)
@@ -134,6 +136,7 @@ pub(super) async fn advance(
     .bind(i64::from(known.generation))
     .bind(coverage)
     .bind(pending)
+    .bind(fingerprint)
     .execute(&mut *transaction)
     .await
     .map_err(|error| state_error(&action, &error))?;
@@ -167,8 +170,8 @@ pub(super) async fn all(state: &SqliteState) -> Result<Vec<(DatasetName, Dataset
     Ok(all)
 }
 
-fn jsons(known: &DatasetState) -> Result<(String, String), String> {
-    Ok((to_json(&known.coverage)?, to_json(&known.pending)?))
+fn jsons(known: &DatasetState) -> Result<(String, String, String), String> {
+    Ok((to_json(&known.coverage)?, to_json(&known.pending)?, to_json(&known.fingerprint)?))
 }
 
 fn read(action: &str, row: &SqliteRow) -> Result<DatasetState, StateError> {
@@ -181,5 +184,6 @@ fn read(action: &str, row: &SqliteRow) -> Result<DatasetState, StateError> {
         generation,
         coverage: from_json(row.try_get("coverage_json").map_err(sql)?).map_err(bad)?,
         pending: from_json(row.try_get("pending_json").map_err(sql)?).map_err(bad)?,
+        fingerprint: from_json(row.try_get("fingerprint_json").map_err(sql)?).map_err(bad)?,
     })
 }
