@@ -14,7 +14,7 @@ const PAGE: u64 = 50;
 
 #[test]
 fn an_unkind_feed_is_read_back_equal() {
-    // C-66, C-14
+    // C-66
     let Some(mut oracle) = Oracle::new() else {
         return skip("an_unkind_feed_is_read_back_equal", "the independent readers are not installed");
     };

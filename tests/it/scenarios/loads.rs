@@ -145,7 +145,7 @@ fn what_passes_is_tried_again_and_costs_no_row() {
 
 #[test]
 fn retry_after_is_waited_for() {
-    // one job alone asks here.
+    // One job alone asks here.
     let api = api_with(Pages::None, 5, feed::plain(1, 3, "2026-02-01T00:00:00Z"));
     let project = Project::of_items(&api, &Pages::None, 5);
     api.fail(0..1, Fault::TooMany { retry_after: 2 });

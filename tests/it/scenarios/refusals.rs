@@ -101,7 +101,7 @@ fn a_missing_secret() {
 
 #[test]
 fn an_unreachable_host() {
-    // D-28, R-36
+    // D-28
     let loaded = Loaded::new(Pages::Token);
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -157,7 +157,7 @@ fn a_body_that_is_cut_off() {
 
 #[test]
 fn json_that_is_cut_off() {
-    // the page is asked for again, but no oftener than the attempts say.
+    // The page is asked for again, a bounded number of times.
     let loaded = Loaded::new(Pages::Token);
     loaded.api.fail(1..99, Fault::CutJson);
     insta::assert_snapshot!(loaded.refused(1));
@@ -269,7 +269,7 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk() {
-    // D-06: at staging, the first write that does not fit.
+    // At staging, the first write that does not fit.
     let api = api_with(Pages::Token, 500, feed::plain(1, 10, "2026-02-01T00:00:00Z"));
     let project = Project::of_items(&api, &Pages::Token, 500);
     let Some(disk) = SmallDisk::mount(project.at("lake")) else {
