@@ -1,6 +1,6 @@
 //! Recounts a table from the lake alone: the chain, every file against its record, and no file that no record names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
@@ -59,8 +59,10 @@ pub async fn verify(store: &dyn Store, dataset: &DatasetName) -> Result<VerifyRe
     for file in live.values() {
         check_file(store, file, &mut report).await?;
     }
-    if let Some(table) = table {
-        unnamed_files(store, &table, &live, &mut report).await?;
+    // A dataset is named after its table: files may be there although the whole log is gone.
+    let table = table.unwrap_or_else(|| dataset.to_string());
+    for address in unnamed_files(store, &table, |path| live.contains_key(path)).await? {
+        report.problems.push(format!("`{address}` is in the table's folder, but no record names it"));
     }
     Ok(report)
 }
@@ -123,18 +125,8 @@ async fn check_file(store: &dyn Store, file: &FileEntry, report: &mut VerifyRepo
     Ok(())
 }
 
-/// Files that readers see although no record names them are doubled or foreign rows.
-async fn unnamed_files(
-    store: &dyn Store,
-    table: &str,
-    live: &BTreeMap<String, FileEntry>,
-    report: &mut VerifyReport,
-) -> Result<(), SinkError> {
-    let known: BTreeSet<&str> = live.keys().map(String::as_str).collect();
-    for listed in store.list(table).await? {
-        if !known.contains(listed.path.as_str()) {
-            report.problems.push(format!("`{}` is in the table's folder, but no record names it", store.address(&listed.path)));
-        }
-    }
-    Ok(())
+/// The addresses of files that readers see although no record names them: doubled or foreign rows.
+pub async fn unnamed_files(store: &dyn Store, table: &str, is_named: impl Fn(&str) -> bool) -> Result<Vec<String>, SinkError> {
+    let listed = store.list(table).await?;
+    Ok(listed.iter().filter(|listed| !is_named(&listed.path)).map(|listed| store.address(&listed.path)).collect())
 }
