@@ -16,6 +16,7 @@ use crate::event::{Events, Listener};
 use crate::ids::JobName;
 use crate::quota::Budgets;
 use crate::run::{self, Ports, Purpose, RunReport};
+use crate::source::Source;
 use crate::source::http::HttpSource;
 use crate::state::State;
 use crate::stop::Stop;

@@ -34,6 +34,7 @@ pub(super) async fn load(job: &Job, ports: &Ports) -> Result<RunReport, RunError
     ports.state.start_run(&row).await?;
     let outcome = read_slices(job, ports, &lease, &mut report).await;
     finish_row(&mut row, &report, outcome.as_ref().err(), ports.clock.now());
+    row.requests = ports.source.requests();
     let failed = outcome.is_err() || !report.failed.is_empty();
     ports.events.tell(Event::RunFinished { job: job.name.clone(), run: report.run, counts: report.counts, failed });
     let finished = ports.state.finish_run(&row).await;
@@ -289,7 +290,6 @@ fn finish_row(row: &mut RunRow, report: &RunReport, error: Option<&RunError>, no
     }
     .to_owned();
     row.counts = report.counts;
-    row.requests = report.pages;
     row.bytes = report.bytes;
     row.files = report.files;
     row.commits = report.commits;

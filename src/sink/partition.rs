@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type, TimestampMicrosecondType};
-use jiff::Timestamp;
+use jiff::civil::{Date, date};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::config::catalog::{PartitionColumn, PartitionUnit};
@@ -87,16 +87,21 @@ impl Key {
             Key::Text(text) => return Ok(text.clone()),
             Key::Hours(hours) => *hours,
         };
-        let at = Timestamp::from_second(hours * 3600)
-            .map_err(|error| SinkError::data(format!("a partition's time is out of range: {error}")))?;
-        let pattern = match unit {
-            PartitionUnit::Year => "%Y",
-            PartitionUnit::Month => "%Y-%m",
-            PartitionUnit::Day | PartitionUnit::Value => "%Y-%m-%d",
-            PartitionUnit::Hour => "%Y-%m-%dT%H",
-        };
-        Ok(at.strftime(pattern).to_string())
+        let date = date_of(hours)?;
+        Ok(match unit {
+            PartitionUnit::Year => date.strftime("%Y").to_string(),
+            PartitionUnit::Month => date.strftime("%Y-%m").to_string(),
+            PartitionUnit::Day | PartitionUnit::Value => date.to_string(),
+            PartitionUnit::Hour => format!("{date}T{:02}", hours.rem_euclid(24)),
+        })
     }
+}
+
+/// The UTC date of an hour since 1970. Dates reach as far as the year 9999 has days, which instants do not.
+fn date_of(hours: i64) -> Result<Date, SinkError> {
+    let days = jiff::Span::new().try_days(hours.div_euclid(24));
+    let date = days.and_then(|days| date(1970, 1, 1).checked_add(days));
+    date.map_err(|error| SinkError::data(format!("a partition's time is out of range, `{hours}` hours since 1970: {error}")))
 }
 
 fn bucket(rows: &RecordBatch, column: &PartitionColumn) -> Result<Vec<Option<Key>>, SinkError> {
@@ -157,14 +162,12 @@ fn bucket(rows: &RecordBatch, column: &PartitionColumn) -> Result<Vec<Option<Key
 }
 
 fn unit_start(hours: i64, unit: PartitionUnit) -> Result<i64, SinkError> {
-    let out_of_range = |error: jiff::Error| SinkError::data(format!("a partition's time is out of range: {error}"));
-    let date = Timestamp::from_second(hours * 3600).map_err(out_of_range)?.to_zoned(jiff::tz::TimeZone::UTC).date();
-    let date = match unit {
-        PartitionUnit::Year => date.first_of_year(),
-        PartitionUnit::Month => date.first_of_month(),
+    let first = match unit {
+        PartitionUnit::Year => date_of(hours)?.first_of_year(),
+        PartitionUnit::Month => date_of(hours)?.first_of_month(),
         _ => return Ok(hours),
     };
-    Ok(date.to_zoned(jiff::tz::TimeZone::UTC).map_err(out_of_range)?.timestamp().as_second() / 3600)
+    Ok(first.duration_since(date(1970, 1, 1)).as_hours())
 }
 
 fn plain_values(array: &arrow::array::ArrayRef, column: &PartitionColumn) -> Result<Vec<Option<Key>>, SinkError> {
@@ -212,7 +215,7 @@ mod tests {
     }
 
     fn micros(text: &str) -> i64 {
-        text.parse::<Timestamp>().expect("a timestamp").as_microsecond()
+        text.parse::<jiff::Timestamp>().expect("a timestamp").as_microsecond()
     }
 
     #[test]
@@ -230,6 +233,19 @@ mod tests {
         let names: Vec<String> = parts.iter().map(|(values, _)| directory(&[month("at")], values).expect("short")).collect();
         assert_eq!(names, ["at_month=2026-01", "at_month=__HIVE_DEFAULT_PARTITION__", "at_month=2026-02", "at_month=1969-12"]);
         assert!(parts.iter().all(|(_, rows)| rows.num_rows() == 1));
+    }
+
+    #[test]
+    fn the_last_day_that_people_write_has_a_partition() {
+        let ends: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![253_402_300_799_000_000]).with_timezone("UTC"));
+        let rows = RecordBatch::try_from_iter_with_nullable([("ends", ends, true)]).expect("a batch");
+        for (unit, expected) in
+            [(PartitionUnit::Hour, "9999-12-31T23"), (PartitionUnit::Day, "9999-12-31"), (PartitionUnit::Year, "9999")]
+        {
+            let column = PartitionColumn { column: "ends".into(), unit };
+            let parts = split(&rows, &[column]).expect("splits");
+            assert_eq!(parts[0].0, [Some(expected.to_owned())]);
+        }
     }
 
     #[test]

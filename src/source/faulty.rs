@@ -36,6 +36,10 @@ impl Source for FaultySource {
         }
     }
 
+    fn requests(&self) -> u64 {
+        self.inner.requests()
+    }
+
     fn wanted(&self) -> Vec<ResponsePath> {
         self.inner.wanted()
     }

@@ -21,6 +21,9 @@ pub trait Source: Send + Sync {
     /// caller asks for this very page (it asks again when the body proves to be cut off).
     async fn fetch(&self, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, FetchError>;
 
+    /// Requests sent so far, failed attempts and redirects among them.
+    fn requests(&self) -> u64;
+
     /// Body paths that `judge` and `next` want to see captured.
     fn wanted(&self) -> Vec<ResponsePath>;
 

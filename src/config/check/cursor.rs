@@ -33,6 +33,10 @@ pub(super) fn check(table: &Table, query: Vec<(String, Template)>, asked_from: b
         report.warning(&table.place("query"), "the API is never asked for what changed: every run reads everything", help);
     }
     let cursor_type = type_named(&table.text("type")?)?;
+    if matches!(table.text("order").as_deref(), Some("ascending" | "descending")) {
+        let help = "nothing is lost by it; leave the key if it is true";
+        report.warning(&table.place("order"), "the order is not made use of yet: the stream is read as if in none", help);
+    }
     if cursor_type == CursorType::Integer {
         refuse_time_keys(table, report);
     }

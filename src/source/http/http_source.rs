@@ -88,11 +88,6 @@ impl HttpSource {
         Ok(HttpSource { plan, pager, exchange, attempts_max: source.attempts_max, stream_address })
     }
 
-    /// Requests sent so far, redirects and failed attempts among them.
-    pub fn requests(&self) -> u64 {
-        self.exchange.requests.load(Ordering::Relaxed)
-    }
-
     async fn wait(&self, length: Duration) -> Result<(), Failure> {
         tokio::select! {
             biased;
@@ -155,6 +150,10 @@ impl Source for HttpSource {
                 }
             }
         }
+    }
+
+    fn requests(&self) -> u64 {
+        self.exchange.requests.load(Ordering::Relaxed)
     }
 
     fn wanted(&self) -> Vec<ResponsePath> {

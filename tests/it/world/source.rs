@@ -50,6 +50,10 @@ impl Source for FakeSource {
         })
     }
 
+    fn requests(&self) -> u64 {
+        0
+    }
+
     fn wanted(&self) -> Vec<ResponsePath> {
         vec![more()]
     }
