@@ -32,7 +32,7 @@ enum Fault {
     Kill(Side, Ending),
     /// The effect fails in passing; the world goes on.
     Error(Side),
-    /// A `put_absent` answers `Exists` and does nothing (reliability.md, fact 1, case c).
+    /// A `put_absent` answers `Exists` and does nothing, as S3's 409 does.
     LieExists,
     Delay(Duration, Arc<dyn Clock>),
 }

@@ -22,6 +22,8 @@ use super::{Ports, RunError, RunReport, SliceFailure, settle};
 
 /// How often in a row a rival may be first before the run steps back.
 const READS_MAX: u32 = 5;
+/// Slices that fail in a row before the run gives up on the others: the source or the store is away.
+const FAILURES_MAX: usize = 3;
 /// A source's clock that is further ahead than this is believed when the window's end is set.
 const SKEW_MIN: SignedDuration = SignedDuration::from_secs(60);
 
@@ -52,6 +54,7 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
     check_table(job, ports, &head).await?;
     let mut tried: Vec<Slice> = Vec::new();
     let mut lost = 0;
+    let mut failures = 0;
     let started_at = ports.clock.now();
     let mut goal = expected_now(job, &head, started_at)?;
     while let Some(slice) = plan::next(job, &head.state.coverage, &tried, goal) {
@@ -76,6 +79,7 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
             }
             Ok(Loaded::Read(read)) => {
                 lost = 0;
+                failures = 0;
                 if let Some(skew) = read.skew.filter(|skew| *skew > SKEW_MIN) {
                     goal = goal.max(started_at.checked_add(skew).unwrap_or(goal));
                 }
@@ -93,7 +97,10 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
                 ports.events.tell(Event::SliceFailed { job: job.name.clone(), slice: slice.clone(), reason: reason.clone() });
                 report.failed.push(SliceFailure { slice, kind, reason });
                 // The other slices would meet the same closed door.
-                if matches!(kind, ErrorKind::Config | ErrorKind::Auth | ErrorKind::Throttled { .. } | ErrorKind::Bug) {
+                failures += 1;
+                if failures >= FAILURES_MAX
+                    || matches!(kind, ErrorKind::Config | ErrorKind::Auth | ErrorKind::Throttled { .. } | ErrorKind::Bug)
+                {
                     break;
                 }
             }

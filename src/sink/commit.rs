@@ -1,7 +1,7 @@
 //! The commit protocol without input and output: note, decide, publish, index, advance.
 //!
 //! The machine answers each outcome with the effects to perform next; production, crash sweep and simulation perform them with
-//! the same code (`run::commit`). The steps are L4 to L7 of reliability.md 1.4; the order is the promise:
+//! the same code (`run::commit`). The order is the promise:
 //! a batch is noted before it can count, counts before it is seen, and is seen before the state says so.
 
 use bytes::Bytes;

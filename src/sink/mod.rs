@@ -1,4 +1,4 @@
-//! What a table on disk is: how it is written, decided, published, read and verified. design.md section 5, format version 1.
+//! What a table on disk is: how it is written, decided, published, read and verified. Format version 1 (ARCHITECTURE.md).
 //!
 //! A dataset is decided by one chain of records, `_highwater/<dataset>/log/<seq>.json`; the record decides, the files follow.
 //! Knows the store's verbs; never the state, the source or the schedule: `run` performs the machines' effects.

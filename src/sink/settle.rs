@@ -1,6 +1,6 @@
 //! Settlement without input and output: what a crash, a lost state or a lost lake left, before anything new is read.
 //!
-//! L1 of reliability.md 1.4. The log is asked by name, never by listing: a listing may lag.
+//! The log is asked by name, never by listing: a listing may lag.
 
 use bytes::Bytes;
 

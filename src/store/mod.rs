@@ -50,7 +50,7 @@ pub fn open(sink: &Sink, secrets: &dyn SecretSource) -> Result<Arc<dyn Store>, S
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Writes an object that must not exist yet. Atomic, durable on return. **Any** error and `Exists` leave open whether the
-    /// object is ours: the caller reads it back and compares (reliability.md, fact 1).
+    /// object is ours: the caller reads it back and compares.
     async fn put_absent(&self, path: &str, bytes: Bytes) -> Result<PutAbsent, StoreError>;
 
     /// Writes an object, replacing what stood there. Atomic, durable on return, repeatable.

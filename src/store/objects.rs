@@ -68,7 +68,7 @@ impl Store for Objects {
         let location = self.path("put", path)?;
         match self.inner.put_opts(&location, bytes.into(), PutMode::Create.into()).await {
             Ok(_) => Ok(PutAbsent::Written),
-            // Also what our own earlier attempt, or S3's 409 over a path where nothing is, comes to (reliability.md, fact 1).
+            // Also what our own earlier attempt, or S3's 409 over a path where nothing is, comes to.
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(PutAbsent::Exists),
             Err(error) => Err(self.error("put", path, &error)),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum, S3ConditionalPut};
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientConfigKey, RetryConfig};
 use secrecy::{ExposeSecret, SecretString};
@@ -136,7 +136,8 @@ fn builder(bucket: &str, settings: &Settings) -> AmazonS3Builder {
     for (key, value) in settings {
         builder = builder.with_config(*key, value);
     }
-    builder
+    // Whatever the environment says: without it nothing would decide.
+    builder.with_conditional_put(S3ConditionalPut::ETagMatch)
 }
 
 /// Few and quick: object_store repeats a put whose answer was lost, whatever it may have done. The caller reads back and decides.

@@ -49,6 +49,7 @@ fn refuse(error: &QueryError, jobs: &[&Job]) -> Failure {
 pub(crate) async fn tables_of(project: &Project, jobs: &[&Job], sql: &str) -> Result<Vec<(LiveTable, Arc<dyn Store>)>, Failure> {
     let sql = sql.to_lowercase();
     let mut tables = Vec::new();
+    let mut empty = Vec::new();
     for job in jobs {
         if !sql.contains(&job.table.to_lowercase()) {
             continue;
@@ -57,11 +58,13 @@ pub(crate) async fn tables_of(project: &Project, jobs: &[&Job], sql: &str) -> Re
         let found = live_table(&*store, &job.dataset).await;
         match found.map_err(|error| Failure::of(error.kind, crate::error::chain(&error)))? {
             Some(table) => tables.push((table, store)),
-            None => {
-                let message = format!("table `{}` has no rows yet: job `{}` has committed nothing", job.table, job.name);
-                return Err(Failure::new(Exit::Failed, message).help(format!("highwater run {}", job.name)));
-            }
+            None => empty.push(job),
         }
+    }
+    // A name in the SQL need not be a table: only where no table is left must it be one.
+    if let (true, Some(job)) = (tables.is_empty(), empty.first()) {
+        let message = format!("table `{}` has no rows yet: job `{}` has committed nothing", job.table, job.name);
+        return Err(Failure::new(Exit::Failed, message).help(format!("highwater run {}", job.name)));
     }
     Ok(tables)
 }

@@ -53,6 +53,7 @@ fn unknown_table(name: &str, known: &[String]) -> String {
     let near = scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
     match near {
         Some((_, near)) => format!("no table `{name}`; nearest is `{near}`"),
+        None if known.is_empty() => format!("no table `{name}`"),
         None => format!("no table `{name}`; there are `{}`", known.join("`, `")),
     }
 }
