@@ -4,6 +4,7 @@ mod demo;
 mod exactness;
 mod kill;
 mod loads;
+mod odd_sources;
 mod papers;
 mod refusals;
 mod sweep;

@@ -1,0 +1,221 @@
+//! Sources that misbehave in ways a real one does: pages that shift, clocks that are wrong, definitions that are mended.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use highwater::config;
+use highwater::config::catalog::Job;
+use highwater::event::Events;
+use highwater::fault::Guards;
+use highwater::page::{Envelope, PageAt, PagePosition, RawPage, ResponsePath};
+use highwater::run::{self, Ports, Purpose, RunError, RunReport};
+use highwater::slice::Slice;
+use highwater::source::{FetchError, Judgement, Source};
+use highwater::state::memory::MemoryState;
+use highwater::stop::Stop;
+use highwater::store::Store;
+use highwater::store::memory::MemoryStore;
+use http::HeaderMap;
+
+use crate::world::clock::TestClock;
+use crate::world::project::Project;
+
+const NOW: &str = "2026-01-04T12:00:00Z";
+
+/// Answers with these pages, whatever it is asked.
+struct Scripted {
+    pages: Vec<String>,
+    /// The source's clock, and ours.
+    now: String,
+    here: String,
+}
+
+#[async_trait]
+impl Source for Scripted {
+    async fn fetch(&self, _slice: &Slice, at: &PagePosition, _attempt: u32) -> Result<RawPage, FetchError> {
+        let page = usize::try_from(at.index).ok().and_then(|index| self.pages.get(index));
+        Ok(RawPage {
+            position: at.clone(),
+            status: 200,
+            headers: HeaderMap::new(),
+            body: Bytes::from(page.cloned().unwrap_or_else(|| "[]".to_owned())),
+            received_at: self.here.parse().unwrap(),
+            source_now: Some(self.now.parse().unwrap()),
+            address: "fake://rows".to_owned(),
+        })
+    }
+
+    fn requests(&self) -> u64 {
+        0
+    }
+
+    fn wanted(&self) -> Vec<ResponsePath> {
+        Vec::new()
+    }
+
+    fn judge(&self, _envelope: &Envelope) -> Judgement {
+        Judgement::Records
+    }
+
+    fn next(&self, at: &PagePosition, envelope: &Envelope, _headers: &HeaderMap) -> Result<Option<PagePosition>, FetchError> {
+        Ok((envelope.records > 0).then(|| at.after(envelope.records, PageAt::Number(at.index + 1))))
+    }
+}
+
+/// A lake and a state that outlive the runs of a test.
+struct Place {
+    project: Project,
+    store: MemoryStore,
+    state: Arc<MemoryState>,
+    runs: AtomicU64,
+}
+
+impl Place {
+    fn new() -> Self {
+        Place { project: Project::new(), store: MemoryStore::new(), state: Arc::new(MemoryState::new()), runs: AtomicU64::new(1) }
+    }
+
+    /// The job over a stream with the given cursor, and more lines of its file.
+    fn job(&self, cursor: &str, more: &str) -> Job {
+        let source = format!(
+            "version = 1\ntype = \"http\"\nbase_url = \"http://127.0.0.1:9\"\n[streams.rows]\npath = \"/rows\"\nprimary_key = [\"id\"]\n\
+             paging = {{ type = \"page\", param = \"page\" }}\n[streams.rows.cursor]\n{cursor}\n"
+        );
+        self.project.write("sources/api.toml", &source);
+        self.project.write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"lake\"\n");
+        let job = format!("version = 1\nsource = \"api\"\nstream = \"rows\"\nsink = \"lake\"\nmode = \"append\"\n{more}\n");
+        self.project.write("jobs/rows.toml", &job);
+        let loaded = config::load(self.project.path(), None);
+        assert!(!loaded.has_errors(), "{:?}", loaded.problems);
+        loaded.catalog.jobs.values().next().unwrap().clone()
+    }
+
+    /// One run at the time `now`, by both clocks.
+    fn run(&self, job: &Job, pages: &[&str], now: &str) -> Result<RunReport, RunError> {
+        self.run_here(job, pages, now, now)
+    }
+
+    /// One run where the source's clock says `now` and ours says `here`.
+    fn run_here(&self, job: &Job, pages: &[&str], now: &str, here: &str) -> Result<RunReport, RunError> {
+        let pages = pages.iter().map(|page| (*page).to_owned()).collect();
+        let source = Scripted { pages, now: now.to_owned(), here: here.to_owned() };
+        let ports = Ports {
+            state: self.state.clone(),
+            store: Arc::new(self.store.clone()),
+            source: Arc::new(source),
+            clock: Arc::new(TestClock::new(here, self.runs.fetch_add(1, Ordering::SeqCst))),
+            events: Events::default(),
+            stop: Stop::new(),
+            owner: "test".to_owned(),
+            spool: self.project.at("spool"),
+            memory: 64 << 20,
+            guards: Guards::ALL,
+        };
+        block_on(run::run_job(job, Purpose::Load, &ports))
+    }
+
+    fn files(&self, folder: &str) -> Vec<String> {
+        block_on(self.store.list(folder)).unwrap().into_iter().map(|listed| listed.path).collect()
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+const TIME: &str = "field = \"at\"\ntype = \"timestamp\"\nquery = { since = \"{{ from }}\" }";
+const NUMBER: &str = "field = \"seq\"\ntype = \"integer\"\nquery = { after = \"{{ from }}\" }";
+
+#[test]
+fn a_record_that_moves_to_the_next_page_is_there_once() {
+    // C-21
+    let place = Place::new();
+    let job = place.job(TIME, "");
+    let pages = [
+        r#"[{"id":1,"at":"2026-01-01T00:00:00Z"},{"id":2,"at":"2026-01-01T00:00:00Z"}]"#,
+        r#"[{"id":2,"at":"2026-01-01T00:00:00Z"},{"id":3,"at":"2026-01-02T00:00:00Z","late":true}]"#,
+    ];
+    let report = place.run(&job, &pages, NOW).expect("a run");
+    assert_eq!((report.counts.fetched, report.counts.kept, report.counts.duplicate), (4, 3, 1));
+    // The same id with other content is a new version of it, not a repetition.
+    let revised = [r#"[{"id":4,"at":"2026-01-01T00:00:00Z","v":1},{"id":4,"at":"2026-01-01T00:00:00Z","v":2}]"#];
+    let place = Place::new();
+    let report = place.run(&place.job(TIME, ""), &revised, NOW).expect("a run");
+    assert_eq!(report.counts.kept, 2);
+}
+
+#[test]
+fn a_source_that_is_years_ahead_is_not_believed() {
+    let place = Place::new();
+    let job = place.job(TIME, "");
+    place.run_here(&job, &[r#"[{"id":1,"at":"2026-01-01T00:00:00Z"}]"#], "2035-01-01T00:00:00Z", NOW).expect("a run");
+    // Its clock is mended, and what came meanwhile is found.
+    let later = r#"[{"id":2,"at":"2026-01-04T11:59:30Z"}]"#;
+    let report = place.run(&job, &[later], "2026-01-04T12:01:00Z").expect("a run");
+    assert_eq!(report.counts.kept, 1, "nothing after our own now was called closed");
+}
+
+#[test]
+fn a_source_that_is_minutes_ahead_is_asked_every_time() {
+    // C-08
+    let place = Place::new();
+    let job = place.job(TIME, "");
+    place.run_here(&job, &[r#"[{"id":1,"at":"2026-01-04T12:03:00Z"}]"#], "2026-01-04T12:05:00Z", NOW).expect("a run");
+    let second = [r#"[{"id":2,"at":"2026-01-04T12:04:30Z"}]"#];
+    let report = place.run_here(&job, &second, "2026-01-04T12:06:00Z", "2026-01-04T12:01:00Z").expect("a run");
+    assert_eq!(report.counts.kept, 1);
+}
+
+#[test]
+fn a_misfit_is_put_aside_by_its_own_slice_alone() {
+    let place = Place::new();
+    let job = place.job(TIME, "[columns]\namount = \"int64\"");
+    let page = r#"[{"id":1,"at":"2026-01-01T00:00:00Z","amount":1},{"id":2,"at":"2026-01-04T11:59:30Z","amount":"x"}]"#;
+    let first = place.run(&job, &[page], NOW).expect("a run");
+    assert_eq!((first.counts.rejected, first.counts.out_of_window), (0, 1), "its time is not closed yet");
+    let second = place.run(&job, &[page], "2026-01-04T12:01:00Z").expect("a run");
+    assert_eq!((second.counts.rejected, second.counts.kept), (1, 0));
+    let third = place.run(&job, &[page], "2026-01-04T12:02:00Z").expect("a run");
+    assert_eq!((third.counts.rejected, third.commits), (0, 0));
+}
+
+#[test]
+fn a_misfit_with_a_whole_number_is_put_aside_once() {
+    let place = Place::new();
+    let job = place.job(NUMBER, "[columns]\namount = \"int64\"");
+    let page = r#"[{"id":1,"seq":1,"amount":1},{"id":2,"seq":9,"amount":"x"}]"#;
+    assert_eq!(place.run(&job, &[page], NOW).expect("a run").counts.rejected, 1);
+    let again = place.run(&job, &[page], NOW).expect("a run");
+    assert_eq!((again.counts.rejected, again.commits), (0, 0));
+    // C-01
+    let tied = r#"[{"id":2,"seq":9,"amount":"x"},{"id":3,"seq":9,"amount":3}]"#;
+    assert_eq!(place.run(&job, &[tied], NOW).expect("a run").counts.kept, 1, "another key at the mark");
+}
+
+#[test]
+fn a_filter_that_is_mended_before_the_first_row_loses_nothing() {
+    let place = Place::new();
+    let page = [r#"[{"id":1,"at":"2026-01-01T00:00:00Z"}]"#];
+    let wrong = place.job(TIME, "[[steps]]\nfilter = \"id > 100\"");
+    let report = place.run(&wrong, &page, NOW).expect("a run");
+    assert_eq!((report.counts.filtered, report.commits), (1, 0));
+    let mended = place.job(TIME, "[[steps]]\nfilter = \"id > 0\"");
+    assert_eq!(place.run(&mended, &page, NOW).expect("a run").counts.kept, 1);
+}
+
+#[test]
+fn a_table_whose_log_is_gone_is_not_loaded_twice() {
+    let place = Place::new();
+    let job = place.job(TIME, "");
+    let page = [r#"[{"id":1,"at":"2026-01-01T00:00:00Z"}]"#];
+    place.run(&job, &page, NOW).expect("a run");
+    let files = place.files("rows");
+    for path in place.files("_highwater/rows") {
+        block_on(place.store.delete(&path)).unwrap();
+    }
+    let error = place.run(&job, &page, NOW).expect_err("the files are still there");
+    assert!(error.to_string().contains("that no record of its log names"), "{error}");
+    assert_eq!(place.files("rows"), files);
+}
