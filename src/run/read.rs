@@ -243,7 +243,9 @@ impl<'a> Reading<'a> {
             return Ok(());
         }
         let schema = self.table_schema(&refined)?;
-        if self.stage.as_ref().is_some_and(|stage| stage.schema != schema) {
+        // What a step made of earlier pages may have hung on a type that has just changed, even where no row was left to stage.
+        let steps_saw_other_types = !refined.changes.is_empty() && self.spool.pages() > 1 && !self.job.steps.is_empty();
+        if steps_saw_other_types || self.stage.as_ref().is_some_and(|stage| stage.schema != schema) {
             let pages = self.spool.pages();
             if pages > FEW_PAGES && pages < 2 * self.pages_at_restart {
                 self.waits = true;
@@ -266,6 +268,11 @@ impl<'a> Reading<'a> {
             return Ok(());
         }
         let stage = match self.stage.take() {
+            Some(stage) if stage.schema != schema => {
+                let message = "pages of one slice came to different columns".to_owned();
+                self.stage = Some(stage);
+                return Err(RunError::new(ErrorKind::Bug, message));
+            }
             Some(stage) => stage,
             None => self.open_stage(schema),
         };
