@@ -5,7 +5,8 @@
 //! record by record ([`observe`]), which settles what the fields are ([`kind`]). Absent on purpose: any value that is guessed, rounded or
 //! left out without a word.
 //!
-//! Leniencies: a byte order mark, control characters inside of strings, and a key that stands twice in an object (its last value counts).
+//! Leniencies: a byte order mark, control characters inside of strings, a key that stands twice in an object (its last value counts),
+//! and half of a surrogate pair (it becomes the text of its escape).
 
 mod build;
 mod changes;
