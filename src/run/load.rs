@@ -9,10 +9,8 @@ use crate::event::Event;
 use crate::ids::PartitionKey;
 use crate::plan;
 use crate::sink::current::Current;
-use crate::sink::live::load_index;
 use crate::sink::record::fingerprint_changes;
 use crate::sink::settle::Head;
-use crate::sink::verify::unnamed_files;
 use crate::slice::{Coverage, Slice};
 use crate::state::{Lease, RunRow};
 
@@ -51,7 +49,6 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
     let mut index: Option<Current> = None;
     let mut head = settle::settle(job, ports, lease, &mut index, report).await?;
     check_fingerprint(job, &mut head)?;
-    check_table(job, ports, &head).await?;
     let mut tried: Vec<Slice> = Vec::new();
     let mut lost = 0;
     let mut failures = 0;
@@ -217,24 +214,6 @@ async fn advance_empty(
     }
     ports.events.tell(Event::SliceEmpty { job: job.name.clone(), slice: slice.clone() });
     Ok(())
-}
-
-/// Where the log begins anew or has lost its end, the table's folder must hold nothing but what records name: what else is there
-/// would be loaded a second time beside it.
-async fn check_table(job: &Job, ports: &Ports, head: &Head) -> Result<(), RunError> {
-    if head.state.seq > 0 && head.lost.is_none() {
-        return Ok(());
-    }
-    let index = load_index(ports.store.as_ref(), &job.dataset, Some((head.state.seq, &head.state.record_hash))).await?;
-    let unnamed = unnamed_files(ports.store.as_ref(), &job.table, |path| index.files.contains_key(path)).await?;
-    let Some(first) = unnamed.first() else { return Ok(()) };
-    let message = format!(
-        "the folder of table {} holds {} files that no record of its log names, such as `{first}`: the log was lost, or the folder is not ours; restore `_highwater/{}` from a copy, or move the files away and run again",
-        job.table,
-        unnamed.len(),
-        job.dataset
-    );
-    Err(RunError::new(ErrorKind::Data, message))
 }
 
 /// A change of what the rows mean within one table is refused before anything is read. Before the first record it costs nothing

@@ -3,10 +3,12 @@
 use crate::config::catalog::Job;
 use crate::error::ErrorKind;
 use crate::event::Event;
-use crate::sink::commit::Outcome;
+use crate::sink::commit::{Effect, Outcome};
 use crate::sink::current::Current;
+use crate::sink::live::load_index;
 use crate::sink::settle::{Head, SettleMachine, Settled};
 use crate::sink::stage::drop_staged;
+use crate::sink::verify::unnamed_files;
 use crate::state::{BatchStatus, Lease};
 
 use super::effects::Subject;
@@ -27,6 +29,9 @@ pub(super) async fn settle(
         match settle_once(job, ports, lease, index).await? {
             Settled::Clean(head) => {
                 tell(job, ports, &head, report).await;
+                if head.state.seq == 0 {
+                    check_table(job, ports, &head).await?;
+                }
                 tidy_batches(job, ports, lease, &head).await?;
                 return Ok(head);
             }
@@ -50,6 +55,10 @@ async fn settle_once(job: &Job, ports: &Ports, lease: &Lease, index: &mut Option
     let mut effects = machine.step(Outcome::Begin);
     while !effects.is_empty() {
         let head = machine.head();
+        // Before the state forgets that something was lost: a refusal must hold at the next run too.
+        if head.lost.is_some() && effects.contains(&Effect::Advance) {
+            check_table(job, ports, head).await?;
+        }
         let record = head.record.clone();
         let done = record.as_ref().filter(|_| !head.adopted.is_empty()).map(|record| record.batch);
         let mut subject = Subject { job, ports, lease, index, note: None, record, state: head.state.clone(), done };
@@ -57,6 +66,21 @@ async fn settle_once(job: &Job, ports: &Ports, lease: &Lease, index: &mut Option
         effects = outcomes.into_iter().flat_map(|outcome| machine.step(outcome)).collect();
     }
     machine.settled().ok_or_else(|| RunError::new(ErrorKind::Bug, "the settlement stopped half way"))
+}
+
+/// Where the log begins anew or has lost its end, the table's folder must hold nothing but what records name: what else is there
+/// would be loaded a second time beside it.
+async fn check_table(job: &Job, ports: &Ports, head: &Head) -> Result<(), RunError> {
+    let index = load_index(ports.store.as_ref(), &job.dataset, Some((head.state.seq, &head.state.record_hash))).await?;
+    let unnamed = unnamed_files(ports.store.as_ref(), &job.table, |path| index.files.contains_key(path)).await?;
+    let Some(first) = unnamed.first() else { return Ok(()) };
+    let message = format!(
+        "the folder of table {} holds {} files that no record of its log names, such as `{first}`: the log was lost, or the folder is not ours; restore `_highwater/{}` from a copy, or move the files away and run again",
+        job.table,
+        unnamed.len(),
+        job.dataset
+    );
+    Err(RunError::new(ErrorKind::Data, message))
 }
 
 async fn tell(job: &Job, ports: &Ports, head: &Head, report: &mut RunReport) {

@@ -215,7 +215,25 @@ fn a_table_whose_log_is_gone_is_not_loaded_twice() {
     for path in place.files("_highwater/rows") {
         block_on(place.store.delete(&path)).unwrap();
     }
-    let error = place.run(&job, &page, NOW).expect_err("the files are still there");
-    assert!(error.to_string().contains("that no record of its log names"), "{error}");
-    assert_eq!(place.files("rows"), files);
+    for _ in 0..2 {
+        let error = place.run(&job, &page, NOW).expect_err("the files are still there");
+        assert!(error.to_string().contains("that no record of its log names"), "{error}");
+        assert_eq!(place.files("rows"), files);
+    }
+}
+
+#[test]
+fn a_log_that_lost_its_end_alone_stops_every_run() {
+    let place = Place::new();
+    let job = place.job(TIME, "");
+    place.run(&job, &[r#"[{"id":1,"at":"2026-01-01T00:00:00Z"}]"#], "2026-01-02T00:00:00Z").expect("a run");
+    let second = [r#"[{"id":2,"at":"2026-01-03T00:00:00Z"}]"#];
+    place.run(&job, &second, NOW).expect("a run");
+    let files = place.files("rows");
+    block_on(place.store.delete("_highwater/rows/log/00000000000000000002.json")).unwrap();
+    for _ in 0..2 {
+        let error = place.run(&job, &second, NOW).expect_err("the files are still there");
+        assert!(error.to_string().contains("that no record of its log names"), "{error}");
+        assert_eq!(place.files("rows"), files);
+    }
 }
