@@ -8,14 +8,16 @@ use bytes::Bytes;
 use highwater::config;
 use highwater::config::catalog::Job;
 use highwater::event::Events;
-use highwater::fault::Guards;
+use highwater::fault::{Ending, FaultPlan, Guards, Side};
 use highwater::page::{Envelope, PageAt, PagePosition, RawPage, ResponsePath};
 use highwater::run::{self, Ports, Purpose, RunError, RunReport};
+use highwater::sink::verify::verify;
 use highwater::slice::Slice;
 use highwater::source::{FetchError, Judgement, Source};
 use highwater::state::memory::MemoryState;
 use highwater::stop::Stop;
 use highwater::store::Store;
+use highwater::store::faulty::FaultyStore;
 use highwater::store::memory::MemoryStore;
 use http::HeaderMap;
 
@@ -99,11 +101,16 @@ impl Place {
 
     /// One run where the source's clock says `now` and ours says `here`.
     fn run_here(&self, job: &Job, pages: &[&str], now: &str, here: &str) -> Result<RunReport, RunError> {
+        self.run_under(&Arc::new(FaultPlan::none()), job, pages, now, here)
+    }
+
+    /// The same with what goes wrong at the store.
+    fn run_under(&self, plan: &Arc<FaultPlan>, job: &Job, pages: &[&str], now: &str, here: &str) -> Result<RunReport, RunError> {
         let pages = pages.iter().map(|page| (*page).to_owned()).collect();
         let source = Scripted { pages, now: now.to_owned(), here: here.to_owned() };
         let ports = Ports {
             state: self.state.clone(),
-            store: Arc::new(self.store.clone()),
+            store: Arc::new(FaultyStore::new(Arc::new(self.store.clone()), plan.clone())),
             source: Arc::new(source),
             clock: Arc::new(TestClock::new(here, self.runs.fetch_add(1, Ordering::SeqCst))),
             events: Events::default(),
@@ -236,4 +243,34 @@ fn a_log_that_lost_its_end_alone_stops_every_run() {
         assert!(error.to_string().contains("that no record of its log names"), "{error}");
         assert_eq!(place.files("rows"), files);
     }
+}
+
+#[test]
+fn a_decided_batch_whose_staged_files_vanish_is_taken_back_and_read_again() {
+    // D-20
+    let page = [r#"[{"id":1,"at":"2026-01-01T00:00:00Z"},{"id":2,"at":"2026-02-01T00:00:00Z"},{"id":3,"at":"x"}]"#];
+    let now = "2026-03-01T00:00:00Z";
+    let partitions = "partition_by = [\"month(at)\"]";
+    // Where in a clean run the decision stands.
+    let clean = Place::new();
+    let plan = Arc::new(FaultPlan::none());
+    clean.run_under(&plan, &clean.job(TIME, partitions), &page, now, now).expect("a run");
+    let decision = plan.log().iter().position(|effect| effect.contains("put_absent")).expect("a decision") as u64 + 1;
+    let whole = clean.files("rows").len();
+
+    let place = Place::new();
+    let job = place.job(TIME, partitions);
+    let killed = Arc::new(FaultPlan::kill(decision, Side::After, Ending::InProcess));
+    place.run_under(&killed, &job, &page, now, now).expect_err("killed");
+    assert!(place.files("rows").is_empty(), "decided, and seen by nobody");
+    let staged = place.files("_highwater/rows/staging");
+    block_on(place.store.delete(&staged[1])).unwrap();
+    let report = place.run(&job, &page, now).expect("a run");
+    assert!(report.recovered.iter().any(|text| text.contains("voided")), "{:?}", report.recovered);
+    assert_eq!((report.counts.kept, report.counts.rejected, report.commits), (2, 1, 1));
+    assert_eq!(place.files("rows").len(), whole);
+    assert!(place.files("_highwater/rows/staging").is_empty());
+    let verified = block_on(verify(&place.store, &job.dataset)).expect("a recount");
+    assert_eq!((verified.rows, verified.problems), (2, Vec::new()));
+    assert_eq!(place.run(&job, &page, now).expect("a run").commits, 0);
 }
