@@ -158,6 +158,4 @@ pub struct Envelope {
     pub captured: BTreeMap<ResponsePath, Captured>,
     /// Records in the page, before any cut.
     pub records: u64,
-    /// Fields of the last record in response order that paging asked for, by dotted path.
-    pub last_record: BTreeMap<String, Captured>,
 }

@@ -37,7 +37,7 @@ fn by_token() -> Pager {
 
 fn envelope(records: u64, captured: &[(&str, Captured)]) -> Envelope {
     let captured = captured.iter().map(|(name, value)| (path(name), value.clone())).collect();
-    Envelope { captured, records, ..Envelope::default() }
+    Envelope { captured, records }
 }
 
 fn text(text: &str) -> Captured {
