@@ -2,6 +2,7 @@
 
 mod demo;
 mod exactness;
+mod histories;
 mod kill;
 mod loads;
 mod odd_sources;
