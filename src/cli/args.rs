@@ -35,6 +35,12 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a project with a working example
+    #[command(after_long_help = "Nothing that exists is written over.\n\nExamples:\n  highwater init\n  highwater init quakes")]
+    Init {
+        /// A new or an empty folder; the project folder if none is named
+        dir: Option<PathBuf>,
+    },
     /// Check every file; print every problem with line and help
     #[command(after_long_help = "Examples:\n  highwater check\n  highwater -C /etc/highwater check --json")]
     Check,
@@ -137,6 +143,7 @@ mod tests {
     #[test]
     fn every_command_takes_the_project_folder_and_json() {
         let commands = [
+            "init there",
             "check",
             "plan",
             "preview j",
@@ -183,6 +190,7 @@ mod tests {
         Usage: highwater [OPTIONS] <COMMAND>
 
         Commands:
+          init         Write a project with a working example
           check        Check every file; print every problem with line and help
           plan         Show the slices and files that a run would make; fetches nothing
           preview      Fetch a job's first rows and show them, types and rejects; writes nothing

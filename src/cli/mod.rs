@@ -17,6 +17,7 @@ mod progress;
 mod project;
 mod rows;
 mod secrets;
+mod shipped;
 mod terminal;
 mod text;
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod init;
 mod plan;
 mod preview;
 mod query;
@@ -26,6 +27,7 @@ pub(crate) use run::{RunJson, close, print_report, report_json, run_until_stoppe
 /// Does what was asked. Commands that need no runtime get none.
 pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failure> {
     match command {
+        Command::Init { dir } => init::init(context, dir.as_deref()),
         Command::Check => check::check(context),
         Command::Schema { kind, dir } => schema::schema(context, kind.as_deref(), dir.as_deref()),
         Command::Completions { shell } => completions::completions(context, shell),
