@@ -192,6 +192,7 @@ fn job_of(event: &Event) -> &JobName {
     match event {
         Event::RunStarted { job, .. }
         | Event::SliceStarted { job, .. }
+        | Event::RequestSent { job }
         | Event::PageFetched { job, .. }
         | Event::Waiting { job, .. }
         | Event::Retrying { job, .. }
@@ -200,7 +201,8 @@ fn job_of(event: &Event) -> &JobName {
         | Event::SliceEmpty { job, .. }
         | Event::SliceFailed { job, .. }
         | Event::Recovered { job, .. }
-        | Event::RunFinished { job, .. } => job,
+        | Event::RunFinished { job, .. }
+        | Event::JobEnded { job, .. } => job,
     }
 }
 
@@ -278,6 +280,8 @@ impl JobProgress {
                 let end = if *failed { "failed" } else { "done" };
                 Said::Plain(format!("{end}: {} fetched, {}", thousands(counts.fetched), describe_counts(counts)))
             }
+            // Pages and retries count what a person wants to see; the end is told by whoever asked for the run.
+            Event::RequestSent { .. } | Event::JobEnded { .. } => Said::Nothing,
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::schema::ColumnType;
 use crate::template::Template;
 
 use super::secret::SecretRef;
+use super::service::{AlertChannel, WebSettings};
 
 /// Everything a project says. Jobs whose files have problems are not in it: they are in `Checked::parked`.
 #[derive(Clone, Debug)]
@@ -34,6 +35,11 @@ pub struct Settings {
     pub memory: u64,
     /// Jobs at the same time.
     pub runs: usize,
+    /// The daemon starts no run while a disk that it writes to has less free, bytes; 0 for no limit.
+    pub disk_free: u64,
+    pub web: Option<WebSettings>,
+    /// In file order.
+    pub alerts: Vec<AlertChannel>,
 }
 
 /// A job with the source, stream and sink it names, resolved.
@@ -59,6 +65,8 @@ pub struct Job {
     pub on_type_change: OnTypeChange,
     /// Rows carry `_hw_commit` and `_hw_extracted_at`.
     pub metadata: bool,
+    /// The table should never be older than this.
+    pub freshness: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,6 +231,11 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Whether its values are numbers, not points in time.
+    pub fn counts(&self) -> bool {
+        self.cursor_type == CursorType::Integer
+    }
+
     /// Whether the API can be asked for an upper bound; without one `window.step` is ignored.
     pub fn has_upper_bound(&self, stream: &Stream) -> bool {
         let in_query = self.query.iter().chain(&stream.query).any(|(_, template)| template.uses("to"));

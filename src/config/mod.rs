@@ -9,6 +9,7 @@
 
 pub mod catalog;
 pub mod secret;
+pub mod service;
 pub mod units;
 
 mod check;

@@ -13,7 +13,7 @@ use crate::schema::ColumnType;
 use crate::template::Scope;
 
 use super::source::CheckedSource;
-use super::{Surroundings, steps, window};
+use super::{Surroundings, service, steps, window};
 
 /// `None` where the job cannot be built; the reasons are reported, here or in the file that they stand in.
 pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, report: &mut Report) -> Option<Job> {
@@ -25,6 +25,7 @@ pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, re
         check_headers(source, &parameters, table, report);
     }
     let window = window::check(table.table("window"), stream, report);
+    let freshness = service::freshness(table, stream, &window, report);
     let steps = steps::check(table, report);
     let partition_by = partition_by(table, report);
     let columns = columns(table, stream, report);
@@ -52,6 +53,7 @@ pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, re
             _ => OnTypeChange::NewColumn,
         },
         metadata: table.boolean("metadata").unwrap_or(true),
+        freshness,
     })
 }
 

@@ -32,6 +32,11 @@ pub(in super::super) static JOB: TableShape = TableShape::new(&[
         "What becomes of values that the table's column cannot hold. Default: \"new_column\".",
     ),
     optional("metadata", Shape::Boolean, "Rows carry `_hw_commit` and `_hw_extracted_at`. Default: true."),
+    optional(
+        "freshness",
+        Shape::Text(Kind::Duration),
+        "The table should never be older than this, such as \"2h\"; if it is, it is late. Default: it never is.",
+    ),
 ])
 .later(&["schedule", "timezone", "after", "catch_up", "for_each", "partition_immutable", "history", "lookback"]);
 

@@ -121,6 +121,7 @@ impl Exchange {
             self.credentials.apply(&mut target, &mut headers);
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
+        self.events.tell(Event::RequestSent { job: self.job.clone() });
         let sent = self.client.request(request.method.clone(), target).headers(headers).send();
         sent.await.map_err(|error| Failure::transport(url, error))
     }

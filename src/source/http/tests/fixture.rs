@@ -88,6 +88,7 @@ pub(super) fn job(base_url: &str) -> Job {
         columns: BTreeMap::new(),
         on_type_change: OnTypeChange::NewColumn,
         metadata: true,
+        freshness: None,
     }
 }
 
