@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::batch::Counts;
 use crate::error::ErrorKind;
 use crate::ids::{JobName, RunId, Seq};
 use crate::slice::Slice;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     RunStarted {
         job: JobName,
@@ -87,7 +89,8 @@ pub enum Event {
 }
 
 /// How a run ended, for whoever decides what comes next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RunEnd {
     Done,
     /// The reason is the whole chain.

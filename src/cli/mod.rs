@@ -15,9 +15,11 @@ mod faults;
 mod marks;
 mod progress;
 mod project;
+mod report;
 mod rows;
 mod secrets;
 mod shipped;
+mod signals;
 mod terminal;
 mod text;
 

@@ -22,7 +22,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 
 pub(crate) use query::tables_of;
-pub(crate) use run::{RunJson, close, print_report, report_json, run_until_stopped};
+pub(crate) use run::{close, run_until_stopped};
 
 /// Does what was asked. Commands that need no runtime get none.
 pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failure> {
