@@ -8,6 +8,7 @@ pub mod decode;
 pub mod plan;
 pub mod quota;
 pub mod run;
+pub mod schedule;
 pub mod sink;
 pub mod source;
 pub mod state;
@@ -17,6 +18,7 @@ pub mod transform;
 
 // Leaves: all rooms may use them.
 pub mod batch;
+pub mod cadence;
 pub mod clock;
 pub mod crossing;
 pub mod cursor;

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
+use crate::cadence::Schedule;
 use crate::ids::{DatasetName, JobName};
 use crate::page::ResponsePath;
 use crate::schema::ColumnType;
@@ -49,6 +50,13 @@ pub struct Job {
     /// The file it stands in, as the user would type it.
     pub file: String,
     pub enabled: bool,
+    /// When it runs by itself.
+    pub schedule: Option<Schedule>,
+    /// Jobs whose success makes it run; each is in the catalog or parked, and none depends on itself.
+    pub after: Vec<JobName>,
+    pub catch_up: CatchUp,
+    /// At most this much later than due, where jobs with the same credential come due at the same moment.
+    pub jitter: SignedDuration,
     pub source: Source,
     pub stream: Stream,
     pub sink: Sink,
@@ -67,6 +75,27 @@ pub struct Job {
     pub metadata: bool,
     /// The table should never be older than this.
     pub freshness: Option<Duration>,
+}
+
+/// What becomes of due times at which a job could not run, because nothing ran at all or its last run was not over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatchUp {
+    /// They are dropped.
+    None,
+    /// One run makes up for all of them.
+    One,
+    /// Each gets a run, one after the other.
+    All,
+}
+
+impl CatchUp {
+    pub fn name(self) -> &'static str {
+        match self {
+            CatchUp::None => "none",
+            CatchUp::One => "one",
+            CatchUp::All => "all",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ mod drafts;
 mod job;
 mod names;
 mod paging;
+mod schedule;
 mod service;
 mod settings;
 mod sink;

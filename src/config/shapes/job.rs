@@ -12,6 +12,23 @@ pub(in super::super) static JOB: TableShape = TableShape::new(&[
     required("sink", WORDS, "Name of a file in `sinks/`, without its ending."),
     optional("table", Shape::Text(Kind::Name), "The table; one job owns it. Default: the stream's name."),
     optional("enabled", Shape::Boolean, "Whether it runs with all the others. Default: true."),
+    optional(
+        "schedule",
+        WORDS,
+        "When it runs by itself: a cron of 5 fields, or 6 with seconds first; \"every 10m\"; @hourly, @daily, @weekly, @monthly, @yearly. Default: by hand only.",
+    ),
+    optional("timezone", Shape::Text(Kind::Zone), "The zone whose clock the schedule is read on. Default: \"UTC\"."),
+    optional("after", Shape::List(&WORDS), "Jobs whose success makes this one run."),
+    optional(
+        "catch_up",
+        Shape::Choice(&CATCH_UP),
+        "What becomes of due times at which it could not run: dropped, one run for all, one run for each. Default: \"one\".",
+    ),
+    optional(
+        "jitter",
+        Shape::Text(Kind::Duration),
+        "How much later than due it may start where jobs with the same credential are due at once. Default: \"1m\".",
+    ),
     optional("mode", Shape::Choice(&MODE), "How rows reach the table."),
     optional(
         "partition_by",
@@ -38,8 +55,9 @@ pub(in super::super) static JOB: TableShape = TableShape::new(&[
         "The table should never be older than this, such as \"2h\"; if it is, it is late. Default: it never is.",
     ),
 ])
-.later(&["schedule", "timezone", "after", "catch_up", "for_each", "partition_immutable", "history", "lookback"]);
+.later(&["for_each", "partition_immutable", "history", "lookback"]);
 
+static CATCH_UP: Choice = Choice { words: &["none", "one", "all"], later: &[] };
 static MODE: Choice = Choice { words: &["append"], later: &["merge", "replace"] };
 static ON_TYPE_CHANGE: Choice = Choice { words: &["new_column", "dead_letter", "fail"], later: &[] };
 
