@@ -6,12 +6,14 @@
 
 mod args;
 mod commands;
+mod daemon;
 pub mod demo;
 mod engine;
 mod environment;
 pub mod exit;
 mod failure;
 mod faults;
+mod history;
 mod marks;
 mod progress;
 mod project;

@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod init;
+mod logs;
 mod plan;
 mod preview;
 mod query;
@@ -17,6 +18,7 @@ use std::future::Future;
 
 use super::Context;
 use super::args::{Command, StateAction};
+use super::daemon;
 use super::demo;
 use super::exit::Exit;
 use super::failure::Failure;
@@ -34,6 +36,8 @@ pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failu
         Command::Plan { job } => with_runtime(plan::plan(context, job.as_deref())),
         Command::Preview { job, rows } => with_runtime(preview::preview(context, &job, rows)),
         Command::Run { jobs } => with_runtime(run::run(context, &jobs)),
+        Command::Serve => with_runtime(daemon::serve(context)),
+        Command::Logs { job, limit, follow } => with_runtime(logs::logs(context, job.as_deref(), limit, follow)),
         Command::Status => with_runtime(status::status(context)),
         Command::Runs { job, limit } => with_runtime(runs::runs(context, job.as_deref(), limit)),
         Command::State { action: StateAction::Show { job } } => with_runtime(state::show(context, job.as_deref())),
