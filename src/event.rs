@@ -86,6 +86,27 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Whose event it is.
+    pub fn job(&self) -> &JobName {
+        match self {
+            Event::RunStarted { job, .. }
+            | Event::SliceStarted { job, .. }
+            | Event::RequestSent { job }
+            | Event::PageFetched { job, .. }
+            | Event::Waiting { job, .. }
+            | Event::Retrying { job, .. }
+            | Event::SchemaChanged { job, .. }
+            | Event::SliceCommitted { job, .. }
+            | Event::SliceEmpty { job, .. }
+            | Event::SliceFailed { job, .. }
+            | Event::Recovered { job, .. }
+            | Event::RunFinished { job, .. }
+            | Event::JobEnded { job, .. } => job,
+        }
+    }
+}
+
 /// How a run ended, for whoever decides what comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunEnd {

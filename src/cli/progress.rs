@@ -188,27 +188,9 @@ fn gist(reason: &str) -> &str {
     }
 }
 
-fn job_of(event: &Event) -> &JobName {
-    match event {
-        Event::RunStarted { job, .. }
-        | Event::SliceStarted { job, .. }
-        | Event::RequestSent { job }
-        | Event::PageFetched { job, .. }
-        | Event::Waiting { job, .. }
-        | Event::Retrying { job, .. }
-        | Event::SchemaChanged { job, .. }
-        | Event::SliceCommitted { job, .. }
-        | Event::SliceEmpty { job, .. }
-        | Event::SliceFailed { job, .. }
-        | Event::Recovered { job, .. }
-        | Event::RunFinished { job, .. }
-        | Event::JobEnded { job, .. } => job,
-    }
-}
-
 impl Listener for Progress {
     fn hear(&self, event: &Event) {
-        let name = job_of(event);
+        let name = event.job();
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let job = jobs.entry(name.clone()).or_insert_with(|| self.start(name));
         let said = job.take_in(event);
