@@ -94,7 +94,7 @@ impl Event {
         match self {
             Event::RunStarted { job, .. }
             | Event::SliceStarted { job, .. }
-            | Event::RequestSent { job, .. }
+            | Event::RequestSent { job }
             | Event::PageFetched { job, .. }
             | Event::Waiting { job, .. }
             | Event::Retrying { job, .. }

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use clap::Parser;
 
 use crate::clock::{Clock, SystemClock};
-use crate::telemetry;
+use crate::telemetry::{self, Destination, Verbosity};
 
 use args::Arguments;
 use environment::Environment;
@@ -68,10 +68,11 @@ fn run(arguments: Arguments) -> Exit {
     // One TLS provider for the whole process, chosen before anybody asks for it. It can be installed once; that it is there
     // already is as good.
     let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let ended = telemetry::start(environment.log.as_deref(), screen.clone())
+    let clock = Arc::new(SystemClock::new());
+    let destination = Destination::of_stderr(environment.journal_stream.as_deref());
+    let ended = telemetry::start(environment.log.as_deref(), Verbosity::Command, destination, clock.clone(), screen.clone())
         .map_err(|error| Failure::new(Exit::Usage, error))
-        .and_then(|()| {
-            let clock = Arc::new(SystemClock::new());
+        .and_then(|_throttle| {
             let context = Context { folder: arguments.global.folder, environment, terminal, screen, clock };
             commands::perform(arguments.command, &context)
         });
