@@ -32,9 +32,9 @@ use std::sync::Arc;
 use clap::Parser;
 
 use crate::clock::{Clock, SystemClock};
-use crate::telemetry::{self, Destination, Verbosity};
+use crate::telemetry::{self, Destination, Throttle, Verbosity};
 
-use args::Arguments;
+use args::{Arguments, Command};
 use environment::Environment;
 use exit::Exit;
 use failure::Failure;
@@ -49,6 +49,8 @@ pub(crate) struct Context {
     pub terminal: Terminal,
     pub screen: Screen,
     pub clock: Arc<dyn Clock>,
+    /// What the log leaves out because it repeats itself.
+    pub throttle: Arc<Throttle>,
 }
 
 /// The whole program.
@@ -70,10 +72,11 @@ fn run(arguments: Arguments) -> Exit {
     let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let clock = Arc::new(SystemClock::new());
     let destination = Destination::of_stderr(environment.journal_stream.as_deref());
-    let ended = telemetry::start(environment.log.as_deref(), Verbosity::Command, destination, clock.clone(), screen.clone())
+    let verbosity = if matches!(arguments.command, Command::Serve) { Verbosity::Service } else { Verbosity::Command };
+    let ended = telemetry::start(environment.log.as_deref(), verbosity, destination, clock.clone(), screen.clone())
         .map_err(|error| Failure::new(Exit::Usage, error))
-        .and_then(|_throttle| {
-            let context = Context { folder: arguments.global.folder, environment, terminal, screen, clock };
+        .and_then(|throttle| {
+            let context = Context { folder: arguments.global.folder, environment, terminal, screen, clock, throttle };
             commands::perform(arguments.command, &context)
         });
     match ended {

@@ -25,6 +25,7 @@ use super::failure::Failure;
 
 pub(crate) use query::tables_of;
 pub(crate) use run::{close, run_until_stopped};
+pub(crate) use status::look as look_at_jobs;
 
 /// Does what was asked. Commands that need no runtime get none.
 pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failure> {

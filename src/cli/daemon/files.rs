@@ -59,6 +59,11 @@ impl Files {
         self.current().problem.clone()
     }
 
+    /// What of the files that were taken up could not be followed.
+    pub fn set_problem(&self, problem: String) {
+        self.current().problem = Some(problem);
+    }
+
     /// Takes up the files as they are now; only what was settled at the start stays as it is, and is told. What went before goes
     /// on if the settings that all jobs share are broken: the error says why.
     pub fn take_up(&self, project: &Project) -> Result<Arc<Reading>, String> {
@@ -83,10 +88,6 @@ impl Files {
         if format!("{:?}", old.web) != format!("{:?}", new.web) {
             waiting.push("web");
             new.web.clone_from(&old.web);
-        }
-        if format!("{:?}", old.alerts) != format!("{:?}", new.alerts) {
-            waiting.push("alerts");
-            new.alerts.clone_from(&old.alerts);
         }
         let problem = (!waiting.is_empty()).then(|| format!("config.toml: `{}` changed: restart to take it up", waiting.join("`, `")));
         *current = Current { reading: Arc::new(reading), problem };

@@ -11,6 +11,7 @@ pub(crate) mod protocol;
 
 mod files;
 mod hand;
+mod outlook;
 mod runs;
 mod serve;
 mod service;

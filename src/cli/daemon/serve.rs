@@ -21,9 +21,11 @@ use crate::schedule::{Driver, Handle, ScheduleError};
 use crate::state::State;
 use crate::state::sqlite::SqliteState;
 use crate::stop::Stop;
+use crate::telemetry::RunLog;
 
 use super::files::{Files, Reading};
 use super::hand::Hands;
+use super::outlook::{Outlook, open_web};
 use super::runs::Runs;
 use super::service::Service;
 use super::socket::Socket;
@@ -55,6 +57,7 @@ pub(crate) async fn serve(context: &Context) -> Result<Exit, Failure> {
 /// Everything at work.
 struct Daemon {
     service: Arc<Service>,
+    outlook: Outlook,
     history: Arc<History>,
     events: Events,
     driving: JoinSet<Result<(), ScheduleError>>,
@@ -74,27 +77,36 @@ impl Daemon {
         let state = faults.in_state(Arc::clone(&plain_state));
         let files = Arc::new(Files::of(project));
         let hands = Arc::new(Hands::default());
-        let (history, writer) = History::new(plain_state, Arc::clone(&context.clock));
-        let listeners: Vec<Arc<dyn Listener>> = vec![history.clone(), hands.clone()];
-        let engine = Engine::new(Arc::clone(&state), project.secrets.clone(), Arc::clone(&context.clock), spool);
+        let clock = Arc::clone(&context.clock);
+        let (history, writer) = History::new(plain_state, Arc::clone(&clock));
+        let (outlook, courier) = Outlook::new(&state, &clock, project.secrets.clone(), &context.throttle);
+        let listeners: Vec<Arc<dyn Listener>> =
+            vec![Arc::new(RunLog), history.clone(), hands.clone(), outlook.metrics.clone(), outlook.alerts.clone()];
+        let engine = Engine::new(Arc::clone(&state), project.secrets.clone(), Arc::clone(&clock), spool);
         let mut engine = engine.listened_by(listeners);
         engine.faults = faults;
         let (stop, end, events) = (engine.stop.clone(), Stop::new(), engine.events.clone());
         let runs = Runs::new(Arc::new(engine), Arc::clone(&files), Arc::clone(&hands));
         let jobs = files.reading().scheduled();
-        let (driver, handle) =
-            Driver::new(Arc::clone(&state), Arc::clone(&context.clock), Arc::new(runs), jobs, settings.runs);
+        let (driver, handle) = Driver::new(Arc::clone(&state), Arc::clone(&clock), Arc::new(runs), jobs, settings.runs);
+        let since = clock.now();
+        let service = Arc::new(Service { clock, state: Arc::clone(&state), handle, files, hands, since });
+        // All that may be refused comes before anything is at work.
+        outlook.look_at(&service.files.reading()).await?;
+        let web = open_web(settings, &*project.secrets, &service, &outlook.metrics).await?;
         let socket = Socket::bind(&settings.state_path)?;
-        let since = context.clock.now();
-        let service = Arc::new(Service { clock: Arc::clone(&context.clock), handle, files, hands, since });
         let (mut driving, mut tasks) = (JoinSet::new(), JoinSet::new());
         driving.spawn(driver.drive(stop.clone()));
+        if let Some((web, listener)) = web {
+            tasks.spawn(web.serve(listener, end.clone()));
+        }
         tasks.spawn(writer.write(end.clone()));
+        tasks.spawn(courier.drive(end.clone()));
         tasks.spawn(socket.serve(Arc::clone(&service), end.clone()));
-        tasks.spawn(supervisor::watch(Arc::clone(&service), state, end.clone()));
+        tasks.spawn(supervisor::watch(Arc::clone(&service), end.clone()));
         tasks.spawn(supervisor::keep_status(Arc::clone(&service), end.clone()));
         tasks.spawn(probe(Arc::clone(&service), stop.clone()));
-        Ok(Daemon { service, history, events, driving, tasks, stop, end })
+        Ok(Daemon { service, outlook, history, events, driving, tasks, stop, end })
     }
 
     /// Works until it is asked to stop and the slices at work are finished; a second request does not wait for these.
@@ -168,6 +180,9 @@ impl Daemon {
     async fn follow(&self, reading: &Reading) {
         self.service.hands.keep(|job| reading.catalog.jobs.contains_key(job));
         let Ok(changed) = self.service.handle.reload(reading.scheduled()).await else { return };
+        if let Err(failure) = self.outlook.look_at(reading).await {
+            self.service.files.set_problem(format!("alerts and figures are told as before: {}", failure.message));
+        }
         self.tell_parked(reading);
         let mut told = format!(
             "{}; {} added, {} removed, {} with another schedule",

@@ -1,12 +1,19 @@
 //! What the parts of the daemon share.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 
+use crate::cli::commands::look_at_jobs;
 use crate::clock::Clock;
+use crate::disk;
 use crate::ids::JobName;
 use crate::schedule::{Handle, JobView};
+use crate::state::State;
+use crate::telemetry::metrics::Gauges;
+use crate::web;
 
 use super::files::Files;
 use super::hand::Hands;
@@ -14,6 +21,7 @@ use super::protocol::{DaemonJobView, DaemonView};
 
 pub(super) struct Service {
     pub clock: Arc<dyn Clock>,
+    pub state: Arc<dyn State>,
     pub handle: Handle,
     pub files: Arc<Files>,
     pub hands: Arc<Hands>,
@@ -61,6 +69,36 @@ impl Service {
             parts.insert(0, "stopping".to_owned());
         }
         parts.join("; ").replace(['\n', '\r'], " ")
+    }
+}
+
+#[async_trait]
+impl web::Daemon for Service {
+    fn gauges(&self) -> Gauges {
+        let view = self.view();
+        let reading = self.files.reading();
+        let settings = &reading.catalog.settings;
+        let jobs = reading.catalog.jobs.values().filter(|job| job.enabled);
+        let folders: BTreeSet<_> = jobs.flat_map(|job| disk::folders(settings, job)).collect();
+        Gauges {
+            running: view.running as u64,
+            queued: view.waiting as u64,
+            parked: view.jobs.iter().filter(|job| job.parked.is_some() && job.parked_until.is_none()).count() as u64,
+            config_current: view.problem.is_none(),
+            disk_free: folders.iter().filter_map(|folder| disk::free(folder).ok()).min(),
+        }
+    }
+
+    async fn ping(&self) -> bool {
+        self.handle.ping().await.is_ok()
+    }
+
+    async fn status(&self) -> Result<serde_json::Value, String> {
+        let reading = self.files.reading();
+        let view = Some(self.view());
+        let told = look_at_jobs(&reading.catalog, &reading.parked, Some(&*self.state), view, self.clock.now()).await;
+        let told = told.map_err(|failure| failure.message)?;
+        serde_json::to_value(told).map_err(|error| error.to_string())
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use crate::clock::Clock;
-use crate::state::State;
 use crate::stop::Stop;
 
 use super::service::Service;
@@ -41,7 +40,7 @@ pub(super) fn stopping() {
 
 /// Says that the daemon lives, as often as systemd wants to hear it, but only if the loop of the schedule and the state both answer.
 /// If they do not, nothing is said, and systemd starts the daemon anew.
-pub(super) async fn watch(service: Arc<Service>, state: Arc<dyn State>, stop: Stop) {
+pub(super) async fn watch(service: Arc<Service>, stop: Stop) {
     let Some(limit) = sd_notify::watchdog_enabled() else { return };
     let half = limit / 2;
     while !stop.requested() {
@@ -49,7 +48,7 @@ pub(super) async fn watch(service: Arc<Service>, state: Arc<dyn State>, stop: St
         let alive = within(&*service.clock, half, async {
             // The driver that is gone after a request to stop drains; the rest still has to answer.
             let _gone = service.handle.ping().await;
-            state.ping().await
+            service.state.ping().await
         });
         match alive.await {
             Some(Ok(())) => tell(&[NotifyState::Watchdog]),
