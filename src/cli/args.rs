@@ -86,7 +86,9 @@ pub enum Command {
         limit: u32,
     },
     /// Show what happened, newest last
-    #[command(after_long_help = "Examples:\n  highwater logs\n  highwater logs earthquakes --follow\n  highwater logs --limit 1000 --json")]
+    #[command(
+        after_long_help = "Examples:\n  highwater logs\n  highwater logs earthquakes --follow\n  highwater logs --limit 1000 --json"
+    )]
     Logs {
         job: Option<String>,
         /// Events to show
@@ -186,9 +188,13 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused() {
-        for line in
-            ["highwater", "highwater serve now", "highwater run --full", "highwater check --connect", "highwater preview j --rows 0"]
-        {
+        for line in [
+            "highwater",
+            "highwater serve now",
+            "highwater run --full",
+            "highwater check --connect",
+            "highwater preview j --rows 0",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

@@ -120,8 +120,7 @@ pub(crate) async fn look(
         jobs.push(JobStatusJson { parked: Some(reason.clone()), last_run, ..JobStatusJson::of(job.to_string()) });
     }
     let daemon = daemon.map(|view| {
-        let mut views: BTreeMap<String, DaemonJobView> =
-            view.jobs.into_iter().map(|view| (view.job.to_string(), view)).collect();
+        let mut views: BTreeMap<String, DaemonJobView> = view.jobs.into_iter().map(|view| (view.job.to_string(), view)).collect();
         for job in &mut jobs {
             if let Some(view) = views.remove(&job.job) {
                 job.add(view);

@@ -89,7 +89,8 @@ impl Files {
             waiting.push("web");
             new.web.clone_from(&old.web);
         }
-        let problem = (!waiting.is_empty()).then(|| format!("config.toml: `{}` changed: restart to take it up", waiting.join("`, `")));
+        let problem =
+            (!waiting.is_empty()).then(|| format!("config.toml: `{}` changed: restart to take it up", waiting.join("`, `")));
         *current = Current { reading: Arc::new(reading), problem };
         Ok(Arc::clone(&current.reading))
     }

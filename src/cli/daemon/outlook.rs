@@ -34,12 +34,8 @@ impl Outlook {
         throttle: &Arc<Throttle>,
     ) -> (Outlook, Courier) {
         let metrics = Arc::new(Metrics::new(Arc::clone(clock)).with_log(Arc::clone(throttle)));
-        let ports = AlertPorts {
-            state: Arc::clone(state),
-            clock: Arc::clone(clock),
-            metrics: Arc::clone(&metrics),
-            speaker: speaker(),
-        };
+        let ports =
+            AlertPorts { state: Arc::clone(state), clock: Arc::clone(clock), metrics: Arc::clone(&metrics), speaker: speaker() };
         let (alerts, courier) = Alerts::new(ports);
         let (state, clock) = (Arc::clone(state), Arc::clone(clock));
         (Outlook { metrics, alerts, state, clock, secrets }, courier)

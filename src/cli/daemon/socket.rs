@@ -194,12 +194,7 @@ impl Client {
     }
 
     /// Passes events on until the runs are over; false if the client left before that.
-    async fn follow(
-        &mut self,
-        runs: &mut HandRuns,
-        heard: &mut mpsc::Receiver<Event>,
-        wanted: &mut Wanted,
-    ) -> io::Result<bool> {
+    async fn follow(&mut self, runs: &mut HandRuns, heard: &mut mpsc::Receiver<Event>, wanted: &mut Wanted) -> io::Result<bool> {
         let mut rest = [0; 64];
         loop {
             tokio::select! {

@@ -2,9 +2,12 @@
 
 mod demo;
 mod exactness;
+mod init;
 mod kill;
 mod loads;
 mod odd_sources;
 mod papers;
 mod refusals;
+mod serve;
 mod sweep;
+mod systemd;

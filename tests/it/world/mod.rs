@@ -4,6 +4,7 @@
 pub mod api;
 pub mod bucket;
 pub mod clock;
+pub mod daemon;
 pub mod dice;
 pub mod feed;
 pub mod oracle;
