@@ -137,9 +137,14 @@ impl Daemon {
 
     /// Tells that it works, once it does.
     async fn begin(&mut self) -> Result<(), Failure> {
-        let answered = within(&*self.service.clock, BEGIN_WITHIN, self.service.handle.ping()).await;
-        if answered.is_none() {
-            return Err(Failure::new(Exit::Failed, format!("the schedule did not begin to work in {BEGIN_WITHIN:?}")));
+        match within(&*self.service.clock, BEGIN_WITHIN, self.service.handle.ping()).await {
+            Some(Ok(())) => {}
+            // It ended before it began: it says why.
+            Some(Err(_gone)) => match self.driving.join_next().await {
+                Some(ended) => return self.judge(ended).map(drop),
+                None => return Err(Failure::new(Exit::Failed, "the schedule is gone, which is a bug of highwater")),
+            },
+            None => return Err(Failure::new(Exit::Failed, format!("the schedule did not begin to work in {BEGIN_WITHIN:?}"))),
         }
         let reading = self.service.files.reading();
         let told = summary(&reading);
