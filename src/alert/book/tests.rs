@@ -260,6 +260,13 @@ fn jobs_that_are_gone_take_their_conditions_along() {
 }
 
 #[test]
+fn runs_by_hand_of_jobs_that_are_not_enabled_alert_nobody() {
+    let mut book = book(&["orders"]);
+    book.hear(&failed("by_hand"), at(1));
+    assert_eq!(due(&book, OPS), Vec::<String>::new());
+}
+
+#[test]
 fn a_storm_comes_in_messages_of_twenty() {
     let names: Vec<String> = (0..50).map(|number| format!("job_{number:02}")).collect();
     let mut book = book(&names.iter().map(String::as_str).collect::<Vec<_>>());

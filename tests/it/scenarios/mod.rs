@@ -1,5 +1,6 @@
 //! Whole runs: of the program, and of its path inside this process.
 
+mod alerts;
 mod demo;
 mod exactness;
 mod kill;
@@ -8,3 +9,4 @@ mod odd_sources;
 mod papers;
 mod refusals;
 mod sweep;
+mod web;
