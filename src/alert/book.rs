@@ -92,9 +92,9 @@ impl Book {
 
     pub fn hear(&mut self, event: &Event, now: Timestamp) {
         let job = event.job();
-        if let Some(watched) = self.jobs.get_mut(job) {
-            watched.freshness.hear(event, now);
-        }
+        // A job that is run by hand, or whose file went while it ran, is looked at by whoever did that.
+        let Some(watched) = self.jobs.get_mut(job) else { return };
+        watched.freshness.hear(event, now);
         match event {
             Event::SchemaChanged { change, .. } => self.raise(key(job, AlertKind::SchemaChanged, change), now, change),
             Event::JobEnded { end, .. } => self.take_end(job, end, now),

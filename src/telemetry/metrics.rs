@@ -150,14 +150,13 @@ impl Listener for Metrics {
         let job = event.job();
         let mut inner = self.inner();
         let inner = &mut *inner;
+        // A job whose file was removed while it runs is in neither, and nobody asks for its figures.
         if let Some(figures) = inner.jobs.get_mut(job) {
-            return figures.count(event, now);
-        }
-        if let Some(watched) = inner.other_ages.get_mut(job) {
+            figures.count(event, now);
+        } else if let Some(watched) = inner.other_ages.get_mut(job) {
             watched.freshness.hear(event, now);
-            return inner.others.count(event, now);
+            inner.others.count(event, now);
         }
-        // The run of a job whose file was removed meanwhile goes on, and nobody asks for its figures.
     }
 }
 

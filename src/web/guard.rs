@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::extract::{Request, State};
@@ -20,6 +21,9 @@ use super::pages::text;
 
 /// A shorter token can be guessed; `openssl rand -hex 32` makes one of 64.
 const TOKEN_MIN: usize = 16;
+
+/// How long a wrong token waits for its answer.
+const WRONG_TOKEN: Duration = Duration::from_millis(250);
 
 /// What everybody may see.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
@@ -100,8 +104,14 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 /// The first layer of every page.
 pub(super) async fn check(State(web): State<Arc<Web>>, request: Request, next: Next) -> Response {
     let mut response = match refusal(&web.guard, &request) {
-        Some(refusal) => refusal,
         None => next.run(request).await,
+        Some(refusal) => {
+            // Guessing must cost something; asking without a token is no guess.
+            if refusal.status() == StatusCode::UNAUTHORIZED && request.headers().contains_key(header::AUTHORIZATION) {
+                web.ports.clock.sleep(WRONG_TOKEN).await;
+            }
+            refusal
+        }
     };
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));

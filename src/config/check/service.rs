@@ -51,8 +51,12 @@ fn kinds(table: &Table, report: &mut Report) -> BTreeSet<AlertKind> {
     if !table.has("on") {
         return BTreeSet::from(AlertKind::ALL);
     }
-    let words = table.list("on").iter().filter_map(|node| node.text());
-    let kinds: BTreeSet<AlertKind> = words.filter_map(AlertKind::from_name).collect();
+    let words = table.list("on");
+    let kinds: BTreeSet<AlertKind> = words.iter().filter_map(|node| node.text()).filter_map(AlertKind::from_name).collect();
+    // A wrong word was reported, and may be the one that was meant.
+    if words.iter().any(|node| node.text().is_none()) {
+        return kinds;
+    }
     let help = "name what it is to be told: run_failed, late, parked, schema_changed";
     match kinds.iter().next() {
         None => report.error(&table.place("on"), "nothing would ever be told", help),

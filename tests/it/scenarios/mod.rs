@@ -1,5 +1,6 @@
 //! Whole runs: of the program, and of its path inside this process.
 
+mod alerts;
 mod demo;
 mod exactness;
 mod init;
@@ -11,3 +12,4 @@ mod refusals;
 mod serve;
 mod sweep;
 mod systemd;
+mod web;
