@@ -18,7 +18,7 @@ pub use crate::dataset::DatasetState;
 
 use crate::batch::Counts;
 use crate::error::ErrorKind;
-use crate::ids::{BatchId, DatasetName, Epoch, JobName, RunId, Seq};
+use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName, RunId, Seq};
 use crate::slice::Cover;
 
 /// The state store. Every method is one transaction, atomic and durable on return; an error leaves open whether it happened,
@@ -56,6 +56,24 @@ pub trait State: Send + Sync {
     async fn note_event(&self, at: Timestamp, job: Option<&JobName>, kind: &str, text: &str) -> Result<(), StateError>;
     /// The newest events first, at most `limit`, of one job or of all.
     async fn events(&self, job: Option<&JobName>, limit: u32) -> Result<Vec<EventRow>, StateError>;
+
+    /// What is known of the jobs' due times, by name.
+    async fn due_times(&self) -> Result<Vec<(JobName, DueTimes)>, StateError>;
+    /// Replaces what is known of these jobs, all or none. A claim of the same due time by another than before fails afterwards as
+    /// it would have.
+    async fn set_due_times(&self, rows: &[(JobName, DueTimes)]) -> Result<(), StateError>;
+    /// Takes a due time for one run: `true` exactly if it lies after everything that is settled of the job, or if this very claim
+    /// has taken it already. It and all before are settled then, `next_due` is noted and nothing is owed any more. `false`
+    /// changes nothing; so for a job that has no row.
+    async fn claim_due(
+        &self,
+        job: &JobName,
+        due_at: Timestamp,
+        claim: ClaimId,
+        next_due: Option<Timestamp>,
+    ) -> Result<bool, StateError>;
+    /// Forgets jobs; one that is not known is no error.
+    async fn forget_due_times(&self, jobs: &[JobName]) -> Result<(), StateError>;
 }
 
 /// Runs and events that are kept of each job.
@@ -121,6 +139,20 @@ pub struct EventRow {
     pub job: Option<JobName>,
     pub kind: String,
     pub text: String,
+}
+
+/// What is known of a job's due times.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DueTimes {
+    /// Every due time up to this one was claimed or dropped, none may start a run any more. What lies between it and now was
+    /// missed. For a job that is new, the moment at which it was first seen.
+    pub last_due: Option<Timestamp>,
+    /// The first due time after that, for whoever shows it.
+    pub next_due: Option<Timestamp>,
+    /// The schedule as text; empty where there is none.
+    pub schedule: String,
+    /// The job whose success this one still has to follow.
+    pub owed_after: Option<JobName>,
 }
 
 /// Why the state did not answer.
