@@ -228,6 +228,9 @@ impl Schedule {
 
 fn read_interval(text: &str) -> Result<i64, NoSchedule> {
     let help = "write whole seconds or more, such as \"every 10m\" or \"every 1h30m\"";
+    if text.is_empty() {
+        return Err(NoSchedule::new("`every` lacks its interval", help));
+    }
     let Some(length) = parse_duration(text) else {
         return Err(NoSchedule::new(format!("`{text}` is not a duration"), help));
     };

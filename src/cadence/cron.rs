@@ -12,13 +12,13 @@ const MONTHS: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AU
 
 /// Fields in their order, with what may stand there.
 const FIELDS: [(&str, &str, &[&str]); 6] = [
-    ("second", "0 to 59", &[]),
-    ("minute", "0 to 59", &[]),
-    ("hour", "0 to 23", &[]),
-    ("day of the month", "1 to 31, `L` for the last", &["L", "W"]),
-    ("month", "1 to 12 or JAN to DEC", &MONTHS),
+    ("a second", "0 to 59", &[]),
+    ("a minute", "0 to 59", &[]),
+    ("an hour", "0 to 23", &[]),
+    ("a day of the month", "1 to 31, `L` for the last", &["L", "W"]),
+    ("a month", "1 to 12 or JAN to DEC", &MONTHS),
     (
-        "day of the week",
+        "a day of the week",
         "0 to 7 or SUN to SAT, where 0 and 7 are Sunday",
         &["L", "SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"],
     ),
@@ -94,7 +94,7 @@ fn fields(text: &str) -> Result<Vec<String>, NoSchedule> {
 /// Each field alone, so that the message can name the one that is wrong.
 fn check_field(field: &str, at: usize) -> Result<(), NoSchedule> {
     let (name, range, words) = FIELDS[at];
-    let wrong = || NoSchedule::new(format!("`{field}` is not a {name}"), format!("write {range}, with `*`, `,`, `-` and `/n`"));
+    let wrong = || NoSchedule::new(format!("`{field}` is not {name}"), format!("write {range}, with `*`, `,`, `-` and `/n`"));
     // The parser takes a weekday's name for its number wherever it stands.
     let mut letters = field.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty());
     let spelled = letters.all(|word| words.contains(&word) || (at == 3 && word == "LW"));

@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
-    BatchNote, BatchStatus, CLOSED_BATCHES_MAX, Condition, ConditionKey, DatasetState, EventRow, HISTORY_MAX, Lease, RunRow,
-    State, StateError,
+    BatchNote, BatchStatus, CLOSED_BATCHES_MAX, Condition, ConditionKey, DatasetState, DueTimes, EventRow, HISTORY_MAX, Lease,
+    RunRow, State, StateError,
 };
 use crate::error::ErrorKind;
-use crate::ids::{BatchId, DatasetName, Epoch, JobName};
+use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName};
 
 /// What would be the file, and the leases of what would be the process.
 #[derive(Default)]
@@ -27,6 +27,7 @@ struct Kept {
     runs: Vec<RunRow>,
     events: Vec<EventRow>,
     conditions: BTreeMap<ConditionKey, Condition>,
+    due: BTreeMap<JobName, (DueTimes, Option<ClaimId>)>,
 }
 
 impl MemoryState {
@@ -216,7 +217,43 @@ impl State for MemoryState {
         Ok(())
     }
 
-    async fn ping(&self) -> Result<(), StateError> {
+    async fn ping(&self) -> Result<(), StateError> {}
+
+    async fn due_times(&self) -> Result<Vec<(JobName, DueTimes)>, StateError> {
+        Ok(self.kept().due.iter().map(|(job, (known, _))| (job.clone(), known.clone())).collect())
+    }
+
+    async fn set_due_times(&self, rows: &[(JobName, DueTimes)]) -> Result<(), StateError> {
+        let due = &mut self.kept().due;
+        for (job, known) in rows {
+            due.insert(job.clone(), (known.clone(), None));
+        }
+        Ok(())
+    }
+
+    async fn claim_due(
+        &self,
+        job: &JobName,
+        due_at: Timestamp,
+        claim: ClaimId,
+        next_due: Option<Timestamp>,
+    ) -> Result<bool, StateError> {
+        let mut kept = self.kept();
+        let Some((known, claimed)) = kept.due.get_mut(job) else { return Ok(false) };
+        let again = known.last_due == Some(due_at) && *claimed == Some(claim);
+        if !again && known.last_due.is_some_and(|last_due| last_due >= due_at) {
+            return Ok(false);
+        }
+        (known.last_due, known.next_due, known.owed_after) = (Some(due_at), next_due, None);
+        *claimed = Some(claim);
+        Ok(true)
+    }
+
+    async fn forget_due_times(&self, jobs: &[JobName]) -> Result<(), StateError> {
+        let due = &mut self.kept().due;
+        for job in jobs {
+            due.remove(job);
+        }
         Ok(())
     }
 }

@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use crate::dataset::DatasetState;
-pub use rows::{Condition, ConditionKey, EventRow, RunRow, Told};
+pub use rows::{Condition, ConditionKey, DueTimes, EventRow, RunRow, Told};
 
 use crate::error::ErrorKind;
-use crate::ids::{BatchId, DatasetName, Epoch, JobName, Seq};
+use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName, Seq};
 use crate::slice::Cover;
 
 /// The state store. Every method is one transaction, atomic and durable on return; an error leaves open whether it happened,
@@ -70,6 +70,24 @@ pub trait State: Send + Sync {
 
     /// Reads something: proof that the state still answers.
     async fn ping(&self) -> Result<(), StateError>;
+
+    /// What is known of the jobs' due times, by name.
+    async fn due_times(&self) -> Result<Vec<(JobName, DueTimes)>, StateError>;
+    /// Replaces what is known of these jobs, all or none. A claim of the same due time by another than before fails afterwards as
+    /// it would have.
+    async fn set_due_times(&self, rows: &[(JobName, DueTimes)]) -> Result<(), StateError>;
+    /// Takes a due time for one run: `true` exactly if it lies after everything that is settled of the job, or if this very claim
+    /// has taken it already. It and all before are settled then, `next_due` is noted and nothing is owed any more. `false`
+    /// changes nothing; so for a job that has no row.
+    async fn claim_due(
+        &self,
+        job: &JobName,
+        due_at: Timestamp,
+        claim: ClaimId,
+        next_due: Option<Timestamp>,
+    ) -> Result<bool, StateError>;
+    /// Forgets jobs; one that is not known is no error.
+    async fn forget_due_times(&self, jobs: &[JobName]) -> Result<(), StateError>;
 }
 
 /// Runs and events that are kept of each job.

@@ -33,6 +33,20 @@ pub struct EventRow {
     pub text: String,
 }
 
+/// What is known of a job's due times.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DueTimes {
+    /// Every due time up to this one was claimed or dropped, none may start a run any more. What lies between it and now was
+    /// missed. For a job that is new, the moment at which it was first seen.
+    pub last_due: Option<Timestamp>,
+    /// The first due time after that, for whoever shows it.
+    pub next_due: Option<Timestamp>,
+    /// The schedule as text; empty where there is none.
+    pub schedule: String,
+    /// The job whose success this one still has to follow.
+    pub owed_after: Option<JobName>,
+}
+
 /// Which condition: what is wrong with which job.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConditionKey {

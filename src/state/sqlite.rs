@@ -7,6 +7,7 @@
 mod batches;
 mod conditions;
 mod datasets;
+mod due;
 mod errors;
 mod history;
 mod open;
@@ -23,8 +24,10 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Sqlite, Transaction};
 
 use self::errors::state_error;
-use super::{BatchNote, BatchStatus, Condition, ConditionKey, DatasetState, EventRow, Lease, RunRow, State, StateError};
-use crate::ids::{BatchId, DatasetName, Epoch, JobName};
+use super::{
+    BatchNote, BatchStatus, Condition, ConditionKey, DatasetState, DueTimes, EventRow, Lease, RunRow, State, StateError,
+};
+use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName};
 
 /// The state of one process.
 pub struct SqliteState {
@@ -156,6 +159,28 @@ impl State for SqliteState {
 
     async fn ping(&self) -> Result<(), StateError> {
         open::ping(self).await
+    }
+
+    async fn due_times(&self) -> Result<Vec<(JobName, DueTimes)>, StateError> {
+        due::all(self).await
+    }
+
+    async fn set_due_times(&self, rows: &[(JobName, DueTimes)]) -> Result<(), StateError> {
+        due::set(self, rows).await
+    }
+
+    async fn claim_due(
+        &self,
+        job: &JobName,
+        due_at: Timestamp,
+        claim: ClaimId,
+        next_due: Option<Timestamp>,
+    ) -> Result<bool, StateError> {
+        due::claim(self, job, due_at, claim, next_due).await
+    }
+
+    async fn forget_due_times(&self, jobs: &[JobName]) -> Result<(), StateError> {
+        due::forget(self, jobs).await
     }
 }
 
