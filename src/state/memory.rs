@@ -217,7 +217,9 @@ impl State for MemoryState {
         Ok(())
     }
 
-    async fn ping(&self) -> Result<(), StateError> {}
+    async fn ping(&self) -> Result<(), StateError> {
+        Ok(())
+    }
 
     async fn due_times(&self) -> Result<Vec<(JobName, DueTimes)>, StateError> {
         Ok(self.kept().due.iter().map(|(job, (known, _))| (job.clone(), known.clone())).collect())
