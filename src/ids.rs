@@ -78,6 +78,17 @@ impl fmt::Display for RunId {
     }
 }
 
+/// One attempt to take a due time. Kept by every retry of that attempt. A UUID version 7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ClaimId(pub Uuid);
+
+impl fmt::Display for ClaimId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.as_hyphenated())
+    }
+}
+
 /// The place of a record in its dataset's log: 1, 2, 3 ...; 0 stands before the first.
 pub type Seq = u64;
 /// A reading of the source; `--full` and rollback open a new one. The first is 1.

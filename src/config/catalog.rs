@@ -9,12 +9,14 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
+use crate::cadence::Schedule;
 use crate::ids::{DatasetName, JobName};
 use crate::page::ResponsePath;
 use crate::schema::ColumnType;
 use crate::template::Template;
 
 use super::secret::SecretRef;
+use super::service::{AlertChannel, WebSettings};
 
 /// Everything a project says. Jobs whose files have problems are not in it: they are in `Checked::parked`.
 #[derive(Clone, Debug)]
@@ -34,6 +36,11 @@ pub struct Settings {
     pub memory: u64,
     /// Jobs at the same time.
     pub runs: usize,
+    /// The daemon starts no run while a disk that it writes to has less free, bytes; 0 for no limit.
+    pub disk_free: u64,
+    pub web: Option<WebSettings>,
+    /// In file order.
+    pub alerts: Vec<AlertChannel>,
 }
 
 /// A job with the source, stream and sink it names, resolved.
@@ -43,6 +50,13 @@ pub struct Job {
     /// The file it stands in, as the user would type it.
     pub file: String,
     pub enabled: bool,
+    /// When it runs by itself.
+    pub schedule: Option<Schedule>,
+    /// Jobs whose success makes it run; each is in the catalog or parked, and none depends on itself.
+    pub after: Vec<JobName>,
+    pub catch_up: CatchUp,
+    /// At most this much later than due, where jobs with the same credential come due at the same moment.
+    pub jitter: SignedDuration,
     pub source: Source,
     pub stream: Stream,
     pub sink: Sink,
@@ -63,6 +77,29 @@ pub struct Job {
     pub on_type_change: OnTypeChange,
     /// Rows carry `_hw_commit` and `_hw_extracted_at`.
     pub metadata: bool,
+    /// The table should never be older than this.
+    pub freshness: Option<Duration>,
+}
+
+/// What becomes of due times at which a job could not run, because nothing ran at all or its last run was not over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatchUp {
+    /// They are dropped.
+    None,
+    /// One run makes up for all of them.
+    One,
+    /// Each gets a run, one after the other.
+    All,
+}
+
+impl CatchUp {
+    pub fn name(self) -> &'static str {
+        match self {
+            CatchUp::None => "none",
+            CatchUp::One => "one",
+            CatchUp::All => "all",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,6 +282,11 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Whether its values are numbers, not points in time.
+    pub fn counts(&self) -> bool {
+        self.cursor_type == CursorType::Integer
+    }
+
     /// Whether the API can be asked for an upper bound; without one `window.step` is ignored.
     pub fn has_upper_bound(&self, stream: &Stream) -> bool {
         let in_query = self.query.iter().chain(&stream.query).any(|(_, template)| template.uses("to"));

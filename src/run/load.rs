@@ -36,7 +36,8 @@ pub(super) async fn load(job: &Job, ports: &Ports) -> Result<RunReport, RunError
     finish_row(&mut row, &report, outcome.as_ref().err(), ports.clock.now());
     row.requests = ports.source.requests();
     let failed = outcome.is_err() || !report.failed.is_empty();
-    ports.events.tell(Event::RunFinished { job: job.name.clone(), run: report.run, counts: report.counts, failed });
+    let mark = report.mark.as_ref().and_then(|mark| mark.parse().ok());
+    ports.events.tell(Event::RunFinished { job: job.name.clone(), run: report.run, counts: report.counts, failed, mark });
     let finished = ports.state.finish_run(&row).await;
     let released = ports.state.release(&lease).await;
     outcome?;
@@ -214,7 +215,7 @@ async fn advance_empty(
         ports.state.advance(lease, &state, None).await?;
         head.state = state;
     }
-    ports.events.tell(Event::SliceEmpty { job: job.name.clone(), slice: slice.clone() });
+    ports.events.tell(Event::SliceEmpty { job: job.name.clone(), slice: slice.clone(), counts: read.counts });
     Ok(())
 }
 

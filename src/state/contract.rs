@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use jiff::{Timestamp, ToSpan};
 use uuid::Uuid;
 
-use super::{BatchNote, BatchStatus, DatasetState, EventRow, Lease, RunRow, State};
+use super::{BatchNote, BatchStatus, Condition, ConditionKey, DatasetState, DueTimes, EventRow, Lease, RunRow, State, Told};
 use crate::batch::Counts;
 use crate::error::ErrorKind;
-use crate::ids::{BatchId, DatasetName, JobName, PartitionKey, RunId};
+use crate::ids::{BatchId, ClaimId, DatasetName, JobName, PartitionKey, RunId};
 use crate::slice::{Cover, Coverage, Covered, IntegerMark, Span};
 
 /// Runs the suite in an empty state.
@@ -23,6 +23,10 @@ pub async fn state_contract(state: &dyn State) {
     batches_stay_open_until_they_are_over(state).await;
     runs_come_newest_first(state).await;
     events_come_newest_first_and_once(state).await;
+    the_newest_run_that_ended_well_is_known(state).await;
+    conditions_stay_until_they_are_dropped(state).await;
+    due_times_come_back_exactly(state).await;
+    a_due_time_is_taken_once(state).await;
     leave_something_for_the_next_process(state).await;
 }
 
@@ -39,11 +43,21 @@ pub async fn reopened_state_contract(state: &dyn State) {
     assert_eq!(runs.len(), 1);
     assert_eq!(runs[0].status, "failed", "its process is gone");
     assert!(runs[0].error.is_some());
+    let due = state.due_times().await.expect("due_times answers");
+    assert_eq!(
+        due.into_iter().find(|(job, _)| job.as_str() == "kept"),
+        Some((JobName::new("kept"), due_times(Some(at(60)), Some(at(90)), None)))
+    );
+    let kept = JobName::new("kept");
+    assert!(!state.claim_due(&kept, at(60), ClaimId(Uuid::from_u128(2)), None).await.expect("claim_due answers"), "taken before");
+    assert!(state.claim_due(&kept, at(90), ClaimId(Uuid::from_u128(2)), None).await.expect("claim_due answers"));
     // The owner of before never gave it back.
     let lease = lease(state, "kept").await;
     assert_eq!(lease.epoch, 2);
     state.advance(&lease, &known(8), Some(batch(70))).await.expect("the new lease writes");
     assert_eq!(state.open_batches(&dataset).await.expect("open_batches answers"), []);
+    assert_eq!(state.conditions().await.expect("conditions answers"), [condition("kept", "", 7)]);
+    state.ping().await.expect("the state answers");
 }
 
 fn at(second: i64) -> Timestamp {
@@ -235,9 +249,107 @@ async fn events_come_newest_first_and_once(state: &dyn State) {
     assert_eq!(state.events(Some(&job), 10).await.expect("events answers"), [c, a]);
 }
 
+async fn the_newest_run_that_ended_well_is_known(state: &dyn State) {
+    let job = JobName::new("well");
+    assert_eq!(state.last_done(&job).await.expect("last_done answers"), None);
+    for (n, status) in [(51, "done"), (52, "done"), (53, "failed"), (54, "stopped"), (55, "running")] {
+        let row = RunRow { status: status.to_owned(), ..run(n, "well") };
+        state.finish_run(&row).await.expect("finish_run succeeds");
+    }
+    assert_eq!(state.last_done(&job).await.expect("last_done answers"), Some(at(52)));
+    assert_eq!(state.last_done(&JobName::new("one")).await.expect("last_done answers"), None, "it never ended well");
+}
+
+fn condition(job: &str, detail: &str, second: i64) -> Condition {
+    let key = ConditionKey { job: JobName::new(job), kind: "run_failed".to_owned(), detail: detail.to_owned() };
+    let told = BTreeMap::from([("ops".to_owned(), Told::Raised), ("quiet \"one\"".to_owned(), Told::Cleared)]);
+    Condition { key, since: at(second), reason: "it: broke\nü".to_owned(), cleared_at: Some(at(second + 1)), told }
+}
+
+async fn conditions_stay_until_they_are_dropped(state: &dyn State) {
+    assert_eq!(state.conditions().await.expect("conditions answers"), []);
+    let (first, second) = (condition("sick", "", 1), condition("sick", "new column `a`", 2));
+    for condition in [&second, &first, &second] {
+        state.put_condition(condition).await.expect("put_condition repeats");
+    }
+    assert_eq!(state.conditions().await.expect("conditions answers"), [first.clone(), second.clone()]);
+    let changed = Condition { cleared_at: None, told: BTreeMap::new(), ..first.clone() };
+    state.put_condition(&changed).await.expect("put_condition replaces");
+    assert_eq!(state.conditions().await.expect("conditions answers"), [changed, second.clone()]);
+    for key in [&first.key, &first.key, &second.key] {
+        state.drop_condition(key).await.expect("drop_condition repeats");
+    }
+    assert_eq!(state.conditions().await.expect("conditions answers"), []);
+    state.ping().await.expect("the state answers");
+}
+
+fn due_times(last_due: Option<Timestamp>, next_due: Option<Timestamp>, owed_after: Option<&str>) -> DueTimes {
+    DueTimes { last_due, next_due, schedule: "0 6 * * * (Europe/Berlin)".to_owned(), owed_after: owed_after.map(JobName::new) }
+}
+
+async fn due_times_come_back_exactly(state: &dyn State) {
+    assert_eq!(state.due_times().await.expect("due_times answers"), []);
+    state.set_due_times(&[]).await.expect("nothing is no error");
+    let rows = [
+        (JobName::new("due a"), due_times(Some(at(1)), None, Some("due b"))),
+        (JobName::new("due b"), due_times(None, Some(at(2)), None)),
+        (JobName::new("due c"), DueTimes::default()),
+    ];
+    for _ in 0..2 {
+        state.set_due_times(&rows).await.expect("set_due_times repeats");
+        assert_eq!(state.due_times().await.expect("due_times answers"), rows);
+    }
+    // Also back: whoever sets them knows better than the clock.
+    let earlier = (rows[0].0.clone(), due_times(Some(at(-1)), Some(at(0)), None));
+    state.set_due_times(std::slice::from_ref(&earlier)).await.expect("set_due_times succeeds");
+    assert_eq!(state.due_times().await.expect("due_times answers"), [earlier, rows[1].clone(), rows[2].clone()]);
+    for _ in 0..2 {
+        let gone = [rows[0].0.clone(), rows[1].0.clone(), rows[2].0.clone(), JobName::new("due nobody")];
+        state.forget_due_times(&gone).await.expect("forget_due_times repeats");
+    }
+    assert_eq!(state.due_times().await.expect("due_times answers"), []);
+}
+
+async fn a_due_time_is_taken_once(state: &dyn State) {
+    // O-06
+    let job = JobName::new("claimed");
+    let claim = |n: u128| ClaimId(Uuid::from_u128(n));
+    let take = async |due_at: i64, n: u128| {
+        state.claim_due(&job, at(due_at), claim(n), Some(at(due_at + 30))).await.expect("claim_due answers")
+    };
+    assert!(!take(30, 1).await, "nothing is known of the job");
+    state
+        .set_due_times(&[(job.clone(), due_times(Some(at(0)), Some(at(30)), Some("other")))])
+        .await
+        .expect("set_due_times succeeds");
+    assert!(!take(0, 1).await, "settled when the job was first seen");
+    // Many at once, and exactly one of them.
+    let tries = (1..=8).map(|n| take(30, n));
+    let taken = futures::future::join_all(tries).await;
+    assert_eq!(taken.iter().filter(|taken| **taken).count(), 1);
+    let winner = taken.iter().zip(1..).find(|(taken, _)| **taken).map_or(0, |(_, n)| n);
+    assert!(take(30, winner).await, "its answer was lost, and it asks again");
+    assert!(!take(30, 100).await && !take(29, 100).await);
+    let known = async || {
+        state.due_times().await.expect("due_times answers").into_iter().find(|(of, _)| *of == job).map(|(_, known)| known)
+    };
+    assert_eq!(known().await, Some(due_times(Some(at(30)), Some(at(60)), None)), "nothing is owed any more");
+    assert!(take(90, 101).await, "one that was dropped lies between");
+    assert!(!take(60, 102).await && !take(30, winner).await);
+    // What is set anew is nobody's claim.
+    state.set_due_times(&[(job.clone(), due_times(Some(at(90)), None, None))]).await.expect("set_due_times succeeds");
+    assert!(!take(90, 101).await);
+    state.forget_due_times(std::slice::from_ref(&job)).await.expect("forget_due_times succeeds");
+}
+
 async fn leave_something_for_the_next_process(state: &dyn State) {
+    let kept = JobName::new("kept");
+    state.set_due_times(&[(kept.clone(), due_times(Some(at(30)), Some(at(60)), None))]).await.expect("set_due_times succeeds");
+    assert!(state.claim_due(&kept, at(60), ClaimId(Uuid::from_u128(1)), Some(at(90))).await.expect("claim_due answers"));
+
     let lease = lease(state, "kept").await;
     state.advance(&lease, &known(7), None).await.expect("advance succeeds");
     state.note_batch(&lease, &note(70, 8)).await.expect("note_batch succeeds");
     state.start_run(&run(70, "kept")).await.expect("start_run succeeds");
+    state.put_condition(&condition("kept", "", 7)).await.expect("put_condition succeeds");
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{BatchNote, BatchStatus, DatasetState, EventRow, Lease, RunRow, State, StateError};
+use super::{
+    BatchNote, BatchStatus, Condition, ConditionKey, DatasetState, DueTimes, EventRow, Lease, RunRow, State, StateError,
+};
 use crate::error::ErrorKind;
 use crate::fault::{FaultPlan, Outcome};
-use crate::ids::{BatchId, DatasetName, JobName};
+use crate::ids::{BatchId, ClaimId, DatasetName, JobName};
 
 /// Wraps a state. In a dead world nothing reaches it.
 pub struct FaultyState {
@@ -97,6 +99,49 @@ impl State for FaultyState {
 
     async fn events(&self, job: Option<&JobName>, limit: u32) -> Result<Vec<EventRow>, StateError> {
         self.effect("events".to_owned(), self.inner.events(job, limit)).await
+    }
+
+    async fn last_done(&self, job: &JobName) -> Result<Option<Timestamp>, StateError> {
+        self.effect(format!("last_done {job}"), self.inner.last_done(job)).await
+    }
+
+    async fn conditions(&self) -> Result<Vec<Condition>, StateError> {
+        self.effect("conditions".to_owned(), self.inner.conditions()).await
+    }
+
+    async fn put_condition(&self, condition: &Condition) -> Result<(), StateError> {
+        let key = &condition.key;
+        self.effect(format!("put_condition {} {}", key.job, key.kind), self.inner.put_condition(condition)).await
+    }
+
+    async fn drop_condition(&self, key: &ConditionKey) -> Result<(), StateError> {
+        self.effect(format!("drop_condition {} {}", key.job, key.kind), self.inner.drop_condition(key)).await
+    }
+
+    async fn ping(&self) -> Result<(), StateError> {
+        self.effect("ping".to_owned(), self.inner.ping()).await
+    }
+
+    async fn due_times(&self) -> Result<Vec<(JobName, DueTimes)>, StateError> {
+        self.effect("due_times".to_owned(), self.inner.due_times()).await
+    }
+
+    async fn set_due_times(&self, rows: &[(JobName, DueTimes)]) -> Result<(), StateError> {
+        self.effect(format!("set_due_times {}", rows.len()), self.inner.set_due_times(rows)).await
+    }
+
+    async fn claim_due(
+        &self,
+        job: &JobName,
+        due_at: Timestamp,
+        claim: ClaimId,
+        next_due: Option<Timestamp>,
+    ) -> Result<bool, StateError> {
+        self.effect(format!("claim_due {job} {due_at}"), self.inner.claim_due(job, due_at, claim, next_due)).await
+    }
+
+    async fn forget_due_times(&self, jobs: &[JobName]) -> Result<(), StateError> {
+        self.effect(format!("forget_due_times {}", jobs.len()), self.inner.forget_due_times(jobs)).await
     }
 }
 

@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{BatchNote, BatchStatus, CLOSED_BATCHES_MAX, DatasetState, EventRow, HISTORY_MAX, Lease, RunRow, State, StateError};
+use super::{
+    BatchNote, BatchStatus, CLOSED_BATCHES_MAX, Condition, ConditionKey, DatasetState, DueTimes, EventRow, HISTORY_MAX, Lease,
+    RunRow, State, StateError,
+};
 use crate::error::ErrorKind;
-use crate::ids::{BatchId, DatasetName, Epoch, JobName};
+use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName};
 
 /// What would be the file, and the leases of what would be the process.
 #[derive(Default)]
@@ -23,6 +26,8 @@ struct Kept {
     batches: BTreeMap<BatchId, (DatasetName, BatchNote)>,
     runs: Vec<RunRow>,
     events: Vec<EventRow>,
+    conditions: BTreeMap<ConditionKey, Condition>,
+    due: BTreeMap<JobName, (DueTimes, Option<ClaimId>)>,
 }
 
 impl MemoryState {
@@ -190,6 +195,68 @@ impl State for MemoryState {
         let kept = self.kept();
         let newest = kept.events.iter().rev().filter(|event| job.is_none_or(|job| event.job.as_ref() == Some(job)));
         Ok(newest.take(limit as usize).cloned().collect())
+    }
+
+    async fn last_done(&self, job: &JobName) -> Result<Option<Timestamp>, StateError> {
+        let kept = self.kept();
+        let newest = kept.runs.iter().rev().find(|run| run.job == *job && run.status == "done");
+        Ok(newest.map(|run| run.started_at))
+    }
+
+    async fn conditions(&self) -> Result<Vec<Condition>, StateError> {
+        Ok(self.kept().conditions.values().cloned().collect())
+    }
+
+    async fn put_condition(&self, condition: &Condition) -> Result<(), StateError> {
+        self.kept().conditions.insert(condition.key.clone(), condition.clone());
+        Ok(())
+    }
+
+    async fn drop_condition(&self, key: &ConditionKey) -> Result<(), StateError> {
+        self.kept().conditions.remove(key);
+        Ok(())
+    }
+
+    async fn ping(&self) -> Result<(), StateError> {
+        Ok(())
+    }
+
+    async fn due_times(&self) -> Result<Vec<(JobName, DueTimes)>, StateError> {
+        Ok(self.kept().due.iter().map(|(job, (known, _))| (job.clone(), known.clone())).collect())
+    }
+
+    async fn set_due_times(&self, rows: &[(JobName, DueTimes)]) -> Result<(), StateError> {
+        let due = &mut self.kept().due;
+        for (job, known) in rows {
+            due.insert(job.clone(), (known.clone(), None));
+        }
+        Ok(())
+    }
+
+    async fn claim_due(
+        &self,
+        job: &JobName,
+        due_at: Timestamp,
+        claim: ClaimId,
+        next_due: Option<Timestamp>,
+    ) -> Result<bool, StateError> {
+        let mut kept = self.kept();
+        let Some((known, claimed)) = kept.due.get_mut(job) else { return Ok(false) };
+        let again = known.last_due == Some(due_at) && *claimed == Some(claim);
+        if !again && known.last_due.is_some_and(|last_due| last_due >= due_at) {
+            return Ok(false);
+        }
+        (known.last_due, known.next_due, known.owed_after) = (Some(due_at), next_due, None);
+        *claimed = Some(claim);
+        Ok(true)
+    }
+
+    async fn forget_due_times(&self, jobs: &[JobName]) -> Result<(), StateError> {
+        let due = &mut self.kept().due;
+        for job in jobs {
+            due.remove(job);
+        }
+        Ok(())
     }
 }
 

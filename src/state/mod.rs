@@ -9,16 +9,18 @@ pub mod faulty;
 pub mod memory;
 pub mod sqlite;
 
+mod rows;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use crate::dataset::DatasetState;
+pub use rows::{Condition, ConditionKey, DueTimes, EventRow, RunRow, Told};
 
-use crate::batch::Counts;
 use crate::error::ErrorKind;
-use crate::ids::{BatchId, DatasetName, Epoch, JobName, RunId, Seq};
+use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName, Seq};
 use crate::slice::Cover;
 
 /// The state store. Every method is one transaction, atomic and durable on return; an error leaves open whether it happened,
@@ -56,6 +58,36 @@ pub trait State: Send + Sync {
     async fn note_event(&self, at: Timestamp, job: Option<&JobName>, kind: &str, text: &str) -> Result<(), StateError>;
     /// The newest events first, at most `limit`, of one job or of all.
     async fn events(&self, job: Option<&JobName>, limit: u32) -> Result<Vec<EventRow>, StateError>;
+    /// When the newest run of a job that ended well began; `None` if no run that is kept did.
+    async fn last_done(&self, job: &JobName) -> Result<Option<Timestamp>, StateError>;
+
+    /// What is wrong, and what whom was told of it, by key.
+    async fn conditions(&self) -> Result<Vec<Condition>, StateError>;
+    /// Notes a condition, in place of what was noted under its key. Repeatable.
+    async fn put_condition(&self, condition: &Condition) -> Result<(), StateError>;
+    /// Forgets a condition; one that is not there is no error.
+    async fn drop_condition(&self, key: &ConditionKey) -> Result<(), StateError>;
+
+    /// Reads something: proof that the state still answers.
+    async fn ping(&self) -> Result<(), StateError>;
+
+    /// What is known of the jobs' due times, by name.
+    async fn due_times(&self) -> Result<Vec<(JobName, DueTimes)>, StateError>;
+    /// Replaces what is known of these jobs, all or none. A claim of the same due time by another than before fails afterwards as
+    /// it would have.
+    async fn set_due_times(&self, rows: &[(JobName, DueTimes)]) -> Result<(), StateError>;
+    /// Takes a due time for one run: `true` exactly if it lies after everything that is settled of the job, or if this very claim
+    /// has taken it already. It and all before are settled then, `next_due` is noted and nothing is owed any more. `false`
+    /// changes nothing; so for a job that has no row.
+    async fn claim_due(
+        &self,
+        job: &JobName,
+        due_at: Timestamp,
+        claim: ClaimId,
+        next_due: Option<Timestamp>,
+    ) -> Result<bool, StateError>;
+    /// Forgets jobs; one that is not known is no error.
+    async fn forget_due_times(&self, jobs: &[JobName]) -> Result<(), StateError>;
 }
 
 /// Runs and events that are kept of each job.
@@ -96,31 +128,6 @@ pub enum BatchStatus {
     Done,
     /// Aborted, and its staged files are gone.
     Dropped,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunRow {
-    pub run: RunId,
-    pub job: JobName,
-    pub started_at: Timestamp,
-    pub finished_at: Option<Timestamp>,
-    /// `running`, `done`, `failed`, `stopped`.
-    pub status: String,
-    pub counts: Counts,
-    pub requests: u64,
-    pub bytes: u64,
-    pub files: u64,
-    pub commits: u64,
-    /// The whole chain of the first error.
-    pub error: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventRow {
-    pub at: Timestamp,
-    pub job: Option<JobName>,
-    pub kind: String,
-    pub text: String,
 }
 
 /// Why the state did not answer.

@@ -5,7 +5,9 @@
 //! One connection does everything in turn: transactions are short, and none ever waits for another of the same process.
 
 mod batches;
+mod conditions;
 mod datasets;
+mod due;
 mod errors;
 mod history;
 mod open;
@@ -22,8 +24,10 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Sqlite, Transaction};
 
 use self::errors::state_error;
-use super::{BatchNote, BatchStatus, DatasetState, EventRow, Lease, RunRow, State, StateError};
-use crate::ids::{BatchId, DatasetName, Epoch, JobName};
+use super::{
+    BatchNote, BatchStatus, Condition, ConditionKey, DatasetState, DueTimes, EventRow, Lease, RunRow, State, StateError,
+};
+use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName};
 
 /// The state of one process.
 pub struct SqliteState {
@@ -135,6 +139,48 @@ impl State for SqliteState {
 
     async fn events(&self, job: Option<&JobName>, limit: u32) -> Result<Vec<EventRow>, StateError> {
         history::events(self, job, limit).await
+    }
+
+    async fn last_done(&self, job: &JobName) -> Result<Option<Timestamp>, StateError> {
+        history::last_done(self, job).await
+    }
+
+    async fn conditions(&self) -> Result<Vec<Condition>, StateError> {
+        conditions::all(self).await
+    }
+
+    async fn put_condition(&self, condition: &Condition) -> Result<(), StateError> {
+        conditions::put(self, condition).await
+    }
+
+    async fn drop_condition(&self, key: &ConditionKey) -> Result<(), StateError> {
+        conditions::forget(self, key).await
+    }
+
+    async fn ping(&self) -> Result<(), StateError> {
+        open::ping(self).await
+    }
+
+    async fn due_times(&self) -> Result<Vec<(JobName, DueTimes)>, StateError> {
+        due::all(self).await
+    }
+
+    async fn set_due_times(&self, rows: &[(JobName, DueTimes)]) -> Result<(), StateError> {
+        due::set(self, rows).await
+    }
+
+    async fn claim_due(
+        &self,
+        job: &JobName,
+        due_at: Timestamp,
+        claim: ClaimId,
+        next_due: Option<Timestamp>,
+    ) -> Result<bool, StateError> {
+        due::claim(self, job, due_at, claim, next_due).await
+    }
+
+    async fn forget_due_times(&self, jobs: &[JobName]) -> Result<(), StateError> {
+        due::forget(self, jobs).await
     }
 }
 

@@ -9,7 +9,7 @@ use crate::config::read::{Project, Room};
 use crate::config::shapes;
 use crate::ids::JobName;
 
-use super::{Surroundings, job, of, read};
+use super::{Surroundings, job, of, read, schedule};
 
 /// The jobs that are fine, and the others with the first thing that is wrong. A problem in `config.toml` parks all.
 pub(super) fn check(
@@ -20,6 +20,7 @@ pub(super) fn check(
 ) -> (BTreeMap<JobName, Job>, BTreeMap<JobName, String>) {
     let mut drafts = check_jobs(project, around);
     refuse_shared_tables(&mut drafts);
+    check_after(&mut drafts);
     let (mut jobs, mut parked) = (BTreeMap::new(), BTreeMap::new());
     for draft in drafts {
         let reason = settings_reason.map(str::to_owned).or_else(|| draft.report.reason()).or(draft.inherited);
@@ -43,6 +44,8 @@ struct Draft {
     job: Option<Job>,
     /// Where the file names its table, for who else names it.
     table_at: Place,
+    /// Which jobs it runs after.
+    after: schedule::AfterJobs,
     /// A problem of the source or sink that it uses.
     inherited: Option<String>,
     report: Report,
@@ -57,8 +60,9 @@ fn check_jobs(project: &Project, around: &Surroundings) -> Vec<Draft> {
             Some(table) => (job::check(file, table, around, &mut report), inherited(table, around)),
             None => (None, None),
         };
+        let after = table.as_ref().map(schedule::after_jobs).unwrap_or_default();
         let table_at = table.map(|table| table.place("table")).unwrap_or_default();
-        drafts.push(Draft { name: JobName::new(&file.name), job, table_at, inherited, report });
+        drafts.push(Draft { name: JobName::new(&file.name), job, table_at, after, inherited, report });
     }
     drafts
 }
@@ -85,6 +89,21 @@ fn refuse_shared_tables(drafts: &mut [Draft]) {
             let message = format!("{other_file} writes the same table `{}`", table.unwrap_or_default());
             let place = drafts[*index].table_at.clone();
             drafts[*index].report.error(&place, message, "one job owns a table: give each a `table` of its own");
+        }
+    }
+}
+
+/// Files with problems are looked at too: to say that a job is missing because its file cannot be read would send the user the
+/// wrong way.
+fn check_after(drafts: &mut [Draft]) {
+    let jobs = drafts.iter_mut().map(|draft| (draft.name.clone(), std::mem::take(&mut draft.after))).collect();
+    let mut wrongs = schedule::check_after(&jobs);
+    for draft in drafts {
+        for wrong in wrongs.remove(&draft.name).unwrap_or_default() {
+            match wrong.is_error {
+                true => draft.report.error(&wrong.place, wrong.message, wrong.help),
+                false => draft.report.warning(&wrong.place, wrong.message, wrong.help),
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::schema::ColumnType;
 use crate::template::Scope;
 
 use super::source::CheckedSource;
-use super::{Surroundings, delivery, steps, window};
+use super::{Surroundings, delivery, schedule, service, steps, window};
 
 /// `None` where the job cannot be built; the reasons are reported, here or in the file that they stand in.
 pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, report: &mut Report) -> Option<Job> {
@@ -25,16 +25,22 @@ pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, re
         check_headers(source, &parameters, table, report);
     }
     let window = window::check(table.table("window"), stream, report);
+    let freshness = service::freshness(table, stream, &window, report);
     let steps = steps::check(table, report);
     let partition_by = partition_by(table, report);
     let columns = columns(table, stream, report);
     let delivery = delivery::check(table, stream, report);
+    let timing = schedule::check(table, report);
     let dataset = table_name(table, report);
     let table_name = dataset?;
     Some(Job {
         name: JobName::new(&file.name),
         file: file.file.clone(),
         enabled: table.boolean("enabled").unwrap_or(true),
+        schedule: timing.schedule,
+        after: timing.after,
+        catch_up: timing.catch_up,
+        jitter: timing.jitter,
         source: source?.source.clone()?,
         stream: stream?.clone(),
         sink: sink?.clone(),
@@ -54,6 +60,7 @@ pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, re
             _ => OnTypeChange::NewColumn,
         },
         metadata: table.boolean("metadata").unwrap_or(true),
+        freshness,
     })
 }
 

@@ -28,6 +28,23 @@ pub(in super::super) static JOB: TableShape = TableShape::new(&[
         "Rows never move to another partition, so a merge looks for them in their own alone. Default: false.",
     ),
     optional(
+        "schedule",
+        WORDS,
+        "When it runs by itself: a cron of 5 fields, or 6 with seconds first; \"every 10m\"; @hourly, @daily, @weekly, @monthly, @yearly. Default: by hand only.",
+    ),
+    optional("timezone", Shape::Text(Kind::Zone), "The zone whose clock the schedule is read on. Default: \"UTC\"."),
+    optional("after", Shape::List(&WORDS), "Jobs whose success makes this one run."),
+    optional(
+        "catch_up",
+        Shape::Choice(&CATCH_UP),
+        "What becomes of due times at which it could not run: dropped, one run for all, one run for each. Default: \"one\".",
+    ),
+    optional(
+        "jitter",
+        Shape::Text(Kind::Duration),
+        "How much later than due it may start where jobs with the same credential are due at once. Default: \"1m\".",
+    ),
+    optional(
         "partition_by",
         Shape::List(&Shape::Text(Kind::Partition)),
         "A column, or year, month, day or hour of one: \"month(created_at)\".",
@@ -46,9 +63,15 @@ pub(in super::super) static JOB: TableShape = TableShape::new(&[
         "What becomes of values that the table's column cannot hold. Default: \"new_column\".",
     ),
     optional("metadata", Shape::Boolean, "Rows carry `_hw_commit` and `_hw_extracted_at`. Default: true."),
+    optional(
+        "freshness",
+        Shape::Text(Kind::Duration),
+        "The table should never be older than this, such as \"2h\"; if it is, it is late. Default: it never is.",
+    ),
 ])
-.later(&["schedule", "timezone", "after", "catch_up", "for_each", "history"]);
+.later(&["for_each", "history"]);
 
+static CATCH_UP: Choice = Choice { words: &["none", "one", "all"], later: &[] };
 static MODE: Choice = Choice { words: &["append", "merge", "replace"], later: &[] };
 static ON_DELETE: Choice = Choice { words: &["soft", "hard"], later: &[] };
 static ON_TYPE_CHANGE: Choice = Choice { words: &["new_column", "dead_letter", "fail"], later: &[] };

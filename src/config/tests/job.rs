@@ -313,3 +313,16 @@ fn numbers_are_sent_as_they_are_written() {
     assert_eq!((job.stream.query[0].1.text(), job.parameters["lang"].as_str()), ("2.50", "7"));
     assert!(with_job_text(&JOB.replacen("\"acme\"", "nan", 1)).contains("found a number with a fraction"));
 }
+
+#[test]
+fn freshness() {
+    insta::assert_snapshot!(with_job("freshness = \"0s\"\n"), @r#"
+    error: jobs/orders.toml:7:13: freshness: `0s` is an age that no table has
+      help: give the oldest age that is fine, such as "2h"
+    "#);
+    insta::assert_snapshot!(with_job("freshness = \"5m\"\n[window]\nsettle = \"10m\"\n"), @r#"
+    error: jobs/orders.toml:7:13: freshness: `5m` is never reached: the window settles for 10m
+      help: give more than `window.settle` and the time between two runs
+    "#);
+    insta::assert_snapshot!(with_job("freshness = \"2h\"\n"), @"");
+}

@@ -61,12 +61,6 @@ fn keys_that_are_not_built_yet() {
     error: jobs/orders.toml:11:1: for_each: `for_each` is not built yet
       help: take it out
     "#);
-    insta::assert_snapshot!(with_config("version = 1\n[web]\nlisten = \"x\"\n[alerts.ops]\ntype = \"webhook\"\n"), @r#"
-    error: config.toml:2:2: web: `web` is not built yet
-      help: take it out
-    error: config.toml:4:2: alerts: `alerts` is not built yet
-      help: take it out
-    "#);
     insta::assert_snapshot!(with_source("path = \"/plain\"", "path = \"/plain\"\nparent = {}\nmethod = \"POST\""), @r#"
     error: sources/shop.toml:16:1: streams.plain.parent: `parent` is not built yet
       help: take it out

@@ -210,3 +210,29 @@ async fn every_commit_is_flushed() {
     let foreign_keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&state.pool).await.unwrap();
     assert_eq!((mode.as_str(), synchronous, foreign_keys), ("wal", 2, 1));
 }
+
+#[tokio::test]
+async fn a_state_of_the_first_version_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("highwater.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    sqlx::migrate!("src/state/migrations").run_to(1, &pool).await.unwrap();
+    sqlx::raw_sql(
+        "INSERT INTO due (job, last_due, next_due) VALUES ('old', '2026-01-01T00:00:00.000000000Z', NULL);
+         INSERT INTO events (at, job, kind, text) VALUES ('2026-01-01T00:00:00.000000000Z', 'old', 'k', 't');",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    pool.close().await;
+    let state = SqliteState::open(&file).await.unwrap();
+    let last_due: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let known = DueTimes { last_due: Some(last_due), ..DueTimes::default() };
+    assert_eq!(state.due_times().await.unwrap(), [(JobName::new("old"), known)]);
+    assert_eq!(state.events(None, 10).await.unwrap().len(), 1);
+    let claim = crate::ids::ClaimId(uuid::Uuid::from_u128(1));
+    let later = last_due + jiff::SignedDuration::from_secs(1);
+    assert!(!state.claim_due(&JobName::new("old"), last_due, claim, None).await.unwrap());
+    assert!(state.claim_due(&JobName::new("old"), later, claim, None).await.unwrap());
+}

@@ -1,11 +1,16 @@
 //! Whole runs: of the program, and of its path inside this process.
 
+mod alerts;
 mod demo;
 mod exactness;
 mod histories;
+mod init;
 mod kill;
 mod loads;
 mod odd_sources;
 mod papers;
 mod refusals;
+mod serve;
 mod sweep;
+mod systemd;
+mod web;

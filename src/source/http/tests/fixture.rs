@@ -13,8 +13,8 @@ use jiff::tz::TimeZone;
 use url::Url;
 
 use crate::config::catalog::{
-    Auth, Compression, Cursor, CursorFormat, CursorNulls, CursorType, Job, Limits, Mode, OnDelete, OnTypeChange, Order, Paging,
-    PagingKind, ParquetSettings, Sink, SinkPlace, Source as ApiSource, Stream, Window,
+    Auth, CatchUp, Compression, Cursor, CursorFormat, CursorNulls, CursorType, Job, Limits, Mode, OnDelete, OnTypeChange, Order,
+    Paging, PagingKind, ParquetSettings, Sink, SinkPlace, Source as ApiSource, Stream, Window,
 };
 use crate::config::secret::{SecretRef, SecretSource, SecretString};
 use crate::event::{Event, Events, Listener};
@@ -76,6 +76,10 @@ pub(super) fn job(base_url: &str) -> Job {
         name: JobName::new("items"),
         file: "jobs/items.toml".to_owned(),
         enabled: true,
+        schedule: None,
+        after: Vec::new(),
+        catch_up: CatchUp::One,
+        jitter: SignedDuration::ZERO,
         source,
         stream,
         sink,
@@ -91,6 +95,7 @@ pub(super) fn job(base_url: &str) -> Job {
         columns: BTreeMap::new(),
         on_type_change: OnTypeChange::NewColumn,
         metadata: true,
+        freshness: None,
     }
 }
 

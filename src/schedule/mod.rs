@@ -1,0 +1,157 @@
+//! When jobs run: due times, catching up, no job beside itself, jobs after jobs, and the loop that starts runs.
+//!
+//! Two halves. [`timetable`] is pure: jobs, what the state remembers and a moment go in, runs that are to start come out. The
+//! [`driver`] is one loop around it: the scheduler's rings, commands, ends of runs and the request to stop become one event each.
+//! tokio-cron-scheduler only rings; nothing is decided by it, so a ring that it loses or makes twice changes nothing.
+//!
+//! A due time is *claimed* in the state right before its run starts. That claim succeeds once, so no due time fires twice, not
+//! over restarts, steps of the clock or changes of the files; what was due and never claimed is what catching up begins from.
+//!
+//! Absent on purpose: what a run does. Whoever implements [`Runner`] knows.
+
+pub mod alarm;
+pub mod driver;
+pub mod handle;
+pub mod timetable;
+pub mod view;
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use thiserror::Error;
+
+use crate::cadence::Schedule;
+use crate::config::catalog::{CatchUp, Job};
+use crate::error::ErrorKind;
+use crate::ids::JobName;
+use crate::state::StateError;
+
+pub use driver::Driver;
+pub use handle::{Gone, HandRuns, Handle, Reloaded};
+pub use view::{JobView, View};
+
+/// A job as far as its due times go.
+#[derive(Clone, Debug)]
+pub struct ScheduledJob {
+    pub job: JobName,
+    /// `None`: by hand, or after another job, only.
+    pub schedule: Option<Schedule>,
+    pub catch_up: CatchUp,
+    /// Jobs whose success makes this one run.
+    pub after: Vec<JobName>,
+    /// At most this much later than due, where others that share its credential come due at the same moment.
+    pub jitter: SignedDuration,
+    /// Which jobs share a credential at a host: equal for those that do.
+    pub shares: String,
+}
+
+impl ScheduledJob {
+    pub fn of(job: &Job) -> Self {
+        let host = job.source.base_url.host_str().unwrap_or_default();
+        ScheduledJob {
+            job: job.name.clone(),
+            schedule: job.schedule.clone(),
+            catch_up: job.catch_up,
+            after: job.after.clone(),
+            jitter: job.jitter,
+            // References only: what a secret is does not show in this text.
+            shares: format!("{host} {:?}", job.source.auth),
+        }
+    }
+}
+
+/// A run that is to start now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueRun {
+    pub job: JobName,
+    /// The nominal due time, which jitter does not move; `None` for a run by hand or after another job.
+    pub due_at: Option<Timestamp>,
+    pub why: Why,
+}
+
+/// Why a run starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It is due.
+    Schedule,
+    /// It was due while it could not run: the daemon was down, or the job's last run was not over.
+    CatchUp,
+    /// This job has succeeded.
+    After(JobName),
+    /// Somebody asked for it.
+    Hand,
+    /// It was parked for a time that is over.
+    Resume,
+}
+
+impl Why {
+    /// The word used in logs and `--json`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Why::Schedule => "schedule",
+            Why::CatchUp => "catch_up",
+            Why::After(_) => "after",
+            Why::Hand => "hand",
+            Why::Resume => "resume",
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Done,
+    /// `reason` is the whole chain of the error.
+    Failed {
+        kind: ErrorKind,
+        reason: String,
+    },
+    /// It cannot go on before that moment, or (`None`) before somebody changes something: no due time starts it, a run by hand
+    /// or a reload does.
+    Parked {
+        until: Option<Timestamp>,
+        reason: String,
+    },
+    /// It saw the request to stop.
+    Stopped,
+}
+
+impl Ended {
+    /// The word used in logs and `--json`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Ended::Done => "done",
+            Ended::Failed { .. } => "failed",
+            Ended::Parked { .. } => "parked",
+            Ended::Stopped => "stopped",
+        }
+    }
+}
+
+/// Runs one job, once.
+#[async_trait]
+pub trait Runner: Send + Sync {
+    /// Returns when the run is over. Watches the request to stop by itself. May panic: that ends as `Failed` with kind `Bug`, and
+    /// nothing else is touched. Dropped only with the driver, after a second request to stop.
+    async fn run(&self, due: DueRun) -> Ended;
+}
+
+/// Why the driver could not go on.
+#[derive(Debug, Error)]
+pub enum ScheduleError {
+    #[error("read the due times: {source}")]
+    State {
+        #[from]
+        source: StateError,
+    },
+    #[error("start the scheduler: {message}")]
+    Alarm { message: String },
+}
+
+impl ScheduleError {
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            ScheduleError::State { source } => source.kind,
+            ScheduleError::Alarm { .. } => ErrorKind::Bug,
+        }
+    }
+}
