@@ -4,7 +4,7 @@
 //! Pages are read and spooled as ever; what they say of keys is collected ([`Keyed`]). At the slice's end it is resolved against the
 //! table, and then the pages are gone over once more, from the spool, and only what counts is encoded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
@@ -15,9 +15,10 @@ use crate::error::ErrorKind;
 use crate::ids::{BatchId, Generation};
 use crate::reject::Reject;
 use crate::schema::TableSchema;
+use crate::sink::content::bytes_hash;
 use crate::sink::current::Current;
 use crate::sink::live::load_index;
-use crate::sink::merge::{Fate, OpKind, Ops, Resolution, Rules, resolve};
+use crate::sink::merge::{Fate, OpKind, Ops, Resolution, Rules, known_rejects, resolve};
 use crate::sink::own::is_keyed;
 use crate::sink::partition;
 use crate::sink::record::Record;
@@ -37,6 +38,10 @@ pub(super) struct Keyed {
     /// Operations of the pages so far, for the second time over them.
     place: usize,
     pub resolution: Resolution,
+    /// Of the rejects of the pages so far.
+    rejects: Vec<i64>,
+    /// Rejects that lie among the dead letters, where the slice may read something again.
+    known_rejects: HashSet<i64>,
 }
 
 impl Keyed {
@@ -48,6 +53,8 @@ impl Keyed {
             partitions: job.partition_immutable.then(BTreeSet::new),
             place: 0,
             resolution: Resolution::default(),
+            rejects: Vec::new(),
+            known_rejects: HashSet::new(),
         }
     }
 
@@ -60,6 +67,7 @@ impl Keyed {
 
     /// Takes in what a page says.
     pub(super) fn collect(&mut self, job: &Job, refined: &Refined) -> Result<(), RunError> {
+        self.rejects.extend(refined.rejects.iter().map(|reject| bytes_hash(&reject.record)));
         let marks = refined.batch.marks.as_ref().ok_or_else(|| RunError::new(ErrorKind::Bug, "rows came without their keys"))?;
         let mut gone = refined.gone.iter().peekable();
         for (row, key) in marks.keys.iter().enumerate() {
@@ -84,20 +92,31 @@ impl Keyed {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.ops.is_empty()
+        self.ops.is_empty() && self.rejects.is_empty()
     }
 
     /// Resolves all of it against the table as `index` knows it.
-    pub(super) async fn resolve(&mut self, job: &Job, ports: &Ports, index: &Current, holes: bool) -> Result<(), RunError> {
+    pub(super) async fn resolve(
+        &mut self,
+        job: &Job,
+        ports: &Ports,
+        head: &Head,
+        index: &Current,
+        holes: bool,
+    ) -> Result<(), RunError> {
         let rules = Rules {
             append: job.mode == Mode::Append,
             soft: job.on_delete == OnDelete::Soft && job.stream.deleted.is_some(),
             holes,
+            newest_wins: ports.guards.newest_wins,
             memory: ports.memory / 2,
         };
         let (files, tombstones) = (&index.files, &index.tombstones);
         let only = self.partitions.as_ref();
         self.resolution = resolve(&ports.store, files, tombstones, &mut self.ops, rules, only).await?;
+        if !self.rejects.is_empty() && reads_again(job, head.state.generation) {
+            self.known_rejects = known_rejects(&ports.store, &index.dead_letters).await?;
+        }
         self.place = 0;
         Ok(())
     }
@@ -105,6 +124,7 @@ impl Keyed {
     /// Whether anything of the slice changes the table.
     pub(super) fn changes_something(&mut self) -> Result<bool, RunError> {
         let mut changes = !self.resolution.touched.is_empty();
+        changes |= self.rejects.iter().any(|reject| !self.known_rejects.contains(reject));
         let fates = &self.resolution.fates;
         self.ops.for_each(|place, op| {
             changes |= match fates[place as usize] {
@@ -118,7 +138,8 @@ impl Keyed {
 
     /// What became of a slice's records where nothing of it counts.
     pub(super) fn counts_of_nothing(&mut self, collected: &Counts) -> Result<Counts, RunError> {
-        let mut counts = Counts { kept: 0, ..*collected };
+        let mut counts = Counts { kept: 0, rejected: 0, ..*collected };
+        counts.duplicate += collected.rejected;
         let fates = &self.resolution.fates;
         self.ops.for_each(|place, op| match fates[place as usize] {
             _ if op.kind != OpKind::Upsert => {}
@@ -130,7 +151,10 @@ impl Keyed {
 
     /// A page the second time: the rows that count, the keys to be buried, and what became of the others.
     pub(super) fn pick(&mut self, refined: Refined) -> Result<Picked, RunError> {
-        let Refined { batch, rejects, mut counts, gone, .. } = refined;
+        let Refined { batch, mut rejects, mut counts, gone, .. } = refined;
+        rejects.retain(|reject| !self.known_rejects.contains(&bytes_hash(&reject.record)));
+        counts.duplicate += counts.rejected - rejects.len() as u64;
+        counts.rejected = rejects.len() as u64;
         let Batch { rows, page, extracted_at, marks } = batch;
         let marks = marks.ok_or_else(|| RunError::new(ErrorKind::Bug, "rows came without their keys"))?;
         let mut picked = RowMarks::default();
@@ -183,9 +207,14 @@ pub(super) struct Picked {
 pub(super) fn is_needed(job: &Job, generation: Generation) -> bool {
     match job.mode {
         Mode::Merge => true,
-        Mode::Append => is_keyed(job) && (job.window.lookback.is_some() || generation > 1),
+        Mode::Append => is_keyed(job) && reads_again(job, generation),
         Mode::Replace => false,
     }
+}
+
+/// Whether a slice may read what was read before.
+fn reads_again(job: &Job, generation: Generation) -> bool {
+    job.window.lookback.is_some() || generation > 1
 }
 
 /// Whether something before the slice is not read yet, so that older versions of its keys may still come.

@@ -20,6 +20,7 @@ use crate::sink::current::Current;
 use crate::sink::encode::{EncodeSettings, Encoder, Piece};
 use crate::sink::merge::{Touched, carry};
 use crate::sink::own::OwnColumns;
+use crate::sink::record::PartitionValues;
 use crate::sink::settle::Head;
 use crate::sink::stage::{StagedFile, Staging};
 use crate::sink::table;
@@ -130,7 +131,7 @@ struct Rows {
     buried_keys: Vec<String>,
     buried_cursors: Vec<i128>,
     /// Rows of a file that is replaced, and the partition they stood in.
-    carried: Option<(Vec<(String, Option<String>)>, RecordBatch)>,
+    carried: Option<(PartitionValues, RecordBatch)>,
 }
 
 impl Rows {
@@ -448,11 +449,10 @@ impl<'a> Reading<'a> {
         if !keyed.is_empty() {
             let index = keyed::index_at(self.job, self.ports, self.head, index).await?;
             let holes = keyed::has_holes(self.job, &self.head.state.coverage, self.slice);
-            keyed.resolve(self.job, self.ports, index, holes).await?;
+            keyed.resolve(self.job, self.ports, self.head, index, holes).await?;
         }
         let collected = std::mem::take(&mut self.counts);
-        // Which version of a key is its newest is known; rejects have no key to tell them by.
-        if collected.rejected == 0 && !keyed.changes_something()? {
+        if !keyed.changes_something()? {
             self.counts = keyed.counts_of_nothing(&collected)?;
             return Ok(());
         }
@@ -467,7 +467,8 @@ impl<'a> Reading<'a> {
             let rows = Rows { batch: Some(batch), rejects, buried_keys, buried_cursors, ..Rows::default() };
             self.write(rows, schema.clone()).await?;
         }
-        for touched in &keyed.resolution.touched {
+        let touched = keyed.resolution.touched.iter().filter(|_| self.ports.guards.rewrite_touched);
+        for touched in touched {
             self.carry(touched, &schema).await?;
         }
         Ok(())

@@ -42,7 +42,7 @@ impl Digest {
     /// Takes in texts that are no rows but part of what was read.
     pub fn add_bytes<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) {
         for text in texts {
-            self.add(&[XxHash3_64::oneshot(text).cast_signed()]);
+            self.add(&[bytes_hash(text)]);
         }
     }
 
@@ -50,6 +50,11 @@ impl Digest {
     pub fn text(&self) -> String {
         format!("{}-{:016x}{:016x}", self.rows, self.sum, self.mixed)
     }
+}
+
+/// The number of a text that is no row.
+pub fn bytes_hash(text: &[u8]) -> i64 {
+    XxHash3_64::oneshot(text).cast_signed()
 }
 
 /// One number a row. `cursors` is part of the content: a record that moved is another version even if no column shows it.

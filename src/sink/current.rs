@@ -30,6 +30,9 @@ pub struct Current {
     /// Files of keys that were deleted; not for readers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tombstones: BTreeMap<String, CurrentFile>,
+    /// Files of records that did not fit; not for readers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dead_letters: BTreeMap<String, CurrentFile>,
     /// What a replaced table holds of each parameter set, as a digest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub contents: BTreeMap<PartitionKey, String>,
@@ -54,6 +57,7 @@ impl Current {
         for path in &record.remove {
             self.files.remove(path);
             self.tombstones.remove(path);
+            self.dead_letters.remove(path);
         }
         // What was voided is to be read and written again, whatever stood there before.
         if record.kind != RecordKind::Replace && !record.remove.is_empty() {
@@ -68,7 +72,7 @@ impl Current {
             match role {
                 FileRole::Data => drop(self.files.insert(path, current)),
                 FileRole::Tombstones => drop(self.tombstones.insert(path, current)),
-                FileRole::DeadLetters => {}
+                FileRole::DeadLetters => drop(self.dead_letters.insert(path, current)),
             }
         }
         self.format = FORMAT;

@@ -45,6 +45,9 @@ pub enum FileRole {
     Tombstones,
 }
 
+/// Directory keys and values in order; `None` is the null partition.
+pub type PartitionValues = Vec<(String, Option<String>)>;
+
 /// A file that a record adds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {

@@ -159,7 +159,7 @@ pub(super) fn check_rows(path: &str, file: &CurrentFile, rows: u64) -> Result<()
     }
 }
 
-async fn open(
+pub(super) async fn open(
     store: &Arc<dyn Store>,
     path: &str,
     file: &CurrentFile,

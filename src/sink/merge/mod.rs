@@ -16,11 +16,10 @@
 mod candidates;
 mod carry;
 mod ops;
+mod rejects;
 mod resolve;
 
 pub use carry::{Carried, carry};
 pub use ops::{Op, OpKind, Ops};
+pub use rejects::known_rejects;
 pub use resolve::{Fate, Resolution, Rules, Touched, resolve};
-
-#[cfg(test)]
-mod tests;

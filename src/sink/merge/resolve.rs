@@ -22,6 +22,8 @@ pub struct Rules {
     pub soft: bool,
     /// Older versions of these keys may still come: something before them is not read yet.
     pub holes: bool,
+    /// Off only in a mutant: see `fault::Guards`.
+    pub newest_wins: bool,
     /// Bytes that keys may take at a time.
     pub memory: u64,
 }
@@ -238,7 +240,7 @@ fn meet(row: StoredRow<'_>, known: &mut Known, rules: Rules, fates: &mut [Fate])
         known.settled = true;
         return Step::Stays;
     }
-    if row.cursor > known.cursor {
+    if row.cursor > known.cursor && rules.newest_wins {
         *fate = Fate::Superseded;
         known.settled = true;
         return Step::Stays;

@@ -7,6 +7,7 @@ mod histories;
 mod init;
 mod kill;
 mod loads;
+mod merges;
 mod odd_sources;
 mod papers;
 mod refusals;
