@@ -42,8 +42,14 @@ say "The scheduled job has run: with the credential, through polars (a filter an
 expect "rows were committed" 'until_true "highwater -C /etc/highwater state show --json | grep -q \"\\\"seq\\\": [1-9]\""'
 run highwater -C /etc/highwater status
 run highwater -C /etc/highwater query 'SELECT COUNT(*) AS orders, MAX(doubled) AS largest FROM orders'
-expect "the table is what its log says" 'highwater -C /etc/highwater verify >/dev/null'
+run highwater -C /etc/highwater verify
+expect "the table is what its log says" '[ $? = 0 ]'
 run ls -la /var/lib/highwater/state
+
+say "Health, readiness and figures, on the loopback interface"
+page() { python3 -c 'import sys, urllib.request as r; print(r.urlopen("http://127.0.0.1:7077" + sys.argv[1]).read().decode(), end="")' "$1"; }
+expect "healthy and ready" '[ "$(page /healthz)" = ok ] && [ "$(page /readyz)" = ready ]'
+page /metrics | grep -E '^highwater_(runs_total|rows_total|jobs_parked|config_current)' | grep -v ' 0$'
 
 say "A run is handed over"
 run highwater -C /etc/highwater run orders

@@ -68,7 +68,7 @@ flatten = { columns = ["customer"] }
 [[steps]]
 filter = "amount >= 0"
 [[steps]]
-sql = "SELECT *, amount * 2 AS doubled FROM records"
+sql = "SELECT *, amount * 2 AS doubled FROM batch"
 TOML
 
 timeout --kill-after=10 420 systemd-nspawn --quiet --register=no --keep-unit --private-network --volatile=yes -D / -b \
