@@ -45,12 +45,8 @@ impl History {
         (history, HistoryWriter { state, notes: receiver })
     }
 
-    /// Notes what concerns the process as a whole.
-    pub fn note(&self, kind: &'static str, text: String) {
-        self.put(None, kind, text);
-    }
-
-    fn put(&self, job: Option<&JobName>, kind: &'static str, text: String) {
+    /// Notes something of a job, or of the process as a whole.
+    pub fn note(&self, job: Option<&JobName>, kind: &'static str, text: String) {
         let note = Note { at: self.clock.now(), job: job.cloned(), kind, text };
         if self.notes.try_send(note).is_err() {
             let left_out = self.left_out.fetch_add(1, Ordering::Relaxed) + 1;
@@ -62,7 +58,7 @@ impl History {
 impl Listener for History {
     fn hear(&self, event: &Event) {
         if let Some((job, kind, text)) = describe(event) {
-            self.put(Some(job), kind, text);
+            self.note(Some(job), kind, text);
         }
     }
 }
@@ -133,7 +129,7 @@ mod tests {
         let (history, writer) = History::new(Arc::clone(&state), Arc::new(SystemClock::new()));
         history.hear(&ended(RunEnd::Done));
         history.hear(&Event::RequestSent { job: JobName::new("orders") });
-        history.note("serve_started", "1 job".to_owned());
+        history.note(None, "serve_started", "1 job".to_owned());
         let stop = Stop::new();
         stop.request();
         writer.write(stop).await;

@@ -56,7 +56,7 @@ async fn run_here_or_there(context: &Context, project: &Project, jobs: Vec<Job>)
         Ok(state) => Arc::new(state),
         Err(failure) if failure.exit == Exit::TryLater => {
             // Somebody holds it: a daemon, which takes requests, or another `run`, which does not.
-            let Some(client) = Client::connect(&project.catalog.settings.state_path).await else { return Err(failure) };
+            let Some(client) = Client::connect(&project.catalog.settings.state_path).await? else { return Err(failure) };
             let names = jobs.into_iter().map(|job| job.name).collect();
             let request = RunRequest { jobs: names, files: project.digest.clone(), options: RunOptions::default() };
             return client.run(context, request).await;

@@ -86,7 +86,7 @@ impl Daemon {
         let mut engine = engine.listened_by(listeners);
         engine.faults = faults;
         let (stop, end, events) = (engine.stop.clone(), Stop::new(), engine.events.clone());
-        let runs = Runs::new(Arc::new(engine), Arc::clone(&files), Arc::clone(&hands));
+        let runs = Runs::new(Arc::new(engine), Arc::clone(&files), Arc::clone(&hands), Arc::clone(&history));
         let jobs = files.reading().scheduled();
         let (driver, handle) = Driver::new(Arc::clone(&state), Arc::clone(&clock), Arc::new(runs), jobs, settings.runs);
         let since = clock.now();
@@ -149,7 +149,7 @@ impl Daemon {
         let reading = self.service.files.reading();
         let told = summary(&reading);
         tracing::info!(pid = std::process::id(), "serving {told}");
-        self.history.note("serve_started", format!("pid {}: {told}", std::process::id()));
+        self.history.note(None, "serve_started", format!("pid {}: {told}", std::process::id()));
         self.tell_parked(&reading);
         supervisor::status(&self.service.line());
         supervisor::ready();
@@ -174,7 +174,7 @@ impl Daemon {
             Ok(reading) => self.follow(&reading).await,
             Err(problem) => {
                 tracing::error!("not reloaded: {problem}");
-                self.history.note("reload_refused", problem);
+                self.history.note(None, "reload_refused", problem);
             }
         }
         supervisor::status(&self.service.line());
@@ -201,7 +201,7 @@ impl Daemon {
             told = format!("{told}; {problem}");
         }
         tracing::info!("reloaded: {told}");
-        self.history.note("reloaded", told);
+        self.history.note(None, "reloaded", told);
     }
 
     fn drain(&self) {
@@ -210,7 +210,7 @@ impl Daemon {
         let running = self.service.handle.view().running;
         let told = format!("{} at work: what was read is committed or left to the next run", counted(running as u64, "run"));
         tracing::info!("stopping; {told}");
-        self.history.note("serve_stopping", told);
+        self.history.note(None, "serve_stopping", told);
         supervisor::status(&self.service.line());
     }
 
@@ -219,7 +219,7 @@ impl Daemon {
         match ended {
             Ok(Ok(())) if self.stop.requested() => {
                 tracing::info!("stopped");
-                self.history.note("serve_stopped", "all runs ended".to_owned());
+                self.history.note(None, "serve_stopped", "all runs ended".to_owned());
                 Ok(Exit::Done)
             }
             Ok(Ok(())) => Err(Failure::new(Exit::Failed, "the schedule ended by itself, which is a bug of highwater")),
