@@ -15,7 +15,7 @@ use crate::error::{ErrorKind, chain};
 use crate::event::{Events, Listener};
 use crate::ids::JobName;
 use crate::quota::Budgets;
-use crate::run::{self, Ports, Purpose, RunReport};
+use crate::run::{self, Ports, Purpose, RunOptions, RunReport};
 use crate::source::Source;
 use crate::source::http::HttpSource;
 use crate::state::State;
@@ -41,6 +41,7 @@ pub(crate) struct Engine {
     pub memory: u64,
     /// Jobs at the same time; above zero.
     pub runs: usize,
+    pub options: RunOptions,
     /// What tests want to go wrong.
     pub faults: Faults,
 }
@@ -94,6 +95,7 @@ impl Engine {
             spool,
             memory: 512 * 1024 * 1024,
             runs: 1,
+            options: RunOptions::default(),
             faults: Faults::default(),
         }
     }
@@ -161,6 +163,7 @@ impl Engine {
             spool: self.spool.clone(),
             memory,
             guards: self.faults.guards,
+            options: self.options,
         };
         let report = run::run_job(job, purpose, &ports).await;
         let report = report.map_err(|error| Trouble { exit: error.kind.into(), reason: chain(&error) })?;

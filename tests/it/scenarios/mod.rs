@@ -3,6 +3,7 @@
 mod alerts;
 mod demo;
 mod exactness;
+mod histories;
 mod kill;
 mod loads;
 mod odd_sources;
