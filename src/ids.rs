@@ -42,6 +42,20 @@ name_type! {
     PartitionKey
 }
 
+impl Default for PartitionKey {
+    /// The one set of a job that has no more.
+    fn default() -> Self {
+        PartitionKey(String::new())
+    }
+}
+
+impl PartitionKey {
+    /// Whether it is the one set of a job that has no more.
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// One unit of commit. A UUID version 7 (RFC 9562), minted once, kept by every retry of that batch, never used again after a loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -40,7 +40,8 @@ mod tests {
     }
 
     fn count(start: Option<i64>, spans: &[(Option<i64>, i64)]) -> usize {
-        let window = Window { start: start.map(day), start_integer: None, step: None, settle: SignedDuration::ZERO };
+        let window =
+            Window { start: start.map(day), start_integer: None, step: None, settle: SignedDuration::ZERO, lookback: None };
         let spans = spans.iter().map(|(from, to)| Span::new(from.map(day), day(*to))).collect();
         let partitions = BTreeMap::from([(PartitionKey::new(""), Covered::Spans(spans))]);
         holes(&Coverage { partitions }, &window).len()

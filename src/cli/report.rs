@@ -111,12 +111,13 @@ type CountColumn = (&'static str, fn(&Counts) -> u64);
 
 fn report_table(terminal: &Terminal, reports: &[&RunJson]) -> String {
     use Side::{Left, Right};
-    let optional: [CountColumn; 5] = [
+    let optional: [CountColumn; 6] = [
         ("filtered", |counts| counts.filtered),
         ("rejected", |counts| counts.rejected),
         ("out of window", |counts| counts.out_of_window),
         ("duplicate", |counts| counts.duplicate),
         ("unchanged", |counts| counts.unchanged),
+        ("deleted", |counts| counts.deleted),
     ];
     // A column of zeros pushes the others off a narrow terminal and says nothing.
     let shown: Vec<_> = optional.iter().filter(|(_, count)| reports.iter().any(|report| count(&report.counts) > 0)).collect();

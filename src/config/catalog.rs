@@ -63,6 +63,10 @@ pub struct Job {
     pub dataset: DatasetName,
     pub table: String,
     pub mode: Mode,
+    /// What becomes of rows whose record says that it was deleted; only in a merge.
+    pub on_delete: OnDelete,
+    /// A row never moves to another partition: a merge looks for it in its own alone.
+    pub partition_immutable: bool,
     pub partition_by: Vec<PartitionColumn>,
     /// Parameter values after defaults, by name; what templates see.
     pub parameters: BTreeMap<String, String>,
@@ -100,13 +104,29 @@ impl CatchUp {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
+    /// Every version of a record is a row.
     Append,
+    /// One row a key: the newest.
+    Merge,
+    /// The table is what the last run read.
+    Replace,
+}
+
+/// What a deleted record does to its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDelete {
+    /// The row stays as it was last seen and is marked in `_hw_deleted`.
+    Soft,
+    /// The row goes.
+    Hard,
 }
 
 impl Mode {
     pub fn name(self) -> &'static str {
         match self {
             Mode::Append => "append",
+            Mode::Merge => "merge",
+            Mode::Replace => "replace",
         }
     }
 }
@@ -184,6 +204,8 @@ pub struct Stream {
     pub records_optional: bool,
     /// Dotted paths of the fields that identify a record; may be empty.
     pub primary_key: Vec<String>,
+    /// Dotted path of the field that says that a record was deleted.
+    pub deleted: Option<String>,
     pub paging: Paging,
     pub cursor: Option<Cursor>,
 }
@@ -313,6 +335,15 @@ pub struct Window {
     /// Length of a slice; above zero. A day is 24 hours: slices are cut in UTC.
     pub step: Option<SignedDuration>,
     pub settle: SignedDuration,
+    /// What every run reads again behind the mark: a length of time, or units of a whole-number cursor.
+    pub lookback: Option<Lookback>,
+}
+
+/// How far behind the mark a run reads again; above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookback {
+    Time(SignedDuration),
+    Integer(i128),
 }
 
 #[derive(Clone, Debug)]

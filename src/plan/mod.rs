@@ -6,7 +6,7 @@ mod window;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::catalog::{CursorType, Job};
+use crate::config::catalog::{Cursor, CursorType, Job, Lookback, Mode};
 use crate::ids::PartitionKey;
 use crate::slice::{Coverage, IntegerMark, Reach, Slice, Span};
 
@@ -35,21 +35,46 @@ pub fn next(job: &Job, coverage: &Coverage, tried: &[Slice], source_now: Timesta
     let Some(cursor) = &job.stream.cursor else {
         return tried.is_empty().then_some(Slice { partition, reach: Reach::Snapshot });
     };
+    // What replaces a table is one slice: a second one would replace the first.
+    if job.mode == Mode::Replace && !tried.is_empty() {
+        return None;
+    }
     if cursor.cursor_type == CursorType::Integer {
         let start = job.window.start_integer.map(|value| IntegerMark { value, keys: Vec::new() });
         let mark = coverage
             .integer_mark(&partition)
             .cloned()
             .filter(|mark| start.as_ref().is_none_or(|start| start.value <= mark.value));
-        let mark = mark.or(start);
+        let mark = match (job.mode, job.window.lookback) {
+            (Mode::Replace, _) => start,
+            (_, Some(Lookback::Integer(units))) => mark.map(|mark| behind(&mark, units, start.as_ref())).or(start),
+            _ => mark.or(start),
+        };
         return tried.is_empty().then_some(Slice { partition, reach: Reach::Integer(mark) });
     }
     let end = closed_end(cursor, job.window.settle, source_now)?;
     let start = window::align_start(cursor, job.window.start);
-    let mut known = coverage.spans(&partition).to_vec();
+    let mut known = known_spans(job, cursor, coverage, &partition);
     known.extend(tried.iter().filter(|slice| slice.partition == partition).filter_map(Slice::span));
     let gap = gaps(start, end, &known).into_iter().next()?;
     Some(Slice { partition, reach: Reach::Time(first_piece(job, gap)) })
+}
+
+/// The mark that a whole-number cursor is read from again. Keys are told apart by what the table holds, not by the mark.
+fn behind(mark: &IntegerMark, units: i128, start: Option<&IntegerMark>) -> IntegerMark {
+    let value = mark.value.saturating_sub(units);
+    IntegerMark { value: start.map_or(value, |start| value.max(start.value)), keys: Vec::new() }
+}
+
+/// What need not be read: what is covered, less what is read again behind the mark. What replaces a table is read whole.
+fn known_spans(job: &Job, cursor: &Cursor, coverage: &Coverage, partition: &PartitionKey) -> Vec<Span> {
+    let covered = coverage.spans(partition);
+    let (Some(Lookback::Time(length)), Some(last)) = (job.window.lookback, covered.last()) else {
+        return if job.mode == Mode::Replace { Vec::new() } else { covered.to_vec() };
+    };
+    let Some(horizon) = last.to.checked_sub(length).ok() else { return Vec::new() };
+    let again = Span::new(window::align_start(cursor, Some(horizon)), last.to);
+    covered.iter().flat_map(|span| span.without(&again)).collect()
 }
 
 fn first_piece(job: &Job, gap: Span) -> Span {
@@ -63,7 +88,7 @@ fn first_piece(job: &Job, gap: Span) -> Span {
 /// The step that counts: an API that cannot be asked for an upper bound is read in one slice.
 fn step(job: &Job) -> Option<SignedDuration> {
     let bounded = job.stream.cursor.as_ref().is_some_and(|cursor| cursor.has_upper_bound(&job.stream));
-    job.window.step.filter(|_| bounded)
+    job.window.step.filter(|_| bounded && job.mode != Mode::Replace)
 }
 
 /// All slices that lie before a run, as far as they can be told in advance.
@@ -76,7 +101,7 @@ pub fn outline(job: &Job, coverage: &Coverage, source_now: Timestamp) -> Outline
     };
     let Some(end) = closed_end(cursor, job.window.settle, source_now) else { return outline };
     let start = window::align_start(cursor, job.window.start);
-    for mut gap in gaps(start, end, coverage.spans(&first.partition)) {
+    for mut gap in gaps(start, end, &known_spans(job, cursor, coverage, &first.partition)) {
         loop {
             let piece = first_piece(job, gap);
             match outline.slices.len() < OUTLINE_MAX {

@@ -169,3 +169,18 @@ proptest! {
         prop_assert_eq!(gaps(begin, end, &all), Vec::new());
     }
 }
+
+#[test]
+fn what_lies_behind_the_mark_is_read_again_once_a_run() {
+    // C-06
+    let window = "start = \"2026-01-01T00:00:00Z\"\nstep = \"1d\"\nsettle = \"0s\"\nlookback = \"6h\"";
+    let job = job(BOTH_ENDS, window);
+    let mut coverage = Coverage::default();
+    let partition = PartitionKey::new("");
+    coverage.add(&Cover::Span { partition, from: Some(at("2026-01-01T00:00:00Z")), to: at("2026-01-03T00:00:00Z") });
+    let now = at("2026-01-03T03:00:00Z");
+    let first = next(&job, &coverage, &[], now).expect("something to read");
+    assert_eq!(first.span(), Some(Span::new(Some(at("2026-01-02T18:00:00Z")), now)));
+    assert_eq!(next(&job, &coverage, &[first], now), None);
+    assert_eq!(outline(&job, &coverage, now).slices.len(), 1);
+}

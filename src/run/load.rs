@@ -147,10 +147,10 @@ async fn load_slice(
     report: &mut RunReport,
 ) -> Result<Loaded, Failure> {
     let batch = ports.clock.batch_id();
-    let mut read = read_slice(job, ports, head, slice, batch).await.map_err(Failure::Slice)?;
+    let mut read = read_slice(job, ports, head, slice, batch, index).await.map_err(Failure::Slice)?;
     report.pages += read.pages;
     report.bytes += read.bytes;
-    if read.files.is_empty() {
+    if read.files.is_empty() && read.replaces.paths.is_empty() {
         advance_empty(job, ports, lease, head, slice, &read).await.map_err(Failure::Run)?;
         report.counts.add(&read.counts);
         report.empty_slices += 1;
@@ -158,7 +158,9 @@ async fn load_slice(
     }
     let staged = StagedSlice {
         batch,
+        set: slice.partition.clone(),
         cover: read.cover.clone(),
+        replaces: std::mem::take(&mut read.replaces),
         files: std::mem::take(&mut read.files),
         counts: read.counts,
         read_schema: read.read_schema.clone(),

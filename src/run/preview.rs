@@ -18,7 +18,7 @@ const PAGES_MAX: u64 = 20;
 pub(super) async fn preview(job: &Job, rows_wanted: usize, ports: &Ports) -> Result<RunReport, RunError> {
     let mut report = RunReport::start(job, ports.clock.run_id());
     let Some(slice) = plan::next(job, &Coverage::default(), &[], ports.clock.now()) else { return Ok(report) };
-    let mut refinery = Refinery::new(job, None, ports.source.wanted(), slice.reach.clone()).map_err(explain)?;
+    let mut refinery = Refinery::new(job, None, ports.source.wanted(), &slice).map_err(explain)?;
     let mut pages = Vec::new();
     let mut at = Some(PagePosition::start());
     let mut kept = 0;

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::cli::Context;
 use crate::cli::daemon::client::Client;
-use crate::cli::daemon::protocol::{RunOptions, RunRequest};
+use crate::cli::daemon::protocol::RunRequest;
 use crate::cli::engine::{Engine, JobEnd, make_spool};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -20,6 +20,7 @@ use crate::cli::signals::Signals;
 use crate::cli::text::printable;
 use crate::config::catalog::Job;
 use crate::event::Listener;
+use crate::run::RunOptions;
 use crate::state::State;
 use crate::state::sqlite::SqliteState;
 use crate::stop::Stop;

@@ -16,6 +16,7 @@ use crate::disk;
 use crate::error::ErrorKind;
 use crate::event::{Event, RunEnd};
 use crate::ids::JobName;
+use crate::run::RunOptions;
 use crate::schedule::{DueRun, Ended, Runner, Why};
 
 use super::files::Files;
@@ -42,7 +43,7 @@ impl Runs {
         Runs { engine, files, hands, history, retried: Mutex::default() }
     }
 
-    async fn attempt(&self, name: &JobName) -> JobEnd {
+    async fn attempt(&self, name: &JobName, options: RunOptions) -> JobEnd {
         let reading = self.files.reading();
         let not_started = |exit: Exit, kind: ErrorKind, reason: String| JobEnd {
             job: name.clone(),
@@ -58,7 +59,7 @@ impl Runs {
             return not_started(Exit::TryLater, ErrorKind::Throttled { retry_at: until }, reason);
         }
         let settings = &reading.catalog.settings;
-        self.engine.attempt(job, settings.memory / settings.runs.max(1) as u64).await
+        self.engine.attempt(job, settings.memory / settings.runs.max(1) as u64, options).await
     }
 
     fn find_room(&self, job: &Job) -> Result<(), String> {
@@ -108,7 +109,8 @@ impl Runner for Runs {
     async fn run(&self, due: DueRun) -> Ended {
         let hands = if due.why == Why::Hand { self.hands.begin(&due.job) } else { Vec::new() };
         let begun = self.engine.clock.elapsed();
-        let end = self.attempt(&due.job).await;
+        let options = hands.first().map(|hand| hand.options).unwrap_or_default();
+        let end = self.attempt(&due.job, options).await;
         let took = self.engine.clock.elapsed().saturating_sub(begun);
         let ended = self.conclude(&due, took, end.end());
         self.hands.end(&due.job);
@@ -133,8 +135,6 @@ mod tests {
     use crate::clock::SystemClock;
     use crate::state::State;
     use crate::state::memory::MemoryState;
-
-    use super::super::protocol::RunOptions;
 
     fn job() -> JobName {
         JobName::new("orders")

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::catalog::{CursorType, DeclaredType, Job, Mode, OnTypeChange, PartitionColumn, Source, Stream};
+use crate::config::catalog::{CursorType, DeclaredType, Job, OnTypeChange, PartitionColumn, Source, Stream};
 use crate::config::kinds::safe_name;
 use crate::config::node::{Table, Value};
 use crate::config::problem::{Report, nearest, quote};
@@ -13,7 +13,7 @@ use crate::schema::ColumnType;
 use crate::template::Scope;
 
 use super::source::CheckedSource;
-use super::{Surroundings, schedule, service, steps, window};
+use super::{Surroundings, delivery, schedule, service, steps, window};
 
 /// `None` where the job cannot be built; the reasons are reported, here or in the file that they stand in.
 pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, report: &mut Report) -> Option<Job> {
@@ -29,7 +29,7 @@ pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, re
     let steps = steps::check(table, report);
     let partition_by = partition_by(table, report);
     let columns = columns(table, stream, report);
-    let mode = mode(table, stream, report);
+    let delivery = delivery::check(table, stream, report);
     let timing = schedule::check(table, report);
     let dataset = table_name(table, report);
     let table_name = dataset?;
@@ -46,7 +46,9 @@ pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, re
         sink: sink?.clone(),
         dataset: DatasetName::new(&table_name),
         table: table_name,
-        mode: mode?,
+        mode: delivery.mode?,
+        on_delete: delivery.on_delete,
+        partition_immutable: table.boolean("partition_immutable").unwrap_or(false),
         partition_by,
         parameters,
         window,
@@ -151,21 +153,6 @@ fn check_headers(source: &Source, parameters: &BTreeMap<String, String>, table: 
             );
         }
     }
-}
-
-fn mode(table: &Table, stream: Option<&Stream>, report: &mut Report) -> Option<Mode> {
-    if table.has("mode") {
-        return table.text("mode").map(|_| Mode::Append);
-    }
-    let stream = stream?;
-    let default = match (&stream.cursor, stream.primary_key.is_empty()) {
-        (Some(_), false) => "merge",
-        (Some(_), true) => return Some(Mode::Append),
-        (None, _) => "replace",
-    };
-    let message = format!("without `mode` this job would {default}, and `{default}` is not built yet");
-    report.error(&table.place("mode"), message, "write mode = \"append\"");
-    None
 }
 
 fn partition_by(table: &Table, report: &mut Report) -> Vec<PartitionColumn> {

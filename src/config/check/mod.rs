@@ -1,6 +1,7 @@
 //! From trees that fit their shapes to checked types: what belongs together must fit together.
 
 mod cursor;
+mod delivery;
 mod drafts;
 mod job;
 mod names;

@@ -29,7 +29,20 @@ pub(in super::super) static JOB: TableShape = TableShape::new(&[
         Shape::Text(Kind::Duration),
         "How much later than due it may start where jobs with the same credential are due at once. Default: \"1m\".",
     ),
-    optional("mode", Shape::Choice(&MODE), "How rows reach the table."),
+        "mode",
+        Shape::Choice(&MODE),
+        "How rows reach the table: every version (\"append\"), one row a key (\"merge\"), or what the last run read (\"replace\"). Default: merge with key and cursor, append with a cursor alone, else replace.",
+    ),
+    optional(
+        "on_delete",
+        Shape::Choice(&ON_DELETE),
+        "What a deleted record does to its row in a merge: mark it in `_hw_deleted`, or remove it. Default: \"soft\".",
+    ),
+    optional(
+        "partition_immutable",
+        Shape::Boolean,
+        "Rows never move to another partition, so a merge looks for them in their own alone. Default: false.",
+    ),
     optional(
         "partition_by",
         Shape::List(&Shape::Text(Kind::Partition)),
@@ -55,18 +68,23 @@ pub(in super::super) static JOB: TableShape = TableShape::new(&[
         "The table should never be older than this, such as \"2h\"; if it is, it is late. Default: it never is.",
     ),
 ])
-.later(&["for_each", "partition_immutable", "history", "lookback"]);
+.later(&["for_each", "history"]);
 
 static CATCH_UP: Choice = Choice { words: &["none", "one", "all"], later: &[] };
-static MODE: Choice = Choice { words: &["append"], later: &["merge", "replace"] };
+static MODE: Choice = Choice { words: &["append", "merge", "replace"], later: &[] };
+static ON_DELETE: Choice = Choice { words: &["soft", "hard"], later: &[] };
 static ON_TYPE_CHANGE: Choice = Choice { words: &["new_column", "dead_letter", "fail"], later: &[] };
 
 static WINDOW: TableShape = TableShape::new(&[
     optional("start", Shape::Start, "Where reading begins, such as \"2019-01-01T00:00:00Z\". Default: from the beginning."),
     optional("step", Shape::Text(Kind::Duration), "Length of one slice: the unit of retry and of commit. Default: one slice."),
     optional("settle", Shape::Text(Kind::Duration), "Never read closer to the source's now than this. Default: \"1m\"."),
-])
-.later(&["lookback"]);
+    optional(
+        "lookback",
+        Shape::Lookback,
+        "Read again behind the mark, every run: a duration, or units of a whole-number cursor. Needs a key. Default: nothing.",
+    ),
+]);
 
 static STEP: TableShape = TableShape::new(&[
     optional("select", COLUMN_LIST, "Keep these columns, in this order."),

@@ -41,15 +41,15 @@ fn unknown_keys() {
     "#);
     insta::assert_snapshot!(with_job("[window]\nbeginning = 1\n\"a b\" = 2\n"), @r#"
     error: jobs/orders.toml:8:1: window.beginning: unknown key
-      help: the keys here are `start`, `step`, `settle`
+      help: the keys here are `start`, `step`, `settle`, `lookback`
     error: jobs/orders.toml:9:1: window."a b": unknown key
-      help: the keys here are `start`, `step`, `settle`
+      help: the keys here are `start`, `step`, `settle`, `lookback`
     "#);
 }
 
 #[test]
 fn keys_that_are_not_built_yet() {
-    insta::assert_snapshot!(with_job("schedule = \"@daily\"\ntimezone = \"UTC\"\nafter = []\ncatch_up = \"one\"\nfor_each = []\n[window]\nlookback = \"1d\"\n"), @r#"
+    insta::assert_snapshot!(with_job("schedule = \"@daily\"\ntimezone = \"UTC\"\nafter = []\ncatch_up = \"one\"\nfor_each = []\n"), @r#"
     error: jobs/orders.toml:7:1: schedule: `schedule` is not built yet
       help: take it out
     error: jobs/orders.toml:8:1: timezone: `timezone` is not built yet
@@ -59,8 +59,6 @@ fn keys_that_are_not_built_yet() {
     error: jobs/orders.toml:10:1: catch_up: `catch_up` is not built yet
       help: take it out
     error: jobs/orders.toml:11:1: for_each: `for_each` is not built yet
-      help: take it out
-    error: jobs/orders.toml:13:1: window.lookback: `lookback` is not built yet
       help: take it out
     "#);
     insta::assert_snapshot!(with_source("path = \"/plain\"", "path = \"/plain\"\nparent = {}\nmethod = \"POST\""), @r#"
@@ -146,10 +144,10 @@ fn every_problem_of_every_file_at_once_and_in_order() {
 #[test]
 fn a_job_is_parked_with_its_reason_and_the_others_go_on() {
     let mut files = Files::good();
-    files.jobs.push(("broken".to_owned(), JOB.replacen("append", "merge", 1)));
+    files.jobs.push(("broken".to_owned(), JOB.replacen("append", "upsert", 1)));
     let loaded = files.load();
     assert!(loaded.catalog.jobs.contains_key(&JobName::new("orders")));
-    assert_eq!(loaded.parked[&JobName::new("broken")], "jobs/broken.toml:5:8: mode: `merge` is not built yet");
+    assert_eq!(loaded.parked[&JobName::new("broken")], "jobs/broken.toml:5:8: mode: `upsert` is not known here");
 }
 
 #[test]

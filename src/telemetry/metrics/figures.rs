@@ -52,13 +52,14 @@ const COUNTERS: [Counter; 10] = [
 type Fate = (&'static str, fn(&Counts) -> u64);
 
 /// What becomes of a record; together they are what was fetched.
-const FATES: [Fate; 6] = [
+const FATES: [Fate; 7] = [
     ("kept", |rows| rows.kept),
     ("filtered", |rows| rows.filtered),
     ("rejected", |rows| rows.rejected),
     ("out_of_window", |rows| rows.out_of_window),
     ("duplicate", |rows| rows.duplicate),
     ("unchanged", |rows| rows.unchanged),
+    ("deleted", |rows| rows.deleted),
 ];
 
 impl Figures {

@@ -3,6 +3,7 @@
 mod alerts;
 mod demo;
 mod exactness;
+mod histories;
 mod init;
 mod kill;
 mod loads;

@@ -10,7 +10,7 @@ use highwater::config::catalog::Job;
 use highwater::event::Events;
 use highwater::fault::{Ending, FaultPlan, Guards, Side};
 use highwater::page::{Envelope, PageAt, PagePosition, RawPage, ResponsePath};
-use highwater::run::{self, Ports, Purpose, RunError, RunReport};
+use highwater::run::{self, Ports, Purpose, RunError, RunOptions, RunReport};
 use highwater::sink::verify::verify;
 use highwater::slice::Slice;
 use highwater::source::{FetchError, Judgement, Source};
@@ -119,6 +119,7 @@ impl Place {
             spool: self.project.at("spool"),
             memory: 64 << 20,
             guards: Guards::ALL,
+            options: RunOptions::default(),
         };
         block_on(run::run_job(job, Purpose::Load, &ports))
     }
