@@ -7,4 +7,6 @@ mod loads;
 mod odd_sources;
 mod papers;
 mod refusals;
+mod scheduler;
 mod sweep;
+mod year;

@@ -11,6 +11,7 @@ pub mod program;
 pub mod project;
 mod proofs;
 pub mod source;
+pub mod timer;
 
 use std::time::{Duration, Instant};
 
