@@ -10,7 +10,6 @@ use crate::event::{Event, Listener};
 use crate::ids::JobName;
 use crate::run::RunOptions;
 
-
 /// Requests that may wait for one job.
 const WAITING_MAX: usize = 32;
 

@@ -29,6 +29,7 @@ pub(in super::super) static JOB: TableShape = TableShape::new(&[
         Shape::Text(Kind::Duration),
         "How much later than due it may start where jobs with the same credential are due at once. Default: \"1m\".",
     ),
+    optional(
         "mode",
         Shape::Choice(&MODE),
         "How rows reach the table: every version (\"append\"), one row a key (\"merge\"), or what the last run read (\"replace\"). Default: merge with key and cursor, append with a cursor alone, else replace.",

@@ -13,8 +13,8 @@ use jiff::tz::TimeZone;
 use url::Url;
 
 use crate::config::catalog::{
-    Auth, CatchUp, Compression, Cursor, CursorFormat, CursorNulls, CursorType, Job, Limits, Mode, OnDelete, OnTypeChange, Order, Paging,
-    PagingKind, ParquetSettings, Sink, SinkPlace, Source as ApiSource, Stream, Window,
+    Auth, CatchUp, Compression, Cursor, CursorFormat, CursorNulls, CursorType, Job, Limits, Mode, OnDelete, OnTypeChange, Order,
+    Paging, PagingKind, ParquetSettings, Sink, SinkPlace, Source as ApiSource, Stream, Window,
 };
 use crate::config::secret::{SecretRef, SecretSource, SecretString};
 use crate::event::{Event, Events, Listener};
