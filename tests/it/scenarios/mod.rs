@@ -15,4 +15,3 @@ mod serve;
 mod sweep;
 mod systemd;
 mod web;
-mod year;

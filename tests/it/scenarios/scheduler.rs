@@ -30,7 +30,8 @@ fn name(job: &str) -> JobName {
 }
 
 fn job(job: &str, schedule: &str) -> ScheduledJob {
-    let schedule = (!schedule.is_empty()).then(|| Schedule::parse(schedule, TimeZone::UTC).map_err(|wrong| wrong.message).unwrap());
+    let schedule =
+        (!schedule.is_empty()).then(|| Schedule::parse(schedule, TimeZone::UTC).map_err(|wrong| wrong.message).unwrap());
     ScheduledJob {
         job: name(job),
         schedule,
