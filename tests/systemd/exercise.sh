@@ -3,7 +3,7 @@
 export SYSTEMD_PAGER=cat SYSTEMD_COLORS=0 NO_COLOR=1 COLUMNS=140 STATE_DIRECTORY=/var/lib/highwater
 failures=0
 
-say() { printf '\n## %s\n\n' "$*"; }
+say() { printf '```\n\n## %s\n\n```text\n' "$*"; }
 run() {
     printf '$ %s\n' "$*"
     "$@" 2>&1
@@ -55,6 +55,9 @@ say "A run is handed over"
 run highwater -C /etc/highwater run orders
 expect "handed over and done" '[ $? = 0 ]'
 
+run journalctl -u highwater JOB_ID=orders -o cat --no-pager -n 3
+expect "the journal has fields" 'journalctl -u highwater JOB_ID=orders -o cat --no-pager | grep -q "orders: commit"'
+
 say "Reload: a good file, then a broken one"
 before=$(main_pid)
 sed -i 's/every 5s/every 4s/' /etc/highwater/jobs/orders.toml
@@ -93,4 +96,4 @@ show
 expect "78 ends it" '[ "$(property ExecMainStatus)" = 78 ] && [ "$(property ActiveState)" = failed ]'
 
 kill "$api"
-printf '\n%s\n' "$failures failed"
+printf '```\n\n%s failed.\n' "$failures"

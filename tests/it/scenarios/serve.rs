@@ -109,7 +109,7 @@ fn a_run_that_is_handed_over_looks_like_a_run_here() {
     // A failure, too: the same code, the same sentence.
     for (api, project) in [(&api, &project), (&_other_api, &other)] {
         project.edit("sources/api.toml", "timeout = \"20s\"\n", "timeout = \"20s\"\nretry = { attempts = 1 }\n");
-        api.add_records("items", feed::plain(100, 3, "2026-02-20T00:00:00Z"));
+        api.add_records("items", feed::plain(100, 3, "2026-03-01T00:10:00Z"));
         api.fail(0..1_000, Fault::Status(500));
         api.set_now("2026-03-02T00:00:00Z");
     }
@@ -197,7 +197,7 @@ fn a_reload_takes_up_good_files_and_leaves_broken_ones() {
     highwater(&project, &["run", "items"]).run().expect_code(0);
 
     // A run under way keeps what it began with; its job's file may go meanwhile.
-    api.add_records("items", feed::plain(100, 12, "2026-02-20T00:00:00Z"));
+    api.add_records("items", feed::plain(100, 12, "2026-03-01T00:10:00Z"));
     api.set_now("2026-03-02T00:00:00Z");
     let asked = api.seen().len();
     api.fail(1..2, Fault::Slow(Duration::from_secs(2)));
