@@ -17,7 +17,7 @@ use crate::cli::signals::{Signal, Signals};
 use crate::cli::text::counted;
 use crate::error::chain;
 use crate::event::{Event, Events, Listener, RunEnd};
-use crate::schedule::{Driver, Handle, ScheduleError};
+use crate::schedule::{Driver, ScheduleError};
 use crate::state::State;
 use crate::state::sqlite::SqliteState;
 use crate::stop::Stop;
@@ -260,18 +260,16 @@ fn summary(reading: &Reading) -> String {
 async fn probe(service: Arc<Service>, stop: Stop) {
     while !stop.requested() {
         tokio::select! {
-            () = service.clock.sleep(PROBE_EVERY) => try_parked(&service.handle).await,
+            () = service.clock.sleep(PROBE_EVERY) => try_parked(&service).await,
             () = stop.wait() => {}
         }
     }
 }
 
-async fn try_parked(handle: &Handle) {
-    let jobs = handle.view().jobs.into_iter();
-    let parked: Vec<_> =
-        jobs.filter(|job| job.parked.as_ref().is_some_and(|parked| parked.until.is_none())).map(|job| job.job).collect();
+async fn try_parked(service: &Service) {
+    let parked = service.parked_without_end();
     if !parked.is_empty() {
         // Only fails when the daemon is about to end. Nobody waits for the ends: what they are is told like any other's.
-        drop(handle.run_now(parked).await);
+        drop(service.handle.run_now(parked).await);
     }
 }
