@@ -170,6 +170,7 @@ pub fn describe_counts(counts: &Counts) -> String {
         (counts.out_of_window, "out of window"),
         (counts.duplicate, "duplicate"),
         (counts.unchanged, "unchanged"),
+        (counts.deleted, "deleted"),
     ];
     for (count, name) in others {
         if count > 0 {

@@ -13,6 +13,21 @@ pub(in super::super) static JOB: TableShape = TableShape::new(&[
     optional("table", Shape::Text(Kind::Name), "The table; one job owns it. Default: the stream's name."),
     optional("enabled", Shape::Boolean, "Whether it runs with all the others. Default: true."),
     optional(
+        "mode",
+        Shape::Choice(&MODE),
+        "How rows reach the table: every version (\"append\"), one row a key (\"merge\"), or what the last run read (\"replace\"). Default: merge with key and cursor, append with a cursor alone, else replace.",
+    ),
+    optional(
+        "on_delete",
+        Shape::Choice(&ON_DELETE),
+        "What a deleted record does to its row in a merge: mark it in `_hw_deleted`, or remove it. Default: \"soft\".",
+    ),
+    optional(
+        "partition_immutable",
+        Shape::Boolean,
+        "Rows never move to another partition, so a merge looks for them in their own alone. Default: false.",
+    ),
+    optional(
         "schedule",
         WORDS,
         "When it runs by itself: a cron of 5 fields, or 6 with seconds first; \"every 10m\"; @hourly, @daily, @weekly, @monthly, @yearly. Default: by hand only.",
@@ -28,21 +43,6 @@ pub(in super::super) static JOB: TableShape = TableShape::new(&[
         "jitter",
         Shape::Text(Kind::Duration),
         "How much later than due it may start where jobs with the same credential are due at once. Default: \"1m\".",
-    ),
-    optional(
-        "mode",
-        Shape::Choice(&MODE),
-        "How rows reach the table: every version (\"append\"), one row a key (\"merge\"), or what the last run read (\"replace\"). Default: merge with key and cursor, append with a cursor alone, else replace.",
-    ),
-    optional(
-        "on_delete",
-        Shape::Choice(&ON_DELETE),
-        "What a deleted record does to its row in a merge: mark it in `_hw_deleted`, or remove it. Default: \"soft\".",
-    ),
-    optional(
-        "partition_immutable",
-        Shape::Boolean,
-        "Rows never move to another partition, so a merge looks for them in their own alone. Default: false.",
     ),
     optional(
         "partition_by",
