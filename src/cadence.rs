@@ -136,7 +136,12 @@ impl Schedule {
 
     /// The last moment that is after `after` and not after `until`; `None` if there is none.
     pub fn last_within(&self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
-        let mut found = self.next_after(after).filter(|first| *first <= until)?;
+        self.next_after(after).filter(|first| *first <= until).map(|first| self.last_from(first, until))
+    }
+
+    /// The last moment not after `until`, where `due` is one.
+    pub fn last_from(&self, due: Timestamp, until: Timestamp) -> Timestamp {
+        let mut found = due;
         // Nothing is due after `end` and not after `until`; each turn halves what lies between.
         let mut end = until;
         while let Some(next) = self.next_after(found).filter(|next| *next <= end) {
@@ -148,7 +153,7 @@ impl Schedule {
                 _ => end = middle,
             }
         }
-        Some(found)
+        found
     }
 
     /// Moments that are after `after` and not after `until`, counted as far as `max`.
@@ -174,7 +179,7 @@ impl Schedule {
                 }
             }
             match seen {
-                _ if seen == 4 * max => length = length / 2,
+                _ if seen == 4 * max => length /= 2,
                 _ if seen > max => return newest[0],
                 _ => length = length.saturating_mul(2),
             }

@@ -118,7 +118,37 @@ fn texts_that_are_no_schedule() {
     insta::assert_snapshot!(["0 0 * * * * 2026", "every 0s", "every 1500ms", "every", "every week", "0 0 31 2 *", "0 0 30 2 *", "@midnight",
         "hourly", "0 6 * *", "61 * * * *", "0 24 * * *", "0 0 0 * *", "0 0 32 * *", "0 0 * 13 *", "0 0 * * 8", "SUN 0 * * *", "0 0 * MON *",
         "0 0 * * JAN", "*/0 * * * *", ", * * * *", "5, * * * *", "22-3 0 * * *", "? * * * *", "1.5 * * * *", "-1 * * * *", "0 0 * * MONDAY", "60 0 0 * * *", ""]
-        .map(wrong).join("\n"), @"");
+        .map(wrong).join("\n"), @r#"
+`0 0 * * * * 2026` has 7 fields | a year cannot be given: take the last field out
+`every 0s` is not an interval of whole seconds | write whole seconds or more, such as "every 10m" or "every 1h30m"
+`every 1500ms` is not an interval of whole seconds | write whole seconds or more, such as "every 10m" or "every 1h30m"
+`every` lacks its interval | write whole seconds or more, such as "every 10m" or "every 1h30m"
+`week` is not a duration | write whole seconds or more, such as "every 10m" or "every 1h30m"
+`0 0 31 2 *` is never due: no month has such a day | correct the day or the month
+`0 0 30 2 *` is never due: no month has such a day | correct the day or the month
+`@midnight` is not known here | write a cron of 5 fields ("0 6 * * *"), or of 6 with seconds first, "every 10m", or one of @hourly, @daily, @weekly, @monthly, @yearly
+`hourly` is not a schedule | write a cron of 5 fields ("0 6 * * *"), or of 6 with seconds first, "every 10m", or one of @hourly, @daily, @weekly, @monthly, @yearly
+`0 6 * *` has 4 fields, a cron has 5 or 6 | write a cron of 5 fields ("0 6 * * *"), or of 6 with seconds first, "every 10m", or one of @hourly, @daily, @weekly, @monthly, @yearly
+`61` is not a minute | write 0 to 59, with `*`, `,`, `-` and `/n`
+`24` is not an hour | write 0 to 23, with `*`, `,`, `-` and `/n`
+`0` is not a day of the month | write 1 to 31, `L` for the last, with `*`, `,`, `-` and `/n`
+`32` is not a day of the month | write 1 to 31, `L` for the last, with `*`, `,`, `-` and `/n`
+`13` is not a month | write 1 to 12 or JAN to DEC, with `*`, `,`, `-` and `/n`
+`8` is not a day of the week | write 0 to 7 or SUN to SAT, where 0 and 7 are Sunday, with `*`, `,`, `-` and `/n`
+`SUN` is not a minute | write 0 to 59, with `*`, `,`, `-` and `/n`
+`MON` is not a month | write 1 to 12 or JAN to DEC, with `*`, `,`, `-` and `/n`
+`JAN` is not a day of the week | write 0 to 7 or SUN to SAT, where 0 and 7 are Sunday, with `*`, `,`, `-` and `/n`
+`*/0` is not a minute | write 0 to 59, with `*`, `,`, `-` and `/n`
+`,` is not a minute | write 0 to 59, with `*`, `,`, `-` and `/n`
+`5,` is not a minute | write 0 to 59, with `*`, `,`, `-` and `/n`
+`22-3` is not a minute | write 0 to 59, with `*`, `,`, `-` and `/n`
+`?` is not a minute | write 0 to 59, with `*`, `,`, `-` and `/n`
+`1.5` is not a minute | write 0 to 59, with `*`, `,`, `-` and `/n`
+`-1` is not a minute | write 0 to 59, with `*`, `,`, `-` and `/n`
+`MONDAY` is not a day of the week | write 0 to 7 or SUN to SAT, where 0 and 7 are Sunday, with `*`, `,`, `-` and `/n`
+`60` is not a second | write 0 to 59, with `*`, `,`, `-` and `/n`
+the schedule is empty | leave the key out for a job that runs by hand alone
+"#);
 }
 
 #[test]

@@ -138,7 +138,7 @@ impl Engine {
                 // The semaphore is never closed; were it, running without a place would only use more memory.
                 let _place = places.acquire_owned().await;
                 let begun = engine.clock.elapsed();
-                let end = engine.attempt(&job, share).await;
+                let end = engine.attempt(&job, share, engine.options).await;
                 let took = engine.clock.elapsed().saturating_sub(begun);
                 engine.events.tell(Event::JobEnded { job: job.name, took, end: end.end() });
                 end
@@ -155,8 +155,8 @@ impl Engine {
     }
 
     /// Runs a job once, with a part of the memory. A panic is an end like any other: it concerns this job alone.
-    pub async fn attempt(&self, job: &Job, memory: u64) -> JobEnd {
-        let attempt = AssertUnwindSafe(self.run_one(job, Purpose::Load, memory)).catch_unwind().await;
+    pub async fn attempt(&self, job: &Job, memory: u64, options: RunOptions) -> JobEnd {
+        let attempt = AssertUnwindSafe(self.run_with(job, Purpose::Load, memory, options)).catch_unwind().await;
         let outcome = attempt.unwrap_or_else(|payload| {
             let reason = format!("the run panicked, which is a bug of highwater: {}", panic_text(&*payload));
             Err(Trouble { exit: Exit::Failed, kind: ErrorKind::Bug, reason })
@@ -166,6 +166,10 @@ impl Engine {
 
     /// Opens a job's source and sink and runs it.
     pub async fn run_one(&self, job: &Job, purpose: Purpose, memory: u64) -> Result<Finished, Trouble> {
+        self.run_with(job, purpose, memory, self.options).await
+    }
+
+    async fn run_with(&self, job: &Job, purpose: Purpose, memory: u64, options: RunOptions) -> Result<Finished, Trouble> {
         let stop = self.stop.clone();
         if stop.requested() {
             let reason = "not started: stop was asked for".to_owned();
@@ -192,7 +196,7 @@ impl Engine {
             spool: self.spool.clone(),
             memory,
             guards: self.faults.guards,
-            options: self.options,
+            options,
         };
         let report = run::run_job(job, purpose, &ports).await;
         let report = report.map_err(|error| Trouble { exit: error.kind.into(), kind: error.kind, reason: chain(&error) })?;

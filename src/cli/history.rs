@@ -1,11 +1,13 @@
 //! What happened, kept in the state for `logs`: runs and slices, and what the daemon did.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use crate::batch::Counts;
 use crate::clock::Clock;
 use crate::event::{Event, Listener, RunEnd};
 use crate::ids::JobName;
@@ -23,6 +25,8 @@ pub(crate) struct History {
     clock: Arc<dyn Clock>,
     notes: mpsc::Sender<Note>,
     left_out: AtomicU64,
+    /// What runs under way came to, until their end is told.
+    read: Mutex<HashMap<JobName, Counts>>,
 }
 
 struct Note {
@@ -41,16 +45,12 @@ pub(crate) struct HistoryWriter {
 impl History {
     pub fn new(state: Arc<dyn State>, clock: Arc<dyn Clock>) -> (Arc<History>, HistoryWriter) {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        let history = Arc::new(History { clock, notes: sender, left_out: AtomicU64::new(0) });
+        let history = Arc::new(History { clock, notes: sender, left_out: AtomicU64::new(0), read: Mutex::default() });
         (history, HistoryWriter { state, notes: receiver })
     }
 
-    /// Notes what concerns the process as a whole.
-    pub fn note(&self, kind: &'static str, text: String) {
-        self.put(None, kind, text);
-    }
-
-    fn put(&self, job: Option<&JobName>, kind: &'static str, text: String) {
+    /// Notes something of a job, or of the process as a whole.
+    pub fn note(&self, job: Option<&JobName>, kind: &'static str, text: String) {
         let note = Note { at: self.clock.now(), job: job.cloned(), kind, text };
         if self.notes.try_send(note).is_err() {
             let left_out = self.left_out.fetch_add(1, Ordering::Relaxed) + 1;
@@ -61,8 +61,18 @@ impl History {
 
 impl Listener for History {
     fn hear(&self, event: &Event) {
-        if let Some((job, kind, text)) = describe(event) {
-            self.put(Some(job), kind, text);
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = match event {
+            Event::RunFinished { job, counts, .. } => {
+                read.insert(job.clone(), *counts);
+                None
+            }
+            Event::JobEnded { job, .. } => read.remove(job),
+            _ => None,
+        };
+        drop(read);
+        if let Some((job, kind, text)) = describe(event, counts) {
+            self.note(Some(job), kind, text);
         }
     }
 }
@@ -85,8 +95,9 @@ impl HistoryWriter {
     }
 }
 
-/// An event's job, its kind and a sentence; `None` for what is progress, and for what the run notes by itself.
-fn describe(event: &Event) -> Option<(&JobName, &'static str, String)> {
+/// An event's job, its kind and a sentence; `None` for what is progress, and for what the run notes by itself. `read` is what a run
+/// that ends came to.
+fn describe(event: &Event, read: Option<Counts>) -> Option<(&JobName, &'static str, String)> {
     let (job, kind, text) = match event {
         Event::RunStarted { job, run } => (job, "run_started", format!("run {run}")),
         Event::SliceCommitted { job, seq, counts, files, bytes, .. } => {
@@ -95,16 +106,13 @@ fn describe(event: &Event) -> Option<(&JobName, &'static str, String)> {
         }
         Event::SliceFailed { job, slice, reason } => (job, "slice_failed", format!("{}: {reason}", describe_slice(slice))),
         Event::Recovered { job, what } => (job, "recovered", what.clone()),
-        Event::RunFinished { job, counts, failed, .. } => {
-            let end = if *failed { "not all of it" } else { "all of it" };
-            (job, "run_read", format!("{end}: {} fetched, {}", thousands(counts.fetched), describe_counts(counts)))
-        }
         Event::JobEnded { job, took, end } => {
-            let took = length(*took);
+            let read = read.map(|counts| format!(", {} fetched, {}", thousands(counts.fetched), describe_counts(&counts)));
+            let came_to = format!("{}{}", length(*took), read.unwrap_or_default());
             match end {
-                RunEnd::Done => (job, "run_done", format!("in {took}")),
-                RunEnd::Stopped => (job, "run_stopped", format!("after {took}; the rest is left to the next run")),
-                RunEnd::Failed { reason, .. } => (job, "run_failed", format!("after {took}: {reason}")),
+                RunEnd::Done => (job, "run_done", format!("in {came_to}")),
+                RunEnd::Stopped => (job, "run_stopped", format!("after {came_to}; the rest is left to the next run")),
+                RunEnd::Failed { reason, .. } => (job, "run_failed", format!("after {came_to}: {reason}")),
                 RunEnd::Parked { until: Some(until), reason } => (job, "parked", format!("until {until}: {reason}")),
                 RunEnd::Parked { until: None, reason } => (job, "parked", reason.clone()),
             }
@@ -131,15 +139,18 @@ mod tests {
     async fn what_was_taken_in_before_the_stop_is_written() {
         let state: Arc<dyn State> = Arc::new(MemoryState::default());
         let (history, writer) = History::new(Arc::clone(&state), Arc::new(SystemClock::new()));
+        let counts = Counts { fetched: 1200, kept: 1190, duplicate: 10, ..Counts::default() };
+        let run = crate::ids::RunId(uuid::Uuid::nil());
+        history.hear(&Event::RunFinished { job: JobName::new("orders"), run, counts, failed: false, mark: None });
         history.hear(&ended(RunEnd::Done));
         history.hear(&Event::RequestSent { job: JobName::new("orders") });
-        history.note("serve_started", "1 job".to_owned());
+        history.note(None, "serve_started", "1 job".to_owned());
         let stop = Stop::new();
         stop.request();
         writer.write(stop).await;
         let events = state.events(None, 10).await.expect("events");
         let told: Vec<(&str, &str)> = events.iter().rev().map(|event| (event.kind.as_str(), event.text.as_str())).collect();
-        assert_eq!(told, [("run_done", "in 3.0s"), ("serve_started", "1 job")]);
+        assert_eq!(told, [("run_done", "in 3.0s, 1,200 fetched, 1,190 kept, 10 duplicate"), ("serve_started", "1 job")]);
     }
 
     #[tokio::test]

@@ -47,6 +47,7 @@ pub enum Purpose {
 
 /// What an operator asks of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RunOptions {
     /// Replace a table even by nothing, or by less than half of what it has.
     pub force: bool,

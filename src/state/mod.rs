@@ -90,8 +90,8 @@ pub trait State: Send + Sync {
     async fn forget_due_times(&self, jobs: &[JobName]) -> Result<(), StateError>;
 }
 
-/// Runs and events that are kept of each job.
-pub const HISTORY_MAX: u32 = 10_000;
+/// Runs and events that are kept of each job: hundreds of jobs must not make a state of gigabytes within a year.
+pub const HISTORY_MAX: u32 = 1_000;
 
 /// Batches that are done or dropped and still kept of each dataset, for whoever looks at what happened.
 pub const CLOSED_BATCHES_MAX: u32 = 100;

@@ -12,6 +12,7 @@ mod throttle;
 
 use std::sync::Arc;
 
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -73,11 +74,22 @@ where
     match destination {
         Destination::Terminal => lines::text(writer),
         Destination::Journal => match tracing_journald::layer() {
-            Ok(journal) => Box::new(journal.with_field_prefix(None)),
+            Ok(journal) => Box::new(journal.with_field_prefix(None).with_priority_mappings(priorities())),
             // The journal reads stderr as well: lines instead of fields are better than nothing.
             Err(_) => lines::json(writer),
         },
         Destination::Lines => lines::json(writer),
+    }
+}
+
+/// The journal's words for our levels, as its readers expect them: an INFO is no notice.
+fn priorities() -> PriorityMappings {
+    PriorityMappings {
+        error: Priority::Error,
+        warn: Priority::Warning,
+        info: Priority::Informational,
+        debug: Priority::Debug,
+        trace: Priority::Debug,
     }
 }
 

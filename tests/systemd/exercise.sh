@@ -3,7 +3,7 @@
 export SYSTEMD_PAGER=cat SYSTEMD_COLORS=0 NO_COLOR=1 COLUMNS=140 STATE_DIRECTORY=/var/lib/highwater
 failures=0
 
-say() { printf '\n## %s\n\n' "$*"; }
+say() { printf '```\n\n## %s\n\n```text\n' "$*"; }
 run() {
     printf '$ %s\n' "$*"
     "$@" 2>&1
@@ -42,12 +42,21 @@ say "The scheduled job has run: with the credential, through polars (a filter an
 expect "rows were committed" 'until_true "highwater -C /etc/highwater state show --json | grep -q \"\\\"seq\\\": [1-9]\""'
 run highwater -C /etc/highwater status
 run highwater -C /etc/highwater query 'SELECT COUNT(*) AS orders, MAX(doubled) AS largest FROM orders'
-expect "the table is what its log says" 'highwater -C /etc/highwater verify >/dev/null'
+run highwater -C /etc/highwater verify
+expect "the table is what its log says" '[ $? = 0 ]'
 run ls -la /var/lib/highwater/state
+
+say "Health, readiness and figures, on the loopback interface"
+page() { python3 -c 'import sys, urllib.request as r; print(r.urlopen("http://127.0.0.1:7077" + sys.argv[1]).read().decode(), end="")' "$1"; }
+expect "healthy and ready" '[ "$(page /healthz)" = ok ] && [ "$(page /readyz)" = ready ]'
+page /metrics | grep -E '^highwater_(runs_total|rows_total|jobs_parked|config_current)' | grep -v ' 0$'
 
 say "A run is handed over"
 run highwater -C /etc/highwater run orders
 expect "handed over and done" '[ $? = 0 ]'
+
+run journalctl -u highwater JOB_ID=orders -o cat --no-pager -n 3
+expect "the journal has fields" 'journalctl -u highwater JOB_ID=orders -o cat --no-pager | grep -q "orders: commit"'
 
 say "Reload: a good file, then a broken one"
 before=$(main_pid)
@@ -87,4 +96,4 @@ show
 expect "78 ends it" '[ "$(property ExecMainStatus)" = 78 ] && [ "$(property ActiveState)" = failed ]'
 
 kill "$api"
-printf '\n%s\n' "$failures failed"
+printf '```\n\n%s failed.\n' "$failures"

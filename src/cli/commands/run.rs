@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::cli::Context;
 use crate::cli::daemon::client::Client;
-use crate::cli::daemon::protocol::{RunOptions, RunRequest};
+use crate::cli::daemon::protocol::RunRequest;
 use crate::cli::engine::{Engine, JobEnd, make_spool};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -20,6 +20,7 @@ use crate::cli::signals::Signals;
 use crate::cli::text::printable;
 use crate::config::catalog::Job;
 use crate::event::Listener;
+use crate::run::RunOptions;
 use crate::state::State;
 use crate::state::sqlite::SqliteState;
 use crate::stop::Stop;
@@ -56,7 +57,7 @@ async fn run_here_or_there(context: &Context, project: &Project, jobs: Vec<Job>)
         Ok(state) => Arc::new(state),
         Err(failure) if failure.exit == Exit::TryLater => {
             // Somebody holds it: a daemon, which takes requests, or another `run`, which does not.
-            let Some(client) = Client::connect(&project.catalog.settings.state_path).await else { return Err(failure) };
+            let Some(client) = Client::connect(&project.catalog.settings.state_path).await? else { return Err(failure) };
             let names = jobs.into_iter().map(|job| job.name).collect();
             let request = RunRequest { jobs: names, files: project.digest.clone(), options: RunOptions::default() };
             return client.run(context, request).await;

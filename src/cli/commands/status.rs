@@ -71,10 +71,7 @@ pub(super) async fn status(context: &Context) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
     project.require_settings()?;
     let state = project.look_at_state().await?;
-    let daemon = match Client::connect(&project.catalog.settings.state_path).await {
-        Some(client) => ask(context, client).await,
-        None => None,
-    };
+    let daemon = ask(context, &project).await;
     let now = context.clock.now();
     let found = look(&project.catalog, &project.parked, state.as_deref(), daemon, now).await?;
     if context.terminal.json {
@@ -86,8 +83,13 @@ pub(super) async fn status(context: &Context) -> Result<Exit, Failure> {
 }
 
 /// A daemon that does not answer is told, and keeps nobody from what the state says.
-async fn ask(context: &Context, client: Client) -> Option<DaemonView> {
-    match client.view(&*context.clock).await {
+async fn ask(context: &Context, project: &Project) -> Option<DaemonView> {
+    let view = match Client::connect(&project.catalog.settings.state_path).await {
+        Ok(None) => return None,
+        Ok(Some(client)) => client.view(&*context.clock).await,
+        Err(failure) => Err(failure),
+    };
+    match view {
         Ok(view) => Some(view),
         Err(failure) => {
             context.terminal.note(&printable(&format!("the daemon: {}", failure.message)));

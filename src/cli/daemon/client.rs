@@ -1,5 +1,6 @@
 //! The asking side: commands that find a daemon at work.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,8 @@ use super::{socket_path, within};
 
 /// How long a command that only looks waits for the daemon.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long a request may wait to be taken: by a daemon that hangs it never is.
+const ACCEPT: Duration = Duration::from_secs(60);
 
 /// A connection to the daemon that holds a state.
 pub(crate) struct Client {
@@ -32,10 +35,25 @@ pub(crate) struct Client {
 
 impl Client {
     /// `None` if no daemon listens there: there is none, or it is about to begin or to end.
-    pub async fn connect(state_path: &Path) -> Option<Client> {
-        let stream = UnixStream::connect(socket_path(state_path)).await.ok()?;
-        let (reader, writer) = stream.into_split();
-        Some(Client { reader: BufReader::new(reader), writer })
+    ///
+    /// # Errors
+    /// Where one listens that may not be reached.
+    pub async fn connect(state_path: &Path) -> Result<Option<Client>, Failure> {
+        let path = socket_path(state_path);
+        match UnixStream::connect(&path).await {
+            Ok(stream) => {
+                let (reader, writer) = stream.into_split();
+                Ok(Some(Client { reader: BufReader::new(reader), writer }))
+            }
+            // InvalidInput: the path is too long for a socket, so nobody listens there.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::InvalidInput) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(Failure::new(Exit::TryLater, format!("reach the daemon at `{}`: {error}", path.display()))
+                .help("it listens to its own user and to root")),
+        }
     }
 
     async fn ask(&mut self, ask: Ask) -> Result<(), Failure> {
@@ -59,11 +77,16 @@ impl Client {
         let progress = Progress::new(context.screen.clone(), Arc::clone(&context.clock), request.jobs.iter());
         let mut signals = Signals::listen()?;
         self.ask(Ask::Run(request)).await?;
+        let mut accepted = false;
         loop {
             let answer = tokio::select! {
                 answer = self.answer() => answer?,
                 _ = signals.next() => return Err(left()),
+                () = context.clock.sleep(ACCEPT), if !accepted => {
+                    return Err(Failure::new(Exit::TryLater, format!("the daemon did not take the run in {ACCEPT:?}")));
+                }
             };
+            accepted = true;
             match answer {
                 Answer::Accepted { pid } => tell(context, &format!("handed over to the daemon (pid {pid})")),
                 Answer::Note { text } => tell(context, &text),

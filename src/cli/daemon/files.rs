@@ -100,3 +100,46 @@ impl Files {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::secrets::Secrets;
+
+    fn project(folder: &tempfile::TempDir, config: &str) -> Project {
+        std::fs::write(folder.path().join("config.toml"), config).expect("config.toml");
+        let loaded = crate::config::load(folder.path(), None);
+        Project {
+            catalog: loaded.catalog,
+            problems: loaded.problems,
+            parked: loaded.parked,
+            digest: loaded.digest,
+            secrets: Arc::new(Secrets { folder: folder.path().to_owned(), credentials: None }),
+        }
+    }
+
+    #[test]
+    fn broken_settings_leave_all_as_it_was_and_are_told_until_they_are_mended() {
+        let folder = tempfile::tempdir().expect("folder");
+        let files = Files::of(&project(&folder, "version = 1\n"));
+        let before = files.reading();
+        let error = files.take_up(&project(&folder, "version = 1\n[limits]\nruns = 0\n")).map(drop).expect_err("broken");
+        assert!(error.contains("config.toml:3:8"), "{error}");
+        assert_eq!(files.problem(), Some(error));
+        assert!(Arc::ptr_eq(&before, &files.reading()));
+        assert!(files.take_up(&project(&folder, "version = 1\n[limits]\nmemory = \"64MiB\"\n")).is_ok());
+        assert_eq!((files.problem(), files.reading().catalog.settings.memory), (None, 64 << 20));
+    }
+
+    #[test]
+    fn what_was_settled_at_the_start_stays_and_is_told() {
+        let folder = tempfile::tempdir().expect("folder");
+        let files = Files::of(&project(&folder, "version = 1\n"));
+        let changed = "version = 1\n[limits]\nruns = 3\n[state]\nurl = \"sqlite://other.db\"\n[web]\nlisten = \"127.0.0.1:1\"\n";
+        let reading = files.take_up(&project(&folder, changed)).map_err(|problem| problem.clone()).expect("taken up");
+        assert_eq!(reading.catalog.settings.runs, 8);
+        assert!(reading.catalog.settings.web.is_none() && !reading.catalog.settings.state_path.ends_with("other.db"));
+        let problem = files.problem().expect("told");
+        assert_eq!(problem, "config.toml: `state.url`, `limits.runs`, `web` changed: restart to take it up");
+    }
+}

@@ -8,8 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::cli::report::RunJson;
 use crate::event::{Event, Listener};
 use crate::ids::JobName;
-
-use super::protocol::RunOptions;
+use crate::run::RunOptions;
 
 /// Requests that may wait for one job.
 const WAITING_MAX: usize = 32;
@@ -34,7 +33,6 @@ impl Hands {
     pub fn put(&self, job: &JobName, options: RunOptions, events: mpsc::Sender<Event>) -> Option<oneshot::Receiver<RunJson>> {
         let mut waiting = lock(&self.waiting);
         let of_job = waiting.entry(job.clone()).or_default();
-        // Nobody waits for what its asker gave up before it began; its run comes all the same.
         if of_job.len() >= WAITING_MAX {
             return None;
         }
@@ -89,4 +87,51 @@ impl Listener for Hands {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Entries are put and taken whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::event::RunEnd;
+
+    fn ended(job: &JobName) -> Event {
+        Event::JobEnded { job: job.clone(), took: Duration::ZERO, end: RunEnd::Done }
+    }
+
+    #[test]
+    fn those_who_want_the_same_share_a_run_and_its_events() {
+        let (hands, job) = (Hands::default(), JobName::new("orders"));
+        let (first, mut first_hears) = mpsc::channel(4);
+        let (second, mut second_hears) = mpsc::channel(1);
+        for events in [first, second] {
+            assert!(hands.put(&job, RunOptions::default(), events).is_some());
+        }
+        hands.hear(&ended(&job));
+        assert!(first_hears.try_recv().is_err(), "the run before theirs is none of their business");
+        assert_eq!(hands.begin(&job).len(), 2);
+        hands.hear(&ended(&job));
+        hands.hear(&ended(&JobName::new("other")));
+        // The second's queue is full: it misses events, and nobody waits for it.
+        hands.hear(&ended(&job));
+        assert!(first_hears.try_recv().is_ok() && first_hears.try_recv().is_ok() && first_hears.try_recv().is_err());
+        assert!(second_hears.try_recv().is_ok() && second_hears.try_recv().is_err());
+        hands.end(&job);
+        hands.hear(&ended(&job));
+        assert!(first_hears.try_recv().is_err());
+        assert!(hands.begin(&job).is_empty());
+    }
+
+    #[test]
+    fn requests_are_bounded_and_go_with_their_job() {
+        let (hands, job) = (Hands::default(), JobName::new("orders"));
+        let (events, _hears) = mpsc::channel(1);
+        for _ in 0..WAITING_MAX {
+            assert!(hands.put(&job, RunOptions::default(), events.clone()).is_some());
+        }
+        assert!(hands.put(&job, RunOptions::default(), events).is_none());
+        hands.keep(|_| false);
+        assert!(hands.begin(&job).is_empty());
+    }
 }

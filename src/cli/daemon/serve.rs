@@ -17,7 +17,7 @@ use crate::cli::signals::{Signal, Signals};
 use crate::cli::text::counted;
 use crate::error::chain;
 use crate::event::{Event, Events, Listener, RunEnd};
-use crate::schedule::{Driver, Handle, ScheduleError};
+use crate::schedule::{Driver, ScheduleError};
 use crate::state::State;
 use crate::state::sqlite::SqliteState;
 use crate::stop::Stop;
@@ -86,7 +86,7 @@ impl Daemon {
         let mut engine = engine.listened_by(listeners);
         engine.faults = faults;
         let (stop, end, events) = (engine.stop.clone(), Stop::new(), engine.events.clone());
-        let runs = Runs::new(Arc::new(engine), Arc::clone(&files), Arc::clone(&hands));
+        let runs = Runs::new(Arc::new(engine), Arc::clone(&files), Arc::clone(&hands), Arc::clone(&history));
         let jobs = files.reading().scheduled();
         let (driver, handle) = Driver::new(Arc::clone(&state), Arc::clone(&clock), Arc::new(runs), jobs, settings.runs);
         let since = clock.now();
@@ -149,7 +149,7 @@ impl Daemon {
         let reading = self.service.files.reading();
         let told = summary(&reading);
         tracing::info!(pid = std::process::id(), "serving {told}");
-        self.history.note("serve_started", format!("pid {}: {told}", std::process::id()));
+        self.history.note(None, "serve_started", format!("pid {}: {told}", std::process::id()));
         self.tell_parked(&reading);
         supervisor::status(&self.service.line());
         supervisor::ready();
@@ -174,7 +174,7 @@ impl Daemon {
             Ok(reading) => self.follow(&reading).await,
             Err(problem) => {
                 tracing::error!("not reloaded: {problem}");
-                self.history.note("reload_refused", problem);
+                self.history.note(None, "reload_refused", problem);
             }
         }
         supervisor::status(&self.service.line());
@@ -201,7 +201,7 @@ impl Daemon {
             told = format!("{told}; {problem}");
         }
         tracing::info!("reloaded: {told}");
-        self.history.note("reloaded", told);
+        self.history.note(None, "reloaded", told);
     }
 
     fn drain(&self) {
@@ -210,7 +210,7 @@ impl Daemon {
         let running = self.service.handle.view().running;
         let told = format!("{} at work: what was read is committed or left to the next run", counted(running as u64, "run"));
         tracing::info!("stopping; {told}");
-        self.history.note("serve_stopping", told);
+        self.history.note(None, "serve_stopping", told);
         supervisor::status(&self.service.line());
     }
 
@@ -219,7 +219,7 @@ impl Daemon {
         match ended {
             Ok(Ok(())) if self.stop.requested() => {
                 tracing::info!("stopped");
-                self.history.note("serve_stopped", "all runs ended".to_owned());
+                self.history.note(None, "serve_stopped", "all runs ended".to_owned());
                 Ok(Exit::Done)
             }
             Ok(Ok(())) => Err(Failure::new(Exit::Failed, "the schedule ended by itself, which is a bug of highwater")),
@@ -260,18 +260,16 @@ fn summary(reading: &Reading) -> String {
 async fn probe(service: Arc<Service>, stop: Stop) {
     while !stop.requested() {
         tokio::select! {
-            () = service.clock.sleep(PROBE_EVERY) => try_parked(&service.handle).await,
+            () = service.clock.sleep(PROBE_EVERY) => try_parked(&service).await,
             () = stop.wait() => {}
         }
     }
 }
 
-async fn try_parked(handle: &Handle) {
-    let jobs = handle.view().jobs.into_iter();
-    let parked: Vec<_> =
-        jobs.filter(|job| job.parked.as_ref().is_some_and(|parked| parked.until.is_none())).map(|job| job.job).collect();
+async fn try_parked(service: &Service) {
+    let parked = service.parked_without_end();
     if !parked.is_empty() {
         // Only fails when the daemon is about to end. Nobody waits for the ends: what they are is told like any other's.
-        drop(handle.run_now(parked).await);
+        drop(service.handle.run_now(parked).await);
     }
 }

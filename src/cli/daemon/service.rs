@@ -47,6 +47,17 @@ impl Service {
         }
     }
 
+    /// Jobs that would run by themselves and are parked until somebody changes something.
+    pub fn parked_without_end(&self) -> Vec<JobName> {
+        let reading = self.files.reading();
+        let by_itself = |name: &JobName| {
+            let job = reading.catalog.jobs.get(name);
+            job.is_some_and(|job| job.enabled && (job.schedule.is_some() || !job.after.is_empty()))
+        };
+        let parked = self.handle.view().jobs.into_iter().filter(|job| job.parked.as_ref().is_some_and(|why| why.until.is_none()));
+        parked.map(|job| job.job).filter(by_itself).collect()
+    }
+
     /// One line for whoever looks at the service.
     pub fn line(&self) -> String {
         let view = self.view();

@@ -171,7 +171,7 @@ impl Entry {
         notices: &mut Vec<Notice>,
     ) -> Option<(Timestamp, Why)> {
         let schedule = self.job.schedule.as_ref()?;
-        let latest = schedule.last_within(self.settled, now)?;
+        let latest = schedule.last_from(next, now);
         let on_time = |due: Timestamp| occasion == Occasion::Tick && now.duration_since(due) <= GRACE;
         match self.job.catch_up {
             CatchUp::None if on_time(latest) => Some((latest, Why::Schedule)),
@@ -191,7 +191,7 @@ impl Entry {
 
     fn drop_missed(&mut self, now: Timestamp, notices: &mut Vec<Notice>) {
         let Some(schedule) = &self.job.schedule else { return };
-        let Some(last) = schedule.last_within(self.settled, now) else { return };
+        let Some(last) = self.next.filter(|next| *next <= now).map(|next| schedule.last_from(next, now)) else { return };
         notices.push(Notice::dropped(&self.job.job, schedule.count_within(self.settled, now, CATCH_UP_MAX), last));
         let next = schedule.next_after(last);
         self.settle(last, next);
@@ -236,7 +236,10 @@ impl Entry {
         let schedule = self.job.schedule.as_ref();
         // More may have come due while it waited for a place. One run makes up for all of them, where that is the rule.
         let due_at = match (self.job.catch_up, schedule) {
-            (CatchUp::One, Some(schedule)) => schedule.last_within(self.settled, now).or(waiting.due_at),
+            (CatchUp::One, Some(schedule)) => {
+                let first = waiting.due_at.filter(|due_at| *due_at > self.settled).or(self.next).filter(|first| *first <= now);
+                first.map(|first| schedule.last_from(first, now)).or(waiting.due_at)
+            }
             (CatchUp::All, _) => waiting.due_at.or(self.next.filter(|next| *next <= now)),
             _ => waiting.due_at,
         };
@@ -255,6 +258,8 @@ impl Entry {
             Phase::Waiting(waiting) => Some(waiting.start_at),
             Phase::Running(_) => None,
             Phase::Parked(parked) => parked.until,
+            // The process before has left it.
+            Phase::Idle if self.owed.is_some() => Some(now),
             Phase::Idle => {
                 let ahead = self.settled.duration_since(now) > AHEAD_MAX;
                 let doubt = self.next.filter(|_| ahead).map(|_| self.doubted.unwrap_or(now).saturating_add_of(DOUBT));

@@ -72,7 +72,7 @@ fn events(job: &str, now: Timestamp) -> Vec<Event> {
     let slice = || Slice { partition: PartitionKey::new(""), reach: Reach::Snapshot };
     let run = RunId(uuid::Uuid::nil());
     let counts =
-        Counts { fetched: 10, kept: 6, filtered: 1, rejected: 1, out_of_window: 1, duplicate: 1, unchanged: 0, deleted: 0 };
+        Counts { fetched: 12, kept: 6, filtered: 1, rejected: 1, out_of_window: 1, duplicate: 1, unchanged: 0, deleted: 2 };
     let empty = Counts { fetched: 2, filtered: 2, ..Counts::default() };
     let (took, reason) = (Duration::from_millis(2_500), || "status 503".to_owned());
     vec![

@@ -11,6 +11,7 @@ mod merges;
 mod odd_sources;
 mod papers;
 mod refusals;
+mod scheduler;
 mod serve;
 mod sweep;
 mod systemd;

@@ -13,6 +13,7 @@ pub mod project;
 mod proofs;
 pub mod receiver;
 pub mod source;
+pub mod timer;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,132 @@
+//! A clock and a bell for tests of the scheduler: time passes, and is put back or forward, only when the test says so.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use highwater::clock::Clock;
+use highwater::ids::{BatchId, RunId};
+use highwater::schedule::alarm::{Alarm, AlarmError};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+#[derive(Clone, Copy)]
+struct Moment {
+    wall: Timestamp,
+    elapsed: Duration,
+}
+
+/// Whoever sleeps wakes when enough time has passed; steps of the clock on the wall wake nobody.
+pub struct Timer {
+    now: watch::Sender<Moment>,
+    ids: AtomicU64,
+}
+
+impl Timer {
+    pub fn new(wall: Timestamp) -> Self {
+        Timer { now: watch::Sender::new(Moment { wall, elapsed: Duration::ZERO }), ids: AtomicU64::new(1) }
+    }
+
+    /// Time passes.
+    pub fn pass(&self, length: Duration) {
+        self.now.send_modify(|now| {
+            now.elapsed += length;
+            now.wall += SignedDuration::try_from(length).unwrap();
+        });
+    }
+
+    /// The clock on the wall is put forward or back.
+    pub fn step(&self, by: SignedDuration) {
+        self.now.send_modify(|now| now.wall += by);
+    }
+
+    fn id(&self) -> Uuid {
+        Uuid::from_u128(self.ids.fetch_add(1, Ordering::SeqCst).into())
+    }
+
+    async fn until(&self, reached: impl Fn(&Moment) -> bool) {
+        // The sender lives as long as this borrow of it.
+        self.now.subscribe().wait_for(reached).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Clock for Timer {
+    fn now(&self) -> Timestamp {
+        self.now.borrow().wall
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.now.borrow().elapsed
+    }
+
+    async fn sleep(&self, length: Duration) {
+        let end = self.elapsed() + length;
+        self.until(|now| now.elapsed >= end).await;
+    }
+
+    fn fraction(&self) -> f64 {
+        0.5
+    }
+
+    fn batch_id(&self) -> BatchId {
+        BatchId(self.id())
+    }
+
+    fn run_id(&self) -> RunId {
+        RunId(self.id())
+    }
+}
+
+/// How a bell behaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ringing {
+    Once,
+    /// Each time twice.
+    Twice,
+    /// Not at all.
+    Never,
+}
+
+/// The moment for which a bell was set last.
+pub type Armed = Arc<Mutex<Option<Timestamp>>>;
+
+/// In the place of tokio-cron-scheduler.
+pub struct Bell {
+    timer: Arc<Timer>,
+    ringing: Ringing,
+    armed: Armed,
+    again: bool,
+}
+
+impl Bell {
+    pub fn new(timer: &Arc<Timer>, ringing: Ringing) -> (Bell, Armed) {
+        let armed = Armed::default();
+        (Bell { timer: Arc::clone(timer), ringing, armed: Arc::clone(&armed), again: false }, armed)
+    }
+}
+
+#[async_trait]
+impl Alarm for Bell {
+    async fn arm(&mut self, at: Timestamp, _now: Timestamp) -> Result<(), AlarmError> {
+        *self.armed.lock().unwrap() = Some(at);
+        Ok(())
+    }
+
+    async fn ring(&mut self) {
+        if std::mem::take(&mut self.again) {
+            return;
+        }
+        let at = *self.armed.lock().unwrap();
+        match at {
+            Some(at) if self.ringing != Ringing::Never => self.timer.until(|now| now.wall >= at).await,
+            _ => std::future::pending().await,
+        }
+        *self.armed.lock().unwrap() = None;
+        self.again = self.ringing == Ringing::Twice;
+    }
+
+    async fn close(&mut self) {}
+}
