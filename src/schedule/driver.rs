@@ -94,7 +94,7 @@ impl Driver {
         let now = self.clock.now();
         let known = read_known(&*self.state).await?;
         let jobs = std::mem::take(&mut self.jobs);
-        self.forget(&jobs, &known, now).await;
+        forget(&*self.state, &jobs, &known, now).await;
         *lock(&self.timetable) = Timetable::new(jobs, &known, now);
         let alarm = match self.alarm.take() {
             Some(alarm) => alarm,
@@ -126,21 +126,21 @@ impl Driver {
         at_work.drain().await;
         Ok(())
     }
+}
 
-    /// Drops what is known of jobs that are long gone. A job whose file has a problem is not here either, so nobody is forgotten
-    /// at once.
-    async fn forget(&self, jobs: &[ScheduledJob], known: &BTreeMap<JobName, DueTimes>, now: Timestamp) {
-        let here: BTreeSet<&JobName> = jobs.iter().map(|job| &job.job).collect();
-        let long_gone = |known: &DueTimes| known.last_due.is_none_or(|last_due| now.duration_since(last_due) > FORGET_AFTER);
-        let gone: Vec<JobName> =
-            known.iter().filter(|(job, known)| !here.contains(job) && long_gone(known)).map(|(job, _)| job.clone()).collect();
-        if gone.is_empty() {
-            return;
-        }
-        if let Err(error) = self.state.forget_due_times(&gone).await {
-            // They are tried again at the next start, and harm nobody until then.
-            tracing::warn!(error = %error, "could not forget the due times of {} jobs that are gone", gone.len());
-        }
+/// Drops what is known of jobs that are long gone. A job whose file has a problem is not here either, so nobody is forgotten at
+/// once.
+async fn forget(state: &dyn State, jobs: &[ScheduledJob], known: &BTreeMap<JobName, DueTimes>, now: Timestamp) {
+    let here: BTreeSet<&JobName> = jobs.iter().map(|job| &job.job).collect();
+    let long_gone = |known: &DueTimes| known.last_due.is_none_or(|last_due| now.duration_since(last_due) > FORGET_AFTER);
+    let gone = known.iter().filter(|(job, known)| !here.contains(job) && long_gone(known));
+    let gone: Vec<JobName> = gone.map(|(job, _)| job.clone()).collect();
+    if gone.is_empty() {
+        return;
+    }
+    if let Err(error) = state.forget_due_times(&gone).await {
+        // They are tried again at the next start, and harm nobody until then.
+        tracing::warn!(error = %error, "could not forget the due times of {} jobs that are gone", gone.len());
     }
 }
 

@@ -17,8 +17,8 @@ use highwater::state::State;
 use highwater::state::faulty::FaultyState;
 use highwater::state::memory::MemoryState;
 use highwater::stop::Stop;
+use jiff::SignedDuration;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -44,7 +44,6 @@ fn job(job: &str, schedule: &str) -> ScheduledJob {
 
 /// Runs that last until they are let go, and that end as was said before.
 struct Script {
-    clock: Arc<Timer>,
     started: Mutex<Vec<String>>,
     gate: Semaphore,
     now: AtomicUsize,
@@ -75,27 +74,24 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(state: Arc<dyn State>, jobs: Vec<ScheduledJob>, places: usize, ringing: Ringing) -> Stage {
+    async fn new(state: Arc<dyn State>, jobs: Vec<ScheduledJob>, places: usize, ringing: Ringing) -> Stage {
         let clock = Arc::new(Timer::new("2026-01-10T10:30:00Z".parse().unwrap()));
         let script = Arc::new(Script {
-            clock: Arc::clone(&clock),
             started: Mutex::default(),
             gate: Semaphore::new(0),
             now: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
             ends: Mutex::default(),
         });
-        Stage::again(state, jobs, places, ringing, script)
-    }
-
-    fn again(state: Arc<dyn State>, jobs: Vec<ScheduledJob>, places: usize, ringing: Ringing, script: Arc<Script>) -> Stage {
-        let clock = Arc::clone(&script.clock);
         let (driver, handle) = Driver::new(state, clock.clone(), script.clone(), jobs, places);
         let driver = driver.woken_by(Box::new(Bell::new(&clock, ringing).0));
         let stop = Stop::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(driver.drive(stop.clone()));
-        Stage { clock, script, handle, stop, tasks }
+        let stage = Stage { clock, script, handle, stop, tasks };
+        // It has looked at the clock before anything happens.
+        stage.settle().await;
+        stage
     }
 
     /// Waits until the driver has nothing more to do at this moment.
@@ -131,7 +127,7 @@ const NOTHING: [&str; 0] = [];
 
 #[tokio::test]
 async fn a_ring_starts_what_is_due() {
-    let stage = Stage::new(memory(), vec![job("a", "0 * * * *"), job("b", "")], 8, Ringing::Once);
+    let stage = Stage::new(memory(), vec![job("a", "0 * * * *"), job("b", "")], 8, Ringing::Once).await;
     stage.pass(29 * 60).await;
     assert_eq!(stage.started(), NOTHING);
     stage.pass(60).await;
@@ -145,7 +141,7 @@ async fn a_ring_starts_what_is_due() {
 async fn rings_that_are_lost_or_doubled_change_nothing() {
     // O-06
     for ringing in [Ringing::Once, Ringing::Twice, Ringing::Never] {
-        let stage = Stage::new(memory(), vec![job("a", "*/10 * * * *")], 8, ringing);
+        let stage = Stage::new(memory(), vec![job("a", "*/10 * * * *")], 8, ringing).await;
         let mut started = Vec::new();
         // The loop looks around by itself every 15 seconds.
         for _ in 0..(4 * 60) {
@@ -163,7 +159,7 @@ async fn a_thousand_at_once_keep_to_the_places() {
     // O-06: each once, in order, at most as many as there are places.
     let jobs: Vec<ScheduledJob> =
         (0..10_000).map(|n| job(&format!("job{n:05}"), if n < 1000 { "0 11 * * *" } else { "0 12 * * *" })).collect();
-    let stage = Stage::new(memory(), jobs, 8, Ringing::Once);
+    let stage = Stage::new(memory(), jobs, 8, Ringing::Once).await;
     stage.pass(30 * 60).await;
     assert_eq!(stage.script.now.load(Ordering::SeqCst), 8);
     for _ in 0..125 {
@@ -177,7 +173,7 @@ async fn a_thousand_at_once_keep_to_the_places() {
 #[tokio::test]
 async fn a_run_that_panics_takes_nobody_along() {
     // S-75
-    let stage = Stage::new(memory(), vec![job("panics", "0 * * * *"), job("b", "0 * * * *")], 8, Ringing::Once);
+    let stage = Stage::new(memory(), vec![job("panics", "0 * * * *"), job("b", "0 * * * *")], 8, Ringing::Once).await;
     stage.pass(30 * 60).await;
     assert_eq!(stage.started(), ["b 11:00 schedule", "panics 11:00 schedule"]);
     stage.end(2).await;
@@ -191,7 +187,7 @@ async fn a_run_that_panics_takes_nobody_along() {
 
 #[tokio::test]
 async fn runs_by_hand_are_told_of() {
-    let stage = Stage::new(memory(), vec![job("a", "0 * * * *"), job("b", ""), job("panics", "")], 2, Ringing::Once);
+    let stage = Stage::new(memory(), vec![job("a", "0 * * * *"), job("b", ""), job("panics", "")], 2, Ringing::Once).await;
     stage.pass(30 * 60).await;
     let mut runs = stage.handle.run_now(vec![name("a"), name("b"), name("b"), name("panics"), name("x")]).await.unwrap();
     assert_eq!((&runs.unknown, &runs.behind), (&vec![name("x")], &vec![name("a")]));
@@ -210,7 +206,7 @@ async fn runs_by_hand_are_told_of() {
 #[tokio::test]
 async fn a_reload_tells_who_waits_in_vain() {
     // O-04
-    let stage = Stage::new(memory(), vec![job("a", ""), job("b", "")], 1, Ringing::Once);
+    let stage = Stage::new(memory(), vec![job("a", ""), job("b", "")], 1, Ringing::Once).await;
     let mut runs = stage.handle.run_now(vec![name("a"), name("b")]).await.unwrap();
     assert_eq!(stage.handle.view().running, 1);
     let reloaded = stage.handle.reload(vec![job("c", "0 * * * *")]).await.unwrap();
@@ -225,7 +221,7 @@ async fn a_reload_tells_who_waits_in_vain() {
 
 #[tokio::test]
 async fn stop_waits_for_runs_and_begins_none() {
-    let mut stage = Stage::new(memory(), vec![job("a", "0 * * * *"), job("b", "")], 1, Ringing::Once);
+    let mut stage = Stage::new(memory(), vec![job("a", "0 * * * *"), job("b", "")], 1, Ringing::Once).await;
     stage.pass(30 * 60).await;
     let mut runs = stage.handle.run_now(vec![name("b")]).await.unwrap();
     stage.stop.request();
@@ -250,7 +246,7 @@ async fn a_failing_state_delays_and_loses_nothing() {
         let state = Arc::new(FaultyState::new(memory(), Arc::new(plan)));
         let mut follower = job("b", "");
         follower.after = vec![name("a")];
-        let stage = Stage::new(state, vec![job("a", "0 * * * *"), follower], 8, Ringing::Once);
+        let stage = Stage::new(state, vec![job("a", "0 * * * *"), follower], 8, Ringing::Once).await;
         let mut started = Vec::new();
         for _ in 0..(3 * 60 * 4) {
             stage.pass(15).await;
@@ -266,9 +262,7 @@ async fn a_failing_state_delays_and_loses_nothing() {
 async fn tokio_cron_scheduler_wakes_the_driver() {
     // The one scenario on the machine's own clock: a second's worth.
     let clock = Arc::new(highwater::clock::SystemClock::new());
-    let timer = Arc::new(Timer::new(Timestamp::UNIX_EPOCH));
     let script = Arc::new(Script {
-        clock: timer,
         started: Mutex::default(),
         gate: Semaphore::new(100),
         now: AtomicUsize::new(0),
