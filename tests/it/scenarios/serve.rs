@@ -13,6 +13,7 @@ use crate::world::feed;
 use crate::world::oracle::Oracle;
 use crate::world::program::highwater;
 use crate::world::project::{Project, job};
+use crate::world::receiver::Receiver;
 use crate::world::skip;
 
 const PAGE: usize = 5;
@@ -430,4 +431,74 @@ fn a_daemon_without_anything_to_do_is_still_one() {
     // Broken settings are not served at all.
     project.write("config.toml", "version = 2\n");
     highwater(&project, &["serve"]).run().expect_code(78);
+}
+
+/// Asks the daemon's listener; the whole answer, head and body.
+fn ask(port: u16, path: &str, token: Option<&str>) -> String {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{token}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn the_daemon_shows_how_it_is_and_tells_what_is_wrong() {
+    // O-17, O-19
+    const TOKEN: &str = "CANARY-0123456789abcdef";
+    let (api, project) = world();
+    let receiver = Receiver::start();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    project.edit("sources/api.toml", "timeout = \"20s\"\n", "timeout = \"20s\"\nretry = { attempts = 1 }\n");
+    project.write(
+        "config.toml",
+        &format!(
+            "version = 1\n[web]\nlisten = \"127.0.0.1:{port}\"\ntoken = {{ env = \"WEB_TOKEN\" }}\n\
+             [alerts.ops]\ntype = \"webhook\"\nurl = {{ env = \"OPS\" }}\n"
+        ),
+    );
+    let hook = receiver.url("/hook?key=CANARY-hook");
+    let daemon = Daemon::ready(&project, &[("WEB_TOKEN", TOKEN), ("OPS", &hook)]);
+    assert!(ask(port, "/healthz", None).starts_with("HTTP/1.1 200"));
+    assert!(ask(port, "/readyz", None).starts_with("HTTP/1.1 200"));
+    assert!(ask(port, "/metrics", None).starts_with("HTTP/1.1 401"));
+
+    api.fail(0..1_000, Fault::Status(500));
+    highwater(&project, &["run", "items"]).run().expect_code(1);
+    eventually("the alert", || receiver.texts().iter().any(|text| text.contains("items")).then_some(()));
+    let told = receiver.texts().len();
+    highwater(&project, &["run", "items"]).run().expect_code(1);
+    api.heal();
+    highwater(&project, &["run", "items"]).run().expect_code(0);
+    eventually("the all-clear", || (receiver.texts().len() > told).then_some(()));
+    assert_eq!(receiver.texts().len(), told + 1, "told once, and that it has passed: {:?}", receiver.texts());
+
+    let figures = ask(port, "/metrics", Some(TOKEN));
+    for line in [
+        "highwater_runs_total{job=\"items\",outcome=\"done\"} 1",
+        "highwater_runs_total{job=\"items\",outcome=\"failed\"} 2",
+        "highwater_rows_total{job=\"items\",fate=\"kept\"} 20",
+        "highwater_config_current 1",
+    ] {
+        assert!(figures.lines().any(|other| other == line), "{line} is not in\n{figures}");
+    }
+    let answer = ask(port, "/api/status", Some(TOKEN));
+    let told: Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    assert_eq!(told["daemon"]["pid"].as_u64(), Some(u64::from(daemon.pid())), "{told}");
+    assert_eq!(told["jobs"][0]["last_run"]["status"], "done", "{told}");
+
+    // Somebody who is in the middle of a request does not hold up the end.
+    let _idle = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let ended = daemon.stop();
+    assert!(!ended.stderr.contains("CANARY"), "{}", ended.stderr);
+    let logs = highwater(&project, &["logs"]).run().expect_code(0);
+    assert!(!logs.stdout.contains("CANARY"), "{}", logs.stdout);
+    // The address is taken: told, and tried again later by whoever supervises.
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let refused = highwater(&project, &["serve"]).env("WEB_TOKEN", TOKEN).env("OPS", &hook).run().expect_code(75);
+    assert!(refused.stderr.contains("web.listen"), "{}", refused.stderr);
+    drop(taken);
 }
