@@ -90,6 +90,7 @@ pub(super) fn job(base_url: &str) -> Job {
         partition_immutable: false,
         partition_by: Vec::new(),
         parameters: BTreeMap::new(),
+        sets: vec![ParameterSet { partition: PartitionKey::default(), parameters: BTreeMap::new() }],
         window: Window { start: None, start_integer: None, step: None, settle: SignedDuration::ZERO, lookback: None },
         steps: Vec::new(),
         columns: BTreeMap::new(),
