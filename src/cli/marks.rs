@@ -7,7 +7,7 @@ use crate::ids::PartitionKey;
 use crate::plan;
 use crate::slice::{Coverage, Span};
 
-use super::text::instant;
+use super::text::{counted, instant};
 
 /// Stretches before or between the covered ones of the given sets: what failed slices left for a later run.
 pub(crate) fn holes<'a>(coverage: &Coverage, sets: impl IntoIterator<Item = &'a PartitionKey>, window: &Window) -> Vec<Span> {
@@ -19,6 +19,12 @@ pub(crate) fn holes<'a>(coverage: &Coverage, sets: impl IntoIterator<Item = &'a 
         }
     }
     holes
+}
+
+/// The mark of a job that goes over so many sets: the lowest of theirs.
+pub(crate) fn mark_of_sets(mark: Option<&str>, sets: usize) -> String {
+    let mark = mark.map(short_mark).unwrap_or_default();
+    if sets == 0 { mark } else { format!("{mark} ({})", counted(sets as u64, "set")).trim_start().to_owned() }
 }
 
 /// A mark to the second, where it is a time; as it stands elsewhere.

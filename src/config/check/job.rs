@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::catalog::{CursorType, DeclaredType, Job, OnTypeChange, PartitionColumn, Source, Stream};
+use crate::config::catalog::{CursorType, DeclaredType, Job, OnTypeChange, PartitionColumn, Stream};
 use crate::config::kinds::safe_name;
 use crate::config::node::{Table, Value};
 use crate::config::problem::{Report, nearest, quote};
@@ -12,7 +12,7 @@ use crate::page::split_path;
 use crate::schema::ColumnType;
 
 use super::source::CheckedSource;
-use super::{Surroundings, delivery, schedule, service, steps, window};
+use super::{Surroundings, delivery, parameters, schedule, service, steps, window};
 
 /// `None` where the job cannot be built; the reasons are reported, here or in the file that they stand in.
 pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, report: &mut Report) -> Option<Job> {

@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::config::catalog::{
     Auth, CatchUp, Compression, Cursor, CursorFormat, CursorNulls, CursorType, Job, Limits, Mode, OnDelete, OnTypeChange, Order,
-    Paging, PagingKind, ParquetSettings, Sink, SinkPlace, Source as ApiSource, Stream, Window,
+    Paging, PagingKind, ParameterSet, ParquetSettings, Sink, SinkPlace, Source as ApiSource, Stream, Window,
 };
 use crate::config::secret::{SecretRef, SecretSource, SecretString};
 use crate::event::{Event, Events, Listener};
