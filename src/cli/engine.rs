@@ -240,7 +240,9 @@ mod tests {
             empty_slices: 0,
             failed: failed.collect(),
             stopped,
+            sets_left: 0,
             mark: None,
+            marks: Default::default(),
             recovered: Vec::new(),
             preview: None,
         };

@@ -1,13 +1,16 @@
 //! What became of runs, in one form for `run` here, for `run` through the daemon, and for `--json`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Counts;
+use crate::ids::PartitionKey;
 
 use super::engine::{Finished, JobEnd};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::marks::short_mark;
+use super::marks::mark_of_sets;
 use super::progress::describe_slice;
 use super::terminal::{Side, Terminal};
 use super::text::{counted, one_line, printable, size, thousands};
@@ -27,8 +30,14 @@ pub(crate) struct RunJson {
     pub bytes_written: u64,
     pub commits: u64,
     pub empty_slices: u64,
-    /// The high-water mark afterwards.
+    /// Parameter sets that the run did not come to.
+    #[serde(default)]
+    pub sets_left: u64,
+    /// The high-water mark afterwards; of several sets the lowest.
     pub mark: Option<String>,
+    /// The marks of the sets; empty without `for_each`.
+    #[serde(default)]
+    pub marks: BTreeMap<PartitionKey, Option<String>>,
     /// Stop was asked for before everything was read.
     pub stopped: bool,
     pub recovered: Vec<String>,
@@ -58,7 +67,9 @@ impl RunJson {
             bytes_written: 0,
             commits: 0,
             empty_slices: 0,
+            sets_left: 0,
             mark: None,
+            marks: BTreeMap::new(),
             stopped: false,
             recovered: Vec::new(),
             failed: vec![FailedJson { slice: None, kind: exit.name().to_owned(), reason }],
@@ -87,7 +98,9 @@ pub(crate) fn report_json(end: &JobEnd) -> RunJson {
         bytes_written: report.bytes_written,
         commits: report.commits,
         empty_slices: report.empty_slices,
+        sets_left: report.sets_left,
         mark: report.mark.clone(),
+        marks: report.marks.clone(),
         stopped: report.stopped,
         recovered: report.recovered.clone(),
         failed: failed.collect(),
@@ -131,7 +144,7 @@ fn report_table(terminal: &Terminal, reports: &[&RunJson]) -> String {
         row.push(thousands(report.files));
         row.push(size(report.bytes_written));
         row.push(thousands(report.commits));
-        row.push(report.mark.as_deref().map(short_mark).unwrap_or_default());
+        row.push(mark_of_sets(report.mark.as_deref(), report.marks.len()));
         table.row(&row);
     }
     table.keep_whole(0);
@@ -153,6 +166,10 @@ fn print_remarks(terminal: &Terminal, report: &RunJson) -> Result<(), Failure> {
     if report.counts.rejected > 0 {
         let rejected = counted(report.counts.rejected, "record");
         terminal.line(&format!("rejected: {job}: {rejected} did not fit and went to the dead letters"))?;
+    }
+    if report.sets_left > 0 {
+        let left = counted(report.sets_left, "set");
+        terminal.line(&format!("left: {job}: the run did not come to {left}: the next one does"))?;
     }
     if report.stopped {
         terminal.line(&format!("stopped: {job}: the rest is left to the next run"))?;

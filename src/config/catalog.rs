@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use crate::cadence::Schedule;
-use crate::ids::{DatasetName, JobName};
+use crate::ids::{DatasetName, JobName, PartitionKey};
 use crate::page::ResponsePath;
 use crate::schema::ColumnType;
 use crate::template::Template;
@@ -68,8 +68,10 @@ pub struct Job {
     /// A row never moves to another partition: a merge looks for it in its own alone.
     pub partition_immutable: bool,
     pub partition_by: Vec<PartitionColumn>,
-    /// Parameter values after defaults, by name; what templates see.
+    /// Parameter values that all sets have in common, after defaults, by name.
     pub parameters: BTreeMap<String, String>,
+    /// What is read, each with its own coverage; never empty. Without `for_each` it is one set with an empty key.
+    pub sets: Vec<ParameterSet>,
     pub window: Window,
     pub steps: Vec<Step>,
     /// Declared types by the dotted path of the source's record field; they win over inferred ones.
@@ -99,6 +101,22 @@ impl CatchUp {
             CatchUp::One => "one",
             CatchUp::All => "all",
         }
+    }
+}
+
+/// One entry of `for_each`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParameterSet {
+    /// Made of what the entry says, and of that alone: what is common may change without it.
+    pub partition: PartitionKey,
+    /// All parameter values, the common ones included; what templates see.
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl Job {
+    /// Whether the job goes over parameter sets.
+    pub fn is_for_each(&self) -> bool {
+        self.sets.iter().any(|set| !set.partition.is_none())
     }
 }
 

@@ -9,6 +9,7 @@ mod commit;
 mod effects;
 mod keyed;
 mod load;
+mod mark;
 mod preview;
 mod read;
 mod recent;
@@ -17,7 +18,7 @@ mod report;
 mod settle;
 mod spool;
 
-pub use load::mark_text;
+pub use mark::{Mark, mark, mark_text, marks};
 pub use report::{Preview, RunError, RunReport, SliceFailure};
 pub use spool::clean as clean_spools;
 

@@ -204,7 +204,7 @@ impl<'a> Reading<'a> {
             let next = self
                 .ports
                 .source
-                .next(&whole.position, &refined.envelope, &whole.headers)
+                .next(self.slice, &whole.position, &refined.envelope, &whole.headers)
                 .map_err(|error| RunError::new(error.kind, chain(&error)))?;
             self.tell_page(&whole, &refined);
             self.spool.keep(&whole)?;
@@ -398,6 +398,7 @@ impl<'a> Reading<'a> {
             schema: schema.clone(),
             own: OwnColumns::of(self.job),
             batch: self.batch,
+            set: self.slice.partition.clone(),
             memory: usize::try_from(self.ports.memory / 2).unwrap_or(usize::MAX),
         };
         let staging = Staging::new(Arc::clone(&self.ports.store), self.job.dataset.clone(), self.batch, self.files_before);

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::batch::Batch;
 use crate::config::catalog::{Compression, ParquetSettings, PartitionColumn, PartitionUnit};
-use crate::ids::BatchId;
+use crate::ids::{BatchId, PartitionKey};
 use crate::reject::Reject;
 use crate::schema::{Field, TableSchema};
 
@@ -46,6 +46,8 @@ pub struct EncodeSettings {
     /// The columns of our own that rows carry.
     pub own: OwnColumns,
     pub batch: BatchId,
+    /// The parameter set that the rows are of.
+    pub set: PartitionKey,
     /// Ceiling on rows held in open row groups over all files, bytes.
     pub memory: usize,
 }
@@ -218,6 +220,9 @@ impl Encoder {
             columns.push(match field.name().as_str() {
                 own::COMMIT => {
                     Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(self.settings.batch.to_string(), count)))
+                }
+                own::SET => {
+                    Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(self.settings.set.as_str(), count)))
                 }
                 own::EXTRACTED_AT => {
                     let at = TimestampMicrosecondArray::from_value(batch.extracted_at.as_microsecond(), count);

@@ -23,6 +23,8 @@ pub const PREFIX: &str = "_hw_";
 pub const COMMIT: &str = "_hw_commit";
 /// When the row's page was received.
 pub const EXTRACTED_AT: &str = "_hw_extracted_at";
+/// The parameter set that brought a row, in a job with `for_each`.
+pub const SET: &str = "_hw_set";
 /// What identifies the row: the JSON texts of the key's fields, joined by commas.
 pub const KEY: &str = "_hw_key";
 /// What orders the versions of a row.
@@ -40,6 +42,8 @@ const CURSOR_DIGITS: u8 = 38;
 pub struct OwnColumns {
     /// `_hw_commit` and `_hw_extracted_at`.
     pub metadata: bool,
+    /// `_hw_set`.
+    pub set: bool,
     /// `_hw_key` and `_hw_hash`.
     pub keyed: bool,
     /// `_hw_cursor`, of this type.
@@ -57,7 +61,7 @@ impl OwnColumns {
             _ => ColumnType::Timestamp,
         });
         let deleted = job.mode == Mode::Merge && job.on_delete == OnDelete::Soft && job.stream.deleted.is_some();
-        OwnColumns { metadata: job.metadata, keyed, cursor, deleted }
+        OwnColumns { metadata: job.metadata, set: job.metadata && job.is_for_each(), keyed, cursor, deleted }
     }
 
     pub fn fields(&self) -> Vec<Field> {
@@ -65,6 +69,9 @@ impl OwnColumns {
         if self.metadata {
             fields.push(Field::new(COMMIT, ColumnType::Text));
             fields.push(Field::new(EXTRACTED_AT, ColumnType::Timestamp));
+        }
+        if self.set {
+            fields.push(Field::new(SET, ColumnType::Text));
         }
         if self.keyed {
             fields.push(Field::new(KEY, ColumnType::Text));

@@ -205,6 +205,9 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     text
 }
 
+/// The part of a fingerprint that says whether rows belong to parameter sets.
+const FOR_EACH: &str = "for_each";
+
 /// What of a job's definition its rows depend on, by name. A change of one of these within a table mixes two meanings, so it
 /// needs a new reading; everything else may be edited freely.
 pub fn fingerprint(job: &Job) -> BTreeMap<String, String> {
@@ -214,6 +217,8 @@ pub fn fingerprint(job: &Job) -> BTreeMap<String, String> {
     put("stream", job.stream.name.clone());
     let parameters = job.parameters.iter().filter(|(_, value)| !value.is_empty());
     put("parameters", parameters.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", "));
+    // The sets themselves are not part of it: each has its own coverage, and one more fills its own.
+    put(FOR_EACH, if job.is_for_each() { "sets of parameters" } else { "" }.to_owned());
     let cursor = job.stream.cursor.as_ref();
     let zone = |cursor: &Cursor| cursor.timezone.iana_name().map(|zone| format!(" in {zone}")).unwrap_or_default();
     put(
@@ -232,6 +237,8 @@ pub fn fingerprint(job: &Job) -> BTreeMap<String, String> {
 pub fn fingerprint_changes(written: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
     let differs = |(name, value): (&String, &String)| match written.get(name) {
         Some(before) if before != value => Some(format!("{name} was `{before}` and is `{value}`")),
+        // Records from before there were sets.
+        None if name == FOR_EACH && !value.is_empty() => Some(format!("{name} was not there and is `{value}`")),
         _ => None,
     };
     now.iter().filter_map(differs).collect()

@@ -10,12 +10,12 @@ use crate::cli::daemon::client::Client;
 use crate::cli::daemon::protocol::{DaemonJobView, DaemonView};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::marks::{holes, short_mark};
+use crate::cli::marks::{holes, mark_of_sets};
 use crate::cli::project::Project;
 use crate::cli::terminal::Side;
 use crate::cli::text::{ago, instant, length, one_line, printable};
 use crate::config::catalog::{Catalog, Job};
-use crate::ids::JobName;
+use crate::ids::{JobName, PartitionKey};
 use crate::run;
 use crate::state::{DatasetState, RunRow, State};
 
@@ -59,6 +59,10 @@ struct JobStatusJson {
     last_run: Option<RunRow>,
     /// The high-water mark: RFC 3339, or a whole number; null before the first commit and without a cursor.
     mark: Option<String>,
+    /// How many parameter sets the job has; `mark` is the lowest of theirs.
+    sets: usize,
+    /// The marks of the sets; empty without `for_each`.
+    marks: BTreeMap<PartitionKey, Option<String>>,
     /// Seconds between the mark and now, where the mark is a time.
     behind_seconds: Option<i64>,
     /// Stretches between covered ones that a later run will fill.
@@ -154,6 +158,8 @@ impl JobStatusJson {
             waiting: false,
             last_run: None,
             mark: None,
+            sets: 0,
+            marks: BTreeMap::new(),
             behind_seconds: None,
             holes: 0,
             seq: 0,
@@ -193,7 +199,9 @@ fn describe(job: &Job, last_run: Option<RunRow>, known: &DatasetState, now: Time
             .and_then(|mark| mark.parse::<Timestamp>().ok())
             .map(|mark| now.duration_since(mark).as_secs()),
         mark,
-        holes: holes(&known.coverage, &job.window).len(),
+        sets: job.sets.len(),
+        marks: run::marks(job, &known.coverage),
+        holes: holes(&known.coverage, job.sets.iter().map(|set| &set.partition), &job.window).len(),
         seq: known.seq,
         ..JobStatusJson::of(job.name.to_string())
     }
@@ -247,7 +255,7 @@ fn print_jobs(context: &Context, found: &StatusJson, now: Timestamp) -> Result<(
             job.job.clone(),
             run.map(|run| ago(run.started_at, now)).unwrap_or_default(),
             result.to_owned(),
-            job.mark.as_deref().map(short_mark).unwrap_or_default(),
+            mark_of_sets(job.mark.as_deref(), job.marks.len()),
             behind.unwrap_or_default(),
             if job.holes > 0 { job.holes.to_string() } else { String::new() },
         ];

@@ -6,6 +6,7 @@ mod drafts;
 mod job;
 mod names;
 mod paging;
+mod parameters;
 mod schedule;
 mod service;
 mod settings;

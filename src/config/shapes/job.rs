@@ -50,6 +50,11 @@ pub(in super::super) static JOB: TableShape = TableShape::new(&[
         "A column, or year, month, day or hour of one: \"month(created_at)\".",
     ),
     optional("parameters", Shape::Map(Kind::Words, &Shape::Scalar), "What the source's parameters are for this job."),
+    optional(
+        "for_each",
+        Shape::List(&Shape::Map(Kind::Words, &Shape::Scalar)),
+        "Parameter sets: each is read with its values over the common ones, into the same table, with a mark of its own.",
+    ),
     optional("window", Shape::Table(&WINDOW), "Which part of the stream is read, and in which pieces."),
     optional("steps", Shape::List(&Shape::Table(&STEP)), "What is done to rows, in this order."),
     optional(
@@ -69,7 +74,7 @@ pub(in super::super) static JOB: TableShape = TableShape::new(&[
         "The table should never be older than this, such as \"2h\"; if it is, it is late. Default: it never is.",
     ),
 ])
-.later(&["for_each", "history"]);
+.later(&["history"]);
 
 static CATCH_UP: Choice = Choice { words: &["none", "one", "all"], later: &[] };
 static MODE: Choice = Choice { words: &["append", "merge", "replace"], later: &[] };

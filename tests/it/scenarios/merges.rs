@@ -173,7 +173,7 @@ fn only_files_that_hold_a_key_are_opened() {
             if run < 3 {
                 format!("{}", 1000 * (run + 1) + row)
             } else {
-                format!("\"{:016x}\"", u64::from(row * 12 + run) * 0x9e37_79b9_7f4a_7c15)
+                format!("\"{:016x}\"", u64::from(row * 12 + run).wrapping_mul(0x9e37_79b9_7f4a_7c15))
             }
         };
         let records: Vec<Record> = (0..20).map(|row| record(&id(row), &at, "\"name\":\"x\"")).collect();
@@ -199,7 +199,7 @@ fn only_files_that_hold_a_key_are_opened() {
     // A key of one range: its file alone is opened and replaced.
     assert_eq!(read(&[record("2007", "2026-02-02T00:00:00Z", "\"name\":\"y\"")], "2026-02-02T01:00:00Z"), (1, 1));
     // A key that lies in the range of nine files: their filters are asked, and one file is replaced.
-    let scattered = format!("\"{:016x}\"", u64::from(5 * 12 + 7u32) * 0x9e37_79b9_7f4a_7c15);
+    let scattered = format!("\"{:016x}\"", u64::from(5 * 12 + 7u32).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let (opened, rewritten) = read(&[record(&scattered, "2026-02-03T00:00:00Z", "\"name\":\"y\"")], "2026-02-03T01:00:00Z");
     assert!(opened <= 10 && rewritten == 1, "{opened} opened, {rewritten} rewritten");
     // The same again is no news: nothing is rewritten.

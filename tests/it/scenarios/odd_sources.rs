@@ -61,7 +61,13 @@ impl Source for Scripted {
         Judgement::Records
     }
 
-    fn next(&self, at: &PagePosition, envelope: &Envelope, _headers: &HeaderMap) -> Result<Option<PagePosition>, FetchError> {
+    fn next(
+        &self,
+        _slice: &Slice,
+        at: &PagePosition,
+        envelope: &Envelope,
+        _headers: &HeaderMap,
+    ) -> Result<Option<PagePosition>, FetchError> {
         Ok((envelope.records > 0).then(|| at.after(envelope.records, PageAt::Number(at.index + 1))))
     }
 }

@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::config::catalog::{
     Auth, CatchUp, Compression, Cursor, CursorFormat, CursorNulls, CursorType, Job, Limits, Mode, OnDelete, OnTypeChange, Order,
-    Paging, PagingKind, ParquetSettings, Sink, SinkPlace, Source as ApiSource, Stream, Window,
+    Paging, PagingKind, ParameterSet, ParquetSettings, Sink, SinkPlace, Source as ApiSource, Stream, Window,
 };
 use crate::config::secret::{SecretRef, SecretSource, SecretString};
 use crate::event::{Event, Events, Listener};
@@ -90,6 +90,7 @@ pub(super) fn job(base_url: &str) -> Job {
         partition_immutable: false,
         partition_by: Vec::new(),
         parameters: BTreeMap::new(),
+        sets: vec![ParameterSet { partition: PartitionKey::default(), parameters: BTreeMap::new() }],
         window: Window { start: None, start_integer: None, step: None, settle: SignedDuration::ZERO, lookback: None },
         steps: Vec::new(),
         columns: BTreeMap::new(),
