@@ -66,6 +66,9 @@ pub enum Command {
     Run {
         /// The jobs, enabled or not; all enabled jobs if none is named
         jobs: Vec<String>,
+        /// Replace a table (mode "replace") even by nothing, or by less than half of what it has
+        #[arg(long, requires = "jobs")]
+        force: bool,
     },
     /// Run jobs on their schedules until stopped: the daemon
     #[command(
@@ -192,6 +195,7 @@ mod tests {
             "highwater",
             "highwater serve now",
             "highwater run --full",
+            "highwater run --force",
             "highwater check --connect",
             "highwater preview j --rows 0",
         ] {

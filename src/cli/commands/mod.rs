@@ -22,6 +22,7 @@ use super::daemon;
 use super::demo;
 use super::exit::Exit;
 use super::failure::Failure;
+use crate::run::RunOptions;
 
 pub(crate) use query::tables_of;
 pub(crate) use run::{close, run_until_stopped};
@@ -36,7 +37,7 @@ pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failu
         Command::Completions { shell } => completions::completions(context, shell),
         Command::Plan { job } => with_runtime(plan::plan(context, job.as_deref())),
         Command::Preview { job, rows } => with_runtime(preview::preview(context, &job, rows)),
-        Command::Run { jobs } => with_runtime(run::run(context, &jobs)),
+        Command::Run { jobs, force } => with_runtime(run::run(context, &jobs, RunOptions { force })),
         Command::Serve => with_runtime(daemon::serve(context)),
         Command::Logs { job, limit, follow } => with_runtime(logs::logs(context, job.as_deref(), limit, follow)),
         Command::Status => with_runtime(status::status(context)),

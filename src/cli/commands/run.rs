@@ -25,7 +25,7 @@ use crate::state::State;
 use crate::state::sqlite::SqliteState;
 use crate::stop::Stop;
 
-pub(super) async fn run(context: &Context, names: &[String]) -> Result<Exit, Failure> {
+pub(super) async fn run(context: &Context, names: &[String], options: RunOptions) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
     let jobs = choose(&project, names)?;
     let mut exit = Exit::Done;
@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context, names: &[String]) -> Result<Exit, Fai
         }
         return Ok(exit);
     }
-    let runs = run_here_or_there(context, &project, jobs).await?;
+    let runs = run_here_or_there(context, &project, jobs, options).await?;
     if context.terminal.json {
         context.terminal.document(&runs)?;
     } else {
@@ -52,19 +52,24 @@ pub(super) async fn run(context: &Context, names: &[String]) -> Result<Exit, Fai
 }
 
 /// Runs jobs in this process, or, where a daemon holds the state, in that one.
-async fn run_here_or_there(context: &Context, project: &Project, jobs: Vec<Job>) -> Result<Vec<RunJson>, Failure> {
+async fn run_here_or_there(
+    context: &Context,
+    project: &Project,
+    jobs: Vec<Job>,
+    options: RunOptions,
+) -> Result<Vec<RunJson>, Failure> {
     let state = match project.take_state().await {
         Ok(state) => Arc::new(state),
         Err(failure) if failure.exit == Exit::TryLater => {
             // Somebody holds it: a daemon, which takes requests, or another `run`, which does not.
             let Some(client) = Client::connect(&project.catalog.settings.state_path).await? else { return Err(failure) };
             let names = jobs.into_iter().map(|job| job.name).collect();
-            let request = RunRequest { jobs: names, files: project.digest.clone(), options: RunOptions::default() };
+            let request = RunRequest { jobs: names, files: project.digest.clone(), options };
             return client.run(context, request).await;
         }
         Err(failure) => return Err(failure),
     };
-    let ends = run_until_stopped(context, project, state.clone(), jobs).await;
+    let ends = run_until_stopped(context, project, state.clone(), jobs, options).await;
     close(state).await;
     Ok(ends?.iter().map(report_json).collect())
 }
@@ -85,6 +90,7 @@ pub(crate) async fn run_until_stopped(
     project: &Project,
     state: Arc<dyn State>,
     jobs: Vec<Job>,
+    options: RunOptions,
 ) -> Result<Vec<JobEnd>, Failure> {
     let settings = &project.catalog.settings;
     let spool = make_spool(&settings.state_path)?;
@@ -100,6 +106,7 @@ pub(crate) async fn run_until_stopped(
     let mut engine = engine.listened_by(listeners);
     engine.memory = settings.memory;
     engine.runs = settings.runs;
+    engine.options = options;
     engine.faults = faults.clone();
     let stop = engine.stop.clone();
     let engine = Arc::new(engine);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::loads::{api_with, mark, run};
-use crate::world::api::{FakeApi, Fault, Pages, Record};
+use crate::world::api::{FakeApi, Fault, Pages, Record, Stream};
 use crate::world::daemon::{Daemon, eventually};
 use crate::world::feed;
 use crate::world::oracle::Oracle;
@@ -501,4 +501,20 @@ fn the_daemon_shows_how_it_is_and_tells_what_is_wrong() {
     let refused = highwater(&project, &["serve"]).env("WEB_TOKEN", TOKEN).env("OPS", &hook).run().expect_code(75);
     assert!(refused.stderr.contains("web.listen"), "{}", refused.stderr);
     drop(taken);
+}
+
+#[test]
+fn what_is_asked_of_a_run_reaches_the_daemon() {
+    let (api, project) = world();
+    project.write("jobs/items.toml", &job("").replace("mode = \"append\"", "mode = \"replace\""));
+    let daemon = Daemon::ready(&project, &[]);
+    run(&project);
+    // A source that suddenly has next to nothing does not replace the table, unless somebody insists.
+    api.put_stream("items", Stream { pages: Pages::Token, page_size: PAGE, records: feed::plain(1, 2, "2026-01-30T00:00:00Z") });
+    let refused = highwater(&project, &["run", "items"]).run().expect_code(1);
+    assert!(refused.stderr.contains("--force"), "{}", refused.stderr);
+    highwater(&project, &["run", "items", "--force"]).run().expect_code(0);
+    daemon.stop();
+    let told = highwater(&project, &["verify", "--json"]).run().expect_code(0).json();
+    assert_eq!(told[0]["rows"], 2, "{told}");
 }
