@@ -78,7 +78,8 @@ impl JobEnd {
         match &self.outcome {
             Err(trouble) => trouble.exit,
             Ok(Finished { report, .. }) => {
-                let failed = report.failed.iter().map(|failure| Exit::from(failure.kind)).max().unwrap_or(Exit::Done);
+                let failed =
+                    report.failed.iter().map(|failure| Exit::from(kind_for_all(report, failure))).max().unwrap_or(Exit::Done);
                 if report.stopped { failed.max(Exit::TryLater) } else { failed }
             }
         }
@@ -90,12 +91,22 @@ impl JobEnd {
             Err(trouble) => return RunEnd::of(trouble.kind, trouble.reason.clone()),
             Ok(Finished { report, .. }) => report,
         };
-        let worse = |worst: &'_ SliceFailure, next: &SliceFailure| Exit::from(next.kind) > Exit::from(worst.kind);
+        let kind = |failure: &SliceFailure| kind_for_all(report, failure);
+        let worse = |worst: &'_ SliceFailure, next: &SliceFailure| Exit::from(kind(next)) > Exit::from(kind(worst));
         match report.failed.iter().reduce(|worst, next| if worse(worst, next) { next } else { worst }) {
-            Some(worst) => RunEnd::of(worst.kind, worst.reason.clone()),
+            Some(worst) => RunEnd::of(kind(worst), worst.reason.clone()),
             None if report.stopped => RunEnd::Stopped,
             None => RunEnd::Done,
         }
+    }
+}
+
+/// What a slice's failure says of the whole job. Where other parameter sets were read, one account that is gone or refuses its
+/// secret is no reason to leave them all.
+fn kind_for_all(report: &RunReport, failure: &SliceFailure) -> ErrorKind {
+    match failure.kind {
+        ErrorKind::Config | ErrorKind::Auth if report.sets_done > 0 => ErrorKind::Data,
+        kind => kind,
     }
 }
 
@@ -240,6 +251,7 @@ mod tests {
             empty_slices: 0,
             failed: failed.collect(),
             stopped,
+            sets_done: 0,
             sets_left: 0,
             mark: None,
             marks: Default::default(),
@@ -256,6 +268,13 @@ mod tests {
         assert_eq!(end(&[ErrorKind::Throttled { retry_at: None }], false).exit(), Exit::TryLater);
         assert_eq!(end(&[ErrorKind::Conflict, ErrorKind::Data], true).exit(), Exit::Failed);
         assert_eq!(end(&[ErrorKind::Config], false).exit(), Exit::Config);
+        // One account that is gone does not park the others.
+        let mut one_of_many = end(&[ErrorKind::Config], false);
+        if let Ok(finished) = &mut one_of_many.outcome {
+            finished.report.sets_done = 1;
+        }
+        assert_eq!(one_of_many.exit(), Exit::Failed);
+        assert!(matches!(one_of_many.end(), RunEnd::Failed { .. }), "{:?}", one_of_many.end());
     }
 
     #[test]

@@ -66,15 +66,19 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
             break;
         }
         report.sets_left -= 1;
-        match read_set(job, set, ports, lease, &mut head, &mut index, report).await? {
-            Turn::Over => given_up = 0,
-            Turn::GivenUp => {
-                given_up += 1;
-                if given_up >= SETS_GIVEN_UP_MAX {
-                    break;
-                }
-            }
+        let failed_before = report.failed.len();
+        let turn = read_set(job, set, ports, lease, &mut head, &mut index, report).await?;
+        match turn {
             Turn::Last => break,
+            Turn::Over if report.failed.len() == failed_before => {
+                report.sets_done += 1;
+                given_up = 0;
+            }
+            // A set of one slice has failed as a whole, too.
+            Turn::Over | Turn::GivenUp => given_up += 1,
+        }
+        if given_up >= SETS_GIVEN_UP_MAX {
+            break;
         }
     }
     report.mark = mark_text(job, &head.state.coverage);

@@ -31,6 +31,8 @@ pub struct RunReport {
     pub failed: Vec<SliceFailure>,
     /// Stop was asked for before everything was read.
     pub stopped: bool,
+    /// Parameter sets that were read without a failure.
+    pub sets_done: u64,
     /// Parameter sets that the run did not come to.
     pub sets_left: u64,
     /// The high-water mark afterwards, as text; `None` before the first commit or without a cursor. Of several sets the lowest.
@@ -57,6 +59,7 @@ impl RunReport {
             empty_slices: 0,
             failed: Vec::new(),
             stopped: false,
+            sets_done: 0,
             sets_left: 0,
             mark: None,
             marks: BTreeMap::new(),
