@@ -24,3 +24,8 @@ catalogue:
 # The demo: the main job on real data, without internet.
 demo:
     cargo run --release -- demo
+
+# The daemon under its unit, in a container with systemd; needs root and systemd-container.
+systemd:
+    cargo build --locked
+    bash tests/systemd/nspawn.sh target/debug/highwater

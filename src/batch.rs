@@ -11,6 +11,19 @@ pub struct Batch {
     pub page: u64,
     /// When the page was received: the rows' `_hw_extracted_at`.
     pub extracted_at: Timestamp,
+    /// What identifies, orders and tells the content of the rows, where the table's rows carry it.
+    pub marks: Option<RowMarks>,
+}
+
+/// What identifies, orders and tells the content of some rows: one entry a row each.
+#[derive(Clone, Debug, Default)]
+pub struct RowMarks {
+    /// The JSON texts of the key's fields, joined by commas.
+    pub keys: Vec<String>,
+    /// Microseconds for all that is a point in time, else the whole number; empty for a stream without a cursor.
+    pub cursors: Vec<i128>,
+    /// Of the rows' columns as they are written.
+    pub hashes: Vec<i64>,
 }
 
 /// What became of the records of a page, a slice or a run. The parts always add up to `fetched`.
@@ -23,11 +36,15 @@ pub struct Counts {
     pub out_of_window: u64,
     pub duplicate: u64,
     pub unchanged: u64,
+    /// Records that say they were deleted.
+    #[serde(default)]
+    pub deleted: u64,
 }
 
 impl Counts {
     pub fn add_up(&self) -> bool {
-        self.fetched == self.kept + self.filtered + self.rejected + self.out_of_window + self.duplicate + self.unchanged
+        let fates = [self.kept, self.filtered, self.rejected, self.out_of_window, self.duplicate, self.unchanged, self.deleted];
+        self.fetched == fates.iter().sum::<u64>()
     }
 
     pub fn add(&mut self, other: &Counts) {
@@ -38,5 +55,6 @@ impl Counts {
         self.out_of_window += other.out_of_window;
         self.duplicate += other.duplicate;
         self.unchanged += other.unchanged;
+        self.deleted += other.deleted;
     }
 }

@@ -179,7 +179,7 @@ impl Schedule {
                 }
             }
             match seen {
-                _ if seen == 4 * max => length = length / 2,
+                _ if seen == 4 * max => length /= 2,
                 _ if seen > max => return newest[0],
                 _ => length = length.saturating_mul(2),
             }

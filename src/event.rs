@@ -3,11 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
 use crate::batch::Counts;
+use crate::error::ErrorKind;
 use crate::ids::{JobName, RunId, Seq};
 use crate::slice::Slice;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     RunStarted {
         job: JobName,
@@ -16,6 +21,10 @@ pub enum Event {
     SliceStarted {
         job: JobName,
         slice: Slice,
+    },
+    /// A request was sent; redirects and retries count.
+    RequestSent {
+        job: JobName,
     },
     /// A page was fetched: bytes after decompression, records in it; the source's total where the API tells one.
     PageFetched {
@@ -48,10 +57,11 @@ pub enum Event {
         files: u64,
         bytes: u64,
     },
-    /// Nothing in it: coverage advanced without a record.
+    /// Nothing to keep in it: coverage advanced without a record.
     SliceEmpty {
         job: JobName,
         slice: Slice,
+        counts: Counts,
     },
     SliceFailed {
         job: JobName,
@@ -67,7 +77,80 @@ pub enum Event {
         run: RunId,
         counts: Counts,
         failed: bool,
+        /// The high-water mark afterwards, where it is a point in time.
+        mark: Option<Timestamp>,
     },
+    /// The end as the daemon sees it, also of a run that never came to begin. Comes after `RunFinished`.
+    JobEnded {
+        job: JobName,
+        took: Duration,
+        end: RunEnd,
+    },
+}
+
+impl Event {
+    /// Whose event it is.
+    pub fn job(&self) -> &JobName {
+        match self {
+            Event::RunStarted { job, .. }
+            | Event::SliceStarted { job, .. }
+            | Event::RequestSent { job }
+            | Event::PageFetched { job, .. }
+            | Event::Waiting { job, .. }
+            | Event::Retrying { job, .. }
+            | Event::SchemaChanged { job, .. }
+            | Event::SliceCommitted { job, .. }
+            | Event::SliceEmpty { job, .. }
+            | Event::SliceFailed { job, .. }
+            | Event::Recovered { job, .. }
+            | Event::RunFinished { job, .. }
+            | Event::JobEnded { job, .. } => job,
+        }
+    }
+}
+
+/// How a run ended, for whoever decides what comes next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunEnd {
+    Done,
+    /// The reason is the whole chain.
+    Failed {
+        kind: ErrorKind,
+        reason: String,
+    },
+    /// It will not work before this time, or (`None`) before a file or a secret is changed.
+    Parked {
+        until: Option<Timestamp>,
+        reason: String,
+    },
+    Stopped,
+}
+
+impl RunEnd {
+    /// What an error means to the job.
+    pub fn of(kind: ErrorKind, reason: String) -> RunEnd {
+        match kind {
+            ErrorKind::Config | ErrorKind::Auth => RunEnd::Parked { until: None, reason },
+            ErrorKind::Throttled { retry_at: Some(at) } => RunEnd::Parked { until: Some(at), reason },
+            ErrorKind::Cancelled => RunEnd::Stopped,
+            ErrorKind::Throttled { retry_at: None }
+            | ErrorKind::Unavailable
+            | ErrorKind::Data
+            | ErrorKind::Conflict
+            | ErrorKind::Bug => RunEnd::Failed { kind, reason },
+        }
+    }
+
+    /// The word in metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            RunEnd::Done => "done",
+            RunEnd::Failed { .. } => "failed",
+            RunEnd::Parked { .. } => "parked",
+            RunEnd::Stopped => "stopped",
+        }
+    }
 }
 
 /// Whoever wants to hear of events.

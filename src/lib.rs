@@ -2,6 +2,7 @@
 //!
 //! Rooms in reading order; ARCHITECTURE.md says who may use whom.
 
+pub mod alert;
 pub mod cli;
 pub mod config;
 pub mod decode;
@@ -15,6 +16,7 @@ pub mod state;
 pub mod store;
 pub mod telemetry;
 pub mod transform;
+pub mod web;
 
 // Leaves: all rooms may use them.
 pub mod batch;
@@ -23,11 +25,15 @@ pub mod clock;
 pub mod crossing;
 pub mod cursor;
 pub mod dataset;
+pub mod disk;
 pub mod error;
 pub mod event;
 pub mod fault;
+pub mod freshness;
 pub mod ids;
+pub mod outbound;
 pub mod page;
+pub mod printable;
 pub mod reject;
 pub mod schema;
 pub mod slice;

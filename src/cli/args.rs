@@ -35,6 +35,12 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a project with a working example
+    #[command(after_long_help = "Nothing that exists is written over.\n\nExamples:\n  highwater init\n  highwater init quakes")]
+    Init {
+        /// A new or an empty folder; the project folder if none is named
+        dir: Option<PathBuf>,
+    },
     /// Check every file; print every problem with line and help
     #[command(after_long_help = "Examples:\n  highwater check\n  highwater -C /etc/highwater check --json")]
     Check,
@@ -61,6 +67,13 @@ pub enum Command {
         /// The jobs, enabled or not; all enabled jobs if none is named
         jobs: Vec<String>,
     },
+    /// Run jobs on their schedules until stopped: the daemon
+    #[command(
+        after_long_help = "The first interrupt or termination finishes the slices at work and ends with 0; the second aborts at once, and\n\
+                           the next start settles what was left. A hang-up (SIGHUP) reads the project's files anew; files that are\n\
+                           broken change nothing, which `status` tells.\n\nExample:\n  highwater -C /etc/highwater serve"
+    )]
+    Serve,
     /// Show each job's last run, mark, holes and freshness
     #[command(after_long_help = "Example:\n  highwater status --json")]
     Status,
@@ -71,6 +84,19 @@ pub enum Command {
         /// Runs to show
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
+    },
+    /// Show what happened, newest last
+    #[command(
+        after_long_help = "Examples:\n  highwater logs\n  highwater logs earthquakes --follow\n  highwater logs --limit 1000 --json"
+    )]
+    Logs {
+        job: Option<String>,
+        /// Events to show
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        /// Go on showing what happens
+        #[arg(long, short = 'f')]
+        follow: bool,
     },
     /// Look at what is known of the tables
     State {
@@ -137,12 +163,15 @@ mod tests {
     #[test]
     fn every_command_takes_the_project_folder_and_json() {
         let commands = [
+            "init there",
             "check",
             "plan",
             "preview j",
             "run",
+            "serve",
             "status",
             "runs",
+            "logs",
             "state show",
             "query q",
             "verify",
@@ -159,9 +188,13 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused() {
-        for line in
-            ["highwater", "highwater serve", "highwater run --full", "highwater check --connect", "highwater preview j --rows 0"]
-        {
+        for line in [
+            "highwater",
+            "highwater serve now",
+            "highwater run --full",
+            "highwater check --connect",
+            "highwater preview j --rows 0",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }
@@ -183,12 +216,15 @@ mod tests {
         Usage: highwater [OPTIONS] <COMMAND>
 
         Commands:
+          init         Write a project with a working example
           check        Check every file; print every problem with line and help
           plan         Show the slices and files that a run would make; fetches nothing
           preview      Fetch a job's first rows and show them, types and rejects; writes nothing
           run          Run jobs now, once, with progress
+          serve        Run jobs on their schedules until stopped: the daemon
           status       Show each job's last run, mark, holes and freshness
           runs         Show the history of runs, newest first
+          logs         Show what happened, newest last
           state        Look at what is known of the tables
           query        Ask the tables by name in SQL
           verify       Recount tables from the lake alone; exit code 1 if one is not what its log says

@@ -1,10 +1,12 @@
 //! Runs jobs side by side: what `run` and `demo` share.
 
 use std::any::Any;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -12,10 +14,10 @@ use crate::clock::Clock;
 use crate::config::catalog::Job;
 use crate::config::secret::SecretSource;
 use crate::error::{ErrorKind, chain};
-use crate::event::{Events, Listener};
+use crate::event::{Event, Events, Listener, RunEnd};
 use crate::ids::JobName;
 use crate::quota::Budgets;
-use crate::run::{self, Ports, Purpose, RunReport};
+use crate::run::{self, Ports, Purpose, RunOptions, RunReport, SliceFailure};
 use crate::source::Source;
 use crate::source::http::HttpSource;
 use crate::state::State;
@@ -41,6 +43,7 @@ pub(crate) struct Engine {
     pub memory: u64,
     /// Jobs at the same time; above zero.
     pub runs: usize,
+    pub options: RunOptions,
     /// What tests want to go wrong.
     pub faults: Faults,
 }
@@ -64,6 +67,8 @@ pub(crate) struct JobEnd {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Trouble {
     pub exit: Exit,
+    /// What to do about it; `exit` says how it counts.
+    pub kind: ErrorKind,
     /// The whole chain.
     pub reason: String,
 }
@@ -76,6 +81,20 @@ impl JobEnd {
                 let failed = report.failed.iter().map(|failure| Exit::from(failure.kind)).max().unwrap_or(Exit::Done);
                 if report.stopped { failed.max(Exit::TryLater) } else { failed }
             }
+        }
+    }
+
+    /// The same for whoever decides what comes next. Of several slices that failed, the worst decides, and of these the first.
+    pub fn end(&self) -> RunEnd {
+        let report = match &self.outcome {
+            Err(trouble) => return RunEnd::of(trouble.kind, trouble.reason.clone()),
+            Ok(Finished { report, .. }) => report,
+        };
+        let worse = |worst: &'_ SliceFailure, next: &SliceFailure| Exit::from(next.kind) > Exit::from(worst.kind);
+        match report.failed.iter().reduce(|worst, next| if worse(worst, next) { next } else { worst }) {
+            Some(worst) => RunEnd::of(worst.kind, worst.reason.clone()),
+            None if report.stopped => RunEnd::Stopped,
+            None => RunEnd::Done,
         }
     }
 }
@@ -94,12 +113,13 @@ impl Engine {
             spool,
             memory: 512 * 1024 * 1024,
             runs: 1,
+            options: RunOptions::default(),
             faults: Faults::default(),
         }
     }
 
-    pub fn listened_by(mut self, listener: Arc<dyn Listener>) -> Self {
-        self.events = Events::to(vec![listener]);
+    pub fn listened_by(mut self, listeners: Vec<Arc<dyn Listener>>) -> Self {
+        self.events = Events::to(listeners);
         self
     }
 
@@ -110,46 +130,61 @@ impl Engine {
         let share = self.memory / at_once as u64;
         let places = Arc::new(Semaphore::new(at_once));
         let mut running = JoinSet::new();
-        let mut names = HashMap::new();
         let mut ends = BTreeMap::new();
         let order: Vec<JobName> = jobs.iter().map(|job| job.name.clone()).collect();
         for job in jobs {
-            let (engine, places, name) = (Arc::clone(self), Arc::clone(&places), job.name.clone());
-            let handle = running.spawn(async move {
+            let (engine, places) = (Arc::clone(self), Arc::clone(&places));
+            running.spawn(async move {
                 // The semaphore is never closed; were it, running without a place would only use more memory.
                 let _place = places.acquire_owned().await;
-                engine.run_one(&job, Purpose::Load, share).await
+                let begun = engine.clock.elapsed();
+                let end = engine.attempt(&job, share, engine.options).await;
+                let took = engine.clock.elapsed().saturating_sub(begun);
+                engine.events.tell(Event::JobEnded { job: job.name, took, end: end.end() });
+                end
             });
-            names.insert(handle.id(), name);
         }
-        while let Some(joined) = running.join_next_with_id().await {
-            let (id, outcome) = match joined {
-                Ok((id, outcome)) => (id, outcome),
-                Err(error) => (error.id(), Err(Trouble { exit: Exit::Failed, reason: describe_panic(error) })),
-            };
-            if let Some(name) = names.remove(&id) {
-                ends.insert(name, outcome);
+        while let Some(joined) = running.join_next().await {
+            match joined {
+                Ok(end) => drop(ends.insert(end.job.clone(), end)),
+                // A panic ends inside of the attempt, and nobody aborts a task of a set that lives.
+                Err(error) => tracing::error!(%error, "a run's task was lost"),
             }
         }
-        order.into_iter().filter_map(|job| ends.remove(&job).map(|outcome| JobEnd { job, outcome })).collect()
+        order.into_iter().filter_map(|job| ends.remove(&job)).collect()
+    }
+
+    /// Runs a job once, with a part of the memory. A panic is an end like any other: it concerns this job alone.
+    pub async fn attempt(&self, job: &Job, memory: u64, options: RunOptions) -> JobEnd {
+        let attempt = AssertUnwindSafe(self.run_with(job, Purpose::Load, memory, options)).catch_unwind().await;
+        let outcome = attempt.unwrap_or_else(|payload| {
+            let reason = format!("the run panicked, which is a bug of highwater: {}", panic_text(&*payload));
+            Err(Trouble { exit: Exit::Failed, kind: ErrorKind::Bug, reason })
+        });
+        JobEnd { job: job.name.clone(), outcome }
     }
 
     /// Opens a job's source and sink and runs it.
     pub async fn run_one(&self, job: &Job, purpose: Purpose, memory: u64) -> Result<Finished, Trouble> {
+        self.run_with(job, purpose, memory, self.options).await
+    }
+
+    async fn run_with(&self, job: &Job, purpose: Purpose, memory: u64, options: RunOptions) -> Result<Finished, Trouble> {
         let stop = self.stop.clone();
         if stop.requested() {
-            return Err(Trouble { exit: Exit::TryLater, reason: "not started: stop was asked for".to_owned() });
+            let reason = "not started: stop was asked for".to_owned();
+            return Err(Trouble { exit: Exit::TryLater, kind: ErrorKind::Cancelled, reason });
         }
         let source =
             HttpSource::open(job, &*self.secrets, &self.budgets, Arc::clone(&self.clock), self.events.clone(), stop.clone());
         // Nothing was sent yet: a secret that is missing is a matter of set-up, not of the API.
         let source = source.map_err(|error| match error.kind {
-            ErrorKind::Auth => Trouble { exit: Exit::Config, reason: chain(&error) },
-            kind => Trouble { exit: kind.into(), reason: chain(&error) },
+            ErrorKind::Auth => Trouble { exit: Exit::Config, kind: ErrorKind::Auth, reason: chain(&error) },
+            kind => Trouble { exit: kind.into(), kind, reason: chain(&error) },
         })?;
         let source = Arc::new(source);
         let store = store::open(&job.sink, &*self.secrets);
-        let store = store.map_err(|error| Trouble { exit: error.kind.into(), reason: chain(&error) })?;
+        let store = store.map_err(|error| Trouble { exit: error.kind.into(), kind: error.kind, reason: chain(&error) })?;
         let ports = Ports {
             state: Arc::clone(&self.state),
             store: self.faults.in_store(store),
@@ -161,9 +196,10 @@ impl Engine {
             spool: self.spool.clone(),
             memory,
             guards: self.faults.guards,
+            options,
         };
         let report = run::run_job(job, purpose, &ports).await;
-        let report = report.map_err(|error| Trouble { exit: error.kind.into(), reason: chain(&error) })?;
+        let report = report.map_err(|error| Trouble { exit: error.kind.into(), kind: error.kind, reason: chain(&error) })?;
         Ok(Finished { report, requests: source.requests() })
     }
 }
@@ -178,13 +214,6 @@ pub(crate) fn make_spool(state_path: &Path) -> Result<PathBuf, Failure> {
     Ok(folder)
 }
 
-fn describe_panic(error: tokio::task::JoinError) -> String {
-    if !error.is_panic() {
-        return "the run was aborted".to_owned();
-    }
-    format!("the run panicked, which is a bug of highwater: {}", panic_text(&*error.into_panic()))
-}
-
 fn panic_text(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
@@ -194,7 +223,6 @@ fn panic_text(payload: &(dyn Any + Send)) -> String {
 mod tests {
     use super::*;
     use crate::ids::{PartitionKey, RunId};
-    use crate::run::SliceFailure;
     use crate::slice::{Reach, Slice};
 
     fn end(kinds: &[ErrorKind], stopped: bool) -> JobEnd {
@@ -212,7 +240,9 @@ mod tests {
             empty_slices: 0,
             failed: failed.collect(),
             stopped,
+            sets_left: 0,
             mark: None,
+            marks: Default::default(),
             recovered: Vec::new(),
             preview: None,
         };
@@ -228,13 +258,20 @@ mod tests {
         assert_eq!(end(&[ErrorKind::Config], false).exit(), Exit::Config);
     }
 
-    #[tokio::test]
-    async fn a_panic_is_told_as_a_failed_run() {
-        let mut set: JoinSet<()> = JoinSet::new();
-        set.spawn(async { panic!("index {} out of range", 7) });
-        let joined = set.join_next().await.expect("a task");
-        let text = describe_panic(joined.expect_err("panicked"));
-        assert_eq!(text, "the run panicked, which is a bug of highwater: index 7 out of range");
+    #[test]
+    fn the_worst_slice_says_what_comes_next() {
+        assert_eq!(end(&[], false).end(), RunEnd::Done);
+        assert_eq!(end(&[], true).end(), RunEnd::Stopped);
+        let failed = end(&[ErrorKind::Throttled { retry_at: None }, ErrorKind::Data, ErrorKind::Unavailable], true).end();
+        assert_eq!(failed, RunEnd::Failed { kind: ErrorKind::Data, reason: String::new() });
+        assert_eq!(end(&[ErrorKind::Auth], false).end(), RunEnd::Parked { until: None, reason: String::new() });
+    }
+
+    #[test]
+    fn a_panics_words_are_kept() {
+        let payload = std::panic::catch_unwind(|| panic!("index {} out of range", 7)).expect_err("panicked");
+        assert_eq!(panic_text(&*payload), "index 7 out of range");
+        assert_eq!(panic_text(&7), "without a message");
     }
 
     #[test]

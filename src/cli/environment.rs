@@ -14,6 +14,8 @@ pub struct Environment {
     pub no_color: bool,
     /// `HIGHWATER_LOG`: a level, or `tracing` directives such as `highwater=debug,sqlx=warn`.
     pub log: Option<String>,
+    /// `JOURNAL_STREAM`, set by systemd: device and inode of the stream that leads to the journal.
+    pub journal_stream: Option<String>,
     /// `HIGHWATER_FAULT`, `HIGHWATER_MUTANT`, `HIGHWATER_FAULT_LOG`: tests only, and unknown to a release build.
     #[cfg(debug_assertions)]
     pub fault: Option<String>,
@@ -30,6 +32,7 @@ impl Environment {
             credentials_folder: text("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             no_color: text("NO_COLOR").is_some(),
             log: text("HIGHWATER_LOG"),
+            journal_stream: text("JOURNAL_STREAM"),
             #[cfg(debug_assertions)]
             fault: text("HIGHWATER_FAULT"),
             #[cfg(debug_assertions)]

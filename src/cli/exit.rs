@@ -1,9 +1,12 @@
 //! Exit codes: one meaning each, from one total match.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::ErrorKind;
 
 /// How a command ended, from best to worst: of several ends the greatest is the command's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Exit {
     Done,
     /// Somebody else holds the state, the source asked for patience, or the run was stopped: the same command works later.
@@ -59,6 +62,9 @@ mod tests {
     fn every_end_has_its_own_documented_code() {
         let ends = [Exit::Done, Exit::Failed, Exit::Usage, Exit::TryLater, Exit::Config];
         assert_eq!(ends.map(Exit::code), [0, 1, 64, 75, 78]);
+        for end in ends {
+            assert_eq!(serde_json::to_string(&end).expect("JSON"), format!("\"{}\"", end.name()));
+        }
     }
 
     #[test]

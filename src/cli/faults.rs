@@ -38,6 +38,8 @@ impl Faults {
             Some("put_if_absent") => guards.put_if_absent = false,
             Some("publish_before_state") => guards.publish_before_state = false,
             Some("record_coverage") => guards.record_coverage = false,
+            Some("newest_wins") => guards.newest_wins = false,
+            Some("rewrite_touched") => guards.rewrite_touched = false,
             Some(other) => {
                 let failure = Failure::new(Exit::Usage, format!("HIGHWATER_MUTANT: no guard is called `{other}`"));
                 return Err(failure.help("`put_if_absent`, `publish_before_state` or `record_coverage`"));

@@ -3,22 +3,28 @@
 use jiff::Timestamp;
 
 use crate::config::catalog::Window;
+use crate::ids::PartitionKey;
 use crate::plan;
-use crate::slice::{Coverage, Covered, Span};
+use crate::slice::{Coverage, Span};
 
-use super::text::instant;
+use super::text::{counted, instant};
 
-/// Stretches before or between the covered ones, over all partitions: what failed slices left for a later run.
-pub(crate) fn holes(coverage: &Coverage, window: &Window) -> Vec<Span> {
+/// Stretches before or between the covered ones of the given sets: what failed slices left for a later run.
+pub(crate) fn holes<'a>(coverage: &Coverage, sets: impl IntoIterator<Item = &'a PartitionKey>, window: &Window) -> Vec<Span> {
     let mut holes = Vec::new();
-    for covered in coverage.partitions.values() {
-        if let Covered::Spans(spans) = covered
-            && let Some(last) = spans.last()
-        {
+    for set in sets {
+        let spans = coverage.spans(set);
+        if let Some(last) = spans.last() {
             holes.extend(plan::gaps(window.start, last.to, spans));
         }
     }
     holes
+}
+
+/// The mark of a job that goes over so many sets: the lowest of theirs.
+pub(crate) fn mark_of_sets(mark: Option<&str>, sets: usize) -> String {
+    let mark = mark.map(short_mark).unwrap_or_default();
+    if sets == 0 { mark } else { format!("{mark} ({})", counted(sets as u64, "set")).trim_start().to_owned() }
 }
 
 /// A mark to the second, where it is a time; as it stands elsewhere.
@@ -33,17 +39,18 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::ids::PartitionKey;
+    use crate::slice::Covered;
 
     fn day(day: i64) -> Timestamp {
         Timestamp::from_second(day * 86_400).expect("day")
     }
 
     fn count(start: Option<i64>, spans: &[(Option<i64>, i64)]) -> usize {
-        let window = Window { start: start.map(day), start_integer: None, step: None, settle: SignedDuration::ZERO };
+        let window =
+            Window { start: start.map(day), start_integer: None, step: None, settle: SignedDuration::ZERO, lookback: None };
         let spans = spans.iter().map(|(from, to)| Span::new(from.map(day), day(*to))).collect();
         let partitions = BTreeMap::from([(PartitionKey::new(""), Covered::Spans(spans))]);
-        holes(&Coverage { partitions }, &window).len()
+        holes(&Coverage { partitions }, &[PartitionKey::new("")], &window).len()
     }
 
     #[test]

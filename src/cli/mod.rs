@@ -6,17 +6,22 @@
 
 mod args;
 mod commands;
+mod daemon;
 pub mod demo;
 mod engine;
 mod environment;
 pub mod exit;
 mod failure;
 mod faults;
+mod history;
 mod marks;
 mod progress;
 mod project;
+mod report;
 mod rows;
 mod secrets;
+mod shipped;
+mod signals;
 mod terminal;
 mod text;
 
@@ -27,9 +32,9 @@ use std::sync::Arc;
 use clap::Parser;
 
 use crate::clock::{Clock, SystemClock};
-use crate::telemetry;
+use crate::telemetry::{self, Destination, Throttle, Verbosity};
 
-use args::Arguments;
+use args::{Arguments, Command};
 use environment::Environment;
 use exit::Exit;
 use failure::Failure;
@@ -44,6 +49,8 @@ pub(crate) struct Context {
     pub terminal: Terminal,
     pub screen: Screen,
     pub clock: Arc<dyn Clock>,
+    /// What the log leaves out because it repeats itself.
+    pub throttle: Arc<Throttle>,
 }
 
 /// The whole program.
@@ -63,11 +70,13 @@ fn run(arguments: Arguments) -> Exit {
     // One TLS provider for the whole process, chosen before anybody asks for it. It can be installed once; that it is there
     // already is as good.
     let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let ended = telemetry::start(environment.log.as_deref(), screen.clone())
+    let clock = Arc::new(SystemClock::new());
+    let destination = Destination::of_stderr(environment.journal_stream.as_deref());
+    let verbosity = if matches!(arguments.command, Command::Serve) { Verbosity::Service } else { Verbosity::Command };
+    let ended = telemetry::start(environment.log.as_deref(), verbosity, destination, clock.clone(), screen.clone())
         .map_err(|error| Failure::new(Exit::Usage, error))
-        .and_then(|()| {
-            let clock = Arc::new(SystemClock::new());
-            let context = Context { folder: arguments.global.folder, environment, terminal, screen, clock };
+        .and_then(|throttle| {
+            let context = Context { folder: arguments.global.folder, environment, terminal, screen, clock, throttle };
             commands::perform(arguments.command, &context)
         });
     match ended {

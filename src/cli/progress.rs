@@ -170,6 +170,7 @@ pub fn describe_counts(counts: &Counts) -> String {
         (counts.out_of_window, "out of window"),
         (counts.duplicate, "duplicate"),
         (counts.unchanged, "unchanged"),
+        (counts.deleted, "deleted"),
     ];
     for (count, name) in others {
         if count > 0 {
@@ -188,25 +189,9 @@ fn gist(reason: &str) -> &str {
     }
 }
 
-fn job_of(event: &Event) -> &JobName {
-    match event {
-        Event::RunStarted { job, .. }
-        | Event::SliceStarted { job, .. }
-        | Event::PageFetched { job, .. }
-        | Event::Waiting { job, .. }
-        | Event::Retrying { job, .. }
-        | Event::SchemaChanged { job, .. }
-        | Event::SliceCommitted { job, .. }
-        | Event::SliceEmpty { job, .. }
-        | Event::SliceFailed { job, .. }
-        | Event::Recovered { job, .. }
-        | Event::RunFinished { job, .. } => job,
-    }
-}
-
 impl Listener for Progress {
     fn hear(&self, event: &Event) {
-        let name = job_of(event);
+        let name = event.job();
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let job = jobs.entry(name.clone()).or_insert_with(|| self.start(name));
         let said = job.take_in(event);
@@ -278,6 +263,8 @@ impl JobProgress {
                 let end = if *failed { "failed" } else { "done" };
                 Said::Plain(format!("{end}: {} fetched, {}", thousands(counts.fetched), describe_counts(counts)))
             }
+            // Pages and retries count what a person wants to see; the end is told by whoever asked for the run.
+            Event::RequestSent { .. } | Event::JobEnded { .. } => Said::Nothing,
         }
     }
 }

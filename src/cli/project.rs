@@ -24,6 +24,8 @@ pub(crate) struct Project {
     pub problems: Vec<Problem>,
     /// Jobs that cannot run until a file is changed, with the reason.
     pub parked: BTreeMap<JobName, String>,
+    /// What the files are: `config::Loaded::digest`.
+    pub digest: String,
     pub secrets: Arc<Secrets>,
 }
 
@@ -44,6 +46,7 @@ impl Project {
             catalog: loaded.catalog,
             problems: loaded.problems,
             parked: loaded.parked,
+            digest: loaded.digest,
             secrets: Arc::new(Secrets { folder: folder.to_owned(), credentials: context.environment.credentials_folder.clone() }),
         };
         project.check_steps();

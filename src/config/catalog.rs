@@ -10,12 +10,13 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use crate::cadence::Schedule;
-use crate::ids::{DatasetName, JobName};
+use crate::ids::{DatasetName, JobName, PartitionKey};
 use crate::page::ResponsePath;
 use crate::schema::ColumnType;
 use crate::template::Template;
 
 use super::secret::SecretRef;
+use super::service::{AlertChannel, WebSettings};
 
 /// Everything a project says. Jobs whose files have problems are not in it: they are in `Checked::parked`.
 #[derive(Clone, Debug)]
@@ -35,6 +36,11 @@ pub struct Settings {
     pub memory: u64,
     /// Jobs at the same time.
     pub runs: usize,
+    /// The daemon starts no run while a disk that it writes to has less free, bytes; 0 for no limit.
+    pub disk_free: u64,
+    pub web: Option<WebSettings>,
+    /// In file order.
+    pub alerts: Vec<AlertChannel>,
 }
 
 /// A job with the source, stream and sink it names, resolved.
@@ -57,9 +63,15 @@ pub struct Job {
     pub dataset: DatasetName,
     pub table: String,
     pub mode: Mode,
+    /// What becomes of rows whose record says that it was deleted; only in a merge.
+    pub on_delete: OnDelete,
+    /// A row never moves to another partition: a merge looks for it in its own alone.
+    pub partition_immutable: bool,
     pub partition_by: Vec<PartitionColumn>,
-    /// Parameter values after defaults, by name; what templates see.
+    /// Parameter values that all sets have in common, after defaults, by name.
     pub parameters: BTreeMap<String, String>,
+    /// What is read, each with its own coverage; never empty. Without `for_each` it is one set with an empty key.
+    pub sets: Vec<ParameterSet>,
     pub window: Window,
     pub steps: Vec<Step>,
     /// Declared types by the dotted path of the source's record field; they win over inferred ones.
@@ -67,6 +79,8 @@ pub struct Job {
     pub on_type_change: OnTypeChange,
     /// Rows carry `_hw_commit` and `_hw_extracted_at`.
     pub metadata: bool,
+    /// The table should never be older than this.
+    pub freshness: Option<Duration>,
 }
 
 /// What becomes of due times at which a job could not run, because nothing ran at all or its last run was not over.
@@ -90,15 +104,47 @@ impl CatchUp {
     }
 }
 
+/// One entry of `for_each`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParameterSet {
+    /// Made of what the entry says, and of that alone: what is common may change without it.
+    pub partition: PartitionKey,
+    /// All parameter values, the common ones included; what templates see.
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl Job {
+    /// Whether the job goes over parameter sets.
+    pub fn is_for_each(&self) -> bool {
+        self.sets.iter().any(|set| !set.partition.is_none())
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
+    /// Every version of a record is a row.
     Append,
+    /// One row a key: the newest.
+    Merge,
+    /// The table is what the last run read.
+    Replace,
+}
+
+/// What a deleted record does to its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDelete {
+    /// The row stays as it was last seen and is marked in `_hw_deleted`.
+    Soft,
+    /// The row goes.
+    Hard,
 }
 
 impl Mode {
     pub fn name(self) -> &'static str {
         match self {
             Mode::Append => "append",
+            Mode::Merge => "merge",
+            Mode::Replace => "replace",
         }
     }
 }
@@ -176,6 +222,8 @@ pub struct Stream {
     pub records_optional: bool,
     /// Dotted paths of the fields that identify a record; may be empty.
     pub primary_key: Vec<String>,
+    /// Dotted path of the field that says that a record was deleted.
+    pub deleted: Option<String>,
     pub paging: Paging,
     pub cursor: Option<Cursor>,
 }
@@ -252,6 +300,11 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Whether its values are numbers, not points in time.
+    pub fn counts(&self) -> bool {
+        self.cursor_type == CursorType::Integer
+    }
+
     /// Whether the API can be asked for an upper bound; without one `window.step` is ignored.
     pub fn has_upper_bound(&self, stream: &Stream) -> bool {
         let in_query = self.query.iter().chain(&stream.query).any(|(_, template)| template.uses("to"));
@@ -300,6 +353,15 @@ pub struct Window {
     /// Length of a slice; above zero. A day is 24 hours: slices are cut in UTC.
     pub step: Option<SignedDuration>,
     pub settle: SignedDuration,
+    /// What every run reads again behind the mark: a length of time, or units of a whole-number cursor.
+    pub lookback: Option<Lookback>,
+}
+
+/// How far behind the mark a run reads again; above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookback {
+    Time(SignedDuration),
+    Integer(i128),
 }
 
 #[derive(Clone, Debug)]

@@ -58,6 +58,8 @@ pub(super) enum Kind {
     Address,
     /// A host with an optional port.
     Host,
+    /// An IP address with its port.
+    Socket,
     Zone,
     DeclaredType,
     CastType,
@@ -112,6 +114,9 @@ impl Kind {
             Kind::Host => {
                 Err(refuse("a host", "write a host with an optional port, such as \"files.example.org\" or \"localhost:8080\""))
             }
+            Kind::Socket => text.parse().map(Value::Socket).map_err(|_| {
+                refuse("an address to listen on", "write an IP address and a port, such as \"127.0.0.1:7077\" or \"[::1]:7077\"")
+            }),
             Kind::Zone => TimeZone::get(text).map(Value::Zone).map_err(|_| {
                 refuse("a time zone", "write a name of the IANA time zone database, such as \"UTC\" or \"Europe/Berlin\"")
             }),
@@ -149,6 +154,7 @@ impl Kind {
             Kind::CastType => "^(boolean|u?int(8|16|32|64)|float(32|64)|text|timestamp|date|decimal\\([0-9]+, ?[0-9]+\\))$",
             Kind::Compression => "^(none|snappy|zstd|zstd\\([0-9]+\\))$",
             Kind::EnvName => "^[A-Za-z_][A-Za-z0-9_]*$",
+            Kind::Socket => "^([0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]+$",
             Kind::Any | Kind::Template | Kind::ResponsePath | Kind::BodyPath | Kind::Host | Kind::Zone | Kind::Partition => {
                 return None;
             }

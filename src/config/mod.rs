@@ -9,6 +9,7 @@
 
 pub mod catalog;
 pub mod secret;
+pub mod service;
 pub mod units;
 
 mod check;
@@ -40,6 +41,8 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// Jobs that a problem touches, and the first problem in one line.
     pub parked: BTreeMap<JobName, String>,
+    /// Of all files' names and texts: equal while nobody changes them. Hex of SHA-256.
+    pub digest: String,
 }
 
 impl Loaded {

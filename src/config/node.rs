@@ -1,5 +1,7 @@
 //! A file's tree after the walk: every value has its place and its checked type, or is known to be bad.
 
+use std::net::SocketAddr;
+
 use http::HeaderName;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, civil};
@@ -33,6 +35,7 @@ pub(super) enum Value {
     Path(ResponsePath),
     Url(Url),
     Header(HeaderName),
+    Socket(SocketAddr),
     Zone(TimeZone),
     Type(DeclaredType),
     Partition(PartitionColumn),
@@ -80,6 +83,7 @@ impl Table {
         path: Path -> ResponsePath;
         url: Url -> Url;
         header: Header -> HeaderName;
+        socket: Socket -> SocketAddr;
         zone: Zone -> TimeZone;
         compression: Compression -> Compression;
         start: Start -> Start;
@@ -146,6 +150,10 @@ impl Node {
             Value::Template(template) => Some(template),
             _ => None,
         }
+    }
+
+    pub fn is_list(&self) -> bool {
+        matches!(self.value, Value::List(_))
     }
 
     pub fn table(&self) -> Option<&Table> {

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::kinds::safe_name;
 use super::problem::quote;
 
@@ -45,6 +47,22 @@ pub(super) struct ProjectFile {
 pub(super) struct Unreadable {
     pub message: String,
     pub help: String,
+}
+
+impl Project {
+    /// Of names and texts; a file that cannot be read counts by what is said of it.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for file in &self.files {
+            let text = file.text.as_ref().map_or_else(|unreadable| unreadable.message.as_bytes(), |text| text.as_bytes());
+            // With lengths, so that no two projects read as the same bytes.
+            for part in [file.file.as_bytes(), text] {
+                hash.update((part.len() as u64).to_le_bytes());
+                hash.update(part);
+            }
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 fn unreadable<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T, Unreadable> {

@@ -18,6 +18,8 @@ pub(super) enum Shape {
     ScalarTemplate,
     /// `window.start`: an instant, a day or a whole number.
     Start,
+    /// `window.lookback`: a duration or a whole number.
+    Lookback,
     /// A reference to a secret.
     Secret(Literal),
     /// What an object store's option takes: text, number, boolean or a reference.

@@ -141,6 +141,8 @@ impl Walker<'_, '_> {
                 self.read_text(&scalar_text(value).unwrap_or_default(), at, Kind::Template)
             }
             (Shape::Start, _) => self.read_start(value, at),
+            (Shape::Lookback, DeValue::String(text)) => self.read_text(text, at, Kind::Duration),
+            (Shape::Lookback, DeValue::Integer(_)) => self.read(value, at, Shape::Integer(0, i64::MAX)),
             (Shape::Secret(literal), _) => self.read_secret(value, at, literal),
             (Shape::StorageValue, DeValue::Table(_)) => self.read_secret(value, at, Literal::Warned),
             (Shape::StorageValue, _) if scalar_text(value).is_some() => scalar_text(value).map(Value::Text),
@@ -327,6 +329,7 @@ fn expected(shape: Shape) -> &'static str {
         Shape::Boolean => "true or false",
         Shape::Scalar | Shape::ScalarTemplate => "text, a number or a boolean",
         Shape::Start => "a timestamp",
+        Shape::Lookback => "a duration or a whole number",
         Shape::Secret(_) => "a reference to a secret",
         Shape::StorageValue => "text, a number, a boolean or a reference to a secret",
         Shape::List(_) => "a list",

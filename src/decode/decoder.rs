@@ -71,6 +71,8 @@ impl Decoder {
             envelope: outcome.envelope,
             cursor: outcome.cursor,
             key_hashes: outcome.key_hashes,
+            keys: outcome.keys,
+            deleted: outcome.deleted,
             changes,
         })
     }
@@ -84,6 +86,8 @@ impl Decoder {
             envelope: Envelope::default(),
             cursor: None,
             key_hashes: None,
+            keys: self.plan.keep_keys.then(Vec::new),
+            deleted: None,
             changes: Vec::new(),
         }
     }

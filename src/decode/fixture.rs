@@ -32,6 +32,8 @@ pub fn spec() -> DecodeSpec {
         records_optional: false,
         declared: BTreeMap::new(),
         cursor: None,
+        keep_keys: false,
+        deleted: None,
         key: Vec::new(),
         wanted: Vec::new(),
         on_type_change: OnTypeChange::NewColumn,

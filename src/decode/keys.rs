@@ -48,6 +48,33 @@ pub fn cursor_value(doc: &Document<'_>, plan: &CursorPlan, at: Option<u32>) -> R
     value.ok_or_else(|| format!("the cursor is not {expected}: `{}`", doc.excerpt(at)))
 }
 
+/// The key fields' JSON texts, joined by commas. A text has many spellings in JSON (`"\u00e9"` is `"é"`) and stands here in one; a
+/// number stands as the source wrote it.
+pub fn key_text(doc: &Document<'_>, fields: &[u32]) -> String {
+    let mut key = String::new();
+    for (index, at) in fields.iter().enumerate() {
+        if index > 0 {
+            key.push(',');
+        }
+        match doc.item(*at) {
+            Item::Text(text) => key.push_str(&serde_json::Value::from(text).to_string()),
+            _ => key.push_str(&String::from_utf8_lossy(doc.raw(*at))),
+        }
+    }
+    key
+}
+
+/// Whether the field by which a record says that it was deleted says so: null, false, 0 and empty texts do not, a time or true does.
+pub fn is_deleted(doc: &Document<'_>, at: Option<u32>) -> bool {
+    match at.map(|at| doc.item(at)) {
+        None | Some(Item::Null) => false,
+        Some(Item::Boolean(value)) => value,
+        Some(Item::Number(digits)) => digits.parse::<f64>().is_ok_and(|number| number != 0.0),
+        Some(Item::Text(text)) => !matches!(text.trim().to_ascii_lowercase().as_str(), "" | "false" | "0" | "no" | "n" | "f"),
+        Some(Item::List(_) | Item::Object(_)) => true,
+    }
+}
+
 fn epoch(doc: &Document<'_>, at: u32, unit: EpochUnit) -> Option<i128> {
     doc.epoch(at, unit).map(i128::from)
 }

@@ -59,6 +59,10 @@ pub struct DecodeSpec {
     pub cursor: Option<CursorSpec>,
     /// Dotted paths of the key fields; a record without one of them is rejected.
     pub key: Vec<String>,
+    /// Whether the rows' keys are wanted as texts.
+    pub keep_keys: bool,
+    /// Dotted path of the field that says that a record was deleted.
+    pub deleted: Option<String>,
     /// Body paths to capture into the envelope (header paths are the source's own business and ignored here).
     pub wanted: Vec<ResponsePath>,
     pub on_type_change: OnTypeChange,
@@ -87,6 +91,10 @@ pub struct Decoded {
     /// One a row, where the stream has a key and the cursor is a whole number: hex of the first 16 bytes of SHA-256 of the
     /// key's exact JSON text (the fields' source texts joined by a comma).
     pub key_hashes: Option<Vec<String>>,
+    /// One a row, where keys are kept: the key fields' JSON texts, joined by commas; texts in their one canonical spelling.
+    pub keys: Option<Vec<String>>,
+    /// One a row, where the stream says how deleted records are told.
+    pub deleted: Option<Vec<bool>>,
     /// What this page changed in the schema, a sentence each; empty if nothing.
     pub changes: Vec<String>,
 }

@@ -16,7 +16,7 @@ use crate::reject::{Reject, RejectedAt};
 use super::DecodeError;
 use super::build::{Builder, Halt};
 use super::document::{Document, Item};
-use super::keys::{Lookup, cursor_value, key_hash};
+use super::keys::{Lookup, cursor_value, is_deleted, key_hash, key_text};
 use super::kind::{FIELDS_MAX, Object};
 use super::observe::{Misfit, absorb_record, collision, judge};
 use super::spec::Plan;
@@ -46,6 +46,8 @@ pub struct Outcome {
     pub envelope: Envelope,
     pub cursor: Option<CursorColumn>,
     pub key_hashes: Option<Vec<String>>,
+    pub keys: Option<Vec<String>>,
+    pub deleted: Option<Vec<bool>>,
 }
 
 pub fn read(doc: &Document<'_>, task: &Task) -> Result<Outcome, DecodeError> {
@@ -114,11 +116,13 @@ fn data_error(message: String) -> DecodeError {
     DecodeError { kind: ErrorKind::Data, message }
 }
 
-/// Cursor values and key hashes of the rows, and the rows' columns.
+/// What identifies and orders the rows, and the rows' columns.
 struct Marks {
     columns: Columns,
     cursor: Vec<i128>,
     key_hashes: Vec<String>,
+    keys: Vec<String>,
+    deleted: Vec<bool>,
 }
 
 struct Reader<'a, 'd> {
@@ -202,7 +206,8 @@ impl Reader<'_, '_> {
         let (doc, plan) = (self.doc, Arc::clone(&self.task.plan));
         let cursor_lookup = plan.cursor.as_ref().map(|cursor| (cursor, Lookup::new(&cursor.field, self.tree())));
         let key_lookups: Vec<Lookup<'_>> = plan.key.iter().map(|path| Lookup::new(path, self.tree())).collect();
-        let mut marks = Marks { columns, cursor: Vec::new(), key_hashes: Vec::new() };
+        let deleted_lookup = plan.deleted.as_ref().map(|path| Lookup::new(path, self.tree()));
+        let mut marks = Marks { columns, cursor: Vec::new(), key_hashes: Vec::new(), keys: Vec::new(), deleted: Vec::new() };
         let mut keep = vec![true; self.rows.len()];
         let mut key = Vec::with_capacity(key_lookups.len());
         for (row, keep) in keep.iter_mut().enumerate() {
@@ -237,6 +242,12 @@ impl Reader<'_, '_> {
             if plan.needs_key_hashes() {
                 marks.key_hashes.push(key_hash(doc, &key));
             }
+            if plan.keep_keys {
+                marks.keys.push(key_text(doc, &key));
+            }
+            if let Some(lookup) = &deleted_lookup {
+                marks.deleted.push(is_deleted(doc, lookup.find(doc, &marks.columns, row)));
+            }
         }
         self.keep_rows(&keep);
         marks.columns.iter_mut().for_each(|column| retain(column, &keep));
@@ -261,7 +272,19 @@ impl Reader<'_, '_> {
         self.rejects.sort_by_key(|reject| reject.place);
         let cursor = self.task.plan.cursor.as_ref().map(|plan| cursor_column(plan.cursor_type, marks.cursor));
         let key_hashes = self.task.plan.needs_key_hashes().then_some(marks.key_hashes);
-        Ok(Outcome { tree: self.tree, rows, places: self.places, rejects: self.rejects, envelope, cursor, key_hashes })
+        let keys = self.task.plan.keep_keys.then_some(marks.keys);
+        let deleted = self.task.plan.deleted.is_some().then_some(marks.deleted);
+        Ok(Outcome {
+            tree: self.tree,
+            rows,
+            places: self.places,
+            rejects: self.rejects,
+            envelope,
+            cursor,
+            key_hashes,
+            keys,
+            deleted,
+        })
     }
 
     fn batch(&self, builder: &Builder<'_, '_>, schema: SchemaRef, columns: Columns) -> Result<RecordBatch, Halt> {
@@ -297,6 +320,8 @@ impl Reader<'_, '_> {
         self.keep_rows(&keep);
         retain(&mut marks.cursor, &keep);
         retain(&mut marks.key_hashes, &keep);
+        retain(&mut marks.keys, &keep);
+        retain(&mut marks.deleted, &keep);
         let columns = self.split_records()?;
         let schema = self.tree().schema().to_arrow();
         self.batch(&Builder { doc: self.doc, route: true }, schema, columns).map_err(halted)

@@ -15,6 +15,8 @@ pub struct Plan {
     pub records_optional: bool,
     pub cursor: Option<CursorPlan>,
     pub key: Vec<FieldPath>,
+    pub keep_keys: bool,
+    pub deleted: Option<FieldPath>,
     pub wanted: Vec<(ResponsePath, Vec<String>)>,
     pub on_type_change: OnTypeChange,
 }
@@ -52,6 +54,8 @@ impl Plan {
             records_optional: spec.records_optional,
             cursor: cursor.transpose()?,
             key: spec.key.iter().map(|path| FieldPath::parse(path)).collect::<Result<_, _>>()?,
+            keep_keys: spec.keep_keys,
+            deleted: spec.deleted.as_deref().map(FieldPath::parse).transpose()?,
             wanted: spec.wanted.iter().filter_map(body_path).collect(),
             on_type_change: spec.on_type_change,
         })

@@ -21,10 +21,20 @@ pub struct Guards {
     pub publish_before_state: bool,
     /// A commit records what it covers.
     pub record_coverage: bool,
+    /// A version of a row that is older than the table's does not take its place.
+    pub newest_wins: bool,
+    /// A file that holds an older version of a row leaves the table with the commit of the newer one.
+    pub rewrite_touched: bool,
 }
 
 impl Guards {
-    pub const ALL: Guards = Guards { put_if_absent: true, publish_before_state: true, record_coverage: true };
+    pub const ALL: Guards = Guards {
+        put_if_absent: true,
+        publish_before_state: true,
+        record_coverage: true,
+        newest_wins: true,
+        rewrite_touched: true,
+    };
 }
 
 impl Default for Guards {

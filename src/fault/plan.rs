@@ -1,6 +1,7 @@
 //! What goes wrong at which effect.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +42,10 @@ enum Fault {
 #[derive(Default)]
 pub struct FaultPlan {
     faults: BTreeMap<u64, Fault>,
+    /// Effects whose name contains this panic.
+    panic_in: Option<String>,
+    /// Once this file is there no effect ever ends.
+    hang_when: Option<PathBuf>,
     progress: Mutex<Progress>,
 }
 
@@ -100,13 +105,30 @@ impl FaultPlan {
         self
     }
 
-    /// Reads a plan for a process of its own: `count`, or one of `kill-before`, `kill-after`, `error-before`, `error-after` and
+    /// Effects whose name contains `part` panic.
+    pub fn panic_in(mut self, part: &str) -> Self {
+        self.panic_in = Some(part.to_owned());
+        self
+    }
+
+    /// No effect ends any more once the file is there.
+    pub fn hang_when(mut self, file: &Path) -> Self {
+        self.hang_when = Some(file.to_owned());
+        self
+    }
+
+    /// Reads a plan for a process of its own: `count`, `panic-in:` with a part of an effect's name, `hang-when:` with a file, or one of `kill-before`, `kill-after`, `error-before`, `error-after` and
     /// `lie-exists` with `:` and the number of an effect. Kills are real ones.
     pub fn from_text(text: &str) -> Result<Self, String> {
         if text == "count" {
             return Ok(FaultPlan::none());
         }
         let (what, number) = text.split_once(':').ok_or_else(|| format!("a fault is `count` or `kind:number`, not `{text}`"))?;
+        match what {
+            "panic-in" => return Ok(FaultPlan::none().panic_in(number)),
+            "hang-when" => return Ok(FaultPlan::none().hang_when(Path::new(number))),
+            _ => {}
+        }
         let at = match number.parse::<u64>() {
             Ok(at) if at > 0 => at,
             _ => return Err(format!("effects are numbered from 1, not `{number}`")),
@@ -138,6 +160,10 @@ impl FaultPlan {
 
     /// Performs an effect, or not, as planned. For decorators.
     pub async fn effect<T>(&self, name: String, perform: impl Future<Output = T>) -> Outcome<T> {
+        assert!(!self.panic_in.as_ref().is_some_and(|part| name.contains(part)), "panicked as planned: {name}");
+        if self.hang_when.as_ref().is_some_and(|file| file.exists()) {
+            std::future::pending::<()>().await;
+        }
         let Some(number) = self.begin(name) else { return Outcome::Killed };
         match self.faults.get(&number) {
             None => {}

@@ -6,7 +6,7 @@ mod window;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::catalog::{CursorType, Job};
+use crate::config::catalog::{Cursor, CursorType, Job, Lookback, Mode};
 use crate::ids::PartitionKey;
 use crate::slice::{Coverage, IntegerMark, Reach, Slice, Span};
 
@@ -26,30 +26,61 @@ const OUTLINE_MAX: usize = 1000;
 /// Where counting stops: a window of years cut into seconds is not counted to its end.
 const COUNT_MAX: u64 = 1_000_000;
 
-/// The next slice of a run: the first piece of the window that is neither covered nor was tried in this run.
+/// The next slice of a parameter set in a run: the first piece of the window that is neither covered nor was tried in this run.
 ///
-/// `source_now` is the source's own clock as far as it is known. `tried` holds the slices this run has read, whatever became of
-/// them: a failed one is left as a hole for the next run.
-pub fn next(job: &Job, coverage: &Coverage, tried: &[Slice], source_now: Timestamp) -> Option<Slice> {
-    let partition = PartitionKey::new("");
+/// `source_now` is the source's own clock as far as it is known. `tried` holds the slices of the set that this run has read, whatever
+/// became of them: a failed one is left as a hole for the next run.
+pub fn next(
+    job: &Job,
+    partition: &PartitionKey,
+    coverage: &Coverage,
+    tried: &[Slice],
+    source_now: Timestamp,
+) -> Option<Slice> {
+    let partition = partition.clone();
     let Some(cursor) = &job.stream.cursor else {
         return tried.is_empty().then_some(Slice { partition, reach: Reach::Snapshot });
     };
+    // What replaces a table is one slice: a second one would replace the first.
+    if job.mode == Mode::Replace && !tried.is_empty() {
+        return None;
+    }
     if cursor.cursor_type == CursorType::Integer {
         let start = job.window.start_integer.map(|value| IntegerMark { value, keys: Vec::new() });
         let mark = coverage
             .integer_mark(&partition)
             .cloned()
             .filter(|mark| start.as_ref().is_none_or(|start| start.value <= mark.value));
-        let mark = mark.or(start);
+        let mark = match (job.mode, job.window.lookback) {
+            (Mode::Replace, _) => start,
+            (_, Some(Lookback::Integer(units))) => mark.map(|mark| behind(&mark, units, start.as_ref())).or(start),
+            _ => mark.or(start),
+        };
         return tried.is_empty().then_some(Slice { partition, reach: Reach::Integer(mark) });
     }
     let end = closed_end(cursor, job.window.settle, source_now)?;
     let start = window::align_start(cursor, job.window.start);
-    let mut known = coverage.spans(&partition).to_vec();
-    known.extend(tried.iter().filter(|slice| slice.partition == partition).filter_map(Slice::span));
+    let mut known = known_spans(job, cursor, coverage, &partition);
+    known.extend(tried.iter().filter_map(Slice::span));
     let gap = gaps(start, end, &known).into_iter().next()?;
     Some(Slice { partition, reach: Reach::Time(first_piece(job, gap)) })
+}
+
+/// The mark that a whole-number cursor is read from again. Keys are told apart by what the table holds, not by the mark.
+fn behind(mark: &IntegerMark, units: i128, start: Option<&IntegerMark>) -> IntegerMark {
+    let value = mark.value.saturating_sub(units);
+    IntegerMark { value: start.map_or(value, |start| value.max(start.value)), keys: Vec::new() }
+}
+
+/// What need not be read: what is covered, less what is read again behind the mark. What replaces a table is read whole.
+fn known_spans(job: &Job, cursor: &Cursor, coverage: &Coverage, partition: &PartitionKey) -> Vec<Span> {
+    let covered = coverage.spans(partition);
+    let (Some(Lookback::Time(length)), Some(last)) = (job.window.lookback, covered.last()) else {
+        return if job.mode == Mode::Replace { Vec::new() } else { covered.to_vec() };
+    };
+    let Some(horizon) = last.to.checked_sub(length).ok() else { return Vec::new() };
+    let again = Span::new(window::align_start(cursor, Some(horizon)), last.to);
+    covered.iter().flat_map(|span| span.without(&again)).collect()
 }
 
 fn first_piece(job: &Job, gap: Span) -> Span {
@@ -63,33 +94,50 @@ fn first_piece(job: &Job, gap: Span) -> Span {
 /// The step that counts: an API that cannot be asked for an upper bound is read in one slice.
 fn step(job: &Job) -> Option<SignedDuration> {
     let bounded = job.stream.cursor.as_ref().is_some_and(|cursor| cursor.has_upper_bound(&job.stream));
-    job.window.step.filter(|_| bounded)
+    job.window.step.filter(|_| bounded && job.mode != Mode::Replace)
 }
 
-/// All slices that lie before a run, as far as they can be told in advance.
+/// All slices that lie before a run, as far as they can be told in advance: set after set.
 pub fn outline(job: &Job, coverage: &Coverage, source_now: Timestamp) -> Outline {
     let mut outline = Outline::default();
-    let Some(first) = next(job, coverage, &[], source_now) else { return outline };
-    let (Some(_), Some(cursor)) = (first.span(), &job.stream.cursor) else {
-        outline.slices.push(first);
-        return outline;
-    };
-    let Some(end) = closed_end(cursor, job.window.settle, source_now) else { return outline };
+    for set in &job.sets {
+        if outline.more >= COUNT_MAX {
+            break;
+        }
+        outline_set(job, &set.partition, coverage, source_now, &mut outline);
+    }
+    outline
+}
+
+fn outline_set(job: &Job, partition: &PartitionKey, coverage: &Coverage, source_now: Timestamp, outline: &mut Outline) {
+    let Some(first) = next(job, partition, coverage, &[], source_now) else { return };
+    let (Some(_), Some(cursor)) = (first.span(), &job.stream.cursor) else { return outline.add(first) };
+    let Some(end) = closed_end(cursor, job.window.settle, source_now) else { return };
     let start = window::align_start(cursor, job.window.start);
-    for mut gap in gaps(start, end, coverage.spans(&first.partition)) {
+    for mut gap in gaps(start, end, &known_spans(job, cursor, coverage, partition)) {
         loop {
             let piece = first_piece(job, gap);
-            match outline.slices.len() < OUTLINE_MAX {
-                true => outline.slices.push(Slice { partition: first.partition.clone(), reach: Reach::Time(piece) }),
-                false => outline.more += 1,
-            }
+            outline.add(Slice { partition: partition.clone(), reach: Reach::Time(piece) });
             if piece.to >= gap.to || outline.more >= COUNT_MAX {
                 break;
             }
             gap = Span::new(Some(piece.to), gap.to);
         }
     }
-    outline
+}
+
+impl Outline {
+    fn add(&mut self, slice: Slice) {
+        match self.slices.len() < OUTLINE_MAX {
+            true => self.slices.push(slice),
+            false => self.more += 1,
+        }
+    }
+
+    /// How many slices there are in all.
+    pub fn total(&self) -> u64 {
+        self.slices.len() as u64 + self.more
+    }
 }
 
 impl Slice {

@@ -91,8 +91,8 @@ fn leap_days_are_days() {
 #[test]
 fn a_source_behind_its_own_window_plans_nothing() {
     let job = job(BOTH_ENDS, "start = \"2026-01-01T00:00:00Z\"\nsettle = \"1m\"");
-    assert_eq!(next(&job, &Coverage::default(), &[], at("2026-01-01T00:00:59Z")), None);
-    assert_eq!(next(&job, &Coverage::default(), &[], Timestamp::MIN), None);
+    assert_eq!(next(&job, &PartitionKey::default(), &Coverage::default(), &[], at("2026-01-01T00:00:59Z")), None);
+    assert_eq!(next(&job, &PartitionKey::default(), &Coverage::default(), &[], Timestamp::MIN), None);
 }
 
 #[test]
@@ -105,12 +105,12 @@ fn a_window_of_many_slices_is_counted_not_kept() {
 #[test]
 fn whole_numbers_are_read_from_their_mark_once_a_run() {
     let job = job("type = \"integer\"\nquery = { since = \"{{ from }}\" }", "");
-    let first = next(&job, &Coverage::default(), &[], Timestamp::UNIX_EPOCH).expect("a slice");
+    let first = next(&job, &PartitionKey::default(), &Coverage::default(), &[], Timestamp::UNIX_EPOCH).expect("a slice");
     assert_eq!(first.reach, Reach::Integer(None));
-    assert_eq!(next(&job, &Coverage::default(), &[first], Timestamp::UNIX_EPOCH), None);
+    assert_eq!(next(&job, &PartitionKey::default(), &Coverage::default(), &[first], Timestamp::UNIX_EPOCH), None);
     let mut from_four = job;
     from_four.window.start_integer = Some(4);
-    let first = next(&from_four, &Coverage::default(), &[], Timestamp::UNIX_EPOCH).expect("a slice");
+    let first = next(&from_four, &PartitionKey::default(), &Coverage::default(), &[], Timestamp::UNIX_EPOCH).expect("a slice");
     assert_eq!(first.reach, Reach::Integer(Some(IntegerMark { value: 4, keys: Vec::new() })));
 }
 
@@ -151,7 +151,7 @@ proptest! {
         let cursor = job.stream.cursor.clone().expect("a cursor");
         let end = closed_end(&cursor, SignedDuration::ZERO, instant(now)).expect("in range");
         let mut tried = Vec::new();
-        while let Some(slice) = next(&job, &coverage, &tried, instant(now)) {
+        while let Some(slice) = next(&job, &PartitionKey::default(), &coverage, &tried, instant(now)) {
             let span = slice.span().expect("a span");
             prop_assert!(span.to <= end, "{span:?} is not closed at {end}");
             prop_assert!(before.iter().all(|known| !known.overlaps(&span)), "{span:?} is covered already");
@@ -168,4 +168,19 @@ proptest! {
         let begin = window::align_start(&cursor, job.window.start);
         prop_assert_eq!(gaps(begin, end, &all), Vec::new());
     }
+}
+
+#[test]
+fn what_lies_behind_the_mark_is_read_again_once_a_run() {
+    // C-06
+    let window = "start = \"2026-01-01T00:00:00Z\"\nstep = \"1d\"\nsettle = \"0s\"\nlookback = \"6h\"";
+    let job = job(BOTH_ENDS, window);
+    let mut coverage = Coverage::default();
+    let partition = PartitionKey::new("");
+    coverage.add(&Cover::Span { partition, from: Some(at("2026-01-01T00:00:00Z")), to: at("2026-01-03T00:00:00Z") });
+    let now = at("2026-01-03T03:00:00Z");
+    let first = next(&job, &PartitionKey::default(), &coverage, &[], now).expect("something to read");
+    assert_eq!(first.span(), Some(Span::new(Some(at("2026-01-02T18:00:00Z")), now)));
+    assert_eq!(next(&job, &PartitionKey::default(), &coverage, &[first], now), None);
+    assert_eq!(outline(&job, &coverage, now).slices.len(), 1);
 }

@@ -3,26 +3,31 @@
 use std::collections::BTreeMap;
 
 use crate::batch::Counts;
-use crate::config::catalog::Job;
+use crate::config::catalog::{Job, Mode};
 use crate::dataset::DatasetState;
 use crate::error::ErrorKind;
-use crate::ids::BatchId;
+use crate::ids::{BatchId, PartitionKey};
 use crate::schema::TableSchema;
+use crate::sink::SinkError;
 use crate::sink::commit::{CommitMachine, Outcome, Verdict};
 use crate::sink::current::Current;
-use crate::sink::record::{FORMAT, FileRole, Record, RecordKind, fingerprint, hash};
+use crate::sink::record::{FORMAT, Record, RecordKind, Restored, fingerprint, hash};
 use crate::sink::settle::Head;
 use crate::sink::stage::{StagedFile, entries};
 use crate::slice::Cover;
 use crate::state::{BatchNote, BatchStatus, Lease};
 
 use super::effects::Subject;
+use super::keyed::index_before;
+use super::read::Replaced;
 use super::{Ports, RunError, RunReport, settle};
 
 /// A slice whose files are staged and verified.
 pub(super) struct StagedSlice {
     pub batch: BatchId,
+    pub set: PartitionKey,
     pub cover: Option<Cover>,
+    pub replaces: Replaced,
     pub files: Vec<StagedFile>,
     pub counts: Counts,
     pub read_schema: TableSchema,
@@ -50,8 +55,8 @@ pub(super) async fn commit(
     index: &mut Option<Current>,
     report: &mut RunReport,
 ) -> Result<Committed, RunError> {
-    check_counts(job, slice)?;
     let record = load_record(job, ports, head, slice);
+    check_counts(job, &record)?;
     let (verdict, new_head) = decide(job, ports, lease, head, record, index).await?;
     let unavailable = |what: &str, reason: String| Err(RunError::new(ErrorKind::Unavailable, format!("{what}: {reason}")));
     match verdict {
@@ -69,13 +74,11 @@ pub(super) async fn commit(
 }
 
 /// What does not add up is not committed: every record of the source is in a file, or it is known why not.
-fn check_counts(job: &Job, slice: &StagedSlice) -> Result<(), RunError> {
-    let rows =
-        |role: FileRole| slice.files.iter().filter(|file| file.closed.role == role).map(|file| file.closed.rows).sum::<u64>();
-    let counts = &slice.counts;
-    if counts.add_up() && counts.kept == rows(FileRole::Data) && counts.rejected == rows(FileRole::DeadLetters) {
+fn check_counts(job: &Job, record: &Record) -> Result<(), RunError> {
+    if record.counts_add_up() {
         return Ok(());
     }
+    let counts = &record.counts;
     Err(RunError::new(ErrorKind::Bug, format!("the counts of a slice of {} do not add up: {counts:?}", job.name)))
 }
 
@@ -142,7 +145,11 @@ fn load_record(job: &Job, ports: &Ports, head: &Head, slice: &StagedSlice) -> Re
         seq,
         generation: head.state.generation.max(1),
         batch: slice.batch,
-        kind: RecordKind::Load,
+        kind: match job.mode {
+            Mode::Append => RecordKind::Load,
+            Mode::Merge => RecordKind::Merge,
+            Mode::Replace => RecordKind::Replace,
+        },
         dataset: job.dataset.clone(),
         job: job.name.to_string(),
         table: job.table.clone(),
@@ -154,8 +161,12 @@ fn load_record(job: &Job, ports: &Ports, head: &Head, slice: &StagedSlice) -> Re
         schema: slice.schema.clone(),
         partition_by: job.partition_by.iter().map(|column| column.key()).collect(),
         counts: slice.counts,
-        add: entries(&job.dataset, &job.table, seq, slice.batch, &slice.files),
-        remove: Vec::new(),
+        add: entries(job, &slice.set, seq, slice.batch, &slice.files),
+        remove: slice.replaces.paths.clone(),
+        carried: slice.replaces.carried,
+        superseded: slice.replaces.superseded,
+        content: slice.replaces.content.clone().map(|content| (slice.set.clone(), content)),
+        restore: Restored::default(),
         created_at: ports.clock.now(),
         previous: head.state.record_hash.clone(),
     }
@@ -172,6 +183,7 @@ pub(super) async fn void(
     let Some(lost) = head.record.clone() else {
         return Err(RunError::new(ErrorKind::Bug, "there is no record to void"));
     };
+    let restore = restored(job, ports, &lost).await?;
     let record = Record {
         seq: head.state.seq + 1,
         batch: ports.clock.batch_id(),
@@ -183,6 +195,10 @@ pub(super) async fn void(
         add: Vec::new(),
         // The staged copies too: an owner that was paused must find nothing to publish.
         remove: lost.add.iter().flat_map(|file| [file.staged.clone(), file.path.clone()]).collect(),
+        carried: 0,
+        superseded: 0,
+        content: None,
+        restore,
         created_at: ports.clock.now(),
         previous: head.state.record_hash.clone(),
         fingerprint: BTreeMap::clone(&lost.fingerprint),
@@ -194,4 +210,29 @@ pub(super) async fn void(
             Err(RunError::new(ErrorKind::Unavailable, format!("record {} could not be voided: {verdict:?}", head.state.seq)))
         }
     }
+}
+
+/// The files that a lost record was to remove: they count again. They must be there still, for a record removes files only once all
+/// of its own are seen.
+async fn restored(job: &Job, ports: &Ports, lost: &Record) -> Result<Restored, RunError> {
+    let mut restored = Restored::default();
+    if lost.remove.is_empty() {
+        return Ok(restored);
+    }
+    let before = index_before(job, ports, lost).await?;
+    for path in &lost.remove {
+        if ports.store.size(path).await.map_err(SinkError::from)?.is_none() {
+            let message = format!(
+                "record {} of {} replaced files, and both its own and `{path}`, which it replaced, are gone: somebody removed them; restore the table's folder from a copy, or load it anew with `highwater run {} --full`",
+                lost.seq, job.dataset, job.name
+            );
+            return Err(RunError::new(ErrorKind::Data, message));
+        }
+        if let Some(file) = before.files.get(path) {
+            restored.files.insert(path.clone(), file.clone());
+        } else if let Some(file) = before.tombstones.get(path) {
+            restored.tombstones.insert(path.clone(), file.clone());
+        }
+    }
+    Ok(restored)
 }

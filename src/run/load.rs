@@ -1,8 +1,10 @@
 //! The load: lease, settle, then slice after slice until the window is covered.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::catalog::{CursorType, Job};
+use crate::config::catalog::Job;
 use crate::dataset::DatasetState;
 use crate::error::{ErrorKind, chain};
 use crate::event::Event;
@@ -11,17 +13,21 @@ use crate::plan;
 use crate::sink::current::Current;
 use crate::sink::record::fingerprint_changes;
 use crate::sink::settle::Head;
-use crate::slice::{Coverage, Slice};
+use crate::slice::{Coverage, Reach, Slice, Span};
 use crate::state::{Lease, RunRow};
 
 use super::commit::{self, Committed, StagedSlice};
+use super::mark::{mark_text, marks};
 use super::read::{SliceRead, read_slice};
 use super::{Ports, RunError, RunReport, SliceFailure, settle};
 
 /// How often in a row a rival may be first before the run steps back.
 const READS_MAX: u32 = 5;
-/// Slices that fail in a row before the run gives up on the others: the source or the store is away.
+/// Slices that fail in a row before the others of their set are given up: the source or the store is away.
 const FAILURES_MAX: usize = 3;
+/// Sets that are given up in a row before the run leaves the others to the next one: what is closed to ten accounts after another is
+/// rather the source, or the credential.
+const SETS_GIVEN_UP_MAX: usize = 10;
 /// A source's clock that is further ahead than this is believed when the window's end is set.
 const SKEW_MIN: SignedDuration = SignedDuration::from_secs(60);
 
@@ -36,7 +42,8 @@ pub(super) async fn load(job: &Job, ports: &Ports) -> Result<RunReport, RunError
     finish_row(&mut row, &report, outcome.as_ref().err(), ports.clock.now());
     row.requests = ports.source.requests();
     let failed = outcome.is_err() || !report.failed.is_empty();
-    ports.events.tell(Event::RunFinished { job: job.name.clone(), run: report.run, counts: report.counts, failed });
+    let mark = report.mark.as_ref().and_then(|mark| mark.parse().ok());
+    ports.events.tell(Event::RunFinished { job: job.name.clone(), run: report.run, counts: report.counts, failed, mark });
     let finished = ports.state.finish_run(&row).await;
     let released = ports.state.release(&lease).await;
     outcome?;
@@ -45,34 +52,98 @@ pub(super) async fn load(job: &Job, ports: &Ports) -> Result<RunReport, RunError
     Ok(report)
 }
 
+/// Goes over the parameter sets; one that fails leaves its holes to the next run and does not stop the others.
 async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunReport) -> Result<(), RunError> {
     let mut index: Option<Current> = None;
     let mut head = settle::settle(job, ports, lease, &mut index, report).await?;
     check_fingerprint(job, &mut head)?;
-    let mut tried: Vec<Slice> = Vec::new();
-    let mut lost = 0;
-    let mut failures = 0;
-    let started_at = ports.clock.now();
-    let mut goal = expected_now(job, &head, started_at)?;
-    while let Some(slice) = plan::next(job, &head.state.coverage, &tried, goal) {
+    let mut given_up = 0;
+    let order = order(job, ports);
+    report.sets_left = order.len() as u64;
+    for set in order {
         if ports.stop.requested() {
             report.stopped = true;
             break;
         }
+        report.sets_left -= 1;
+        match read_set(job, set, ports, lease, &mut head, &mut index, report).await? {
+            Turn::Over => given_up = 0,
+            Turn::GivenUp => {
+                given_up += 1;
+                if given_up >= SETS_GIVEN_UP_MAX {
+                    break;
+                }
+            }
+            Turn::Last => break,
+        }
+    }
+    report.mark = mark_text(job, &head.state.coverage);
+    report.marks = marks(job, &head.state.coverage);
+    Ok(())
+}
+
+/// The sets in the order in which they are read. Many of them begin at a place left to chance: else those at the end would never
+/// be read where the ones before them always fail, or use up the budget.
+fn order<'a>(job: &'a Job, ports: &Ports) -> Vec<&'a PartitionKey> {
+    let mut sets: Vec<&PartitionKey> = job.sets.iter().map(|set| &set.partition).collect();
+    if sets.len() > SETS_GIVEN_UP_MAX {
+        let first = (ports.clock.fraction() * sets.len() as f64) as usize;
+        let first = first.min(sets.len() - 1);
+        sets.rotate_left(first);
+    }
+    sets
+}
+
+/// How a set's turn ended.
+enum Turn {
+    /// Its slices were read, or tried.
+    Over,
+    /// It was left before all of its slices were tried.
+    GivenUp,
+    /// The run ends with it: it was stopped, or what is wrong is wrong for every set.
+    Last,
+}
+
+async fn read_set(
+    job: &Job,
+    set: &PartitionKey,
+    ports: &Ports,
+    lease: &Lease,
+    head: &mut Head,
+    index: &mut Option<Current>,
+    report: &mut RunReport,
+) -> Result<Turn, RunError> {
+    let mut tried: Vec<Slice> = Vec::new();
+    let mut lost = 0;
+    let mut failures = 0;
+    let started_at = ports.clock.now();
+    let mut goal = match expected_now(job, set, head, started_at) {
+        Ok(goal) => goal,
+        Err((_, error)) if !job.is_for_each() => return Err(error),
+        Err((span, error)) => {
+            let slice = Slice { partition: set.clone(), reach: Reach::Time(span) };
+            fail(job, ports, slice, error, report);
+            return Ok(Turn::GivenUp);
+        }
+    };
+    while let Some(slice) = plan::next(job, set, &head.state.coverage, &tried, goal) {
+        if ports.stop.requested() {
+            report.stopped = true;
+            return Ok(Turn::Last);
+        }
         ports.events.tell(Event::SliceStarted { job: job.name.clone(), slice: slice.clone() });
         tried.push(slice.clone());
-        match load_slice(job, ports, lease, &mut head, &slice, &mut index, report).await {
+        match load_slice(job, ports, lease, head, &slice, index, report).await {
             // What is covered has changed meanwhile, and so what there is to read: the rival may have brought this very slice.
             Ok(Loaded::RivalWasFirst) if lost < READS_MAX => {
-                check_fingerprint(job, &mut head)?;
+                check_fingerprint(job, head)?;
                 lost += 1;
                 tried.pop();
             }
             Ok(Loaded::RivalWasFirst) => {
                 let reason = format!("another writer commits to {} while this one reads", job.dataset);
-                ports.events.tell(Event::SliceFailed { job: job.name.clone(), slice: slice.clone(), reason: reason.clone() });
-                report.failed.push(SliceFailure { slice, kind: ErrorKind::Conflict, reason });
-                break;
+                fail(job, ports, slice, RunError::new(ErrorKind::Conflict, reason), report);
+                return Ok(Turn::Last);
             }
             Ok(Loaded::Read(read)) => {
                 lost = 0;
@@ -87,36 +158,42 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
             }
             Err(Failure::Slice(error)) if error.kind == ErrorKind::Cancelled => {
                 report.stopped = true;
-                break;
+                return Ok(Turn::Last);
             }
             Err(Failure::Slice(error)) => {
-                let (kind, reason) = (error.kind, error.to_string());
-                ports.events.tell(Event::SliceFailed { job: job.name.clone(), slice: slice.clone(), reason: reason.clone() });
-                report.failed.push(SliceFailure { slice, kind, reason });
-                // The other slices would meet the same closed door.
+                let kind = error.kind;
+                fail(job, ports, slice, error, report);
                 failures += 1;
-                if failures >= FAILURES_MAX
-                    || matches!(kind, ErrorKind::Config | ErrorKind::Auth | ErrorKind::Throttled { .. } | ErrorKind::Bug)
-                {
-                    break;
+                match kind {
+                    ErrorKind::Throttled { .. } | ErrorKind::Bug => return Ok(Turn::Last),
+                    // The set's other slices would meet the same closed door.
+                    ErrorKind::Config | ErrorKind::Auth => return Ok(Turn::GivenUp),
+                    _ if failures >= FAILURES_MAX => return Ok(Turn::GivenUp),
+                    _ => {}
                 }
             }
             Err(Failure::Run(error)) => return Err(error),
         }
     }
-    report.mark = mark_text(job, &head.state.coverage);
-    Ok(())
+    Ok(Turn::Over)
 }
 
-fn expected_now(job: &Job, head: &Head, now: Timestamp) -> Result<Timestamp, RunError> {
+fn fail(job: &Job, ports: &Ports, slice: Slice, error: RunError, report: &mut RunReport) {
+    let (kind, reason) = (error.kind, error.to_string());
+    ports.events.tell(Event::SliceFailed { job: job.name.clone(), slice: slice.clone(), reason: reason.clone() });
+    report.failed.push(SliceFailure { slice, kind, reason });
+}
+
+/// The error names the last stretch that is covered.
+fn expected_now(job: &Job, set: &PartitionKey, head: &Head, now: Timestamp) -> Result<Timestamp, (Span, RunError)> {
     let Some(cursor) = &job.stream.cursor else { return Ok(now) };
-    let covered = head.state.coverage.spans(&PartitionKey::new(""));
+    let covered = head.state.coverage.spans(set);
     plan::expected_now(cursor, job.window.settle, covered, now).map_err(|end| {
         let message = format!(
             "what is loaded of {} ends at {end}, in the future, so nothing would be read: the clock of this machine is behind, or the source's was ahead; set the clock right, or load into another table (`table = \"..\"`)",
             job.dataset
         );
-        RunError::new(ErrorKind::Data, message)
+        (covered.last().copied().unwrap_or(Span { from: None, to: end }), RunError::new(ErrorKind::Data, message))
     })
 }
 
@@ -146,10 +223,10 @@ async fn load_slice(
     report: &mut RunReport,
 ) -> Result<Loaded, Failure> {
     let batch = ports.clock.batch_id();
-    let mut read = read_slice(job, ports, head, slice, batch).await.map_err(Failure::Slice)?;
+    let mut read = read_slice(job, ports, head, slice, batch, index).await.map_err(Failure::Slice)?;
     report.pages += read.pages;
     report.bytes += read.bytes;
-    if read.files.is_empty() {
+    if read.files.is_empty() && read.replaces.paths.is_empty() {
         advance_empty(job, ports, lease, head, slice, &read).await.map_err(Failure::Run)?;
         report.counts.add(&read.counts);
         report.empty_slices += 1;
@@ -157,7 +234,9 @@ async fn load_slice(
     }
     let staged = StagedSlice {
         batch,
+        set: slice.partition.clone(),
         cover: read.cover.clone(),
+        replaces: std::mem::take(&mut read.replaces),
         files: std::mem::take(&mut read.files),
         counts: read.counts,
         read_schema: read.read_schema.clone(),
@@ -212,7 +291,7 @@ async fn advance_empty(
         ports.state.advance(lease, &state, None).await?;
         head.state = state;
     }
-    ports.events.tell(Event::SliceEmpty { job: job.name.clone(), slice: slice.clone() });
+    ports.events.tell(Event::SliceEmpty { job: job.name.clone(), slice: slice.clone(), counts: read.counts });
     Ok(())
 }
 
@@ -240,16 +319,6 @@ fn check_fingerprint(job: &Job, head: &mut Head) -> Result<(), RunError> {
     Err(RunError::new(ErrorKind::Config, message))
 }
 
-/// The high-water mark as a user reads it.
-pub fn mark_text(job: &Job, coverage: &Coverage) -> Option<String> {
-    let partition = PartitionKey::new("");
-    let cursor = job.stream.cursor.as_ref()?;
-    match cursor.cursor_type {
-        CursorType::Integer => coverage.integer_mark(&partition).map(|mark| mark.value.to_string()),
-        _ => coverage.mark(&partition, job.window.start).map(|mark| mark.to_string()),
-    }
-}
-
 fn run_row(job: &Job, report: &RunReport, started_at: Timestamp) -> RunRow {
     RunRow {
         run: report.run,
@@ -267,7 +336,7 @@ fn run_row(job: &Job, report: &RunReport, started_at: Timestamp) -> RunRow {
 }
 
 fn finish_row(row: &mut RunRow, report: &RunReport, error: Option<&RunError>, now: Timestamp) {
-    let failure = error.map(|error| chain(error)).or_else(|| report.failed.first().map(|failure| failure.reason.clone()));
+    let failure = error.map(|error| chain(error)).or_else(|| first_failure(report));
     row.finished_at = Some(now);
     row.status = match (&failure, report.stopped) {
         (Some(_), _) => "failed",
@@ -280,4 +349,13 @@ fn finish_row(row: &mut RunRow, report: &RunReport, error: Option<&RunError>, no
     row.files = report.files;
     row.commits = report.commits;
     row.error = failure;
+}
+
+/// The first failure of several, with the set that it met.
+fn first_failure(report: &RunReport) -> Option<String> {
+    let SliceFailure { slice, reason, .. } = report.failed.first()?;
+    let set = if slice.partition.is_none() { String::new() } else { format!("{}: ", slice.partition) };
+    let sets: BTreeSet<&PartitionKey> = report.failed.iter().map(|failure| &failure.slice.partition).collect();
+    let others = if sets.len() > 1 { format!(" (and {} more sets failed)", sets.len() - 1) } else { String::new() };
+    Some(format!("{set}{reason}{others}"))
 }

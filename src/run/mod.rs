@@ -7,7 +7,9 @@
 
 mod commit;
 mod effects;
+mod keyed;
 mod load;
+mod mark;
 mod preview;
 mod read;
 mod recent;
@@ -16,12 +18,14 @@ mod report;
 mod settle;
 mod spool;
 
-pub use load::mark_text;
+pub use mark::{Mark, mark, mark_text, marks};
 pub use report::{Preview, RunError, RunReport, SliceFailure};
 pub use spool::clean as clean_spools;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::config::catalog::Job;
@@ -42,6 +46,14 @@ pub enum Purpose {
     },
 }
 
+/// What an operator asks of one run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunOptions {
+    /// Replace a table even by nothing, or by less than half of what it has.
+    pub force: bool,
+}
+
 /// The injected parts of a run.
 #[derive(Clone)]
 pub struct Ports {
@@ -58,6 +70,7 @@ pub struct Ports {
     /// Ceiling on data in flight, bytes.
     pub memory: u64,
     pub guards: Guards,
+    pub options: RunOptions,
 }
 
 /// Runs a job once.

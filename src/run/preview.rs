@@ -17,8 +17,10 @@ const PAGES_MAX: u64 = 20;
 
 pub(super) async fn preview(job: &Job, rows_wanted: usize, ports: &Ports) -> Result<RunReport, RunError> {
     let mut report = RunReport::start(job, ports.clock.run_id());
-    let Some(slice) = plan::next(job, &Coverage::default(), &[], ports.clock.now()) else { return Ok(report) };
-    let mut refinery = Refinery::new(job, None, ports.source.wanted(), slice.reach.clone()).map_err(explain)?;
+    // What one set's rows look like, the others' do too.
+    let first = job.sets.first().map(|set| set.partition.clone()).unwrap_or_default();
+    let Some(slice) = plan::next(job, &first, &Coverage::default(), &[], ports.clock.now()) else { return Ok(report) };
+    let mut refinery = Refinery::new(job, None, ports.source.wanted(), &slice).map_err(explain)?;
     let mut pages = Vec::new();
     let mut at = Some(PagePosition::start());
     let mut kept = 0;
@@ -33,7 +35,7 @@ pub(super) async fn preview(job: &Job, rows_wanted: usize, ports: &Ports) -> Res
         report.bytes += page.body.len() as u64;
         kept += refined.batch.rows.num_rows();
         if kept < rows_wanted && report.pages < PAGES_MAX && !ports.stop.requested() {
-            let next = ports.source.next(&position, &refined.envelope, &page.headers);
+            let next = ports.source.next(&slice, &position, &refined.envelope, &page.headers);
             at = next.map_err(|error| RunError::new(error.kind, chain(&error)))?;
         }
         pages.push(page);

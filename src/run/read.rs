@@ -2,26 +2,35 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::batch::Counts;
-use crate::config::catalog::Job;
+use crate::batch::{Batch, Counts};
+use crate::config::catalog::{Job, Mode};
 use crate::error::{ErrorKind, chain};
 use crate::event::Event;
 use crate::ids::BatchId;
 use crate::page::{PagePosition, RawPage};
 use crate::plan;
+use crate::reject::Reject;
 use crate::schema::TableSchema;
-use crate::sink::encode::{EncodeSettings, Encoder};
+use crate::sink::SinkError;
+use crate::sink::content::Digest;
+use crate::sink::current::Current;
+use crate::sink::encode::{EncodeSettings, Encoder, Piece};
+use crate::sink::merge::{Touched, carry};
+use crate::sink::own::OwnColumns;
+use crate::sink::record::PartitionValues;
 use crate::sink::settle::Head;
 use crate::sink::stage::{StagedFile, Staging};
 use crate::sink::table;
 use crate::slice::{Cover, Reach, Slice, Span};
 use crate::source::Judgement;
 
+use super::keyed::{self, Keyed, Picked};
 use super::refine::{RefineError, Refined, Refinery};
 use super::spool::Spool;
-use super::{Ports, RunError};
+use super::{Ports, RunError, RunOptions};
 
 /// How often a page whose body is cut off is asked for.
 const PAGE_ATTEMPTS: u32 = 4;
@@ -32,6 +41,8 @@ const FEW_PAGES: usize = 8;
 pub(super) struct SliceRead {
     pub cover: Option<Cover>,
     pub files: Vec<StagedFile>,
+    /// Live files that the slice's rows replace.
+    pub replaces: Replaced,
     pub counts: Counts,
     pub read_schema: TableSchema,
     pub schema: TableSchema,
@@ -44,6 +55,18 @@ pub(super) struct SliceRead {
     pub cut_short: bool,
 }
 
+/// Live files that leave the table with a commit.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Replaced {
+    pub paths: Vec<String>,
+    /// Rows of them that stand in the new files as they were.
+    pub carried: u64,
+    /// Rows of them that are gone.
+    pub superseded: u64,
+    /// The digest of the rows that replace them.
+    pub content: Option<String>,
+}
+
 /// Reads a slice and stages its rows. On an error nothing of it is left but orphans that no reader sees.
 pub(super) async fn read_slice(
     job: &Job,
@@ -51,9 +74,14 @@ pub(super) async fn read_slice(
     head: &Head,
     slice: &Slice,
     batch: BatchId,
+    index: &mut Option<Current>,
 ) -> Result<SliceRead, RunError> {
     let mut reading = Reading::begin(job, ports, head, slice, batch)?;
-    match reading.read_pages().await {
+    let read = match reading.read_pages().await {
+        Ok(()) => reading.settle_keys(index).await,
+        Err(error) => Err(error),
+    };
+    match read {
         Ok(()) => reading.finish().await,
         Err(error) => {
             if let Some(stage) = reading.stage.take() {
@@ -67,6 +95,7 @@ pub(super) async fn read_slice(
 struct Reading<'a> {
     job: &'a Job,
     ports: &'a Ports,
+    head: &'a Head,
     slice: &'a Slice,
     batch: BatchId,
     /// The table as it is committed.
@@ -75,6 +104,12 @@ struct Reading<'a> {
     reach: Reach,
     spool: Spool,
     stage: Option<Stage>,
+    /// Where rows are compared with the table's before they are written.
+    options: RunOptions,
+    keyed: Option<Keyed>,
+    replaces: Replaced,
+    /// Of the rows, where they replace a table.
+    digest: Digest,
     /// Numbers of staged files used up by encodings that were given up.
     files_before: usize,
     /// Types changed and encoding waits for the slice's end.
@@ -88,6 +123,37 @@ struct Reading<'a> {
     cut_short: bool,
 }
 
+/// What goes into a slice's files at once.
+#[derive(Default)]
+struct Rows {
+    batch: Option<Batch>,
+    rejects: Vec<Reject>,
+    buried_keys: Vec<String>,
+    buried_cursors: Vec<i128>,
+    /// Rows of a file that is replaced, and the partition they stood in.
+    carried: Option<(PartitionValues, RecordBatch)>,
+}
+
+impl Rows {
+    fn is_empty(&self) -> bool {
+        let no_rows = self.batch.as_ref().is_none_or(|batch| batch.rows.num_rows() == 0);
+        no_rows && self.rejects.is_empty() && self.buried_keys.is_empty() && self.carried.is_none()
+    }
+
+    fn encode(self, encoder: &mut Encoder) -> Result<Vec<Piece>, SinkError> {
+        let mut pieces = Vec::new();
+        if let Some(batch) = &self.batch {
+            pieces.extend(encoder.add(batch)?);
+        }
+        pieces.extend(encoder.add_rejects(&self.rejects)?);
+        pieces.extend(encoder.add_tombstones(&self.buried_keys, &self.buried_cursors)?);
+        if let Some((partition, rows)) = &self.carried {
+            pieces.extend(encoder.add_carried(partition, rows)?);
+        }
+        Ok(pieces)
+    }
+}
+
 struct Stage {
     encoder: Encoder,
     staging: Staging,
@@ -95,12 +161,13 @@ struct Stage {
 }
 
 impl<'a> Reading<'a> {
-    fn begin(job: &'a Job, ports: &'a Ports, head: &Head, slice: &'a Slice, batch: BatchId) -> Result<Self, RunError> {
+    fn begin(job: &'a Job, ports: &'a Ports, head: &'a Head, slice: &'a Slice, batch: BatchId) -> Result<Self, RunError> {
         let read_schema = head.record.as_ref().map(|record| &record.read_schema);
-        let refinery = Refinery::new(job, read_schema, ports.source.wanted(), slice.reach.clone()).map_err(slice_error)?;
+        let refinery = Refinery::new(job, read_schema, ports.source.wanted(), slice).map_err(slice_error)?;
         Ok(Reading {
             job,
             ports,
+            head,
             slice,
             batch,
             table: head.record.as_ref().map(|record| record.schema.clone()),
@@ -108,6 +175,10 @@ impl<'a> Reading<'a> {
             reach: slice.reach.clone(),
             spool: Spool::new(&ports.spool, batch, ports.memory / 8),
             stage: None,
+            options: ports.options,
+            keyed: keyed::is_needed(job, head.state.generation).then(|| Keyed::new(job, ports, batch)),
+            replaces: Replaced::default(),
+            digest: Digest::default(),
             files_before: 0,
             waits: false,
             pages_at_restart: 0,
@@ -133,7 +204,7 @@ impl<'a> Reading<'a> {
             let next = self
                 .ports
                 .source
-                .next(&whole.position, &refined.envelope, &whole.headers)
+                .next(self.slice, &whole.position, &refined.envelope, &whole.headers)
                 .map_err(|error| RunError::new(error.kind, chain(&error)))?;
             self.tell_page(&whole, &refined);
             self.spool.keep(&whole)?;
@@ -242,10 +313,10 @@ impl<'a> Reading<'a> {
         if self.waits {
             return Ok(());
         }
-        let schema = self.table_schema(&refined)?;
+        let schema = self.schema_of(&refined)?;
         // What a step made of earlier pages may have hung on a type that has just changed, even where no row was left to stage.
         let steps_saw_other_types = !refined.changes.is_empty() && self.spool.pages() > 1 && !self.job.steps.is_empty();
-        if steps_saw_other_types || self.stage.as_ref().is_some_and(|stage| stage.schema != schema) {
+        if steps_saw_other_types || self.known_schema().is_some_and(|known| *known != schema) {
             let pages = self.spool.pages();
             if pages > FEW_PAGES && pages < 2 * self.pages_at_restart {
                 self.waits = true;
@@ -256,7 +327,18 @@ impl<'a> Reading<'a> {
         self.encode(refined, schema).await
     }
 
-    fn table_schema(&self, refined: &Refined) -> Result<TableSchema, RunError> {
+    /// The columns that the rows so far have come to.
+    fn known_schema(&self) -> Option<&TableSchema> {
+        let collected = self.keyed.as_ref().and_then(|keyed| keyed.schema.as_ref());
+        let staged = self.stage.as_ref().filter(|stage| stage.encoder.has_data()).map(|stage| &stage.schema);
+        staged.or(collected)
+    }
+
+    /// The table's columns after a page; one without a row says nothing of them.
+    fn schema_of(&self, refined: &Refined) -> Result<TableSchema, RunError> {
+        if refined.batch.rows.num_rows() == 0 {
+            return Ok(self.known_schema().or(self.table.as_ref()).cloned().unwrap_or_default());
+        }
         let found =
             TableSchema::from_arrow(&refined.batch.rows.schema()).map_err(|message| RunError::new(ErrorKind::Config, message))?;
         Ok(table::evolve(self.table.as_ref(), &found)?)
@@ -264,10 +346,29 @@ impl<'a> Reading<'a> {
 
     async fn encode(&mut self, refined: Refined, schema: TableSchema) -> Result<(), RunError> {
         self.counts.add(&refined.counts);
-        if refined.batch.rows.num_rows() == 0 && refined.rejects.is_empty() {
+        if let Some(keyed) = &mut self.keyed {
+            if refined.batch.rows.num_rows() > 0 {
+                keyed.schema = Some(schema);
+            }
+            return keyed.collect(self.job, &refined);
+        }
+        if let Some(marks) = &refined.batch.marks {
+            self.digest.add(&marks.hashes);
+            self.digest.add_bytes(refined.rejects.iter().map(|reject| reject.record.as_ref()));
+        }
+        let rows = Rows { batch: Some(refined.batch), rejects: refined.rejects, ..Rows::default() };
+        self.write(rows, schema).await
+    }
+
+    async fn write(&mut self, rows: Rows, schema: TableSchema) -> Result<(), RunError> {
+        if rows.is_empty() {
             return Ok(());
         }
         let stage = match self.stage.take() {
+            Some(mut stage) if stage.schema != schema && !stage.encoder.has_data() => {
+                stage.encoder.set_schema(schema.clone());
+                Stage { schema, ..stage }
+            }
             Some(stage) if stage.schema != schema => {
                 let message = "pages of one slice came to different columns".to_owned();
                 self.stage = Some(stage);
@@ -278,10 +379,7 @@ impl<'a> Reading<'a> {
         };
         let Stage { mut encoder, mut staging, schema } = stage;
         let work = move || {
-            let pieces = encoder.add(&refined.batch).and_then(|mut pieces| {
-                pieces.extend(encoder.add_rejects(&refined.rejects)?);
-                Ok(pieces)
-            });
+            let pieces = rows.encode(&mut encoder);
             (encoder, pieces)
         };
         let (encoder, pieces) = off_thread(work).await?;
@@ -298,8 +396,9 @@ impl<'a> Reading<'a> {
             parquet: self.job.sink.parquet,
             partition_by: self.job.partition_by.clone(),
             schema: schema.clone(),
-            metadata: self.job.metadata,
+            own: OwnColumns::of(self.job),
             batch: self.batch,
+            set: self.slice.partition.clone(),
             memory: usize::try_from(self.ports.memory / 2).unwrap_or(usize::MAX),
         };
         let staging = Staging::new(Arc::clone(&self.ports.store), self.job.dataset.clone(), self.batch, self.files_before);
@@ -314,20 +413,117 @@ impl<'a> Reading<'a> {
             stage.staging.abort().await;
         }
         self.counts = Counts::default();
+        self.digest = Digest::default();
         self.pages_at_restart = self.spool.pages();
+        if let Some(keyed) = &mut self.keyed {
+            keyed.begin_anew(self.job, self.ports, self.batch);
+        }
         if let Some(refinery) = &mut self.refinery {
             refinery.begin_anew();
         }
         for index in 0..self.spool.pages() {
-            let page = self.spool.page(index)?;
-            let refined = self.refine(&page).await?.map_err(slice_error)?;
-            if !refined.changes.is_empty() {
-                let message = format!("page {} changed the types when it was read a second time", index + 1);
-                return Err(RunError::new(ErrorKind::Bug, message));
-            }
-            let schema = self.table_schema(&refined)?;
+            let refined = self.refine_again(index).await?;
+            let schema = self.schema_of(&refined)?;
             self.encode(refined, schema).await?;
         }
+        Ok(())
+    }
+
+    /// A page that was read before, once more.
+    async fn refine_again(&mut self, index: usize) -> Result<Refined, RunError> {
+        let page = self.spool.page(index)?;
+        let refined = self.refine(&page).await?.map_err(slice_error)?;
+        if refined.changes.is_empty() {
+            return Ok(refined);
+        }
+        let message = format!("page {} changed the types when it was read a second time", index + 1);
+        Err(RunError::new(ErrorKind::Bug, message))
+    }
+
+    /// Where rows are compared with the table's: finds out which of them count, and writes these, the rejects, and what stays of
+    /// the files that they touch. Where the table is replaced: names all that it has.
+    async fn settle_keys(&mut self, index: &mut Option<Current>) -> Result<(), RunError> {
+        if self.job.mode == Mode::Replace {
+            return self.replace_all(index).await;
+        }
+        let Some(mut keyed) = self.keyed.take() else { return Ok(()) };
+        if !keyed.is_empty() {
+            let index = keyed::index_at(self.job, self.ports, self.head, index).await?;
+            let holes = keyed::has_holes(self.job, &self.head.state.coverage, self.slice);
+            keyed.resolve(self.job, self.ports, self.head, index, holes).await?;
+        }
+        let collected = std::mem::take(&mut self.counts);
+        if !keyed.changes_something()? {
+            self.counts = keyed.counts_of_nothing(&collected)?;
+            return Ok(());
+        }
+        let schema = keyed.schema.clone().or_else(|| self.table.clone()).unwrap_or_default();
+        if let Some(refinery) = &mut self.refinery {
+            refinery.begin_anew();
+        }
+        for index in 0..self.spool.pages() {
+            let refined = self.refine_again(index).await?;
+            let Picked { batch, rejects, counts, buried_keys, buried_cursors } = keyed.pick(refined)?;
+            self.counts.add(&counts);
+            let rows = Rows { batch: Some(batch), rejects, buried_keys, buried_cursors, ..Rows::default() };
+            self.write(rows, schema.clone()).await?;
+        }
+        let touched = keyed.resolution.touched.iter().filter(|_| self.ports.guards.rewrite_touched);
+        for touched in touched {
+            self.carry(touched, &schema).await?;
+        }
+        Ok(())
+    }
+
+    /// The slice is all that there is: everything that the table has leaves with it.
+    async fn replace_all(&mut self, index: &mut Option<Current>) -> Result<(), RunError> {
+        let index = keyed::index_at(self.job, self.ports, self.head, index).await?;
+        let set = &self.slice.partition;
+        let content = self.digest.text();
+        if index.contents.get(set) == Some(&content) {
+            return self.leave_as_it_is().await;
+        }
+        self.replaces.content = Some(content);
+        let old = index.files.iter().filter(|(_, file)| file.set == *set);
+        for (path, file) in old {
+            self.replaces.paths.push(path.clone());
+            self.replaces.superseded += file.rows;
+        }
+        let (had, has) = (self.replaces.superseded, self.counts.kept);
+        if self.cut_short && self.pages == 0 || self.replaces_safely(had, has) {
+            return Ok(());
+        }
+        let message = format!(
+            "the source gave {has} rows where the table {} has {had}: too few to replace it; if that is right, run `highwater run {} --force`",
+            self.job.table, self.job.name
+        );
+        Err(RunError::new(ErrorKind::Data, message))
+    }
+
+    /// The table holds these very rows.
+    async fn leave_as_it_is(&mut self) -> Result<(), RunError> {
+        if let Some(stage) = self.stage.take() {
+            stage.staging.abort().await;
+        }
+        self.counts.unchanged += std::mem::take(&mut self.counts.kept);
+        Ok(())
+    }
+
+    /// An empty or much smaller answer is more often the source's trouble than the truth.
+    fn replaces_safely(&self, had: u64, has: u64) -> bool {
+        self.options.force || had == 0 || (has > 0 && has.saturating_mul(2) >= had)
+    }
+
+    /// Takes over what stays of a file that the slice touches.
+    async fn carry(&mut self, touched: &Touched, schema: &TableSchema) -> Result<(), RunError> {
+        let mut carried = carry(&self.ports.store, touched, self.batch).await?;
+        while let Some(rows) = carried.next().await? {
+            self.replaces.carried += rows.num_rows() as u64;
+            let partition = touched.file.partition.clone();
+            self.write(Rows { carried: Some((partition, rows)), ..Rows::default() }, schema.clone()).await?;
+        }
+        self.replaces.superseded += touched.rows_gone();
+        self.replaces.paths.push(touched.path.clone());
         Ok(())
     }
 
@@ -353,6 +549,7 @@ impl<'a> Reading<'a> {
         Ok(SliceRead {
             cover,
             files,
+            replaces: self.replaces,
             counts: self.counts,
             read_schema: refinery.read_schema().clone(),
             schema,

@@ -1,19 +1,26 @@
 //! A page to rows that count: decoded, cut to the slice, put through the steps. Pure work, off the async threads.
 
+use std::sync::Arc;
+
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::Schema;
 use bytes::Bytes;
 
-use crate::batch::{Batch, Counts};
-use crate::config::catalog::{Job, PagingKind};
+use crate::batch::{Batch, Counts, RowMarks};
+use crate::config::catalog::{Job, Mode, PagingKind};
 use crate::cursor::CursorColumn;
 use crate::decode::{CursorSpec, DecodeError, DecodeSpec, Decoded, Decoder, raw_records};
 use crate::error::ErrorKind;
+use crate::ids::PartitionKey;
 use crate::page::{Envelope, RawPage, ResponsePath};
 use crate::reject::{Reject, RejectedAt};
 use crate::schema::TableSchema;
-use crate::slice::{IntegerMark, Reach};
-use crate::transform::{Steps, TransformError};
+use crate::sink::content::content_hashes;
+use crate::sink::merge::OpKind;
+use crate::sink::own;
+use crate::slice::{IntegerMark, Reach, Slice};
+use crate::transform::{Steps, TransformError, Transformed};
 
 use super::recent::Recent;
 
@@ -23,8 +30,20 @@ pub(super) struct Refined {
     pub rejects: Vec<Reject>,
     pub counts: Counts,
     pub envelope: Envelope,
+    /// Where rows carry keys: records that leave no row, in order.
+    pub gone: Vec<Gone>,
     /// What the page changed in the read schema.
     pub changes: Vec<String>,
+}
+
+/// A record that leaves no row, and takes away the one that its key has in a merge.
+pub(super) struct Gone {
+    pub key: String,
+    pub cursor: i128,
+    /// `Filtered` or `Deleted`.
+    pub kind: OpKind,
+    /// How many rows of the page stand before it.
+    pub before: usize,
 }
 
 /// Decoder and steps of one slice, with what the slice is cut to.
@@ -37,6 +56,12 @@ pub(super) struct Refinery {
     largest: Option<IntegerMark>,
     /// Where pages can shift and records can be told apart.
     recent: Option<Recent>,
+    /// Where rows carry their keys: what stands before each.
+    key_prefix: Option<String>,
+    /// Records that say they were deleted are not rows.
+    takes_deleted: bool,
+    /// The rows replace a table, if they are other rows.
+    is_replacement: bool,
 }
 
 /// Why a page could not be refined.
@@ -58,8 +83,10 @@ impl Refinery {
         job: &Job,
         committed: Option<&TableSchema>,
         wanted: Vec<ResponsePath>,
-        reach: Reach,
+        slice: &Slice,
     ) -> Result<Self, RefineError> {
+        let keyed = own::is_keyed(job);
+        let takes_deleted = job.mode == Mode::Merge && job.stream.deleted.is_some();
         let stream = &job.stream;
         let spec = DecodeSpec {
             records: stream.records.clone(),
@@ -71,14 +98,27 @@ impl Refinery {
                 timezone: cursor.timezone.clone(),
             }),
             key: stream.primary_key.clone(),
+            keep_keys: keyed,
+            deleted: stream.deleted.clone().filter(|_| takes_deleted),
             wanted,
             on_type_change: job.on_type_change,
         };
         let decoder = Decoder::new(spec, committed.cloned())
             .map_err(|error| RefineError::Slice { kind: error.kind, message: error.to_string() })?;
         let may_shift = !stream.primary_key.is_empty() && !matches!(stream.paging.kind, PagingKind::None);
-        let recent = may_shift.then(Recent::default);
-        Ok(Refinery { decoder, steps: Steps::new(job)?, records: stream.records.clone(), reach, largest: None, recent })
+        // A merge knows records by their keys, however far apart they come.
+        let recent = (may_shift && job.mode != Mode::Merge).then(Recent::default);
+        Ok(Refinery {
+            decoder,
+            steps: Steps::new(job)?,
+            records: stream.records.clone(),
+            reach: slice.reach.clone(),
+            largest: None,
+            recent,
+            key_prefix: keyed.then(|| key_prefix(&slice.partition)),
+            takes_deleted,
+            is_replacement: job.mode == Mode::Replace,
+        })
     }
 
     /// Narrows the slice to closed time, once the source's clock is known.
@@ -100,10 +140,13 @@ impl Refinery {
             ErrorKind::Unavailable => RefineError::Page(error),
             kind => RefineError::Slice { kind, message: error.to_string() },
         })?;
-        let Decoded { rows, places, mut rejects, envelope, cursor, key_hashes, changes } = decoded;
+        let Decoded { rows, places, mut rejects, envelope, cursor, key_hashes, keys, deleted, changes } = decoded;
         let mut counts = Counts { fetched: envelope.records, ..Counts::default() };
         let mut fates = self.cut(rows.num_rows(), cursor.as_ref(), key_hashes.as_deref());
         self.find_repeated(page, &places, &mut fates);
+        if self.takes_deleted {
+            find_deleted(&deleted.unwrap_or_default(), &mut fates);
+        }
         let mut reject_fates = Vec::with_capacity(rejects.len());
         rejects.retain(|reject| {
             let fate = self.cut_reject(reject);
@@ -113,18 +156,41 @@ impl Refinery {
         let count = |wanted: Fate| fates.iter().chain(&reject_fates).filter(|fate| **fate == wanted).count() as u64;
         counts.out_of_window = count(Fate::OutOfWindow);
         counts.duplicate = count(Fate::Duplicate);
+        counts.deleted = count(Fate::Deleted);
         let (rows, places) = keep(rows, places, &fates)?;
-        let transformed = self.steps.apply(rows)?;
+        let transformed = self.transform(rows)?;
+        let (marks, gone) = match &self.key_prefix {
+            Some(prefix) => {
+                let identity = Identity { prefix, keys: keys.unwrap_or_default(), cursors: cursor_values(cursor) };
+                let (marks, gone) = identity.tell(&fates, &transformed)?;
+                (Some(marks), gone)
+            }
+            None if self.is_replacement => {
+                let hashes = content_hashes(&transformed.rows, &[])
+                    .map_err(|error| RefineError::Slice { kind: error.kind, message: error.to_string() })?;
+                (Some(RowMarks { hashes, ..RowMarks::default() }), Vec::new())
+            }
+            None => (None, Vec::new()),
+        };
         counts.filtered = transformed.filtered;
         counts.kept = transformed.rows.num_rows() as u64;
         rejects.extend(self.transform_rejects(page, &places, transformed.rejected));
         counts.rejected = rejects.len() as u64;
-        let batch = Batch { rows: transformed.rows, page: page.position.index, extracted_at: page.received_at };
+        let batch = Batch { rows: transformed.rows, page: page.position.index, extracted_at: page.received_at, marks };
         if !counts.add_up() {
             let message = format!("the records of page {} do not add up: {counts:?}", page.position.index + 1);
             return Err(RefineError::Slice { kind: ErrorKind::Bug, message });
         }
-        Ok(Refined { batch, rejects, counts, envelope, changes })
+        Ok(Refined { batch, rejects, counts, envelope, gone, changes })
+    }
+
+    /// A page without a row has nothing for the steps, and perhaps none of the columns that they name.
+    fn transform(&self, rows: RecordBatch) -> Result<Transformed, RefineError> {
+        if rows.num_rows() > 0 {
+            return Ok(self.steps.apply(rows)?);
+        }
+        let rows = RecordBatch::new_empty(Arc::new(Schema::empty()));
+        Ok(Transformed { rows, places: None, filtered: 0, rejected: Vec::new() })
     }
 
     /// What becomes of each row by its cursor alone. Compared on parsed values: what the API makes of its own filter is its affair.
@@ -243,6 +309,87 @@ enum Fate {
     Kept,
     OutOfWindow,
     Duplicate,
+    Deleted,
+}
+
+/// Keys are told apart within their parameter set: two accounts may count their orders both from 1.
+fn key_prefix(partition: &PartitionKey) -> String {
+    match partition.as_str() {
+        "" => String::new(),
+        set => format!("{},", serde_json::Value::from(set)),
+    }
+}
+
+fn find_deleted(deleted: &[bool], fates: &mut [Fate]) {
+    for (fate, deleted) in fates.iter_mut().zip(deleted) {
+        if *fate == Fate::Kept && *deleted {
+            *fate = Fate::Deleted;
+        }
+    }
+}
+
+fn cursor_values(cursor: Option<CursorColumn>) -> Vec<i128> {
+    match cursor {
+        Some(CursorColumn::Time(values)) => values.into_iter().map(|value| value.map_or(0, i128::from)).collect(),
+        Some(CursorColumn::Integer(values)) => values.into_iter().map(Option::unwrap_or_default).collect(),
+        None => Vec::new(),
+    }
+}
+
+/// What identifies and orders a page's records: one entry each.
+struct Identity<'a> {
+    prefix: &'a str,
+    keys: Vec<String>,
+    /// Empty for a stream without a cursor.
+    cursors: Vec<i128>,
+}
+
+impl Identity<'_> {
+    /// The marks of the rows that came through the steps, and the records that leave no row.
+    fn tell(&self, fates: &[Fate], transformed: &Transformed) -> Result<(RowMarks, Vec<Gone>), RefineError> {
+        let cursor = |record: usize| self.cursors.get(record).copied().unwrap_or_default();
+        let key = |record: usize| format!("{}{}", self.prefix, self.keys.get(record).map_or("", String::as_str));
+        let mut marks = RowMarks::default();
+        let mut gone = Vec::new();
+        let mut rows = 0..transformed.rows.num_rows();
+        let mut rejected = transformed.rejected.iter().map(|rejected| rejected.row).peekable();
+        let mut index = 0;
+        for (record, fate) in fates.iter().enumerate() {
+            let kind = match fate {
+                Fate::Deleted => OpKind::Deleted,
+                Fate::Kept => {
+                    let here = index;
+                    index += 1;
+                    if rejected.next_if_eq(&here).is_some() {
+                        continue;
+                    }
+                    let next = rows.start;
+                    let came_through = match &transformed.places {
+                        Some(places) => places.get(next) == Some(&here),
+                        None => next < rows.end,
+                    };
+                    if came_through {
+                        rows.start += 1;
+                        marks.keys.push(key(record));
+                        if !self.cursors.is_empty() {
+                            marks.cursors.push(cursor(record));
+                        }
+                        continue;
+                    }
+                    OpKind::Filtered
+                }
+                Fate::OutOfWindow | Fate::Duplicate => continue,
+            };
+            gone.push(Gone { key: key(record), cursor: cursor(record), kind, before: rows.start });
+        }
+        if marks.keys.len() != transformed.rows.num_rows() {
+            let message = "rows and their keys went different ways through the steps".to_owned();
+            return Err(RefineError::Slice { kind: ErrorKind::Bug, message });
+        }
+        marks.hashes = content_hashes(&transformed.rows, &marks.cursors)
+            .map_err(|error| RefineError::Slice { kind: error.kind, message: error.to_string() })?;
+        Ok((marks, gone))
+    }
 }
 
 fn keep(rows: RecordBatch, places: Vec<u64>, fates: &[Fate]) -> Result<(RecordBatch, Vec<u64>), RefineError> {

@@ -1,12 +1,14 @@
 //! How a run went, and why it could not go on.
 
+use std::collections::BTreeMap;
+
 use arrow::array::RecordBatch;
 use thiserror::Error;
 
 use crate::batch::Counts;
 use crate::config::catalog::Job;
 use crate::error::ErrorKind;
-use crate::ids::{JobName, RunId};
+use crate::ids::{JobName, PartitionKey, RunId};
 use crate::reject::Reject;
 use crate::sink::SinkError;
 use crate::slice::Slice;
@@ -29,8 +31,12 @@ pub struct RunReport {
     pub failed: Vec<SliceFailure>,
     /// Stop was asked for before everything was read.
     pub stopped: bool,
-    /// The high-water mark afterwards, as text; `None` before the first commit or without a cursor.
+    /// Parameter sets that the run did not come to.
+    pub sets_left: u64,
+    /// The high-water mark afterwards, as text; `None` before the first commit or without a cursor. Of several sets the lowest.
     pub mark: Option<String>,
+    /// The marks of the sets; empty without `for_each`.
+    pub marks: BTreeMap<PartitionKey, Option<String>>,
     /// What a crash had left and this run settled, a sentence each.
     pub recovered: Vec<String>,
     /// The first rows and the rejects, where the purpose was to see them.
@@ -51,7 +57,9 @@ impl RunReport {
             empty_slices: 0,
             failed: Vec::new(),
             stopped: false,
+            sets_left: 0,
             mark: None,
+            marks: BTreeMap::new(),
             recovered: Vec::new(),
             preview: None,
         }

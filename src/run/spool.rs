@@ -127,7 +127,7 @@ pub fn clean(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "pages")
+        if path.extension().is_some_and(|extension| extension == "pages" || extension == "ops")
             && let Err(error) = std::fs::remove_file(&path)
         {
             tracing::warn!(path = %path.display(), %error, "an old spool cannot be removed");

@@ -17,7 +17,7 @@ const CHANNEL: usize = 1024;
 
 /// Rings at a moment of the wall's clock.
 #[async_trait]
-pub trait Alarm: Send {
+pub trait Alarm: Send + Sync {
     /// Rings at `at`, or soon after; in place of the moment that was set before.
     async fn arm(&mut self, at: Timestamp, now: Timestamp) -> Result<(), AlarmError>;
     /// Returns when it rings. Safe to drop: a ring that nobody heard is heard by the next.

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{DatasetName, Seq};
+use crate::ids::{DatasetName, PartitionKey, Seq};
 use crate::schema::TableSchema;
 
-use super::record::{FORMAT, FileEntry, FileRole, Record};
+use super::own::Ranges;
+use super::record::{FORMAT, FileEntry, FileRole, Record, RecordKind};
 use super::{SinkError, layout};
 
 /// The live data files after a record, and how to read them.
@@ -26,6 +27,15 @@ pub struct Current {
     pub bytes: u64,
     /// By path.
     pub files: BTreeMap<String, CurrentFile>,
+    /// Files of keys that were deleted; not for readers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tombstones: BTreeMap<String, CurrentFile>,
+    /// Files of records that did not fit; not for readers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dead_letters: BTreeMap<String, CurrentFile>,
+    /// What a replaced table holds of each parameter set, as a digest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub contents: BTreeMap<PartitionKey, String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +44,10 @@ pub struct CurrentFile {
     pub rows: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition: Vec<(String, Option<String>)>,
+    #[serde(default, skip_serializing_if = "Ranges::is_empty")]
+    pub ranges: Ranges,
+    #[serde(default, skip_serializing_if = "PartitionKey::is_none")]
+    pub set: PartitionKey,
 }
 
 impl Current {
@@ -42,10 +56,24 @@ impl Current {
         record_hash.clone_into(&mut self.record_hash);
         for path in &record.remove {
             self.files.remove(path);
+            self.tombstones.remove(path);
+            self.dead_letters.remove(path);
         }
-        for file in record.add.iter().filter(|file| file.role == FileRole::Data) {
-            let FileEntry { path, bytes, rows, partition, .. } = file.clone();
-            self.files.insert(path, CurrentFile { bytes, rows, partition });
+        // What was voided is to be read and written again, whatever stood there before.
+        if record.kind != RecordKind::Replace && !record.remove.is_empty() {
+            self.contents.clear();
+        }
+        self.contents.extend(record.content.clone());
+        self.files.extend(record.restore.files.clone());
+        self.tombstones.extend(record.restore.tombstones.clone());
+        for file in &record.add {
+            let FileEntry { role, path, bytes, rows, partition, ranges, set, .. } = file.clone();
+            let current = CurrentFile { bytes, rows, partition, ranges, set };
+            match role {
+                FileRole::Data => drop(self.files.insert(path, current)),
+                FileRole::Tombstones => drop(self.tombstones.insert(path, current)),
+                FileRole::DeadLetters => drop(self.dead_letters.insert(path, current)),
+            }
         }
         self.format = FORMAT;
         self.seq = record.seq;

@@ -11,20 +11,28 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 
 use crate::batch::Batch;
 use crate::config::catalog::{Compression, ParquetSettings, PartitionColumn, PartitionUnit};
-use crate::ids::BatchId;
+use crate::ids::{BatchId, PartitionKey};
 use crate::reject::Reject;
-use crate::schema::TableSchema;
+use crate::schema::{Field, TableSchema};
 
+use super::own::{self, OwnColumns, Ranges, cursor_array};
 use super::partition::{Values, directory, split};
 use super::record::{FileRole, hex};
 use super::{SinkError, table};
 
 /// Open files at the same time; past it the one that waits longest is closed and its partition gets another file later.
 const OPEN_MAX: usize = 256;
+/// The same for files whose keys have a bloom filter, which takes half a megabyte while its file is open.
+const KEYED_OPEN_MAX: usize = 64;
+/// Distinct keys of a row group that a bloom filter is laid out for; it is folded to what there are (`Sbbf::fold_to_target_fpp`).
+const BLOOM_KEYS_MAX: u64 = 1 << 18;
+/// How often a bloom filter takes a key for one it has.
+const BLOOM_ERRORS: f64 = 0.01;
 /// Bytes are handed out once so many are there, or with the file's end.
 const PIECE_MIN: usize = 1024 * 1024;
 
@@ -35,9 +43,11 @@ pub struct EncodeSettings {
     pub partition_by: Vec<PartitionColumn>,
     /// The table's schema with ids, as the slice leaves it.
     pub schema: TableSchema,
-    /// Rows carry `_hw_commit` and `_hw_extracted_at`.
-    pub metadata: bool,
+    /// The columns of our own that rows carry.
+    pub own: OwnColumns,
     pub batch: BatchId,
+    /// The parameter set that the rows are of.
+    pub set: PartitionKey,
     /// Ceiling on rows held in open row groups over all files, bytes.
     pub memory: usize,
 }
@@ -63,23 +73,29 @@ pub struct Closed {
     pub bytes: u64,
     /// Hex SHA-256 of all the file's bytes.
     pub sha256: String,
+    /// Of keys and cursors, where the rows have such columns.
+    pub ranges: Ranges,
 }
 
 pub struct Encoder {
     settings: EncodeSettings,
     written: TableSchema,
     arrow: SchemaRef,
+    /// The columns of the files, our own included.
+    filed: TableSchema,
     file_schema: SchemaRef,
     open: HashMap<Key, OpenFile>,
     opened: usize,
     /// Counts batches, to know which file waits longest.
     turn: u64,
+    data: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Data(Values),
     DeadLetters,
+    Tombstones,
 }
 
 struct OpenFile {
@@ -91,17 +107,28 @@ struct OpenFile {
     rows: u64,
     bytes: u64,
     hash: Sha256,
+    ranges: Ranges,
     last_turn: u64,
 }
 
 impl Encoder {
     pub fn new(settings: EncodeSettings) -> Self {
-        let path_only = |name: &str| settings.partition_by.iter().any(|by| by.unit == PartitionUnit::Value && by.column == name);
-        let written = table::written(&settings.schema);
-        let arrow = written.to_arrow();
-        let kept = written.fields.iter().filter(|field| !path_only(&field.name)).cloned().collect();
-        let file_schema = table::file_schema(&TableSchema { fields: kept }, settings.metadata);
-        Encoder { settings, written, arrow, file_schema, open: HashMap::new(), opened: 0, turn: 0 }
+        let (written, filed) = columns(&settings);
+        let (arrow, file_schema) = (written.to_arrow(), filed.to_arrow());
+        Encoder { settings, written, arrow, filed, file_schema, open: HashMap::new(), opened: 0, turn: 0, data: false }
+    }
+
+    /// Whether a file of rows was begun: from then on the columns are what they are.
+    pub fn has_data(&self) -> bool {
+        self.data
+    }
+
+    /// Gives the rows to come other columns; only before the first of them.
+    pub fn set_schema(&mut self, schema: TableSchema) {
+        assert!(!self.data, "columns do not change within a file");
+        self.settings.schema = schema;
+        (self.written, self.filed) = columns(&self.settings);
+        (self.arrow, self.file_schema) = (self.written.to_arrow(), self.filed.to_arrow());
     }
 
     /// Files opened so far.
@@ -116,7 +143,7 @@ impl Encoder {
             return Ok(pieces);
         }
         self.turn += 1;
-        let for_partitions = self.partition_source(&batch.rows)?;
+        let for_partitions = self.partition_source(batch)?;
         for (values, rows) in split(&for_partitions, &self.settings.partition_by.clone())? {
             let rows = self.file_rows(&rows, batch)?;
             self.write(Key::Data(values), &rows, &mut pieces)?;
@@ -125,8 +152,41 @@ impl Encoder {
         Ok(pieces)
     }
 
+    /// Takes in rows of a file that this batch replaces, as they are, into the partition that they stood in.
+    pub fn add_carried(&mut self, partition: &[(String, Option<String>)], rows: &RecordBatch) -> Result<Vec<Piece>, SinkError> {
+        let mut pieces = Vec::new();
+        if rows.num_rows() == 0 {
+            return Ok(pieces);
+        }
+        self.turn += 1;
+        let values = partition.iter().map(|(_, value)| value.clone()).collect();
+        let rows = table::conform(rows, &self.filed, &self.file_schema)?;
+        self.write(Key::Data(values), &rows, &mut pieces)?;
+        self.keep_within_memory(&mut pieces)?;
+        Ok(pieces)
+    }
+
+    /// Takes in keys that were deleted, with the cursor of their deletion (0 for a stream without one).
+    pub fn add_tombstones(&mut self, keys: &[String], cursors: &[i128]) -> Result<Vec<Piece>, SinkError> {
+        let mut pieces = Vec::new();
+        if keys.is_empty() {
+            return Ok(pieces);
+        }
+        self.turn += 1;
+        let mut columns: Vec<(&str, ArrayRef)> = vec![(own::KEY, Arc::new(StringViewArray::from_iter_values(keys)))];
+        if let Some(cursor) = &self.settings.own.cursor {
+            columns.push((own::CURSOR, cursor_array(cursors, cursor)?));
+        }
+        let batch = self.settings.batch.to_string();
+        columns.push((own::COMMIT, Arc::new(StringArray::from_iter_values(std::iter::repeat_n(batch, keys.len())))));
+        let rows = RecordBatch::try_from_iter(columns).map_err(|error| SinkError::bug(error.to_string()))?;
+        self.write(Key::Tombstones, &rows, &mut pieces)?;
+        Ok(pieces)
+    }
+
     /// The rows with every column that is written; partition columns that were always null come along as nulls.
-    fn partition_source(&self, rows: &RecordBatch) -> Result<RecordBatch, SinkError> {
+    fn partition_source(&self, batch: &Batch) -> Result<RecordBatch, SinkError> {
+        let rows = &batch.rows;
         let mut conformed = table::conform(rows, &self.written, &self.arrow)?;
         for by in &self.settings.partition_by {
             if conformed.column_by_name(&by.column).is_none()
@@ -140,6 +200,16 @@ impl Encoder {
                     .map_err(|error| SinkError::bug(error.to_string()))?;
             }
         }
+        if let Some(marks) = &batch.marks {
+            let mut fields: Vec<_> = conformed.schema().fields().iter().cloned().collect();
+            let mut columns = conformed.columns().to_vec();
+            for (field, column) in own::mark_columns(marks, &self.settings.own)? {
+                fields.push(Arc::new(field.to_arrow()));
+                columns.push(column);
+            }
+            conformed = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+                .map_err(|error| SinkError::bug(error.to_string()))?;
+        }
         Ok(conformed)
     }
 
@@ -148,10 +218,13 @@ impl Encoder {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.file_schema.fields().len());
         for field in self.file_schema.fields() {
             columns.push(match field.name().as_str() {
-                table::COMMIT_COLUMN => {
+                own::COMMIT => {
                     Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(self.settings.batch.to_string(), count)))
                 }
-                table::EXTRACTED_AT_COLUMN => {
+                own::SET => {
+                    Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(self.settings.set.as_str(), count)))
+                }
+                own::EXTRACTED_AT => {
                     let at = TimestampMicrosecondArray::from_value(batch.extracted_at.as_microsecond(), count);
                     Arc::new(at.with_timezone("UTC"))
                 }
@@ -178,7 +251,8 @@ impl Encoder {
 
     fn write(&mut self, key: Key, rows: &RecordBatch, pieces: &mut Vec<Piece>) -> Result<(), SinkError> {
         if !self.open.contains_key(&key) {
-            if self.open.len() >= OPEN_MAX {
+            let open_max = if self.settings.own.keyed { KEYED_OPEN_MAX } else { OPEN_MAX };
+            if self.open.len() >= open_max {
                 let oldest = self.open.iter().min_by_key(|(_, file)| file.last_turn).map(|(key, _)| key.clone());
                 if let Some(file) = oldest.and_then(|key| self.open.remove(&key)) {
                     pieces.push(file.close()?);
@@ -191,6 +265,7 @@ impl Encoder {
         let file = self.open.get_mut(&key).ok_or_else(|| SinkError::bug("an open file is lost"))?;
         file.last_turn = turn;
         file.rows += rows.num_rows() as u64;
+        file.note_ranges(rows);
         file.writer.write(rows).map_err(encode_error)?;
         pieces.extend(file.take_piece(PIECE_MIN));
         if file.bytes + file.writer.in_progress_size() as u64 >= self.settings.parquet.file_size
@@ -204,13 +279,16 @@ impl Encoder {
     fn open_file(&mut self, key: &Key, schema: SchemaRef) -> Result<OpenFile, SinkError> {
         let (role, folder, partition) = match key {
             Key::DeadLetters => (FileRole::DeadLetters, String::new(), Vec::new()),
+            Key::Tombstones => (FileRole::Tombstones, String::new(), Vec::new()),
             Key::Data(values) => {
+                self.data = true;
                 let keys = self.settings.partition_by.iter().map(PartitionColumn::key);
                 (FileRole::Data, directory(&self.settings.partition_by, values)?, keys.zip(values.iter().cloned()).collect())
             }
         };
-        let options =
-            ArrowWriterOptions::new().with_properties(properties(&self.settings.parquet)?).with_skip_arrow_metadata(true);
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties(&self.settings.parquet, self.settings.own.keyed)?)
+            .with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options).map_err(encode_error)?;
         let file = self.opened;
         self.opened += 1;
@@ -223,6 +301,7 @@ impl Encoder {
             rows: 0,
             bytes: 0,
             hash: Sha256::new(),
+            ranges: Ranges::default(),
             last_turn: self.turn,
         })
     }
@@ -252,7 +331,25 @@ impl Encoder {
     }
 }
 
+/// What of the table's columns is written, and what of that stands in the files, with our own columns.
+fn columns(settings: &EncodeSettings) -> (TableSchema, TableSchema) {
+    let path_only = |name: &str| settings.partition_by.iter().any(|by| by.unit == PartitionUnit::Value && by.column == name);
+    let written = table::written(&settings.schema);
+    let mut fields: Vec<Field> = written.fields.iter().filter(|field| !path_only(&field.name)).cloned().collect();
+    fields.extend(settings.own.fields());
+    (written, TableSchema { fields })
+}
+
 impl OpenFile {
+    fn note_ranges(&mut self, rows: &RecordBatch) {
+        if let Some(keys) = rows.column_by_name(own::KEY).and_then(own::read_keys) {
+            self.ranges.add_keys(keys.into_iter());
+        }
+        if let Some(cursors) = rows.column_by_name(own::CURSOR).and_then(own::read_cursors) {
+            self.ranges.add_cursors(cursors.into_iter());
+        }
+    }
+
     fn take_piece(&mut self, at_least: usize) -> Option<Piece> {
         if self.writer.inner().len() < at_least {
             return None;
@@ -268,11 +365,11 @@ impl OpenFile {
     }
 
     fn close(self) -> Result<Piece, SinkError> {
-        let OpenFile { file, writer, role, directory, partition, rows, mut bytes, mut hash, .. } = self;
+        let OpenFile { file, writer, role, directory, partition, rows, mut bytes, mut hash, ranges, .. } = self;
         let rest = Bytes::from(writer.into_inner().map_err(encode_error)?);
         hash.update(&rest);
         bytes += rest.len() as u64;
-        let closed = Closed { role, directory, partition, rows, bytes, sha256: hex(&hash.finalize()) };
+        let closed = Closed { role, directory, partition, rows, bytes, sha256: hex(&hash.finalize()), ranges };
         Ok(Piece { file, bytes: rest, closed: Some(closed) })
     }
 }
@@ -281,14 +378,22 @@ fn encode_error(error: parquet::errors::ParquetError) -> SinkError {
     SinkError::bug(format!("rows cannot be written as Parquet: {error}"))
 }
 
-fn properties(settings: &ParquetSettings) -> Result<WriterProperties, SinkError> {
+fn properties(settings: &ParquetSettings, keyed: bool) -> Result<WriterProperties, SinkError> {
     let compression = match settings.compression {
         Compression::None => ParquetCompression::UNCOMPRESSED,
         Compression::Snappy => ParquetCompression::SNAPPY,
         Compression::Zstd(level) => ParquetCompression::ZSTD(ZstdLevel::try_new(level).map_err(encode_error)?),
     };
     let row_group = usize::try_from(settings.row_group_size).unwrap_or(usize::MAX);
-    Ok(WriterProperties::builder()
+    let mut properties = WriterProperties::builder();
+    if keyed {
+        let key = ColumnPath::from(own::KEY);
+        properties = properties
+            .set_column_bloom_filter_enabled(key.clone(), true)
+            .set_column_bloom_filter_fpp(key.clone(), BLOOM_ERRORS)
+            .set_column_bloom_filter_max_ndv(key, BLOOM_KEYS_MAX);
+    }
+    Ok(properties
         .set_compression(compression)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_max_row_group_bytes(Some(row_group))
@@ -304,7 +409,7 @@ fn dead_letter_rows(rejects: &[Reject], batch: BatchId) -> Result<RecordBatch, S
     let number = |value: fn(&Reject) -> u64| -> ArrayRef { Arc::new(UInt64Array::from_iter_values(rejects.iter().map(value))) };
     let received = rejects.iter().map(|reject| reject.received_at.as_microsecond());
     let columns: Vec<(&str, ArrayRef)> = vec![
-        (table::COMMIT_COLUMN, Arc::new(StringArray::from_iter_values(std::iter::repeat_n(batch.to_string(), rejects.len())))),
+        (own::COMMIT, Arc::new(StringArray::from_iter_values(std::iter::repeat_n(batch.to_string(), rejects.len())))),
         ("rejected_at", text(|reject| reject.at.name().to_owned())),
         ("reason", text(|reject| reject.reason.clone())),
         ("field", text(|reject| reject.field.clone())),

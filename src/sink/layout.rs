@@ -32,6 +32,11 @@ pub fn data_file(table: &str, directory: &str, seq: Seq, number: usize, batch: B
     format!("{table}/{directory}{slash}part-{seq:020}-{number:04}-{batch}.parquet")
 }
 
+/// Keys that were deleted, for versions of them that come late.
+pub fn tombstones_file(dataset: &DatasetName, seq: Seq, number: usize, batch: BatchId) -> String {
+    format!("_highwater/{dataset}/tombstones/part-{seq:020}-{number:04}-{batch}.parquet")
+}
+
 pub fn dead_letters_file(dataset: &DatasetName, seq: Seq, number: usize, batch: BatchId) -> String {
     format!("_highwater/{dataset}/dead_letters/part-{seq:020}-{number:04}-{batch}.parquet")
 }

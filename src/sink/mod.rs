@@ -3,19 +3,23 @@
 //! A dataset is decided by one chain of records, `_highwater/<dataset>/log/<seq>.json`; the record decides, the files follow.
 //! Knows the store's verbs; never the state, the source or the schedule: `run` performs the machines' effects.
 //!
-//! Deliberately absent: merge and replace (a record of another kind each), Delta, garbage collection.
+//! Deliberately absent: Delta, garbage collection, compaction.
 
 pub mod commit;
+pub mod content;
 pub mod current;
 pub mod encode;
 pub mod layout;
 pub mod live;
+pub mod merge;
+pub mod own;
 pub mod partition;
 pub mod publish;
 pub mod query;
 pub mod record;
 pub mod settle;
 pub mod stage;
+pub mod stored_file;
 pub mod table;
 pub mod verify;
 

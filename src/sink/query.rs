@@ -6,7 +6,6 @@
 //! polars asks for the columns (and for a plain LIMIT the rows) it wants while it runs; `scan` answers from the store.
 
 mod columns;
-mod file;
 mod scan;
 mod statement;
 

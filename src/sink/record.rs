@@ -12,11 +12,13 @@ use sha2::{Digest, Sha256};
 use crate::batch::Counts;
 use crate::config::catalog::{Cursor, DeclaredType, Job};
 use crate::error::ErrorKind;
-use crate::ids::{BatchId, DatasetName, Generation, Seq};
+use crate::ids::{BatchId, DatasetName, Generation, PartitionKey, Seq};
 use crate::schema::TableSchema;
 use crate::slice::{Cover, Coverage};
 
 use super::SinkError;
+use super::current::CurrentFile;
+use super::own::Ranges;
 
 /// The version of everything under `_highwater` and of the files' layout.
 pub const FORMAT: u32 = 1;
@@ -26,6 +28,10 @@ pub const FORMAT: u32 = 1;
 pub enum RecordKind {
     /// Rows were added.
     Load,
+    /// Rows were added, and took the place of older versions of themselves.
+    Merge,
+    /// Rows took the place of all there were.
+    Replace,
     /// An earlier record whose staged files were lost is taken back.
     Void,
 }
@@ -35,7 +41,12 @@ pub enum RecordKind {
 pub enum FileRole {
     Data,
     DeadLetters,
+    /// Keys that were deleted, with the cursor of the deletion.
+    Tombstones,
 }
+
+/// Directory keys and values in order; `None` is the null partition.
+pub type PartitionValues = Vec<(String, Option<String>)>;
 
 /// A file that a record adds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +62,11 @@ pub struct FileEntry {
     /// Directory keys and values in order; `None` is the null partition.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition: Vec<(String, Option<String>)>,
+    #[serde(default, skip_serializing_if = "Ranges::is_empty")]
+    pub ranges: Ranges,
+    /// The parameter set whose rows it holds; rows that a merge carries over may be of others.
+    #[serde(default, skip_serializing_if = "PartitionKey::is_none")]
+    pub set: PartitionKey,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,12 +95,55 @@ pub struct Record {
     pub counts: Counts,
     pub add: Vec<FileEntry>,
     pub remove: Vec<String>,
+    /// Rows of removed files that stand in added ones as they were.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub carried: u64,
+    /// Rows of removed files that are gone: an update, or nothing, stands in their place.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub superseded: u64,
+    /// In a replacement: the digest of its rows' content, so that the same answer does not replace itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<(PartitionKey, String)>,
+    /// In a void: what the voided record had removed and counts again.
+    #[serde(default, skip_serializing_if = "Restored::is_empty")]
+    pub restore: Restored,
     pub created_at: Timestamp,
     /// Hex SHA-256 of the previous record's bytes; empty for the first.
     pub previous: String,
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// Files that count again, as the index knew them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Restored {
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, CurrentFile>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tombstones: BTreeMap<String, CurrentFile>,
+}
+
+impl Restored {
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.tombstones.is_empty()
+    }
+}
+
 impl Record {
+    /// Rows of a kind that the record adds.
+    pub fn rows(&self, role: FileRole) -> u64 {
+        self.add.iter().filter(|file| file.role == role).map(|file| file.rows).sum()
+    }
+
+    /// Whether every source record is in a file, or it is known why not.
+    pub fn counts_add_up(&self) -> bool {
+        let counts = &self.counts;
+        let data = counts.kept + self.carried;
+        counts.add_up() && data == self.rows(FileRole::Data) && counts.rejected == self.rows(FileRole::DeadLetters)
+    }
+
     pub fn to_bytes(&self) -> Result<Bytes, SinkError> {
         let mut bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| SinkError::bug(format!("record {} of {} cannot be written: {error}", self.seq, self.dataset)))?;
@@ -146,6 +205,9 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     text
 }
 
+/// The part of a fingerprint that says whether rows belong to parameter sets.
+const FOR_EACH: &str = "for_each";
+
 /// What of a job's definition its rows depend on, by name. A change of one of these within a table mixes two meanings, so it
 /// needs a new reading; everything else may be edited freely.
 pub fn fingerprint(job: &Job) -> BTreeMap<String, String> {
@@ -155,6 +217,8 @@ pub fn fingerprint(job: &Job) -> BTreeMap<String, String> {
     put("stream", job.stream.name.clone());
     let parameters = job.parameters.iter().filter(|(_, value)| !value.is_empty());
     put("parameters", parameters.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", "));
+    // The sets themselves are not part of it: each has its own coverage, and one more fills its own.
+    put(FOR_EACH, if job.is_for_each() { "sets of parameters" } else { "" }.to_owned());
     let cursor = job.stream.cursor.as_ref();
     let zone = |cursor: &Cursor| cursor.timezone.iana_name().map(|zone| format!(" in {zone}")).unwrap_or_default();
     put(
@@ -173,6 +237,8 @@ pub fn fingerprint(job: &Job) -> BTreeMap<String, String> {
 pub fn fingerprint_changes(written: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
     let differs = |(name, value): (&String, &String)| match written.get(name) {
         Some(before) if before != value => Some(format!("{name} was `{before}` and is `{value}`")),
+        // Records from before there were sets.
+        None if name == FOR_EACH && !value.is_empty() => Some(format!("{name} was not there and is `{value}`")),
         _ => None,
     };
     now.iter().filter_map(differs).collect()

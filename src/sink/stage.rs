@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use parquet::file::metadata::{FooterTail, ParquetMetaDataReader};
 
+use crate::config::catalog::Job;
 use crate::error::ErrorKind;
-use crate::ids::{BatchId, DatasetName, Seq};
+use crate::ids::{BatchId, DatasetName, PartitionKey, Seq};
 use crate::store::{StagedWriter, Store};
 
 use super::encode::{Closed, Piece};
@@ -108,14 +109,16 @@ pub async fn drop_staged<'a>(store: &dyn Store, paths: impl Iterator<Item = &'a 
 }
 
 /// The entries of a record at `seq` for staged files.
-pub fn entries(dataset: &DatasetName, table: &str, seq: Seq, batch: BatchId, staged: &[StagedFile]) -> Vec<FileEntry> {
+pub fn entries(job: &Job, set: &PartitionKey, seq: Seq, batch: BatchId, staged: &[StagedFile]) -> Vec<FileEntry> {
+    let (dataset, table) = (&job.dataset, &job.table);
     let entry = |(number, file): (usize, &StagedFile)| {
-        let Closed { role, directory, partition, rows, bytes, sha256 } = file.closed.clone();
+        let Closed { role, directory, partition, rows, bytes, sha256, ranges } = file.closed.clone();
         let path = match role {
             FileRole::Data => layout::data_file(table, &directory, seq, number, batch),
             FileRole::DeadLetters => layout::dead_letters_file(dataset, seq, number, batch),
+            FileRole::Tombstones => layout::tombstones_file(dataset, seq, number, batch),
         };
-        FileEntry { role, path, staged: file.path.clone(), bytes, rows, sha256, partition }
+        FileEntry { role, path, staged: file.path.clone(), bytes, rows, sha256, partition, ranges, set: set.clone() }
     };
     staged.iter().enumerate().map(entry).collect()
 }

@@ -4,18 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, LargeListArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array};
 use arrow::compute::{CastOptions, cast, cast_with_options};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::schema::{ColumnType, Field, TableSchema, Widening, widen};
 
-use super::SinkError;
-
-/// Prefix of the columns that highwater adds; a source's own fields may not use it.
-pub const OWN_PREFIX: &str = "_hw_";
-/// The batch that brought a row.
-pub const COMMIT_COLUMN: &str = "_hw_commit";
-/// When the row's page was received.
-pub const EXTRACTED_AT_COLUMN: &str = "_hw_extracted_at";
+use super::{SinkError, own};
 
 /// The table's schema after rows of `found` are added to it: new columns at the end, ids given to what has none.
 ///
@@ -23,10 +16,11 @@ pub const EXTRACTED_AT_COLUMN: &str = "_hw_extracted_at";
 pub fn evolve(committed: Option<&TableSchema>, found: &TableSchema) -> Result<TableSchema, SinkError> {
     let mut table = committed.cloned().unwrap_or_default();
     for field in &found.fields {
-        if field.name.starts_with(OWN_PREFIX) {
+        if field.name.starts_with(own::PREFIX) {
             return Err(SinkError::data(format!(
-                "the column `{}` begins with `{OWN_PREFIX}`, which is ours: rename it in a step",
-                field.name
+                "the column `{}` begins with `{}`, which is ours: rename it in a step",
+                field.name,
+                own::PREFIX
             )));
         }
         match table.fields.iter_mut().find(|known| known.name == field.name) {
@@ -140,16 +134,6 @@ fn conform_struct(array: &StructArray, fields: &[Field]) -> Result<ArrayRef, Sin
     let conformed = StructArray::try_new_with_length(arrow_fields, columns, array.nulls().cloned(), array.len())
         .map_err(|error| SinkError::bug(format!("a struct does not take the table's form: {error}")))?;
     Ok(Arc::new(conformed))
-}
-
-/// The schema of a data file: what is written of the table without its path-only partition columns, and our own columns.
-pub fn file_schema(written: &TableSchema, metadata: bool) -> SchemaRef {
-    let mut fields: Vec<_> = written.fields.iter().map(Field::to_arrow).collect();
-    if metadata {
-        fields.push(Field::new(COMMIT_COLUMN, ColumnType::Text).to_arrow());
-        fields.push(Field::new(EXTRACTED_AT_COLUMN, ColumnType::Timestamp).to_arrow());
-    }
-    Arc::new(Schema::new(fields))
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ pub async fn verify(store: &dyn Store, dataset: &DatasetName) -> Result<VerifyRe
     let mut live: BTreeMap<String, FileEntry> = BTreeMap::new();
     let mut table = None;
     let mut previous = String::new();
+    let mut taken: Vec<FileEntry> = Vec::new();
     loop {
         let seq = report.seq + 1;
         let Some(bytes) = store.get(&layout::record(dataset, seq), layout::SMALL_OBJECT_MAX).await? else { break };
@@ -48,9 +49,13 @@ pub async fn verify(store: &dyn Store, dataset: &DatasetName) -> Result<VerifyRe
         check_counts(&record, &mut report);
         previous = hash(&bytes);
         table = Some(record.table.clone());
-        for path in &record.remove {
-            live.remove(path);
-        }
+        // A void gives back what the record before it took away.
+        let gone: Vec<FileEntry> = record.remove.iter().filter_map(|path| live.remove(path)).collect();
+        let is_back = |file: &FileEntry| {
+            record.restore.files.contains_key(&file.path) || record.restore.tombstones.contains_key(&file.path)
+        };
+        live.extend(taken.drain(..).filter(is_back).map(|file| (file.path.clone(), file)));
+        taken = gone;
         live.extend(record.add.into_iter().map(|file| (file.path.clone(), file)));
         report.seq = seq;
         report.records += 1;
@@ -68,9 +73,7 @@ pub async fn verify(store: &dyn Store, dataset: &DatasetName) -> Result<VerifyRe
 }
 
 fn check_counts(record: &Record, report: &mut VerifyReport) {
-    let rows = |role: FileRole| record.add.iter().filter(|file| file.role == role).map(|file| file.rows).sum::<u64>();
-    let counts = &record.counts;
-    if !counts.add_up() || counts.kept != rows(FileRole::Data) || counts.rejected != rows(FileRole::DeadLetters) {
+    if !record.counts_add_up() {
         report.problems.push(format!("the counts of record {} do not add up to the rows of its files", record.seq));
     }
 }

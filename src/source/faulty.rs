@@ -48,7 +48,13 @@ impl Source for FaultySource {
         self.inner.judge(envelope)
     }
 
-    fn next(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Result<Option<PagePosition>, FetchError> {
-        self.inner.next(at, envelope, headers)
+    fn next(
+        &self,
+        slice: &Slice,
+        at: &PagePosition,
+        envelope: &Envelope,
+        headers: &HeaderMap,
+    ) -> Result<Option<PagePosition>, FetchError> {
+        self.inner.next(slice, at, envelope, headers)
     }
 }

@@ -30,8 +30,15 @@ pub trait Source: Send + Sync {
     /// What the decoded envelope means.
     fn judge(&self, envelope: &Envelope) -> Judgement;
 
-    /// The page after this one, `None` at the end. An error where paging goes in a circle or leaves the allowed origins.
-    fn next(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Result<Option<PagePosition>, FetchError>;
+    /// The page of the slice after this one, `None` at the end. An error where paging goes in a circle or leaves the allowed
+    /// origins.
+    fn next(
+        &self,
+        slice: &Slice,
+        at: &PagePosition,
+        envelope: &Envelope,
+        headers: &HeaderMap,
+    ) -> Result<Option<PagePosition>, FetchError>;
 }
 
 /// What a decoded page is.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{Timestamp, ToSpan};
 use uuid::Uuid;
 
-use super::{BatchNote, BatchStatus, DatasetState, DueTimes, EventRow, Lease, RunRow, State};
+use super::{BatchNote, BatchStatus, Condition, ConditionKey, DatasetState, DueTimes, EventRow, Lease, RunRow, State, Told};
 use crate::batch::Counts;
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, ClaimId, DatasetName, JobName, PartitionKey, RunId};
@@ -23,6 +23,8 @@ pub async fn state_contract(state: &dyn State) {
     batches_stay_open_until_they_are_over(state).await;
     runs_come_newest_first(state).await;
     events_come_newest_first_and_once(state).await;
+    the_newest_run_that_ended_well_is_known(state).await;
+    conditions_stay_until_they_are_dropped(state).await;
     due_times_come_back_exactly(state).await;
     a_due_time_is_taken_once(state).await;
     leave_something_for_the_next_process(state).await;
@@ -54,6 +56,8 @@ pub async fn reopened_state_contract(state: &dyn State) {
     assert_eq!(lease.epoch, 2);
     state.advance(&lease, &known(8), Some(batch(70))).await.expect("the new lease writes");
     assert_eq!(state.open_batches(&dataset).await.expect("open_batches answers"), []);
+    assert_eq!(state.conditions().await.expect("conditions answers"), [condition("kept", "", 7)]);
+    state.ping().await.expect("the state answers");
 }
 
 fn at(second: i64) -> Timestamp {
@@ -245,6 +249,40 @@ async fn events_come_newest_first_and_once(state: &dyn State) {
     assert_eq!(state.events(Some(&job), 10).await.expect("events answers"), [c, a]);
 }
 
+async fn the_newest_run_that_ended_well_is_known(state: &dyn State) {
+    let job = JobName::new("well");
+    assert_eq!(state.last_done(&job).await.expect("last_done answers"), None);
+    for (n, status) in [(51, "done"), (52, "done"), (53, "failed"), (54, "stopped"), (55, "running")] {
+        let row = RunRow { status: status.to_owned(), ..run(n, "well") };
+        state.finish_run(&row).await.expect("finish_run succeeds");
+    }
+    assert_eq!(state.last_done(&job).await.expect("last_done answers"), Some(at(52)));
+    assert_eq!(state.last_done(&JobName::new("one")).await.expect("last_done answers"), None, "it never ended well");
+}
+
+fn condition(job: &str, detail: &str, second: i64) -> Condition {
+    let key = ConditionKey { job: JobName::new(job), kind: "run_failed".to_owned(), detail: detail.to_owned() };
+    let told = BTreeMap::from([("ops".to_owned(), Told::Raised), ("quiet \"one\"".to_owned(), Told::Cleared)]);
+    Condition { key, since: at(second), reason: "it: broke\nü".to_owned(), cleared_at: Some(at(second + 1)), told }
+}
+
+async fn conditions_stay_until_they_are_dropped(state: &dyn State) {
+    assert_eq!(state.conditions().await.expect("conditions answers"), []);
+    let (first, second) = (condition("sick", "", 1), condition("sick", "new column `a`", 2));
+    for condition in [&second, &first, &second] {
+        state.put_condition(condition).await.expect("put_condition repeats");
+    }
+    assert_eq!(state.conditions().await.expect("conditions answers"), [first.clone(), second.clone()]);
+    let changed = Condition { cleared_at: None, told: BTreeMap::new(), ..first.clone() };
+    state.put_condition(&changed).await.expect("put_condition replaces");
+    assert_eq!(state.conditions().await.expect("conditions answers"), [changed, second.clone()]);
+    for key in [&first.key, &first.key, &second.key] {
+        state.drop_condition(key).await.expect("drop_condition repeats");
+    }
+    assert_eq!(state.conditions().await.expect("conditions answers"), []);
+    state.ping().await.expect("the state answers");
+}
+
 fn due_times(last_due: Option<Timestamp>, next_due: Option<Timestamp>, owed_after: Option<&str>) -> DueTimes {
     DueTimes { last_due, next_due, schedule: "0 6 * * * (Europe/Berlin)".to_owned(), owed_after: owed_after.map(JobName::new) }
 }
@@ -313,4 +351,5 @@ async fn leave_something_for_the_next_process(state: &dyn State) {
     state.advance(&lease, &known(7), None).await.expect("advance succeeds");
     state.note_batch(&lease, &note(70, 8)).await.expect("note_batch succeeds");
     state.start_run(&run(70, "kept")).await.expect("start_run succeeds");
+    state.put_condition(&condition("kept", "", 7)).await.expect("put_condition succeeds");
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{BatchNote, BatchStatus, DatasetState, DueTimes, EventRow, Lease, RunRow, State, StateError};
+use super::{
+    BatchNote, BatchStatus, Condition, ConditionKey, DatasetState, DueTimes, EventRow, Lease, RunRow, State, StateError,
+};
 use crate::error::ErrorKind;
 use crate::fault::{FaultPlan, Outcome};
 use crate::ids::{BatchId, ClaimId, DatasetName, JobName};
@@ -97,6 +99,27 @@ impl State for FaultyState {
 
     async fn events(&self, job: Option<&JobName>, limit: u32) -> Result<Vec<EventRow>, StateError> {
         self.effect("events".to_owned(), self.inner.events(job, limit)).await
+    }
+
+    async fn last_done(&self, job: &JobName) -> Result<Option<Timestamp>, StateError> {
+        self.effect(format!("last_done {job}"), self.inner.last_done(job)).await
+    }
+
+    async fn conditions(&self) -> Result<Vec<Condition>, StateError> {
+        self.effect("conditions".to_owned(), self.inner.conditions()).await
+    }
+
+    async fn put_condition(&self, condition: &Condition) -> Result<(), StateError> {
+        let key = &condition.key;
+        self.effect(format!("put_condition {} {}", key.job, key.kind), self.inner.put_condition(condition)).await
+    }
+
+    async fn drop_condition(&self, key: &ConditionKey) -> Result<(), StateError> {
+        self.effect(format!("drop_condition {} {}", key.job, key.kind), self.inner.drop_condition(key)).await
+    }
+
+    async fn ping(&self) -> Result<(), StateError> {
+        self.effect("ping".to_owned(), self.inner.ping()).await
     }
 
     async fn due_times(&self) -> Result<Vec<(JobName, DueTimes)>, StateError> {

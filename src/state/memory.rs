@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
-    BatchNote, BatchStatus, CLOSED_BATCHES_MAX, DatasetState, DueTimes, EventRow, HISTORY_MAX, Lease, RunRow, State, StateError,
+    BatchNote, BatchStatus, CLOSED_BATCHES_MAX, Condition, ConditionKey, DatasetState, DueTimes, EventRow, HISTORY_MAX, Lease,
+    RunRow, State, StateError,
 };
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName};
@@ -25,6 +26,7 @@ struct Kept {
     batches: BTreeMap<BatchId, (DatasetName, BatchNote)>,
     runs: Vec<RunRow>,
     events: Vec<EventRow>,
+    conditions: BTreeMap<ConditionKey, Condition>,
     due: BTreeMap<JobName, (DueTimes, Option<ClaimId>)>,
 }
 
@@ -193,6 +195,30 @@ impl State for MemoryState {
         let kept = self.kept();
         let newest = kept.events.iter().rev().filter(|event| job.is_none_or(|job| event.job.as_ref() == Some(job)));
         Ok(newest.take(limit as usize).cloned().collect())
+    }
+
+    async fn last_done(&self, job: &JobName) -> Result<Option<Timestamp>, StateError> {
+        let kept = self.kept();
+        let newest = kept.runs.iter().rev().find(|run| run.job == *job && run.status == "done");
+        Ok(newest.map(|run| run.started_at))
+    }
+
+    async fn conditions(&self) -> Result<Vec<Condition>, StateError> {
+        Ok(self.kept().conditions.values().cloned().collect())
+    }
+
+    async fn put_condition(&self, condition: &Condition) -> Result<(), StateError> {
+        self.kept().conditions.insert(condition.key.clone(), condition.clone());
+        Ok(())
+    }
+
+    async fn drop_condition(&self, key: &ConditionKey) -> Result<(), StateError> {
+        self.kept().conditions.remove(key);
+        Ok(())
+    }
+
+    async fn ping(&self) -> Result<(), StateError> {
+        Ok(())
     }
 
     async fn due_times(&self) -> Result<Vec<(JobName, DueTimes)>, StateError> {

@@ -9,16 +9,18 @@ pub mod faulty;
 pub mod memory;
 pub mod sqlite;
 
+mod rows;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use crate::dataset::DatasetState;
+pub use rows::{Condition, ConditionKey, DueTimes, EventRow, RunRow, Told};
 
-use crate::batch::Counts;
 use crate::error::ErrorKind;
-use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName, RunId, Seq};
+use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName, Seq};
 use crate::slice::Cover;
 
 /// The state store. Every method is one transaction, atomic and durable on return; an error leaves open whether it happened,
@@ -56,6 +58,18 @@ pub trait State: Send + Sync {
     async fn note_event(&self, at: Timestamp, job: Option<&JobName>, kind: &str, text: &str) -> Result<(), StateError>;
     /// The newest events first, at most `limit`, of one job or of all.
     async fn events(&self, job: Option<&JobName>, limit: u32) -> Result<Vec<EventRow>, StateError>;
+    /// When the newest run of a job that ended well began; `None` if no run that is kept did.
+    async fn last_done(&self, job: &JobName) -> Result<Option<Timestamp>, StateError>;
+
+    /// What is wrong, and what whom was told of it, by key.
+    async fn conditions(&self) -> Result<Vec<Condition>, StateError>;
+    /// Notes a condition, in place of what was noted under its key. Repeatable.
+    async fn put_condition(&self, condition: &Condition) -> Result<(), StateError>;
+    /// Forgets a condition; one that is not there is no error.
+    async fn drop_condition(&self, key: &ConditionKey) -> Result<(), StateError>;
+
+    /// Reads something: proof that the state still answers.
+    async fn ping(&self) -> Result<(), StateError>;
 
     /// What is known of the jobs' due times, by name.
     async fn due_times(&self) -> Result<Vec<(JobName, DueTimes)>, StateError>;
@@ -76,8 +90,8 @@ pub trait State: Send + Sync {
     async fn forget_due_times(&self, jobs: &[JobName]) -> Result<(), StateError>;
 }
 
-/// Runs and events that are kept of each job.
-pub const HISTORY_MAX: u32 = 10_000;
+/// Runs and events that are kept of each job: hundreds of jobs must not make a state of gigabytes within a year.
+pub const HISTORY_MAX: u32 = 1_000;
 
 /// Batches that are done or dropped and still kept of each dataset, for whoever looks at what happened.
 pub const CLOSED_BATCHES_MAX: u32 = 100;
@@ -114,45 +128,6 @@ pub enum BatchStatus {
     Done,
     /// Aborted, and its staged files are gone.
     Dropped,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunRow {
-    pub run: RunId,
-    pub job: JobName,
-    pub started_at: Timestamp,
-    pub finished_at: Option<Timestamp>,
-    /// `running`, `done`, `failed`, `stopped`.
-    pub status: String,
-    pub counts: Counts,
-    pub requests: u64,
-    pub bytes: u64,
-    pub files: u64,
-    pub commits: u64,
-    /// The whole chain of the first error.
-    pub error: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventRow {
-    pub at: Timestamp,
-    pub job: Option<JobName>,
-    pub kind: String,
-    pub text: String,
-}
-
-/// What is known of a job's due times.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DueTimes {
-    /// Every due time up to this one was claimed or dropped, none may start a run any more. What lies between it and now was
-    /// missed. For a job that is new, the moment at which it was first seen.
-    pub last_due: Option<Timestamp>,
-    /// The first due time after that, for whoever shows it.
-    pub next_due: Option<Timestamp>,
-    /// The schedule as text; empty where there is none.
-    pub schedule: String,
-    /// The job whose success this one still has to follow.
-    pub owed_after: Option<JobName>,
 }
 
 /// Why the state did not answer.

@@ -5,6 +5,7 @@
 //! One connection does everything in turn: transactions are short, and none ever waits for another of the same process.
 
 mod batches;
+mod conditions;
 mod datasets;
 mod due;
 mod errors;
@@ -23,7 +24,9 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Sqlite, Transaction};
 
 use self::errors::state_error;
-use super::{BatchNote, BatchStatus, DatasetState, DueTimes, EventRow, Lease, RunRow, State, StateError};
+use super::{
+    BatchNote, BatchStatus, Condition, ConditionKey, DatasetState, DueTimes, EventRow, Lease, RunRow, State, StateError,
+};
 use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName};
 
 /// The state of one process.
@@ -136,6 +139,26 @@ impl State for SqliteState {
 
     async fn events(&self, job: Option<&JobName>, limit: u32) -> Result<Vec<EventRow>, StateError> {
         history::events(self, job, limit).await
+    }
+
+    async fn last_done(&self, job: &JobName) -> Result<Option<Timestamp>, StateError> {
+        history::last_done(self, job).await
+    }
+
+    async fn conditions(&self) -> Result<Vec<Condition>, StateError> {
+        conditions::all(self).await
+    }
+
+    async fn put_condition(&self, condition: &Condition) -> Result<(), StateError> {
+        conditions::put(self, condition).await
+    }
+
+    async fn drop_condition(&self, key: &ConditionKey) -> Result<(), StateError> {
+        conditions::forget(self, key).await
+    }
+
+    async fn ping(&self) -> Result<(), StateError> {
+        open::ping(self).await
     }
 
     async fn due_times(&self) -> Result<Vec<(JobName, DueTimes)>, StateError> {

@@ -1,39 +1,97 @@
-//! Where log lines go. Field names are dotted: `job.id`, `slice.from`.
+//! What the process tells of itself: log lines, and figures for Prometheus.
+//!
+//! Field names of logs are dotted: `job.id`, `slice.from`. Foreign text in them cannot begin a new line or drive a terminal, and what
+//! repeats itself is left out and counted. Deliberately absent: traces, and pushing figures anywhere.
 
-use std::io::IsTerminal;
+pub mod metrics;
 
-use tracing_subscriber::EnvFilter;
+mod destination;
+mod lines;
+mod run_log;
+mod throttle;
+
+use std::sync::Arc;
+
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-/// What one-shot commands say without being asked: only what somebody should act on or know.
-const DEFAULT_FILTER: &str = "warn";
+use crate::clock::Clock;
 
-/// Starts logging to `writer`: text on a terminal, one JSON object a line elsewhere. `filter` is a level or `tracing`
-/// directives. The error says what is wrong with the filter. Logging starts once; later calls change nothing.
-pub fn start<W>(filter: Option<&str>, writer: W) -> Result<(), String>
+pub use destination::Destination;
+pub use run_log::RunLog;
+pub use throttle::Throttle;
+
+/// How much is said without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verbosity {
+    /// A command that ends: only what somebody should act on or know.
+    Command,
+    /// The daemon: what it does, run by run.
+    Service,
+}
+
+impl Verbosity {
+    fn filter(self) -> &'static str {
+        match self {
+            Verbosity::Command => "warn",
+            Verbosity::Service => "warn,highwater=info",
+        }
+    }
+}
+
+/// Starts logging. `filter` is a level or `tracing` directives, in place of what `verbosity` says; the error says what is wrong with
+/// it. Lines go to `writer`, unless the destination is the journal itself. Logging starts once; later calls change nothing.
+///
+/// What comes back counts the lines that were left out because they repeated themselves.
+pub fn start<W>(
+    filter: Option<&str>,
+    verbosity: Verbosity,
+    destination: Destination,
+    clock: Arc<dyn Clock>,
+    writer: W,
+) -> Result<Arc<Throttle>, String>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = filter.unwrap_or(DEFAULT_FILTER);
+    let filter = filter.unwrap_or(verbosity.filter());
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("HIGHWATER_LOG: `{filter}`: {error}"))?;
-    let is_terminal = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(is_terminal);
-    let started = match is_terminal {
-        true => builder.compact().try_init(),
-        false => builder.json().flatten_event(true).try_init(),
-    };
+    let throttle = Arc::new(Throttle::new(clock));
+    let output = output(destination, writer).with_filter(Arc::clone(&throttle).filter());
     // A second start in one process (tests) keeps the first one's writer: nothing is lost by it.
-    if let Err(error) = started {
+    if let Err(error) = Registry::default().with(output).with(filter).try_init() {
         tracing::debug!(%error, "logging had been started before");
     }
-    Ok(())
+    Ok(throttle)
+}
+
+fn output<W>(destination: Destination, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    match destination {
+        Destination::Terminal => lines::text(writer),
+        Destination::Journal => match tracing_journald::layer() {
+            Ok(journal) => Box::new(journal.with_field_prefix(None).with_priority_mappings(priorities())),
+            // The journal reads stderr as well: lines instead of fields are better than nothing.
+            Err(_) => lines::json(writer),
+        },
+        Destination::Lines => lines::json(writer),
+    }
+}
+
+/// The journal's words for our levels, as its readers expect them: an INFO is no notice.
+fn priorities() -> PriorityMappings {
+    PriorityMappings {
+        error: Priority::Error,
+        warn: Priority::Warning,
+        info: Priority::Informational,
+        debug: Priority::Debug,
+        trace: Priority::Debug,
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    #[test]
-    fn a_bad_filter_is_named() {
-        let error = super::start(Some("highwater=loud"), std::io::stderr).expect_err("no such level");
-        assert!(error.starts_with("HIGHWATER_LOG: `highwater=loud`: "), "{error}");
-    }
-}
+mod tests;

@@ -35,6 +35,8 @@ pub use check::check;
 #[derive(Debug)]
 pub struct Transformed {
     pub rows: RecordBatch,
+    /// For each row its index in the batch that went in; `None` where all of them are still there.
+    pub places: Option<Vec<usize>>,
     pub filtered: u64,
     /// In order of row, at most one entry a row.
     pub rejected: Vec<RejectedRow>,

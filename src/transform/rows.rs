@@ -48,7 +48,7 @@ impl Rows {
 
     pub fn finish(mut self) -> Transformed {
         self.rejected.sort_by_key(|rejected| rejected.row);
-        Transformed { rows: self.batch, filtered: self.filtered, rejected: self.rejected }
+        Transformed { rows: self.batch, places: self.places, filtered: self.filtered, rejected: self.rejected }
     }
 
     /// The fields and arrays, to be put back by `set_columns`.

@@ -9,7 +9,7 @@ use crate::rust_text::{read, root, rust_files};
 use crate::world::setting;
 
 const CATALOGUES: &[(&str, &str)] =
-    &[("D", "Delivery"), ("C", "Cursors and paging"), ("R", "Rate limits and retries"), ("S", "Security")];
+    &[("D", "Delivery"), ("C", "Cursors and paging"), ("R", "Rate limits and retries"), ("S", "Security"), ("O", "Operations")];
 
 /// The cases of docs/cases.md: id to text.
 fn cases() -> BTreeMap<String, String> {

@@ -132,12 +132,13 @@ fn every_room_and_leaf_stands_in_the_papers() {
 
 /// A crate and the only places where it may be named.
 const HOMES: &[(&str, &[&str])] = &[
-    ("reqwest", &["src/source/"]),
+    ("reqwest", &["src/source/", "src/alert/", "src/outbound/"]),
     ("sqlx", &["src/state/"]),
     ("polars", &["src/transform/", "src/sink/query", "src/crossing"]),
     ("polars_arrow", &["src/crossing"]),
     ("object_store", &["src/store/"]),
-    ("axum", &["src/cli/"]),
+    ("axum", &["src/cli/", "src/web/"]),
+    ("hyper", &["src/web/"]),
     ("clap", &["src/cli/", "src/main.rs"]),
 ];
 

@@ -323,7 +323,7 @@ class Case:
                 continue
             for text in wrong_type(column_type, there[name], name):
                 say(text)
-        for name in set(there) - set(types) - keys - {"_hw_commit", "_hw_extracted_at"}:
+        for name in set(there) - set(types) - keys - {"_hw_commit", "_hw_extracted_at", "_hw_key", "_hw_cursor", "_hw_hash"}:
             say(f"column {name} is not in the source")
         key = case["key"]
         want = {}

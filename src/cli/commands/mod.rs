@@ -2,6 +2,8 @@
 
 mod check;
 mod completions;
+mod init;
+mod logs;
 mod plan;
 mod preview;
 mod query;
@@ -16,22 +18,27 @@ use std::future::Future;
 
 use super::Context;
 use super::args::{Command, StateAction};
+use super::daemon;
 use super::demo;
 use super::exit::Exit;
 use super::failure::Failure;
 
 pub(crate) use query::tables_of;
-pub(crate) use run::{RunJson, close, print_report, report_json, run_until_stopped};
+pub(crate) use run::{close, run_until_stopped};
+pub(crate) use status::look as look_at_jobs;
 
 /// Does what was asked. Commands that need no runtime get none.
 pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failure> {
     match command {
+        Command::Init { dir } => init::init(context, dir.as_deref()),
         Command::Check => check::check(context),
         Command::Schema { kind, dir } => schema::schema(context, kind.as_deref(), dir.as_deref()),
         Command::Completions { shell } => completions::completions(context, shell),
         Command::Plan { job } => with_runtime(plan::plan(context, job.as_deref())),
         Command::Preview { job, rows } => with_runtime(preview::preview(context, &job, rows)),
         Command::Run { jobs } => with_runtime(run::run(context, &jobs)),
+        Command::Serve => with_runtime(daemon::serve(context)),
+        Command::Logs { job, limit, follow } => with_runtime(logs::logs(context, job.as_deref(), limit, follow)),
         Command::Status => with_runtime(status::status(context)),
         Command::Runs { job, limit } => with_runtime(runs::runs(context, job.as_deref(), limit)),
         Command::State { action: StateAction::Show { job } } => with_runtime(state::show(context, job.as_deref())),

@@ -7,10 +7,16 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::progress::describe_slice;
 use crate::cli::project::Project;
-use crate::cli::text::{counted, thousands};
-use crate::config::catalog::{Job, PagingKind};
+use crate::cli::text::{counted, size, thousands};
+use crate::config::catalog::{Job, Mode, PagingKind};
+use crate::error::chain;
+use crate::ids::Seq;
 use crate::plan::{self, Outline};
+use crate::sink::live::load_index;
+use crate::sink::record::Record;
+use crate::sink::{SinkError, layout};
 use crate::slice::{Coverage, Reach, Slice};
+use crate::store::Store;
 
 /// Slices listed in full.
 const LISTED_MAX: usize = 20;
@@ -31,6 +37,17 @@ struct PlanJson {
     address: String,
     /// Directory keys, outermost first.
     partitioned_by: Vec<String>,
+    /// What of the table a run can write anew; null where it only adds.
+    rewrites: Option<RewritesJson>,
+}
+
+/// Files that hold a row which comes again are written anew; which ones these are is known only by asking the source.
+#[derive(Serialize)]
+struct RewritesJson {
+    files_max: u64,
+    bytes_max: u64,
+    /// Files that the last commit took the place of.
+    last_files: u64,
 }
 
 #[derive(Serialize)]
@@ -54,11 +71,13 @@ pub(super) async fn plan(context: &Context, job: Option<&str>) -> Result<Exit, F
         };
         let coverage = known.map(|known| known.coverage).unwrap_or_default();
         let outline = outline(context, job, &coverage);
-        let address = project.store(job)?.address(&job.table);
+        let store = project.store(job)?;
+        let address = store.address(&job.table);
+        let rewrites = rewrites(store.as_ref(), job).await?;
         if context.terminal.json {
-            plans.push(as_json(job, &outline, address));
+            plans.push(as_json(job, &outline, address, rewrites));
         } else {
-            print(context, job, &outline, &address)?;
+            print(context, job, &outline, &address, rewrites.as_ref())?;
         }
     }
     if context.terminal.json {
@@ -82,7 +101,7 @@ fn exact_requests(job: &Job, outline: &Outline) -> Option<u64> {
     matches!(job.stream.paging.kind, PagingKind::None).then(|| total(outline))
 }
 
-fn print(context: &Context, job: &Job, outline: &Outline, address: &str) -> Result<(), Failure> {
+fn print(context: &Context, job: &Job, outline: &Outline, address: &str, rewrites: Option<&RewritesJson>) -> Result<(), Failure> {
     let terminal = &context.terminal;
     let total = total(outline);
     terminal.heading(&format!("{}: {}", job.name, counted(total, "slice")))?;
@@ -102,7 +121,44 @@ fn print(context: &Context, job: &Job, outline: &Outline, address: &str) -> Resu
     let keys: Vec<String> = job.partition_by.iter().map(|column| column.key()).collect();
     let per = if keys.is_empty() { "a slice".to_owned() } else { format!("a slice and value of {}", keys.join(", ")) };
     terminal.line(&format!("  files:    one or more {per}, none for an empty slice"))?;
+    if let Some(rewrites) = rewrites {
+        terminal.line(&format!("  rewrites: {}", describe_rewrites(job, rewrites)))?;
+    }
     terminal.line(&format!("  to:       {address}"))
+}
+
+/// What a run can write anew of the table, from the lake's own index.
+async fn rewrites(store: &dyn Store, job: &Job) -> Result<Option<RewritesJson>, Failure> {
+    if job.mode == Mode::Append {
+        return Ok(None);
+    }
+    let failed = |error: SinkError| Failure::of(error.kind, format!("{}: {}", job.name, chain(&error)));
+    let index = load_index(store, &job.dataset, None).await.map_err(failed)?;
+    let last = match index.seq {
+        0 => None,
+        seq => last_record(store, job, seq).await.map_err(failed)?,
+    };
+    Ok(Some(RewritesJson {
+        files_max: index.files.len() as u64,
+        bytes_max: index.bytes,
+        last_files: last.map_or(0, |record| record.remove.len() as u64),
+    }))
+}
+
+async fn last_record(store: &dyn Store, job: &Job, seq: Seq) -> Result<Option<Record>, SinkError> {
+    let found = store.get(&layout::record(&job.dataset, seq), layout::SMALL_OBJECT_MAX).await?;
+    found.map(|bytes| Record::from_bytes(&bytes, &job.dataset, seq)).transpose()
+}
+
+fn describe_rewrites(job: &Job, rewrites: &RewritesJson) -> String {
+    let all = format!("{} in {}", size(rewrites.bytes_max), counted(rewrites.files_max, "file"));
+    match job.mode {
+        Mode::Replace => format!("all of the table, {all}, unless the source gives the same rows"),
+        _ => format!(
+            "of {all} those files that hold a row which comes again; the last commit rewrote {}",
+            counted(rewrites.last_files, "file")
+        ),
+    }
 }
 
 fn describe_limits(job: &Job) -> String {
@@ -114,7 +170,7 @@ fn describe_limits(job: &Job) -> String {
     if rates.is_empty() { "none declared".to_owned() } else { rates.join(", ") }
 }
 
-fn as_json(job: &Job, outline: &Outline, address: String) -> PlanJson {
+fn as_json(job: &Job, outline: &Outline, address: String, rewrites: Option<RewritesJson>) -> PlanJson {
     let slice = |slice: &Slice| {
         let (from, to) = match &slice.reach {
             Reach::Snapshot => (None, None),
@@ -132,5 +188,6 @@ fn as_json(job: &Job, outline: &Outline, address: String) -> PlanJson {
         requests: exact_requests(job, outline),
         address,
         partitioned_by: job.partition_by.iter().map(|column| column.key()).collect(),
+        rewrites,
     }
 }

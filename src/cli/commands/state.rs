@@ -1,5 +1,7 @@
 //! `highwater state show [JOB]`: what is known of the tables.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::cli::Context;
@@ -8,6 +10,7 @@ use crate::cli::failure::Failure;
 use crate::cli::project::Project;
 use crate::cli::text::{counted, instant, one_line};
 use crate::config::catalog::Job;
+use crate::ids::PartitionKey;
 use crate::run;
 use crate::slice::Covered;
 use crate::state::{BatchNote, DatasetState, EventRow, State};
@@ -22,6 +25,8 @@ struct StateJson {
     dataset: String,
     /// The high-water mark: RFC 3339, or a whole number.
     mark: Option<String>,
+    /// The marks of the sets; empty without `for_each`.
+    marks: BTreeMap<PartitionKey, Option<String>>,
     /// As stored; null before the first run.
     state: Option<DatasetState>,
     /// Batches between staging and the end of their publication: a run is at work, or the next one settles them.
@@ -60,7 +65,8 @@ async fn look_up(state: &dyn State, job: &Job) -> Result<StateJson, crate::state
 
 fn describe(job: &Job, known: Option<DatasetState>, open_batches: Vec<BatchNote>, events: Vec<EventRow>) -> StateJson {
     let mark = known.as_ref().and_then(|known| run::mark_text(job, &known.coverage));
-    StateJson { job: job.name.to_string(), dataset: job.dataset.to_string(), mark, state: known, open_batches, events }
+    let marks = run::marks(job, &known.as_ref().map(|known| known.coverage.clone()).unwrap_or_default());
+    StateJson { job: job.name.to_string(), dataset: job.dataset.to_string(), mark, marks, state: known, open_batches, events }
 }
 
 fn print(context: &Context, one: &StateJson) -> Result<(), Failure> {
@@ -73,6 +79,9 @@ fn print(context: &Context, one: &StateJson) -> Result<(), Failure> {
     terminal.line(&format!("  seq         {}", state.seq))?;
     terminal.line(&format!("  generation  {}", state.generation))?;
     terminal.line(&format!("  mark        {}", one.mark.as_deref().unwrap_or("none")))?;
+    for (set, mark) in &one.marks {
+        terminal.line(&format!("  mark        {set}: {}", mark.as_deref().unwrap_or("none")))?;
+    }
     for (partition, covered) in &state.coverage.partitions {
         let name = if partition.as_str().is_empty() { String::new() } else { format!("{partition}: ") };
         match covered {

@@ -7,16 +7,12 @@ use jiff::tz::TimeZone;
 
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::cli::shipped;
 
 use super::folder;
 
 /// The job that the demo runs.
 pub(super) const JOB: &str = "earthquakes";
-
-const CONFIG: &str = include_str!("../../../config.toml");
-const SOURCE: &str = include_str!("../../../sources/usgs.toml");
-const SINK: &str = include_str!("../../../sinks/lake.toml");
-const JOB_FILE: &str = include_str!("../../../jobs/earthquakes.toml");
 
 /// Small pages, so that a week of events takes enough of them to see paging and patience at work.
 const PAGE_SIZE: u32 = 100;
@@ -25,20 +21,20 @@ const REQUESTS: &str = "\"50/s\"";
 
 /// Writes the project so that it speaks to the replica at `base_url` and asks for events since `start`.
 pub(super) fn write(root: &Path, base_url: &str, start: Timestamp) -> Result<(), Failure> {
-    let source = replace_value(SOURCE, "", "base_url", &format!("\"{base_url}\""))?;
+    let source = replace_value(shipped::SOURCE, "", "base_url", &format!("\"{base_url}\""))?;
     let source = replace_value(&source, "limits", "requests", &format!("[{REQUESTS}]"))?;
     let source = replace_inline(&source, "page_size", &PAGE_SIZE.to_string())?;
     let day = start.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d");
-    let job = with_parameters(JOB_FILE, &format!("{{ starttime = \"{day}\" }}"));
-    folder::write(&root.join("config.toml"), CONFIG)?;
+    let job = with_parameters(shipped::JOB, &format!("{{ starttime = \"{day}\" }}"));
+    folder::write(&root.join("config.toml"), shipped::CONFIG)?;
     folder::write(&root.join("sources/usgs.toml"), &source)?;
-    folder::write(&root.join("sinks/lake.toml"), SINK)?;
+    folder::write(&root.join("sinks/lake.toml"), shipped::SINK)?;
     folder::write(&root.join("jobs/earthquakes.toml"), &job)
 }
 
 /// Puts the real address back: the replica is gone once the demo is over.
 pub(super) fn restore(root: &Path) -> Result<(), Failure> {
-    folder::write(&root.join("sources/usgs.toml"), SOURCE)
+    folder::write(&root.join("sources/usgs.toml"), shipped::SOURCE)
 }
 
 /// Replaces the value of a key that stands on a line of its own in a table (empty: before the first table).
@@ -128,8 +124,8 @@ mod tests {
     fn afterwards_the_source_is_the_shipped_one() {
         let folder = write_project();
         restore(folder.path()).expect("restored");
-        assert_eq!(std::fs::read_to_string(folder.path().join("sources/usgs.toml")).expect("file"), SOURCE);
-        assert!(SOURCE.contains("https://earthquake.usgs.gov/fdsnws/event/1"));
+        assert_eq!(std::fs::read_to_string(folder.path().join("sources/usgs.toml")).expect("file"), shipped::SOURCE);
+        assert!(shipped::SOURCE.contains("https://earthquake.usgs.gov/fdsnws/event/1"));
     }
 
     #[test]

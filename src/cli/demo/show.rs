@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cli::Context;
-use crate::cli::commands::{RunJson, print_report, report_json, tables_of};
+use crate::cli::commands::tables_of;
 use crate::cli::engine::JobEnd;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::project::Project;
+use crate::cli::report::{RunJson, print_report, report_json};
 use crate::cli::rows::print_table;
 use crate::cli::terminal::{Side, Terminal};
 use crate::cli::text::{counted, instant, size, thousands};
@@ -73,7 +74,7 @@ pub(super) fn load(context: &Context, end: &JobEnd) -> Result<(), Failure> {
     if context.terminal.json {
         return Ok(());
     }
-    print_report(&context.terminal, std::slice::from_ref(end))
+    print_report(&context.terminal, &[report_json(end)])
 }
 
 /// What went wrong with a load, in a sentence.

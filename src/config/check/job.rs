@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::catalog::{CursorType, DeclaredType, Job, Mode, OnTypeChange, PartitionColumn, Source, Stream};
+use crate::config::catalog::{CursorType, DeclaredType, Job, OnTypeChange, PartitionColumn, Stream};
 use crate::config::kinds::safe_name;
 use crate::config::node::{Table, Value};
 use crate::config::problem::{Report, nearest, quote};
@@ -10,25 +10,22 @@ use crate::config::read::ProjectFile;
 use crate::ids::{DatasetName, JobName};
 use crate::page::split_path;
 use crate::schema::ColumnType;
-use crate::template::Scope;
 
 use super::source::CheckedSource;
-use super::{Surroundings, schedule, steps, window};
+use super::{Surroundings, delivery, parameters, schedule, service, steps, window};
 
 /// `None` where the job cannot be built; the reasons are reported, here or in the file that they stand in.
 pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, report: &mut Report) -> Option<Job> {
     let source = find(table, "source", &around.sources, "sources", report);
     let stream = source.and_then(|source| find_stream(table, source, report));
     let sink = find(table, "sink", &around.sinks, "sinks", report).and_then(|sink| sink.sink.as_ref());
-    let parameters = source.map(|source| parameters(table, source, report)).unwrap_or_default();
-    if let Some(source) = source.and_then(|source| source.source.as_ref()) {
-        check_headers(source, &parameters, table, report);
-    }
+    let parameters = parameters::check(table, source, report);
     let window = window::check(table.table("window"), stream, report);
+    let freshness = service::freshness(table, stream, &window, report);
     let steps = steps::check(table, report);
     let partition_by = partition_by(table, report);
     let columns = columns(table, stream, report);
-    let mode = mode(table, stream, report);
+    let delivery = delivery::check(table, stream, report);
     let timing = schedule::check(table, report);
     let dataset = table_name(table, report);
     let table_name = dataset?;
@@ -45,9 +42,12 @@ pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, re
         sink: sink?.clone(),
         dataset: DatasetName::new(&table_name),
         table: table_name,
-        mode: mode?,
+        mode: delivery.mode?,
+        on_delete: delivery.on_delete,
+        partition_immutable: table.boolean("partition_immutable").unwrap_or(false),
         partition_by,
-        parameters,
+        parameters: parameters.common,
+        sets: parameters.sets,
         window,
         steps,
         columns,
@@ -57,6 +57,7 @@ pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, re
             _ => OnTypeChange::NewColumn,
         },
         metadata: table.boolean("metadata").unwrap_or(true),
+        freshness,
     })
 }
 
@@ -97,73 +98,6 @@ fn table_name(table: &Table, report: &mut Report) -> Option<String> {
             None
         }
     }
-}
-
-fn parameters(table: &Table, source: &CheckedSource, report: &mut Report) -> BTreeMap<String, String> {
-    let mut values: BTreeMap<String, String> =
-        source.parameters.iter().map(|(name, parameter)| (name.clone(), parameter.default.clone())).collect();
-    for (name, node) in table.map("parameters") {
-        if !source.parameters.contains_key(name) {
-            // Where the source's file cannot be read, nothing can be said of its parameters.
-            if source.source.is_some() || !source.streams.is_empty() {
-                let help = nearest(name, source.parameters.keys().map(String::as_str), "parameters");
-                report.error(&node.at, format!("{} has no parameter {}", source.file, quote(name)), help);
-            }
-            continue;
-        }
-        if let Some(text) = node.text() {
-            values.insert(name.clone(), text.to_owned());
-        }
-    }
-    let given = |name: &str| table.map("parameters").iter().any(|(given, _)| given == name);
-    for (name, _) in source.parameters.iter().filter(|(_, parameter)| parameter.required) {
-        let empty = values.get(name).is_none_or(String::is_empty);
-        if given(name) && empty {
-            // A value of a wrong type was reported where it stands.
-            let node = table.table("parameters").and_then(|parameters| parameters.node(name));
-            if let Some(node) = node.filter(|node| node.text().is_some()) {
-                report.error(&node.at, format!("{} needs the parameter `{name}`", source.file), "give it a value");
-            }
-        } else if !given(name) {
-            let help = format!("add parameters = {{ {name} = \"...\" }}");
-            report.error(&table.place("parameters"), format!("{} needs the parameter `{name}`", source.file), help);
-        }
-    }
-    values
-}
-
-/// All that headers depend on is known here, so that none fails later. Never quotes a value: it may be a secret.
-fn check_headers(source: &Source, parameters: &BTreeMap<String, String>, table: &Table, report: &mut Report) {
-    let scope = Scope::new().parameters(parameters);
-    for (name, template) in &source.headers {
-        // A value without names was checked where it stands, and so was a name that is not in scope.
-        if template.names().next().is_none() || template.names().any(|used| !parameters.contains_key(used)) {
-            continue;
-        }
-        if let Err(message) = template.render_header(&scope) {
-            let place = table.place("parameters");
-            report.error(
-                &place,
-                format!("the header `{name}` cannot be written: {message}"),
-                "correct the parameters that it uses",
-            );
-        }
-    }
-}
-
-fn mode(table: &Table, stream: Option<&Stream>, report: &mut Report) -> Option<Mode> {
-    if table.has("mode") {
-        return table.text("mode").map(|_| Mode::Append);
-    }
-    let stream = stream?;
-    let default = match (&stream.cursor, stream.primary_key.is_empty()) {
-        (Some(_), false) => "merge",
-        (Some(_), true) => return Some(Mode::Append),
-        (None, _) => "replace",
-    };
-    let message = format!("without `mode` this job would {default}, and `{default}` is not built yet");
-    report.error(&table.place("mode"), message, "write mode = \"append\"");
-    None
 }
 
 fn partition_by(table: &Table, report: &mut Report) -> Vec<PartitionColumn> {

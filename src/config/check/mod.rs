@@ -1,11 +1,14 @@
 //! From trees that fit their shapes to checked types: what belongs together must fit together.
 
 mod cursor;
+mod delivery;
 mod drafts;
 mod job;
 mod names;
 mod paging;
+mod parameters;
 mod schedule;
+mod service;
 mod settings;
 mod sink;
 mod source;
@@ -68,7 +71,8 @@ pub(super) fn project(project: &Project) -> Loaded {
         reports.push(report);
     }
     let (jobs, parked) = drafts::check(project, &around, settings_reason.as_deref(), &mut reports);
-    Loaded { catalog: Catalog { root: project.root.clone(), settings, jobs }, problems: collect(reports), parked }
+    let catalog = Catalog { root: project.root.clone(), settings, jobs };
+    Loaded { catalog, problems: collect(reports), parked, digest: project.digest() }
 }
 
 fn of(project: &Project, room: Room) -> impl Iterator<Item = &ProjectFile> {

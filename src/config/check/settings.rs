@@ -8,14 +8,24 @@ use crate::config::problem::{Report, quote};
 use crate::config::read::Project;
 use crate::config::units::size_text;
 
+use super::service;
+
 const STATE_PATH: &str = "state/highwater.db";
 const MEMORY: u64 = 512 << 20;
 /// Below this not even one page and one row group fit.
 const MEMORY_MIN: u64 = 16 << 20;
 const RUNS: usize = 8;
+const DISK_FREE: u64 = 512 << 20;
 
 pub(super) fn defaults(project: &Project) -> Settings {
-    Settings { state_path: project.base.join(STATE_PATH), memory: MEMORY, runs: RUNS }
+    Settings {
+        state_path: project.base.join(STATE_PATH),
+        memory: MEMORY,
+        runs: RUNS,
+        disk_free: DISK_FREE,
+        web: None,
+        alerts: Vec::new(),
+    }
 }
 
 pub(super) fn check(table: &Table, project: &Project, report: &mut Report) -> Settings {
@@ -26,6 +36,8 @@ pub(super) fn check(table: &Table, project: &Project, report: &mut Report) -> Se
     {
         settings.state_path = project.base.join(path);
     }
+    settings.web = service::web(table, report);
+    settings.alerts = service::alerts(table, report);
     let Some(limits) = table.table("limits") else {
         return settings;
     };
@@ -38,6 +50,7 @@ pub(super) fn check(table: &Table, project: &Project, report: &mut Report) -> Se
         None => {}
     }
     settings.runs = limits.integer("runs").and_then(|runs| usize::try_from(runs).ok()).unwrap_or(RUNS);
+    settings.disk_free = limits.size("disk_free").unwrap_or(DISK_FREE);
     settings
 }
 

@@ -58,6 +58,7 @@ pub(super) fn check(
         records: table.path("records").unwrap_or_else(ResponsePath::root),
         records_optional: table.boolean("records_optional").unwrap_or(false),
         primary_key,
+        deleted: table.text("deleted"),
         paging: paging?,
         cursor: cursor?,
     })

@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, civil};
 
-use crate::config::catalog::{Cursor, CursorType, Stream, Window};
+use crate::config::catalog::{Cursor, CursorType, Lookback, Stream, Window};
 use crate::config::node::{Start, Table};
 use crate::config::problem::Report;
 
@@ -11,7 +11,7 @@ const SETTLE: SignedDuration = SignedDuration::from_secs(60);
 
 /// `stream` is `None` where it is not known well enough.
 pub(super) fn check(table: Option<&Table>, stream: Option<&Stream>, report: &mut Report) -> Window {
-    let mut window = Window { start: None, start_integer: None, step: None, settle: SETTLE };
+    let mut window = Window { start: None, start_integer: None, step: None, settle: SETTLE, lookback: None };
     let Some(table) = table else {
         return window;
     };
@@ -25,9 +25,10 @@ pub(super) fn check(table: Option<&Table>, stream: Option<&Stream>, report: &mut
         return window;
     };
     match &stream.cursor {
-        None => refuse(table, &["start", "step", "settle"], "a stream without a cursor", report),
+        None => refuse(table, &["start", "step", "settle", "lookback"], "a stream without a cursor", report),
         Some(cursor) => {
             check_start(table, cursor, &mut window, report);
+            check_lookback(table, cursor, stream, &mut window, report);
             check_step(table, cursor, stream, &mut window, report);
         }
     }
@@ -73,6 +74,28 @@ fn check_start(table: &Table, cursor: &Cursor, window: &mut Window, report: &mut
 
 fn midnight(day: civil::Date, timezone: &TimeZone) -> Option<Timestamp> {
     Some(day.to_zoned(timezone.clone()).ok()?.timestamp())
+}
+
+fn check_lookback(table: &Table, cursor: &Cursor, stream: &Stream, window: &mut Window, report: &mut Report) {
+    let integer = cursor.cursor_type == CursorType::Integer;
+    let place = table.place("lookback");
+    window.lookback = match (table.duration("lookback"), table.integer("lookback")) {
+        (Some(_), _) if integer => {
+            report.error(&place, "the cursor is a whole number", "write how many numbers are read again, without quotes");
+            None
+        }
+        (_, Some(_)) if !integer => {
+            report.error(&place, "the cursor is a point in time", "write a length of time, such as \"1h\"");
+            None
+        }
+        (Some(length), _) if !length.is_zero() => Some(Lookback::Time(length)),
+        (_, Some(units)) if units > 0 => Some(Lookback::Integer(i128::from(units))),
+        _ => None,
+    };
+    if window.lookback.is_some() && stream.primary_key.is_empty() {
+        let message = "`lookback` needs a key: rows that are read again are told apart by it";
+        report.error(&place, message, "add primary_key = [\"id\"] to the stream, or take `lookback` out");
+    }
 }
 
 fn check_step(table: &Table, cursor: &Cursor, stream: &Stream, window: &mut Window, report: &mut Report) {

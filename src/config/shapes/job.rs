@@ -13,6 +13,21 @@ pub(in super::super) static JOB: TableShape = TableShape::new(&[
     optional("table", Shape::Text(Kind::Name), "The table; one job owns it. Default: the stream's name."),
     optional("enabled", Shape::Boolean, "Whether it runs with all the others. Default: true."),
     optional(
+        "mode",
+        Shape::Choice(&MODE),
+        "How rows reach the table: every version (\"append\"), one row a key (\"merge\"), or what the last run read (\"replace\"). Default: merge with key and cursor, append with a cursor alone, else replace.",
+    ),
+    optional(
+        "on_delete",
+        Shape::Choice(&ON_DELETE),
+        "What a deleted record does to its row in a merge: mark it in `_hw_deleted`, or remove it. Default: \"soft\".",
+    ),
+    optional(
+        "partition_immutable",
+        Shape::Boolean,
+        "Rows never move to another partition, so a merge looks for them in their own alone. Default: false.",
+    ),
+    optional(
         "schedule",
         WORDS,
         "When it runs by itself: a cron of 5 fields, or 6 with seconds first; \"every 10m\"; @hourly, @daily, @weekly, @monthly, @yearly. Default: by hand only.",
@@ -29,13 +44,17 @@ pub(in super::super) static JOB: TableShape = TableShape::new(&[
         Shape::Text(Kind::Duration),
         "How much later than due it may start where jobs with the same credential are due at once. Default: \"1m\".",
     ),
-    optional("mode", Shape::Choice(&MODE), "How rows reach the table."),
     optional(
         "partition_by",
         Shape::List(&Shape::Text(Kind::Partition)),
         "A column, or year, month, day or hour of one: \"month(created_at)\".",
     ),
     optional("parameters", Shape::Map(Kind::Words, &Shape::Scalar), "What the source's parameters are for this job."),
+    optional(
+        "for_each",
+        Shape::List(&Shape::Map(Kind::Words, &Shape::Scalar)),
+        "Parameter sets: each is read with its values over the common ones, into the same table, with a mark of its own.",
+    ),
     optional("window", Shape::Table(&WINDOW), "Which part of the stream is read, and in which pieces."),
     optional("steps", Shape::List(&Shape::Table(&STEP)), "What is done to rows, in this order."),
     optional(
@@ -49,19 +68,29 @@ pub(in super::super) static JOB: TableShape = TableShape::new(&[
         "What becomes of values that the table's column cannot hold. Default: \"new_column\".",
     ),
     optional("metadata", Shape::Boolean, "Rows carry `_hw_commit` and `_hw_extracted_at`. Default: true."),
+    optional(
+        "freshness",
+        Shape::Text(Kind::Duration),
+        "The table should never be older than this, such as \"2h\"; if it is, it is late. Default: it never is.",
+    ),
 ])
-.later(&["for_each", "partition_immutable", "history", "lookback"]);
+.later(&["history"]);
 
 static CATCH_UP: Choice = Choice { words: &["none", "one", "all"], later: &[] };
-static MODE: Choice = Choice { words: &["append"], later: &["merge", "replace"] };
+static MODE: Choice = Choice { words: &["append", "merge", "replace"], later: &[] };
+static ON_DELETE: Choice = Choice { words: &["soft", "hard"], later: &[] };
 static ON_TYPE_CHANGE: Choice = Choice { words: &["new_column", "dead_letter", "fail"], later: &[] };
 
 static WINDOW: TableShape = TableShape::new(&[
     optional("start", Shape::Start, "Where reading begins, such as \"2019-01-01T00:00:00Z\". Default: from the beginning."),
     optional("step", Shape::Text(Kind::Duration), "Length of one slice: the unit of retry and of commit. Default: one slice."),
     optional("settle", Shape::Text(Kind::Duration), "Never read closer to the source's now than this. Default: \"1m\"."),
-])
-.later(&["lookback"]);
+    optional(
+        "lookback",
+        Shape::Lookback,
+        "Read again behind the mark, every run: a duration, or units of a whole-number cursor. Needs a key. Default: nothing.",
+    ),
+]);
 
 static STEP: TableShape = TableShape::new(&[
     optional("select", COLUMN_LIST, "Keep these columns, in this order."),

@@ -89,6 +89,11 @@ static STREAM: TableShape = TableShape::new(&[
     ),
     optional("records_optional", Shape::Boolean, "The list of records may be missing or null and is then empty. Default: false."),
     optional("primary_key", FIELDS, "The fields that identify a record."),
+    optional(
+        "deleted",
+        Shape::Text(Kind::FieldPath),
+        "The field that says that a record was deleted: true, a time, or anything but null, false, 0 and empty.",
+    ),
     optional("paging", Shape::Tagged(&PAGING), "How one page leads to the next. Default: none."),
     optional("cursor", Shape::Table(&CURSOR), "The field that orders records, for reading only what changed."),
 ])

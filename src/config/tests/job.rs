@@ -1,6 +1,6 @@
 //! `jobs/*.toml`.
 
-use crate::config::catalog::{DeclaredType, StepKind};
+use crate::config::catalog::{DeclaredType, Mode, StepKind};
 use crate::schema::ColumnType;
 
 use super::{Files, JOB, SOURCE, shown, with_job, with_job_text, with_source};
@@ -48,27 +48,64 @@ fn a_parameter_cannot_add_a_header() {
 
 #[test]
 fn modes() {
-    insta::assert_snapshot!(with_job_text(&JOB.replacen("mode = \"append\"\n", "", 1)), @r#"
-    error: jobs/orders.toml:1:1: mode: without `mode` this job would merge, and `merge` is not built yet
-      help: write mode = "append"
-    "#);
-    insta::assert_snapshot!(with_job_text(&JOB.replacen("append", "replace", 1)), @r#"
-    error: jobs/orders.toml:5:8: mode: `replace` is not built yet
-      help: write "append"
-    "#);
+    // With key and cursor a merge, with a cursor alone an append, else a replacement.
+    let without_key = SOURCE.replacen("primary_key = [\"id\"]\n", "", 1);
+    let by_default = JOB.replacen("mode = \"append\"\n", "", 1);
+    let cases = [
+        (SOURCE.to_owned(), by_default.clone(), Mode::Merge),
+        (without_key.clone(), by_default.clone(), Mode::Append),
+        (SOURCE.to_owned(), by_default.replacen("orders", "plain", 1), Mode::Replace),
+        (SOURCE.to_owned(), JOB.replacen("append", "replace", 1), Mode::Replace),
+    ];
+    for (source, job, mode) in cases {
+        let loaded = Files { source, jobs: vec![("orders".to_owned(), job)], ..Files::good() }.load();
+        let found = loaded.catalog.jobs.values().next().map(|job| job.mode);
+        assert_eq!((shown(&loaded.problems).as_str(), found), ("", Some(mode)));
+    }
     insta::assert_snapshot!(with_job_text(&JOB.replacen("append", "upsert", 1)), @r#"
     error: jobs/orders.toml:5:8: mode: `upsert` is not known here
-      help: there is only `append`
+      help: the words are `append`, `merge`, `replace`
     "#);
-    insta::assert_snapshot!(with_job_text(&JOB.replacen("mode = \"append\"\n", "", 1).replacen("orders", "plain", 1)), @r#"
-    error: jobs/orders.toml:1:1: mode: without `mode` this job would replace, and `replace` is not built yet
-      help: write mode = "append"
+    let merge = JOB.replacen("append", "merge", 1);
+    let loaded = Files { source: without_key, jobs: vec![("orders".to_owned(), merge.clone())], ..Files::good() }.load();
+    insta::assert_snapshot!(shown(&loaded.problems), @r#"
+    error: jobs/orders.toml:5:8: mode: a merge needs a key: it keeps one row for each
+      help: add primary_key = ["id"] to the stream, or write mode = "append"
     "#);
-    // With a cursor and no key, append is the default.
+    insta::assert_snapshot!(with_job_text(&format!("{merge}on_delete = \"hard\"\npartition_immutable = true\n")), @r#"
+    error: jobs/orders.toml:7:13: on_delete: the stream does not say how deleted records are told
+      help: add deleted = "path" to the stream: the field that says that a record was deleted
+    error: jobs/orders.toml:8:23: partition_immutable: the table has no partitions
+      help: take it out, or add partition_by
+    "#);
+    insta::assert_snapshot!(with_job("on_delete = \"hard\"\n"), @r#"
+    error: jobs/orders.toml:7:13: on_delete: `on_delete` has no meaning in mode "append"
+      help: take it out, or write mode = "merge"
+    "#);
+}
+
+#[test]
+fn lookback() {
+    let replace = JOB.replacen("append", "replace", 1);
+    insta::assert_snapshot!(with_job_text(&format!("{replace}[window]\nlookback = \"1d\"\n")), @r#"
+    error: jobs/orders.toml:8:12: window.lookback: `lookback` has no meaning in mode "replace"
+      help: take it out
+    "#);
+    insta::assert_snapshot!(with_job("[window]\nlookback = 5\n"), @r#"
+    error: jobs/orders.toml:8:12: window.lookback: the cursor is a point in time
+      help: write a length of time, such as "1h"
+    "#);
+    insta::assert_snapshot!(with_job("[window]\nlookback = \"soon\"\n"), @r#"
+    error: jobs/orders.toml:8:12: window.lookback: `soon` is not a duration
+      help: write whole numbers with units, such as "30s", "1h30m" or "7d"
+    "#);
     let source = SOURCE.replacen("primary_key = [\"id\"]\n", "", 1);
-    let job = JOB.replacen("mode = \"append\"\n", "", 1);
+    let job = format!("{JOB}[window]\nlookback = \"1d\"\n");
     let loaded = Files { source, jobs: vec![("orders".to_owned(), job)], ..Files::good() }.load();
-    assert_eq!((shown(&loaded.problems).as_str(), loaded.catalog.jobs.len()), ("", 1));
+    insta::assert_snapshot!(shown(&loaded.problems), @r#"
+    error: jobs/orders.toml:8:12: window.lookback: `lookback` needs a key: rows that are read again are told apart by it
+      help: add primary_key = ["id"] to the stream, or take `lookback` out
+    "#);
 }
 
 #[test]
@@ -275,4 +312,17 @@ fn numbers_are_sent_as_they_are_written() {
     let job = loaded.catalog.jobs.values().next().unwrap();
     assert_eq!((job.stream.query[0].1.text(), job.parameters["lang"].as_str()), ("2.50", "7"));
     assert!(with_job_text(&JOB.replacen("\"acme\"", "nan", 1)).contains("found a number with a fraction"));
+}
+
+#[test]
+fn freshness() {
+    insta::assert_snapshot!(with_job("freshness = \"0s\"\n"), @r#"
+    error: jobs/orders.toml:7:13: freshness: `0s` is an age that no table has
+      help: give the oldest age that is fine, such as "2h"
+    "#);
+    insta::assert_snapshot!(with_job("freshness = \"5m\"\n[window]\nsettle = \"10m\"\n"), @r#"
+    error: jobs/orders.toml:7:13: freshness: `5m` is never reached: the window settles for 10m
+      help: give more than `window.settle` and the time between two runs
+    "#);
+    insta::assert_snapshot!(with_job("freshness = \"2h\"\n"), @"");
 }

@@ -61,7 +61,7 @@ fn schemas_come_from_the_shapes() {
     }
     let job = &schemas[3].1;
     assert_eq!(job["required"], serde_json::json!(["version", "source", "stream", "sink"]));
-    assert_eq!(job["properties"]["mode"]["enum"], serde_json::json!(["append"]));
+    assert_eq!(job["properties"]["mode"]["enum"], serde_json::json!(["append", "merge", "replace"]));
     assert_eq!(job["properties"]["steps"]["items"]["maxProperties"], 1);
     let paging = &schemas[1].1["properties"]["streams"]["additionalProperties"]["properties"]["paging"];
     let names: Vec<_> = paging["oneOf"].as_array().unwrap().iter().map(|one| &one["properties"]["type"]["const"]).collect();

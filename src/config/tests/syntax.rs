@@ -41,32 +41,16 @@ fn unknown_keys() {
     "#);
     insta::assert_snapshot!(with_job("[window]\nbeginning = 1\n\"a b\" = 2\n"), @r#"
     error: jobs/orders.toml:8:1: window.beginning: unknown key
-      help: the keys here are `start`, `step`, `settle`
+      help: the keys here are `start`, `step`, `settle`, `lookback`
     error: jobs/orders.toml:9:1: window."a b": unknown key
-      help: the keys here are `start`, `step`, `settle`
+      help: the keys here are `start`, `step`, `settle`, `lookback`
     "#);
 }
 
 #[test]
 fn keys_that_are_not_built_yet() {
-    insta::assert_snapshot!(with_job("schedule = \"@daily\"\ntimezone = \"UTC\"\nafter = []\ncatch_up = \"one\"\nfor_each = []\n[window]\nlookback = \"1d\"\n"), @r#"
-    error: jobs/orders.toml:7:1: schedule: `schedule` is not built yet
-      help: take it out
-    error: jobs/orders.toml:8:1: timezone: `timezone` is not built yet
-      help: take it out
-    error: jobs/orders.toml:9:1: after: `after` is not built yet
-      help: take it out
-    error: jobs/orders.toml:10:1: catch_up: `catch_up` is not built yet
-      help: take it out
-    error: jobs/orders.toml:11:1: for_each: `for_each` is not built yet
-      help: take it out
-    error: jobs/orders.toml:13:1: window.lookback: `lookback` is not built yet
-      help: take it out
-    "#);
-    insta::assert_snapshot!(with_config("version = 1\n[web]\nlisten = \"x\"\n[alerts.ops]\ntype = \"webhook\"\n"), @r#"
-    error: config.toml:2:2: web: `web` is not built yet
-      help: take it out
-    error: config.toml:4:2: alerts: `alerts` is not built yet
+    insta::assert_snapshot!(with_job("history = \"7d\"\n"), @r#"
+    error: jobs/orders.toml:7:1: history: `history` is not built yet
       help: take it out
     "#);
     insta::assert_snapshot!(with_source("path = \"/plain\"", "path = \"/plain\"\nparent = {}\nmethod = \"POST\""), @r#"
@@ -152,10 +136,10 @@ fn every_problem_of_every_file_at_once_and_in_order() {
 #[test]
 fn a_job_is_parked_with_its_reason_and_the_others_go_on() {
     let mut files = Files::good();
-    files.jobs.push(("broken".to_owned(), JOB.replacen("append", "merge", 1)));
+    files.jobs.push(("broken".to_owned(), JOB.replacen("append", "upsert", 1)));
     let loaded = files.load();
     assert!(loaded.catalog.jobs.contains_key(&JobName::new("orders")));
-    assert_eq!(loaded.parked[&JobName::new("broken")], "jobs/broken.toml:5:8: mode: `merge` is not built yet");
+    assert_eq!(loaded.parked[&JobName::new("broken")], "jobs/broken.toml:5:8: mode: `upsert` is not known here");
 }
 
 #[test]

@@ -61,6 +61,8 @@ fn file(batch: BatchId, seq: u64, number: usize) -> FileEntry {
         rows: 1,
         sha256: String::new(),
         partition: Vec::new(),
+        ranges: Default::default(),
+        set: Default::default(),
     }
 }
 
@@ -87,6 +89,10 @@ fn record(head: &DatasetState, batch: BatchId) -> Record {
         counts: Counts::default(),
         add: (0..3).map(|number| file(batch, seq, number)).collect(),
         remove: Vec::new(),
+        carried: 0,
+        superseded: 0,
+        content: None,
+        restore: Default::default(),
         created_at: jiff::Timestamp::UNIX_EPOCH,
         previous: head.record_hash.clone(),
     }

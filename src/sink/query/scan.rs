@@ -14,13 +14,13 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use polars::prelude::{AnonymousScan, AnonymousScanArgs, DataFrame, LazyFrame, PolarsError, PolarsResult, ScanArgsAnonymous};
 
 use super::super::live::{LiveFile, LiveTable};
+use super::super::stored_file::{StoredFile, Watch};
 use super::super::table::written;
-use super::file::StoredFile;
 use super::{QueryError, columns};
 use crate::crossing;
 use crate::error::chain;
 use crate::schema::Field;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Footers that are fetched at the same time.
 const FOOTERS_AT_ONCE: usize = 16;
@@ -50,10 +50,6 @@ impl Meter {
         Meter { memory, held: AtomicU64::new(0), read: AtomicU64::new(0), fault: Mutex::new(None) }
     }
 
-    pub fn add_read(&self, bytes: u64) {
-        self.read.fetch_add(bytes, Ordering::Relaxed);
-    }
-
     pub fn read_bytes(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
     }
@@ -78,6 +74,17 @@ impl Meter {
             self.note(Fault::TooLarge { needed });
         }
         needed <= self.memory
+    }
+}
+
+impl Watch for Meter {
+    fn read(&self, bytes: u64) {
+        self.read.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Kept as it is, for its kind says what the caller may do.
+    fn failed(&self, error: &StoreError) {
+        self.fail(QueryError { kind: error.kind, message: chain(error) });
     }
 }
 
@@ -168,7 +175,7 @@ fn is_read(file: &LiveFile, wanted: &[&Field]) -> bool {
 }
 
 async fn footer(store: &Arc<dyn Store>, file: &LiveFile, meter: &Arc<Meter>) -> Result<Arc<ParquetMetaData>, QueryError> {
-    let mut stored = StoredFile::new(store, &file.path, file.bytes, meter);
+    let mut stored = StoredFile::new(store, &file.path, file.bytes, Arc::clone(meter) as Arc<dyn Watch>);
     stored.footer().await.map_err(|error| unreadable(file, &error))
 }
 
@@ -227,7 +234,7 @@ async fn read_file(
     let roots: Vec<usize> =
         present.filter(|(_, field)| wanted.iter().any(|want| want.name == *field.name())).map(|(root, _)| root).collect();
     let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
-    let stored = StoredFile::new(store, &file.path, file.bytes, meter);
+    let stored = StoredFile::new(store, &file.path, file.bytes, Arc::clone(meter) as Arc<dyn Watch>);
     let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(stored, metadata);
     let stream = builder.with_projection(mask).with_batch_size(BATCH_ROWS).with_limit(rows_max).build();
     let mut stream = stream.map_err(|error| unreadable(file, &error))?;

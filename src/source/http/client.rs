@@ -1,20 +1,18 @@
-//! The HTTP client of one source. Everything that a client does by itself and that would leak, hide or multiply is switched off:
-//! redirects, Referer, proxies of the environment, retries.
+//! The HTTP client of one source: `outbound`'s manners, and what the source's file says.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Proxy};
 
 use crate::config::catalog::Source;
 use crate::error::ErrorKind;
+use crate::outbound;
 use crate::source::FetchError;
 
 use super::resolver::{GuardedResolver, Lookup, NameRule};
 
-const USER_AGENT: &str = concat!("highwater/", env!("CARGO_PKG_VERSION"));
 /// A server that is there answers a connection within this.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Longest silence within a body. Shorter than the whole timeout, so that a connection that died is noticed early.
@@ -22,13 +20,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 pub(super) fn client(source: &Source, lookup: Arc<dyn Lookup>) -> Result<Client, FetchError> {
     let rule = NameRule::new(&source.base_url, source.proxy.as_ref(), source.allow_private);
-    let mut builder = Client::builder()
-        .tls_backend_rustls()
-        .user_agent(USER_AGENT)
-        .redirect(Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .no_proxy()
+    let mut builder = outbound::client()
         .connect_timeout(source.timeout.min(CONNECT_MAX))
         .read_timeout(source.timeout.min(SILENCE_MAX))
         .timeout(source.timeout)

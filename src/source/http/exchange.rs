@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::error::ErrorKind;
 use crate::event::{Event, Events};
 use crate::ids::JobName;
+use crate::outbound::{http_date, retry_after};
 use crate::page::{PageAt, PagePosition, RawPage};
 use crate::quota::{Budget, Permit};
 use crate::stop::Stop;
@@ -24,7 +25,6 @@ use super::failure::Failure;
 use super::origin::{OriginRule, Standing, without_query};
 use super::request::Request;
 use super::status::{Remedy, judge};
-use super::{http_date, retry_after};
 
 const REDIRECTS_MAX: usize = 5;
 /// So much of an error's body is read for its message.
@@ -121,6 +121,7 @@ impl Exchange {
             self.credentials.apply(&mut target, &mut headers);
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
+        self.events.tell(Event::RequestSent { job: self.job.clone() });
         let sent = self.client.request(request.method.clone(), target).headers(headers).send();
         sent.await.map_err(|error| Failure::transport(url, error))
     }

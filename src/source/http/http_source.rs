@@ -37,8 +37,6 @@ pub struct HttpSource {
     pager: Pager,
     exchange: Exchange,
     attempts_max: u32,
-    /// What relative links of a first page are relative to.
-    stream_address: Url,
 }
 
 impl HttpSource {
@@ -83,9 +81,12 @@ impl HttpSource {
             stop: around.stop,
             requests: AtomicU64::new(0),
         };
-        let stream_address = plan.stream_address()?;
+        // One set's address that cannot be written is no reason to leave the others unread.
+        if !job.is_for_each() {
+            plan.check().map_err(in_source)?;
+        }
         let pager = Pager::new(job.stream.paging.clone());
-        Ok(HttpSource { plan, pager, exchange, attempts_max: source.attempts_max, stream_address })
+        Ok(HttpSource { plan, pager, exchange, attempts_max: source.attempts_max })
     }
 
     async fn wait(&self, length: Duration) -> Result<(), Failure> {
@@ -166,12 +167,23 @@ impl Source for HttpSource {
         Judgement::Records
     }
 
-    fn next(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Result<Option<PagePosition>, FetchError> {
+    fn next(
+        &self,
+        slice: &Slice,
+        at: &PagePosition,
+        envelope: &Envelope,
+        headers: &HeaderMap,
+    ) -> Result<Option<PagePosition>, FetchError> {
         let address = match &at.at {
             PageAt::Url(address) => Url::parse(address).ok(),
             PageAt::Start | PageAt::Number(_) | PageAt::Token(_) => None,
         };
-        self.pager.next(at, envelope, headers, address.as_ref().unwrap_or(&self.stream_address), &self.exchange.origins)
+        // What relative links of a first page are relative to.
+        let address = match address {
+            Some(address) => address,
+            None => self.plan.stream_address(slice)?,
+        };
+        self.pager.next(at, envelope, headers, &address, &self.exchange.origins)
     }
 }
 

@@ -13,7 +13,6 @@ mod bounds;
 mod client;
 mod exchange;
 mod failure;
-mod http_date;
 mod http_source;
 mod origin;
 mod paging;
@@ -21,7 +20,6 @@ mod redact;
 mod request;
 mod resolver;
 mod retry;
-mod retry_after;
 mod status;
 
 #[cfg(test)]

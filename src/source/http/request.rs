@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::config::catalog::{Cursor, Job};
 use crate::error::ErrorKind;
+use crate::ids::PartitionKey;
 use crate::page::PagePosition;
 use crate::slice::Slice;
 use crate::source::FetchError;
@@ -46,20 +47,29 @@ pub(super) struct RequestPlan {
     path: Template,
     query: Vec<(String, Template)>,
     cursor: Option<Cursor>,
+    sets: BTreeMap<PartitionKey, SetPlan>,
+}
+
+/// What all requests of one parameter set have in common.
+struct SetPlan {
     parameters: BTreeMap<String, String>,
     headers: HeaderMap,
 }
 
 impl RequestPlan {
     pub(super) fn new(job: &Job) -> Result<Self, FetchError> {
+        let mut sets = BTreeMap::new();
+        for set in &job.sets {
+            let plan = SetPlan { parameters: set.parameters.clone(), headers: headers(job, &set.parameters)? };
+            sets.insert(set.partition.clone(), plan);
+        }
         Ok(RequestPlan {
             method: job.stream.method.clone(),
             base_url: job.source.base_url.clone(),
             path: job.stream.path.clone(),
             query: job.stream.query.clone(),
             cursor: job.stream.cursor.clone(),
-            parameters: job.parameters.clone(),
-            headers: headers(job)?,
+            sets,
         })
     }
 
@@ -72,11 +82,12 @@ impl RequestPlan {
         at: &PagePosition,
     ) -> Result<Request, FetchError> {
         let ask = pager.ask(&at.at).map_err(|why| FetchError::new(ErrorKind::Bug, why))?;
-        let mut headers = self.headers.clone();
+        let set = self.set(slice)?;
+        let mut headers = set.headers.clone();
         headers.extend(ask.headers);
         let url = match ask.url {
             Some(link) => Url::parse(&link).map_err(|error| bug(&format!("a position's address does not parse: {error}")))?,
-            None => self.address(slice, ask.query)?,
+            None => self.address(set, slice, ask.query)?,
         };
         // A position may come from a place where it was written down: the rule holds for it again.
         let standing = origins.check(&url).map_err(|why| FetchError::new(ErrorKind::Config, why))?;
@@ -84,15 +95,24 @@ impl RequestPlan {
     }
 
     /// The stream's address for relative links where only the parameters are known.
-    pub(super) fn stream_address(&self) -> Result<Url, FetchError> {
-        self.path_below_base(&Bounds::default())
+    pub(super) fn stream_address(&self, slice: &Slice) -> Result<Url, FetchError> {
+        self.path_below_base(self.set(slice)?, &Bounds::default())
     }
 
-    fn address(&self, slice: &Slice, paging: Vec<(String, String)>) -> Result<Url, FetchError> {
+    /// Renders the address of every set once, so that none fails later for what its values are.
+    pub(super) fn check(&self) -> Result<(), FetchError> {
+        self.sets.values().try_for_each(|set| self.path_below_base(set, &Bounds::default()).map(drop))
+    }
+
+    fn set(&self, slice: &Slice) -> Result<&SetPlan, FetchError> {
+        self.sets.get(&slice.partition).ok_or_else(|| bug(&format!("there is no parameter set `{}`", slice.partition)))
+    }
+
+    fn address(&self, set: &SetPlan, slice: &Slice, paging: Vec<(String, String)>) -> Result<Url, FetchError> {
         let bounds = bounds(self.cursor.as_ref(), &slice.reach).map_err(|why| config(&why))?;
-        let mut url = self.path_below_base(&bounds)?;
-        let own = self.render(&self.query, &bounds)?;
-        let cursor = self.render(self.cursor.as_ref().map_or(&[], |cursor| &cursor.query), &bounds)?;
+        let mut url = self.path_below_base(set, &bounds)?;
+        let own = render(set, &self.query, &bounds)?;
+        let cursor = render(set, self.cursor.as_ref().map_or(&[], |cursor| &cursor.query), &bounds)?;
         let mut entries = own;
         for later in [cursor, paging] {
             // What the cursor or the paging says of a name wins: an entry twice is read differently by every server.
@@ -105,23 +125,11 @@ impl RequestPlan {
         Ok(url)
     }
 
-    fn render(&self, entries: &[(String, Template)], bounds: &Bounds) -> Result<Vec<(String, String)>, FetchError> {
-        let scope = Scope::new().parameters(&self.parameters).bounds(bounds.from.as_deref(), bounds.to.as_deref());
-        let mut rendered = Vec::with_capacity(entries.len());
-        for (name, template) in entries {
-            let value = template.render(&scope).map_err(|why| config(&format!("query.{name}: {why}")))?;
-            if !value.is_empty() {
-                rendered.push((name.clone(), value));
-            }
-        }
-        Ok(rendered)
-    }
-
-    fn path_below_base(&self, bounds: &Bounds) -> Result<Url, FetchError> {
+    fn path_below_base(&self, set: &SetPlan, bounds: &Bounds) -> Result<Url, FetchError> {
         // Values are encoded before they enter the template: afterwards nobody could tell their slashes from the template's own.
         let encode = |text: &str| utf8_percent_encode(text, VALUE).to_string();
         let parameters: BTreeMap<String, String> =
-            self.parameters.iter().map(|(name, value)| (name.clone(), encode(value))).collect();
+            set.parameters.iter().map(|(name, value)| (name.clone(), encode(value))).collect();
         let (from, to) = (bounds.from.as_deref().map(encode), bounds.to.as_deref().map(encode));
         let scope = Scope::new().parameters(&parameters).bounds(from.as_deref(), to.as_deref());
         let rendered = self.path.render(&scope).map_err(|why| config(&format!("path: {why}")))?;
@@ -137,13 +145,26 @@ impl RequestPlan {
     }
 }
 
+/// Query entries; one that renders to nothing is left out.
+fn render(set: &SetPlan, entries: &[(String, Template)], bounds: &Bounds) -> Result<Vec<(String, String)>, FetchError> {
+    let scope = Scope::new().parameters(&set.parameters).bounds(bounds.from.as_deref(), bounds.to.as_deref());
+    let mut rendered = Vec::with_capacity(entries.len());
+    for (name, template) in entries {
+        let value = template.render(&scope).map_err(|why| config(&format!("query.{name}: {why}")))?;
+        if !value.is_empty() {
+            rendered.push((name.clone(), value));
+        }
+    }
+    Ok(rendered)
+}
+
 /// Whether a segment means «here» or «up» to anybody who resolves it (WHATWG URL, section 4.4).
 fn is_dots(segment: &str) -> bool {
     matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
 }
 
-fn headers(job: &Job) -> Result<HeaderMap, FetchError> {
-    let scope = Scope::new().parameters(&job.parameters);
+fn headers(job: &Job, parameters: &BTreeMap<String, String>) -> Result<HeaderMap, FetchError> {
+    let scope = Scope::new().parameters(parameters);
     let mut headers = HeaderMap::new();
     for (name, template) in &job.source.headers {
         // Refuses line ends: a parameter cannot add a header of its own.

@@ -1,5 +1,6 @@
 //! Runs and events, the newest of each job.
 
+use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
@@ -136,4 +137,15 @@ fn read_event(action: &str, row: &SqliteRow) -> Result<EventRow, StateError> {
         kind: row.try_get("kind").map_err(sql)?,
         text: row.try_get("text").map_err(sql)?,
     })
+}
+
+pub(super) async fn last_done(state: &SqliteState, job: &JobName) -> Result<Option<Timestamp>, StateError> {
+    let action = "read when a run last ended well";
+    let query = "SELECT started_at FROM runs WHERE job = ?1 AND status = 'done' ORDER BY started_at DESC, run DESC LIMIT 1";
+    let found: Option<String> = sqlx::query_scalar(query)
+        .bind(job.as_str())
+        .fetch_optional(&state.pool)
+        .await
+        .map_err(|error| state_error(action, &error))?;
+    found.as_deref().map(from_text).transpose().map_err(|message| value_error(action, message))
 }

@@ -181,3 +181,9 @@ async fn migrate(action: &str, pool: &SqlitePool) -> Result<(), StateError> {
         Err(other) => Err(StateError { kind: ErrorKind::Config, action: action.to_owned(), message: other.to_string() }),
     }
 }
+
+/// Reads a page of the file, in turn with everybody else: a transaction that hangs shows.
+pub(super) async fn ping(state: &SqliteState) -> Result<(), StateError> {
+    let read: Result<i64, _> = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations").fetch_one(&state.pool).await;
+    read.map(drop).map_err(|error| state_error("ask the state", &error))
+}

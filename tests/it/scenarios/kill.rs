@@ -26,6 +26,24 @@ fn records() -> Vec<Record> {
     records
 }
 
+/// Ten rows, of which five have a second version in the later slice.
+fn versions() -> Vec<Record> {
+    let mut records = feed::plain(1, 10, "2026-01-31T23:55:00Z");
+    records.extend(feed::plain(6, 10, "2026-02-14T23:55:00Z"));
+    records
+}
+
+fn newest() -> Vec<Record> {
+    let mut records = feed::plain(1, 5, "2026-01-31T23:55:00Z");
+    records.extend(feed::plain(6, 10, "2026-02-14T23:55:00Z"));
+    records
+}
+
+fn merging(project: Project) -> Project {
+    project.edit("jobs/items.toml", "mode = \"append\"", "mode = \"merge\"");
+    project
+}
+
 /// A project whose job reads two slices; the second is the longer.
 fn project(api: &FakeApi, bucket: Option<&Bucket>) -> Project {
     let project = match bucket {
@@ -54,8 +72,8 @@ struct Killed {
 }
 
 /// Kills a process at every effect, restarts it, has the lakes compared. `make` gives every life a place of its own.
-fn kill_everywhere(make: impl Fn(&FakeApi) -> (Project, Option<Bucket>) + Sync, truth: &[Record]) {
-    let api = api_with(Pages::Token, PAGE, truth.to_vec());
+fn kill_everywhere(make: impl Fn(&FakeApi) -> (Project, Option<Bucket>) + Sync, records: &[Record], truth: &[Record]) {
+    let api = api_with(Pages::Token, PAGE, records.to_vec());
     let log = effects(&make(&api).0);
     assert!(log.len() >= 40, "only {} effects: {log:#?}", log.len());
     let places: Vec<(usize, &str)> = (1..=log.len()).flat_map(|at| ["before", "after"].map(|side| (at, side))).collect();
@@ -101,7 +119,9 @@ fn a_process_is_killed_at_every_effect_on_disk() {
     if Oracle::new().is_none() {
         return skip("a_process_is_killed_at_every_effect_on_disk", "the independent readers are not installed");
     }
-    kill_everywhere(|api| (project(api, None), None), &records());
+    kill_everywhere(|api| (project(api, None), None), &records(), &records());
+    // A merge that replaces files of the slice before.
+    kill_everywhere(|api| (merging(project(api, None)), None), &versions(), &newest());
 }
 
 #[test]
@@ -114,7 +134,12 @@ fn a_process_is_killed_at_every_effect_on_s3() {
         let bucket = Bucket::new().unwrap();
         (project(api, Some(&bucket)), Some(bucket))
     };
-    kill_everywhere(make, &records());
+    kill_everywhere(make, &records(), &records());
+    let make = |api: &FakeApi| {
+        let bucket = Bucket::new().unwrap();
+        (merging(project(api, Some(&bucket))), Some(bucket))
+    };
+    kill_everywhere(make, &versions(), &newest());
 }
 
 #[test]

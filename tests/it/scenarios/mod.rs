@@ -1,12 +1,18 @@
 //! Whole runs: of the program, and of its path inside this process.
 
+mod alerts;
 mod demo;
 mod exactness;
+mod histories;
+mod init;
 mod kill;
 mod loads;
+mod merges;
 mod odd_sources;
 mod papers;
 mod refusals;
 mod scheduler;
+mod serve;
 mod sweep;
-mod year;
+mod systemd;
+mod web;

@@ -10,7 +10,7 @@ use highwater::config::catalog::Job;
 use highwater::event::Events;
 use highwater::fault::{Ending, FaultPlan, Guards, Side};
 use highwater::page::{Envelope, PageAt, PagePosition, RawPage, ResponsePath};
-use highwater::run::{self, Ports, Purpose, RunError, RunReport};
+use highwater::run::{self, Ports, Purpose, RunError, RunOptions, RunReport};
 use highwater::sink::verify::verify;
 use highwater::slice::Slice;
 use highwater::source::{FetchError, Judgement, Source};
@@ -61,7 +61,13 @@ impl Source for Scripted {
         Judgement::Records
     }
 
-    fn next(&self, at: &PagePosition, envelope: &Envelope, _headers: &HeaderMap) -> Result<Option<PagePosition>, FetchError> {
+    fn next(
+        &self,
+        _slice: &Slice,
+        at: &PagePosition,
+        envelope: &Envelope,
+        _headers: &HeaderMap,
+    ) -> Result<Option<PagePosition>, FetchError> {
         Ok((envelope.records > 0).then(|| at.after(envelope.records, PageAt::Number(at.index + 1))))
     }
 }
@@ -119,6 +125,7 @@ impl Place {
             spool: self.project.at("spool"),
             memory: 64 << 20,
             guards: Guards::ALL,
+            options: RunOptions::default(),
         };
         block_on(run::run_job(job, Purpose::Load, &ports))
     }

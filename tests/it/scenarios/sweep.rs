@@ -13,10 +13,10 @@ use life::{Fixture, Home};
 
 const SIDES: [Side; 2] = [Side::Before, Side::After];
 /// Effects that the fixture must have at least, so that the sweep is one.
-const EFFECTS_MIN: u64 = 40;
+const EFFECTS_MIN: u64 = 30;
 
 /// Runs `work` for every item on two threads, each with a runtime of its own; what it returns is gathered.
-fn in_parallel<T: Send + Sync>(items: &[T], work: impl AsyncFn(&T) -> Vec<String> + Sync) -> Vec<String> {
+pub(super) fn in_parallel<T: Send + Sync>(items: &[T], work: impl AsyncFn(&T) -> Vec<String> + Sync) -> Vec<String> {
     let half = items.len().div_ceil(2).max(1);
     std::thread::scope(|scope| {
         let work = &work;
@@ -136,6 +136,25 @@ fn killed_anywhere_in_memory() {
 fn killed_anywhere_on_disk() {
     // D-01
     assert_right(&sweep(&Fixture::new(), Home::disk, Guards::ALL));
+}
+
+#[test]
+fn a_merge_is_killed_anywhere() {
+    // D-01, D-02, D-17
+    let fixture = Fixture::merge();
+    assert_right(&sweep(&fixture, Home::memory, Guards::ALL));
+    assert_right(&sweep(&fixture, Home::disk, Guards::ALL));
+    assert_right(&double_sweep(&fixture, Home::memory, 20_260_103, 2));
+    assert_right(&rival_sweep(&fixture, Guards::ALL));
+}
+
+#[test]
+fn a_replacement_is_killed_anywhere() {
+    // D-01, D-02
+    let fixture = Fixture::replace();
+    assert_right(&sweep(&fixture, Home::memory, Guards::ALL));
+    assert_right(&sweep(&fixture, Home::disk, Guards::ALL));
+    assert_right(&double_sweep(&fixture, Home::memory, 20_260_104, 2));
 }
 
 #[test]

@@ -75,3 +75,50 @@ impl Clock for TestClock {
         RunId(self.id())
     }
 }
+
+/// The machine's own clock, moved ahead at will. Waits are cut short, so that loops come round soon.
+pub struct LiveClock {
+    clock: highwater::clock::SystemClock,
+    ahead: Mutex<Duration>,
+}
+
+impl LiveClock {
+    pub fn new() -> Self {
+        LiveClock { clock: highwater::clock::SystemClock::new(), ahead: Mutex::new(Duration::ZERO) }
+    }
+
+    pub fn jump(&self, length: Duration) {
+        *self.ahead.lock().unwrap() += length;
+    }
+
+    fn ahead(&self) -> Duration {
+        *self.ahead.lock().unwrap()
+    }
+}
+
+#[async_trait]
+impl Clock for LiveClock {
+    fn now(&self) -> Timestamp {
+        self.clock.now() + SignedDuration::try_from(self.ahead()).unwrap()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.clock.elapsed() + self.ahead()
+    }
+
+    async fn sleep(&self, length: Duration) {
+        self.clock.sleep(length.min(Duration::from_millis(20))).await;
+    }
+
+    fn fraction(&self) -> f64 {
+        0.5
+    }
+
+    fn batch_id(&self) -> BatchId {
+        self.clock.batch_id()
+    }
+
+    fn run_id(&self) -> RunId {
+        self.clock.run_id()
+    }
+}

@@ -4,12 +4,14 @@
 pub mod api;
 pub mod bucket;
 pub mod clock;
+pub mod daemon;
 pub mod dice;
 pub mod feed;
 pub mod oracle;
 pub mod program;
 pub mod project;
 mod proofs;
+pub mod receiver;
 pub mod source;
 pub mod timer;
 
@@ -46,4 +48,19 @@ impl Deadline {
     pub fn passed(&self) -> bool {
         Instant::now() >= self.0
     }
+}
+
+/// Waits until a condition holds; a test that waits for too long fails with what it waited for.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Deadline::after(Duration::from_secs(20));
+    while !holds() {
+        assert!(!deadline.passed(), "waited in vain until {what}");
+        pause(Duration::from_millis(5)).await;
+    }
+}
+
+/// Gives others time to do what they must not do.
+#[expect(clippy::disallowed_methods, reason = "the tests' one wait for nothing to happen")]
+pub async fn pause(length: Duration) {
+    tokio::time::sleep(length).await;
 }

@@ -93,18 +93,33 @@ pub struct Call {
     deadline: Duration,
 }
 
-/// `highwater -C <project> ARGS`.
-pub fn highwater(project: &Project, args: &[&str]) -> Call {
+/// `highwater -C <project> ARGS`, with an environment of its own.
+pub fn command(project: &Project, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
     command.arg("-C").arg(project.path()).args(args).current_dir(project.path());
     command.env_clear().env("HOME", project.path()).env("TMPDIR", std::env::temp_dir());
     command.env("TEST_S3_KEY", "key").env("TEST_S3_SECRET", "secret");
-    Call { command, deadline: Duration::from_secs(120) }
+    command
+}
+
+/// The same, to be run to its end.
+pub fn highwater(project: &Project, args: &[&str]) -> Call {
+    Call { command: command(project, args), deadline: Duration::from_secs(120) }
 }
 
 impl Call {
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// In another project folder.
+    pub fn folder(mut self, folder: &std::path::Path) -> Self {
+        let mut command = Command::new(self.command.get_program());
+        // The first two arguments name the folder.
+        command.arg("-C").arg(folder).args(self.command.get_args().skip(2)).current_dir(folder).env_clear();
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.command = command;
         self
     }
 

@@ -62,7 +62,13 @@ impl Source for FakeSource {
         Judgement::Records
     }
 
-    fn next(&self, at: &PagePosition, envelope: &Envelope, _headers: &HeaderMap) -> Result<Option<PagePosition>, FetchError> {
+    fn next(
+        &self,
+        _slice: &Slice,
+        at: &PagePosition,
+        envelope: &Envelope,
+        _headers: &HeaderMap,
+    ) -> Result<Option<PagePosition>, FetchError> {
         let captured: &BTreeMap<ResponsePath, Captured> = &envelope.captured;
         let goes_on = captured.get(&more()) == Some(&Captured::Boolean(true));
         Ok(goes_on.then(|| at.after(envelope.records, PageAt::Number(at.index + 1))))

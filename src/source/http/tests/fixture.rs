@@ -13,8 +13,8 @@ use jiff::tz::TimeZone;
 use url::Url;
 
 use crate::config::catalog::{
-    Auth, CatchUp, Compression, Cursor, CursorFormat, CursorNulls, CursorType, Job, Limits, Mode, OnTypeChange, Order, Paging,
-    PagingKind, ParquetSettings, Sink, SinkPlace, Source as ApiSource, Stream, Window,
+    Auth, CatchUp, Compression, Cursor, CursorFormat, CursorNulls, CursorType, Job, Limits, Mode, OnDelete, OnTypeChange, Order,
+    Paging, PagingKind, ParameterSet, ParquetSettings, Sink, SinkPlace, Source as ApiSource, Stream, Window,
 };
 use crate::config::secret::{SecretRef, SecretSource, SecretString};
 use crate::event::{Event, Events, Listener};
@@ -60,6 +60,7 @@ pub(super) fn job(base_url: &str) -> Job {
         query: Vec::new(),
         records: ResponsePath::root(),
         records_optional: false,
+        deleted: None,
         primary_key: Vec::new(),
         paging: Paging { kind: PagingKind::None, pages_max: 100 },
         cursor: None,
@@ -85,13 +86,17 @@ pub(super) fn job(base_url: &str) -> Job {
         dataset: DatasetName::new("items"),
         table: "items".to_owned(),
         mode: Mode::Append,
+        on_delete: OnDelete::Soft,
+        partition_immutable: false,
         partition_by: Vec::new(),
         parameters: BTreeMap::new(),
-        window: Window { start: None, start_integer: None, step: None, settle: SignedDuration::ZERO },
+        sets: vec![ParameterSet { partition: PartitionKey::default(), parameters: BTreeMap::new() }],
+        window: Window { start: None, start_integer: None, step: None, settle: SignedDuration::ZERO, lookback: None },
         steps: Vec::new(),
         columns: BTreeMap::new(),
         on_type_change: OnTypeChange::NewColumn,
         metadata: true,
+        freshness: None,
     }
 }
 

@@ -79,7 +79,7 @@ async fn an_allowed_host_gets_neither_credentials_nor_headers() {
     let source = World::new().open(&job);
     let mut headers = ::http::HeaderMap::new();
     headers.insert("link", format!("<{}>; rel=next", other.url("/items?page=2")).parse().unwrap());
-    let next = source.next(&PagePosition::start(), &Envelope::default(), &headers).unwrap().unwrap();
+    let next = source.next(&snapshot(), &PagePosition::start(), &Envelope::default(), &headers).unwrap().unwrap();
     source.fetch(&snapshot(), &next, 1).await.unwrap();
 
     let seen = other.seen();

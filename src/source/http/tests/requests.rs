@@ -1,19 +1,20 @@
 //! What goes over the wire, and what comes back.
 
-use std::collections::BTreeMap;
-
 use ::http::HeaderName;
 
 use super::fixture::*;
 use super::server::{Server, json};
-use crate::config::catalog::{ApiKeyPlace, Auth, CountedEnd, Job, PagingKind, TokenPlace};
+use crate::config::catalog::{ApiKeyPlace, Auth, CountedEnd, Job, PagingKind, ParameterSet, TokenPlace};
 use crate::config::secret::SecretRef;
 use crate::error::ErrorKind;
+use crate::ids::PartitionKey;
 use crate::page::{Envelope, PageAt, PagePosition, ResponsePath};
 use crate::source::Source;
 
-fn parameters(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+/// The one set of a job.
+fn set(pairs: &[(&str, &str)]) -> ParameterSet {
+    let parameters = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    ParameterSet { partition: PartitionKey::default(), parameters }
 }
 
 fn query(pairs: &[(&str, &str)]) -> Vec<(String, crate::template::Template)> {
@@ -54,7 +55,7 @@ async fn a_request_says_who_asks_and_nothing_about_where_from() {
     let mut job = job(&server.url(""));
     job.source.auth = bearer();
     job.source.headers = vec![(HeaderName::from_static("x-for"), template("{{ owner }}"))];
-    job.parameters = parameters(&[("owner", "acme")]);
+    job.sets = vec![set(&[("owner", "acme")])];
     World::new().fetch(&job).await.unwrap();
     let head = &server.seen()[0];
     assert_eq!(header(head, "user-agent"), Some(concat!("highwater/", env!("CARGO_PKG_VERSION"))));
@@ -100,12 +101,12 @@ async fn a_parameter_cannot_leave_its_place() {
         ("{{ fixed }}", "%7B%7B%20fixed%20%7D%7D", "%7B%7B%20fixed%20%7D%7D"),
         ("ä +", "%C3%A4%20%2B", "%C3%A4%20%2B"),
     ] {
-        job.parameters = parameters(&[("owner", value)]);
+        job.sets = vec![set(&[("owner", value)])];
         assert_eq!(target_of(&server, &job).await, format!("/v1/repos/{path}/x?q={entry}&fixed=1"), "{value}");
     }
     let before = server.seen().len();
     for value in ["..", "."] {
-        job.parameters = parameters(&[("owner", value)]);
+        job.sets = vec![set(&[("owner", value)])];
         let error = World::new().try_open(&job).err().unwrap();
         assert!(error.message.contains("path"), "{}", error.message);
     }
@@ -117,7 +118,7 @@ async fn a_parameter_cannot_add_a_header() {
     // S-18
     let mut job = job("http://127.0.0.1:9");
     job.source.headers = vec![(HeaderName::from_static("x-for"), template("{{ owner }}"))];
-    job.parameters = parameters(&[("owner", "acme\r\nX-Evil: 1")]);
+    job.sets = vec![set(&[("owner", "acme\r\nX-Evil: 1")])];
     let error = World::new().try_open(&job).err().unwrap();
     assert_eq!(error.kind, ErrorKind::Config);
     assert!(error.message.contains("headers.x-for") && !error.message.contains("Evil"), "{}", error.message);
@@ -129,7 +130,7 @@ async fn queries_keep_their_order_and_leave_out_what_is_empty() {
     let mut job = job(&server.url(""));
     job.stream.query = query(&[("z", "1"), ("none", "{{ empty }}"), ("a", "2"), ("since", "never")]);
     job.stream.cursor = Some(time_cursor(&[("since", "{{ from }}"), ("until", "{{ to }}")]));
-    job.parameters = parameters(&[("empty", "")]);
+    job.sets = vec![set(&[("empty", "")])];
     let source = World::new().open(&job);
     source.fetch(&span(Some("2026-01-01T00:00:00Z"), "2026-01-02T00:00:00Z"), &PagePosition::start(), 1).await.unwrap();
     source.fetch(&span(None, "2026-01-02T00:00:00Z"), &PagePosition::start(), 1).await.unwrap();
@@ -155,7 +156,7 @@ async fn pages_are_asked_for_by_position() {
     let source = World::new().open(&job);
     source.fetch(&snapshot(), &PagePosition::start(), 1).await.unwrap();
     let envelope = Envelope { records: 30, ..Envelope::default() };
-    let next = source.next(&PagePosition::start(), &envelope, &::http::HeaderMap::new()).unwrap().unwrap();
+    let next = source.next(&snapshot(), &PagePosition::start(), &envelope, &::http::HeaderMap::new()).unwrap().unwrap();
     source.fetch(&snapshot(), &next, 1).await.unwrap();
     let seen = server.seen();
     assert_eq!(target(&seen[0]), "/items?q=x&offset=1&limit=100");
@@ -180,7 +181,7 @@ async fn a_next_link_carries_the_key_again() {
     let source = World::new().open(&job);
     let mut headers = ::http::HeaderMap::new();
     headers.insert("link", r#"</items?page=2&key=old>; rel="next""#.parse().unwrap());
-    let next = source.next(&PagePosition::start(), &Envelope::default(), &headers).unwrap().unwrap();
+    let next = source.next(&snapshot(), &PagePosition::start(), &Envelope::default(), &headers).unwrap().unwrap();
     assert_eq!(next.at, PageAt::Url(server.url("/items?page=2&key=old")));
     let page = source.fetch(&snapshot(), &next, 1).await.unwrap();
     assert_eq!(target(&server.seen()[0]), "/items?page=2&key=CANARY-0123/456");

@@ -13,12 +13,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use highwater::clock::Clock;
 use highwater::config;
-use highwater::config::catalog::Job;
+use highwater::config::catalog::{Job, Mode};
 use highwater::config::secret::{SecretRef, SecretSource, SecretString};
 use highwater::event::Events;
 use highwater::fault::{FaultPlan, Guards};
 use highwater::ids::{BatchId, DatasetName, RunId};
-use highwater::run::{self, Ports, Purpose, RunError, RunReport};
+use highwater::run::{self, Ports, Purpose, RunError, RunOptions, RunReport};
 use highwater::sink::verify::verify;
 use highwater::source::faulty::FaultySource;
 use highwater::state::State;
@@ -64,21 +64,42 @@ impl SecretSource for NoSecrets {
 }
 
 impl Fixture {
+    /// Every record is a row.
     pub fn new() -> Self {
+        Fixture::of("mode = \"append\"\n", records())
+    }
+
+    /// Records are versions of twelve rows, which each slice brings anew: files are touched, rewritten and removed.
+    pub fn merge() -> Self {
+        let mut records = records();
+        for (index, record) in records.iter_mut().enumerate().filter(|(_, record)| record.cursor.is_some()) {
+            record.json = record.json.replace(&format!("\"id\":{index},"), &format!("\"id\":{},", index % 12));
+        }
+        Fixture::of("mode = \"merge\"\n", records)
+    }
+
+    /// The table is what one slice holds, and every run reads it again.
+    pub fn replace() -> Self {
+        Fixture::of("mode = \"replace\"\n", records())
+    }
+
+    fn of(mode: &str, records: Vec<Record>) -> Self {
         let project = Project::new();
         project.write("sources/api.toml", &source("http://127.0.0.1:9", &Pages::Page, 4));
         project.write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"lake\"\n");
         project.write(
             "jobs/items.toml",
-            "version = 1\nsource = \"api\"\nstream = \"items\"\nsink = \"lake\"\nmode = \"append\"\n\
-             partition_by = [\"day(updated_at)\", \"kind\"]\n[window]\nstart = \"2026-01-01T00:00:00Z\"\nstep = \"1d\"\n",
+            &format!(
+                "version = 1\nsource = \"api\"\nstream = \"items\"\nsink = \"lake\"\n{mode}\
+                 partition_by = [\"day(updated_at)\", \"kind\"]\n[window]\nstart = \"2026-01-01T00:00:00Z\"\nstep = \"1d\"\n"
+            ),
         );
         let loaded = config::load(project.path(), None);
         let problems: Vec<String> = loaded.problems.iter().map(|problem| problem.to_string()).collect();
         let job = loaded.catalog.jobs.values().next().unwrap_or_else(|| panic!("{}", problems.join("\n"))).clone();
         let spool = project.at("spool");
         std::fs::create_dir_all(&spool).unwrap();
-        Fixture { job, records: records(), _project: Arc::new(project), spool }
+        Fixture { job, records, _project: Arc::new(project), spool }
     }
 
     fn dataset(&self) -> &DatasetName {
@@ -102,6 +123,7 @@ impl Fixture {
             spool: self.spool.clone(),
             memory: 64 << 20,
             guards,
+            options: RunOptions::default(),
         };
         let report = run::run_job(&self.job, Purpose::Load, &ports).await;
         drop(ports);
@@ -151,7 +173,12 @@ impl Fixture {
         for record in self.records.iter().filter(|record| record.cursor.is_some()) {
             let value: serde_json::Value = serde_json::from_str(&record.json).unwrap();
             let text = format!("{}/{}", value["name"].as_str().unwrap(), value["kind"].as_str().unwrap());
-            wanted.entry(value["id"].as_i64().unwrap()).or_default().push(text);
+            let versions = wanted.entry(value["id"].as_i64().unwrap()).or_default();
+            if self.job.mode == Mode::Merge {
+                // Records stand in the order of their cursors: the last one is the newest.
+                versions.clear();
+            }
+            versions.push(text);
         }
         for (id, values) in &wanted {
             match rows.get(id) {

@@ -6,7 +6,7 @@ use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 
 /// Reads an HTTP date; `None` if it is none.
-pub(super) fn parse(text: &str) -> Option<Timestamp> {
+pub fn parse(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     // The weekday's name is not checked: servers get it wrong, and nothing hangs on it.
     if let Some((_, rest)) = text.split_once(", ") {

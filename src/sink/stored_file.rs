@@ -12,25 +12,37 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
-use super::QueryError;
-use super::scan::Meter;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// The footer is asked for with this much before it: most are smaller, and one request does.
 const FOOTER_GUESS: usize = 64 * 1024;
 /// Ranges that lie closer together are fetched as one: a request costs more than this many bytes.
 const GAP_MAX: u64 = 256 * 1024;
 
+/// Whoever counts what is read, and wants to know an error as the store told it.
+pub(super) trait Watch: Send + Sync {
+    fn read(&self, bytes: u64);
+    fn failed(&self, error: &StoreError);
+}
+
+/// Nobody watches.
+pub(super) struct Unwatched;
+
+impl Watch for Unwatched {
+    fn read(&self, _bytes: u64) {}
+    fn failed(&self, _error: &StoreError) {}
+}
+
 pub(super) struct StoredFile {
     store: Arc<dyn Store>,
     path: String,
     size: u64,
-    meter: Arc<Meter>,
+    watch: Arc<dyn Watch>,
 }
 
 impl StoredFile {
-    pub fn new(store: &Arc<dyn Store>, path: &str, size: u64, meter: &Arc<Meter>) -> Self {
-        StoredFile { store: Arc::clone(store), path: path.to_owned(), size, meter: Arc::clone(meter) }
+    pub fn new(store: &Arc<dyn Store>, path: &str, size: u64, watch: Arc<dyn Watch>) -> Self {
+        StoredFile { store: Arc::clone(store), path: path.to_owned(), size, watch }
     }
 
     /// The footer, without page indexes.
@@ -46,11 +58,10 @@ impl AsyncFileReader for StoredFile {
         async move {
             let wanted = range.end.saturating_sub(range.start);
             let bytes = self.store.get_range(&self.path, range).await.map_err(|error| {
-                // Kept as it is, for its kind says what the caller may do.
-                self.meter.fail(QueryError { kind: error.kind, message: crate::error::chain(&error) });
+                self.watch.failed(&error);
                 ParquetError::External(Box::new(error))
             })?;
-            self.meter.add_read(bytes.len() as u64);
+            self.watch.read(bytes.len() as u64);
             match bytes.len() as u64 == wanted {
                 true => Ok(bytes),
                 false => Err(ParquetError::EOF(format!("the store gave {} bytes instead of {wanted}", bytes.len()))),

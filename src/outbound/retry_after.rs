@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use super::http_date;
 
 /// Longer requests for patience are taken for this one: a mistake of the server must not stop a job for years.
-pub(super) const PATIENCE_MAX: Duration = Duration::from_secs(24 * 3600);
+pub const PATIENCE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// How long an answer asks to wait; zero where the moment has passed. `None` without the header, or where it makes no sense.
-pub(super) fn patience(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub fn patience(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Some(seconds) = seconds(text) {
         return Some(seconds);

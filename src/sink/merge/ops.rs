@@ -1,0 +1,252 @@
+//! What a slice says of its keys, in the order in which the source said it: in memory while it is little, then on local disk.
+
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::ErrorKind;
+
+use super::super::SinkError;
+use super::super::own::Ranges;
+
+/// Bytes of an operation on disk: key 16, cursor 16, content 8, kind 1.
+const WIDTH: usize = 41;
+/// Texts of keys are kept up to so many bytes, to tell files that hold none of them; past it their range has to do.
+const TEXTS_MAX: usize = 16 << 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpKind {
+    /// A version of a row.
+    Upsert,
+    /// A filter left the record out: a row of it goes.
+    Filtered,
+    /// The record says that it was deleted.
+    Deleted,
+}
+
+/// What one record says of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Op {
+    /// 128 bits that stand for the key within this process.
+    pub key: u128,
+    pub cursor: i128,
+    pub content: i64,
+    pub kind: OpKind,
+}
+
+/// The operations of one slice. Their place in it, counted from 0, is the source's order.
+pub struct Ops {
+    hasher: KeyHasher,
+    memory_max: usize,
+    held: Vec<Op>,
+    spill: PathBuf,
+    file: Option<BufWriter<File>>,
+    /// Operations on disk; those in memory come after them.
+    spilled: u64,
+    texts: Option<Vec<String>>,
+    texts_size: usize,
+    ranges: Ranges,
+}
+
+/// Keys to numbers that nobody outside can foresee, so that two keys cannot be made to look alike on purpose. By chance two of
+/// ten million keys do with a likelihood below 1 in 10^24.
+#[derive(Clone)]
+pub struct KeyHasher {
+    high: RandomState,
+    low: RandomState,
+    /// In an append a row is the same only with the same content.
+    with_content: bool,
+}
+
+impl KeyHasher {
+    pub fn hash(&self, key: &str, content: i64) -> u128 {
+        let content = if self.with_content { content } else { 0 };
+        let (high, low) = (self.high.hash_one((key, content)), self.low.hash_one((key, content)));
+        u128::from(high) << 64 | u128::from(low)
+    }
+}
+
+impl Ops {
+    /// `spill` is a file's path for what `memory_max` bytes do not hold; it is made when needed and removed in the end.
+    pub fn new(spill: &Path, memory_max: u64, with_content: bool) -> Self {
+        Ops {
+            hasher: KeyHasher { high: RandomState::new(), low: RandomState::new(), with_content },
+            memory_max: usize::try_from(memory_max).unwrap_or(usize::MAX) / size_of::<Op>(),
+            held: Vec::new(),
+            spill: spill.to_path_buf(),
+            file: None,
+            spilled: 0,
+            texts: Some(Vec::new()),
+            texts_size: 0,
+            ranges: Ranges::default(),
+        }
+    }
+
+    pub fn hasher(&self) -> &KeyHasher {
+        &self.hasher
+    }
+
+    pub fn len(&self) -> u64 {
+        self.spilled + self.held.len() as u64
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The range of all keys and cursors.
+    pub fn ranges(&self) -> &Ranges {
+        &self.ranges
+    }
+
+    /// The keys themselves, sorted, where they are few.
+    pub fn sorted_keys(&mut self) -> Option<&[String]> {
+        let texts = self.texts.as_mut()?;
+        texts.sort_unstable();
+        texts.dedup();
+        Some(texts)
+    }
+
+    /// Takes an operation in. The error is local disk that is full.
+    pub fn push(&mut self, key: &str, cursor: i128, content: i64, kind: OpKind) -> Result<(), SinkError> {
+        self.ranges.add_keys([key].into_iter());
+        self.ranges.add_cursors([cursor].into_iter());
+        self.keep_text(key);
+        self.held.push(Op { key: self.hasher.hash(key, content), cursor, content, kind });
+        if self.held.len() >= self.memory_max.max(1) {
+            self.write().map_err(|error| self.failed(&error))?;
+        }
+        Ok(())
+    }
+
+    fn keep_text(&mut self, key: &str) {
+        if let Some(texts) = &mut self.texts {
+            self.texts_size += key.len() + size_of::<String>();
+            texts.push(key.to_owned());
+        }
+        if self.texts_size > TEXTS_MAX {
+            self.texts = None;
+        }
+    }
+
+    fn write(&mut self) -> std::io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => {
+                if let Some(folder) = self.spill.parent() {
+                    std::fs::create_dir_all(folder)?;
+                }
+                let file = File::options().create_new(true).read(true).write(true).open(&self.spill)?;
+                self.file.insert(BufWriter::with_capacity(1 << 16, file))
+            }
+        };
+        for op in &self.held {
+            file.write_all(&op.to_bytes())?;
+        }
+        file.flush()?;
+        self.spilled += self.held.len() as u64;
+        self.held.clear();
+        Ok(())
+    }
+
+    /// Every operation with its place, in order.
+    pub fn for_each(&mut self, mut take: impl FnMut(u64, Op)) -> Result<(), SinkError> {
+        let spilled = self.spilled;
+        if let Some(file) = &mut self.file {
+            let read = read_all(file.get_mut(), spilled, &mut take);
+            read.map_err(|error| self.failed(&error))?;
+        }
+        for (place, op) in (spilled..).zip(&self.held) {
+            take(place, *op);
+        }
+        Ok(())
+    }
+
+    fn failed(&self, error: &std::io::Error) -> SinkError {
+        let message = format!("keys of a slice cannot be kept in `{}`: {error}; make room there", self.spill.display());
+        SinkError::new(ErrorKind::Unavailable, message)
+    }
+}
+
+fn read_all(file: &mut File, count: u64, take: &mut impl FnMut(u64, Op)) -> std::io::Result<()> {
+    file.seek(SeekFrom::Start(0))?;
+    {
+        let mut reader = BufReader::with_capacity(1 << 16, &mut *file);
+        let mut bytes = [0; WIDTH];
+        for place in 0..count {
+            reader.read_exact(&mut bytes)?;
+            take(place, Op::from_bytes(&bytes));
+        }
+    }
+    file.seek(SeekFrom::End(0))?;
+    Ok(())
+}
+
+impl Op {
+    fn to_bytes(self) -> [u8; WIDTH] {
+        let mut bytes = [0; WIDTH];
+        bytes[..16].copy_from_slice(&self.key.to_le_bytes());
+        bytes[16..32].copy_from_slice(&self.cursor.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.content.to_le_bytes());
+        bytes[40] = self.kind as u8;
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; WIDTH]) -> Self {
+        let sixteen = |at: usize| <[u8; 16]>::try_from(&bytes[at..at + 16]).expect("sixteen bytes");
+        let kind = match bytes[40] {
+            0 => OpKind::Upsert,
+            1 => OpKind::Filtered,
+            _ => OpKind::Deleted,
+        };
+        Op {
+            key: u128::from_le_bytes(sixteen(0)),
+            cursor: i128::from_le_bytes(sixteen(16)),
+            content: i64::from_le_bytes(<[u8; 8]>::try_from(&bytes[32..40]).expect("eight bytes")),
+            kind,
+        }
+    }
+}
+
+impl Drop for Ops {
+    fn drop(&mut self) {
+        if self.file.take().is_some()
+            && let Err(error) = std::fs::remove_file(&self.spill)
+        {
+            tracing::debug!(path = %self.spill.display(), %error, "a spool stays behind until the next run");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_come_back_in_order_from_memory_and_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let spill = folder.path().join("deep").join("x.ops");
+        let mut ops = Ops::new(&spill, 3 * size_of::<Op>() as u64, false);
+        let kinds = [OpKind::Upsert, OpKind::Filtered, OpKind::Deleted];
+        for number in 0..10i64 {
+            ops.push(&number.to_string(), i128::from(number) - 5, -number, kinds[number as usize % 3]).expect("kept");
+        }
+        assert!(spill.exists(), "what memory does not hold is on disk");
+        for _ in 0..2 {
+            let mut seen = Vec::new();
+            ops.for_each(|place, op| seen.push((place, op))).expect("read");
+            assert_eq!(seen.len(), 10);
+            for (number, (place, op)) in (0..10i64).zip(seen) {
+                let key = ops.hasher().hash(&number.to_string(), 0);
+                let expected = Op { key, cursor: i128::from(number) - 5, content: -number, kind: kinds[number as usize % 3] };
+                assert_eq!((place, op), (number as u64, expected));
+            }
+        }
+        ops.push("again", 0, 0, OpKind::Upsert).expect("kept");
+        assert_eq!(ops.len(), 11);
+        assert_eq!(ops.ranges().cursors, Some((-5, 4)));
+        drop(ops);
+        assert!(!spill.exists());
+    }
+}

@@ -1,0 +1,433 @@
+//! The daemon as its operators meet it: real processes, signals, the socket, and a service manager that listens.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::loads::{api_with, mark, run};
+use crate::world::api::{FakeApi, Fault, Pages, Record};
+use crate::world::daemon::{Daemon, eventually};
+use crate::world::feed;
+use crate::world::oracle::Oracle;
+use crate::world::program::highwater;
+use crate::world::project::{Project, job};
+use crate::world::skip;
+
+const PAGE: usize = 5;
+const RUN: [&str; 3] = ["run", "items", "--json"];
+const EVERY_SECOND: &str = "schedule = \"* * * * * *\"\n";
+
+fn records() -> Vec<Record> {
+    feed::plain(1, 20, "2026-01-30T00:00:00Z")
+}
+
+fn world() -> (FakeApi, Project) {
+    let api = api_with(Pages::Token, PAGE, records());
+    let project = Project::of_items(&api, &Pages::Token, PAGE);
+    (api, project)
+}
+
+fn status(project: &Project) -> Value {
+    highwater(project, &["status", "--json"]).run().expect_code(0).json()
+}
+
+fn job_status(project: &Project, name: &str) -> Value {
+    let told = status(project);
+    told["jobs"].as_array().unwrap().iter().find(|job| job["job"] == name).unwrap_or_else(|| panic!("{told}")).clone()
+}
+
+fn compare(name: &str, project: &Project, truth: &[Record]) {
+    match Oracle::new() {
+        Some(mut oracle) => {
+            oracle.expect(name, &project.at("lake/items"), truth);
+            oracle.check();
+        }
+        None => skip(name, "the independent readers are not installed"),
+    }
+    highwater(project, &["verify"]).run().expect_code(0);
+}
+
+/// Nothing is left to do, and doing it changes nothing.
+fn second_run_changes_nothing(project: &Project) {
+    let before = project.listing("lake");
+    let report = run(project);
+    assert_eq!((report["counts"]["kept"].as_u64(), report["commits"].as_u64()), (Some(0), Some(0)), "{report}");
+    assert_eq!(project.listing("lake"), before);
+}
+
+#[test]
+fn the_daemon_is_ready_when_it_can_work_and_other_commands_work_beside_it() {
+    // O-01, O-16
+    let (_api, project) = world();
+    let mut daemon = Daemon::start(&project, &[]);
+    daemon.wait_for("READY=1");
+    // Whoever believes that word can have a run at once.
+    let ended = highwater(&project, &RUN).run().expect_code(0);
+    let report = ended.json()[0].take();
+    assert_eq!((report["status"].as_str(), report["counts"]["kept"].as_u64()), (Some("done"), Some(20)), "{report}");
+    assert!(daemon.told().iter().any(|line| line.starts_with("STATUS=")), "{:?}", daemon.told());
+
+    // O-16: nobody else gets the state.
+    let refused = highwater(&project, &["serve"]).run().expect_code(75);
+    assert!(refused.stderr.contains("another highwater"), "{}", refused.stderr);
+
+    for args in [&["status"][..], &["runs"], &["state", "show"], &["verify"], &["plan"], &["check"], &["logs"]] {
+        let beside = highwater(&project, args).run().expect_code(0);
+        assert!(!beside.stdout.is_empty(), "{args:?}");
+    }
+    let rows = highwater(&project, &["query", "SELECT COUNT(*) AS n FROM items"]).run().expect_code(0);
+    assert!(rows.stdout.contains("20"), "{}", rows.stdout);
+    let told = status(&project);
+    assert_eq!(told["daemon"]["pid"].as_u64(), Some(u64::from(daemon.pid())), "{told}");
+    assert_eq!(told["daemon"]["problem"], Value::Null, "{told}");
+    assert_eq!(told["jobs"][0]["last_run"]["status"], "done", "{told}");
+
+    daemon.signal("TERM");
+    daemon.wait_for("STOPPING=1");
+    daemon.wait().expect_code(0);
+    assert_eq!(status(&project)["daemon"], Value::Null);
+    assert!(!project.at("state/highwater.sock").exists(), "the socket goes with the daemon");
+    second_run_changes_nothing(&project);
+}
+
+#[test]
+fn a_run_that_is_handed_over_looks_like_a_run_here() {
+    let (api, project) = world();
+    let (_other_api, other) = world();
+    let here = highwater(&other, &["run", "items"]).run().expect_code(0);
+    let daemon = Daemon::ready(&project, &[]);
+    let there = highwater(&project, &["run", "items"]).run().expect_code(0);
+    assert!(there.stderr.contains(&format!("handed over to the daemon (pid {})", daemon.pid())), "{}", there.stderr);
+    assert_eq!(there.redacted_stdout(&project), here.redacted_stdout(&other));
+    let progress = |ended: &str| -> Vec<String> {
+        ended.lines().filter(|line| line.contains("commit ") || line.contains("reading ")).map(str::to_owned).collect()
+    };
+    assert_eq!(progress(&there.redacted(&project)), progress(&here.redacted(&other)));
+
+    // A failure, too: the same code, the same sentence.
+    for (api, project) in [(&api, &project), (&_other_api, &other)] {
+        project.edit("sources/api.toml", "timeout = \"20s\"\n", "timeout = \"20s\"\nretry = { attempts = 1 }\n");
+        api.add_records("items", feed::plain(100, 3, "2026-03-01T00:10:00Z"));
+        api.fail(0..1_000, Fault::Status(500));
+        api.set_now("2026-03-02T00:00:00Z");
+    }
+    daemon.signal("HUP");
+    daemon.wait_for_log("reloaded:");
+    let here = highwater(&other, &["run", "items"]).run().expect_code(1);
+    let there = highwater(&project, &["run", "items"]).run().expect_code(1);
+    let errors =
+        |text: &str| -> Vec<String> { text.lines().filter(|line| line.starts_with("error:")).map(str::to_owned).collect() };
+    assert_eq!(errors(&there.redacted(&project)), errors(&here.redacted(&other)));
+    // A job that is none is told as ever, by the files.
+    highwater(&project, &["run", "orders"]).run().expect_code(64);
+    daemon.stop();
+}
+
+#[test]
+fn what_is_due_runs_by_itself() {
+    let (api, project) = world();
+    project.write("jobs/items.toml", &job(EVERY_SECOND));
+    let daemon = Daemon::ready(&project, &[]);
+    let rows = |count: u64| {
+        eventually(&format!("{count} rows"), || {
+            let told = highwater(&project, &["verify", "--json"]).run().expect_code(0).json();
+            (told[0]["rows"].as_u64() == Some(count)).then_some(())
+        });
+    };
+    rows(20);
+    assert!(job_status(&project, "items")["next_due"].is_string());
+    let mut truth = records();
+    let news = feed::plain(21, 7, "2026-03-01T00:10:00Z");
+    api.add_records("items", news.clone());
+    truth.extend(news);
+    api.set_now("2026-03-02T00:00:00Z");
+    rows(27);
+    let logs = highwater(&project, &["logs", "items", "--json"]).run().expect_code(0).stdout;
+    let kinds: Vec<String> =
+        logs.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].as_str().unwrap().to_owned()).collect();
+    for kind in ["run_started", "committed", "run_done"] {
+        assert!(kinds.iter().any(|other| other == kind), "{kind}: {kinds:?}");
+    }
+    daemon.stop();
+    compare("what_is_due_runs_by_itself", &project, &truth);
+    second_run_changes_nothing(&project);
+}
+
+#[test]
+fn a_reload_takes_up_good_files_and_leaves_broken_ones() {
+    // O-04
+    let (api, project) = world();
+    let mut daemon = Daemon::ready(&project, &[]);
+    let reload = |daemon: &mut Daemon| {
+        daemon.forget();
+        daemon.signal("HUP");
+        let reloading = daemon.wait_for("RELOADING=1");
+        daemon.wait_for("READY=1");
+        // systemd compares this with the moment at which it sent the signal.
+        let monotonic = daemon.told().iter().find_map(|line| line.strip_prefix("MONOTONIC_USEC=").map(str::to_owned));
+        assert!(monotonic.is_some_and(|at| at.parse::<u64>().is_ok()), "{reloading}");
+    };
+
+    // A file that came after the start is told, and known after a reload.
+    project.write("jobs/more.toml", &job("table = \"more\"\n"));
+    let unknown = highwater(&project, &["run", "more"]).run().expect_code(78);
+    assert!(unknown.stderr.contains("after the last reload"), "{}", unknown.stderr);
+    reload(&mut daemon);
+    highwater(&project, &["run", "more"]).run().expect_code(0);
+
+    // Broken settings change nothing, and `status` says so.
+    project.write("config.toml", "version = 1\n[limits]\nruns = 0\n");
+    reload(&mut daemon);
+    daemon.wait_for_log("not reloaded");
+    project.write("config.toml", "version = 1\n");
+    let problem = status(&project)["daemon"]["problem"].as_str().unwrap_or_default().to_owned();
+    assert!(problem.contains("not taken up") && problem.contains("config.toml:3"), "{problem}");
+    highwater(&project, &["run", "more"]).run().expect_code(0);
+
+    // One broken job is parked; the other goes on, and the problem is over.
+    project.write("jobs/more.toml", "version = 1\nsauce = \"api\"\n");
+    reload(&mut daemon);
+    let told = status(&project);
+    assert_eq!(told["daemon"]["problem"], Value::Null, "{told}");
+    let more = job_status(&project, "more");
+    assert!(more["parked"].as_str().unwrap().contains("jobs/more.toml"), "{more}");
+    assert_eq!(job_status(&project, "items")["parked"], Value::Null);
+    highwater(&project, &["run", "items"]).run().expect_code(0);
+
+    // A run under way keeps what it began with; its job's file may go meanwhile.
+    api.add_records("items", feed::plain(100, 12, "2026-03-01T00:10:00Z"));
+    api.set_now("2026-03-02T00:00:00Z");
+    let asked = api.seen().len();
+    api.fail(1..2, Fault::Slow(Duration::from_secs(2)));
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| highwater(&project, &RUN).run());
+        eventually("the run under way", || (api.seen().len() > asked).then_some(()));
+        std::fs::rename(project.at("jobs/items.toml"), project.at("items.away")).unwrap();
+        reload(&mut daemon);
+        let ended = running.join().unwrap().expect_code(0).json();
+        assert_eq!(ended[0]["counts"]["kept"], 12, "{ended}");
+    });
+    let gone = status(&project);
+    assert!(gone["jobs"].as_array().unwrap().iter().all(|job| job["job"] != "items"), "{gone}");
+    daemon.stop();
+}
+
+/// A daemon in the middle of a slice: the run began, a page is slow.
+fn in_the_middle(api: &FakeApi, project: &Project, slow: Duration) -> Daemon {
+    project.write("jobs/items.toml", &job("schedule = \"* * * * * *\"\ncatch_up = \"none\"\n"));
+    api.fail(1..2, Fault::Slow(slow));
+    let daemon = Daemon::ready(project, &[]);
+    eventually("a slow page under way", || (api.seen().len() >= 2).then_some(()));
+    daemon
+}
+
+#[test]
+fn a_termination_finishes_the_slice_and_loses_nothing() {
+    // O-03, D-03: at each page of the slice
+    let mut oracle = Oracle::new();
+    let mut lives = Vec::new();
+    for page in 0..4 {
+        let (api, project) = world();
+        project.write("jobs/items.toml", &job(EVERY_SECOND));
+        api.fail(page..page + 1, Fault::Slow(Duration::from_secs(1)));
+        let mut daemon = Daemon::ready(&project, &[]);
+        eventually("the slow page under way", || (api.seen().len() as u64 > page).then_some(()));
+        daemon.signal("TERM");
+        daemon.wait_for("STOPPING=1");
+        daemon.wait_for("EXTEND_TIMEOUT_USEC=");
+        daemon.wait().expect_code(0);
+        assert_eq!(project.listing("state/spool").len(), 0, "no pages are left behind");
+        api.heal();
+        run(&project);
+        if let Some(oracle) = &mut oracle {
+            oracle.expect(&format!("page {page}"), &project.at("lake/items"), &records());
+        }
+        second_run_changes_nothing(&project);
+        lives.push(project);
+    }
+    match oracle {
+        Some(oracle) => oracle.check(),
+        None => skip("a_termination_finishes_the_slice", "the independent readers are not installed"),
+    }
+}
+
+#[test]
+fn a_second_termination_does_not_wait() {
+    // O-03
+    let (api, project) = world();
+    // Longer than anybody waits in this test.
+    let mut daemon = in_the_middle(&api, &project, Duration::from_secs(600));
+    daemon.signal("INT");
+    daemon.wait_for("STOPPING=1");
+    daemon.signal("TERM");
+    let ended = daemon.wait().expect_code(75);
+    assert!(ended.stderr.contains("aborted"), "{}", ended.stderr);
+    api.heal();
+    run(&project);
+    compare("a_second_termination", &project, &records());
+    second_run_changes_nothing(&project);
+}
+
+#[test]
+fn a_daemon_that_is_killed_is_settled_by_the_next() {
+    // D-01, O-03
+    let (api, project) = world();
+    let daemon = in_the_middle(&api, &project, Duration::from_secs(600));
+    daemon.signal("KILL");
+    assert_eq!(daemon.wait().signal, Some(9));
+    assert!(project.at("state/highwater.sock").exists(), "a killed daemon leaves its socket behind");
+    api.heal();
+    let daemon = Daemon::ready(&project, &[]);
+    eventually("all rows", || mark(&project).is_string().then_some(()));
+    let cut = highwater(&project, &["runs", "--json"]).run().expect_code(0).json();
+    assert!(cut.as_array().unwrap().iter().any(|run| run["status"] == "failed"), "{cut}");
+    daemon.stop();
+    compare("a_daemon_that_is_killed", &project, &records());
+    second_run_changes_nothing(&project);
+}
+
+#[test]
+fn a_panic_in_one_job_leaves_the_others_alone() {
+    // S-75
+    let (_api, project) = world();
+    project.write("jobs/bad.toml", &job("table = \"bad\"\n"));
+    let mut daemon = Daemon::ready(&project, &[("HIGHWATER_FAULT", "panic-in:lease bad")]);
+    let ended = highwater(&project, &["run", "bad", "items", "--json"]).run().expect_code(1).json();
+    assert_eq!(ended[0]["status"], "failed", "{ended}");
+    assert!(ended[0]["failed"][0]["reason"].as_str().unwrap().contains("panicked as planned"), "{ended}");
+    assert_eq!((ended[1]["status"].as_str(), ended[1]["counts"]["kept"].as_u64()), (Some("done"), Some(20)), "{ended}");
+    assert!(daemon.is_alive());
+    highwater(&project, &["run", "items"]).run().expect_code(0);
+    daemon.stop();
+}
+
+#[test]
+fn a_loop_that_hangs_gives_no_sign_of_life() {
+    // O-02
+    let (_api, project) = world();
+    project.write("jobs/items.toml", &job(EVERY_SECOND));
+    let wedge = project.at("wedge");
+    let fault = format!("hang-when:{}", wedge.display());
+    let mut daemon = Daemon::ready(&project, &[("WATCHDOG_USEC", "1000000"), ("HIGHWATER_FAULT", &fault)]);
+    for _ in 0..3 {
+        daemon.forget();
+        daemon.wait_for("WATCHDOG=1");
+    }
+    std::fs::write(&wedge, "").unwrap();
+    daemon.wait_for_log("the watchdog is not told");
+    daemon.forget();
+    // Three times as long as the longest silence of a daemon that lives.
+    let log = daemon.log().matches("the watchdog is not told").count();
+    eventually("three more silences", || (daemon.log().matches("the watchdog is not told").count() >= log + 3).then_some(()));
+    assert!(!daemon.told().iter().any(|line| line == "WATCHDOG=1"), "{:?}", daemon.told());
+
+    // What systemd does then; the next one recovers.
+    daemon.signal("ABRT");
+    drop(daemon.wait());
+    std::fs::remove_file(&wedge).unwrap();
+    let daemon = Daemon::ready(&project, &[]);
+    eventually("all rows", || mark(&project).is_string().then_some(()));
+    daemon.stop();
+    compare("a_loop_that_hangs", &project, &records());
+}
+
+#[test]
+fn a_client_that_hangs_or_shouts_blocks_nobody() {
+    let (_api, project) = world();
+    let daemon = Daemon::ready(&project, &[]);
+    let silent: Vec<UnixStream> = (0..20).map(|_| UnixStream::connect(daemon.socket()).unwrap()).collect();
+    assert_eq!(status(&project)["daemon"]["stopping"], false);
+
+    // A line beyond all bounds is refused, and read no further.
+    let mut loud = UnixStream::connect(daemon.socket()).unwrap();
+    let junk = vec![b'x'; 64 << 10];
+    let mut said = String::new();
+    while said.is_empty() && loud.write_all(&junk).is_ok() {
+        loud.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        drop(BufReader::new(&loud).read_line(&mut said));
+    }
+    let mut rest = String::new();
+    loud.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    drop(loud.read_to_string(&mut rest));
+    said.push_str(&rest);
+    assert!(said.is_empty() || said.contains("refused"), "{said}");
+
+    // What is not known is refused, not ignored.
+    let mut odd = UnixStream::connect(daemon.socket()).unwrap();
+    odd.write_all(b"{\"version\":1,\"ask\":{\"run\":{\"jobs\":[\"items\"],\"files\":\"\",\"dry\":true}}}\n").unwrap();
+    let mut answer = String::new();
+    BufReader::new(&odd).read_line(&mut answer).unwrap();
+    assert!(answer.contains("refused") && answer.contains("dry"), "{answer}");
+    assert!(!project.at("lake/items").exists(), "nothing ran");
+
+    // Who left in the middle of a run costs the run nothing, and the silent ones do not hold up the end.
+    let mut gone = UnixStream::connect(daemon.socket()).unwrap();
+    gone.write_all(b"{\"version\":1,\"ask\":{\"run\":{\"jobs\":[\"items\"],\"files\":\"\"}}}\n").unwrap();
+    drop(gone);
+    eventually("all rows", || mark_if_any(&project).is_string().then_some(()));
+    daemon.stop();
+    drop(silent);
+    compare("a_client_that_hangs", &project, &records());
+}
+
+/// As `mark`, before there is a table too.
+fn mark_if_any(project: &Project) -> Value {
+    highwater(project, &["state", "show", "items", "--json"]).run().json()[0]["mark"].take()
+}
+
+#[test]
+fn an_interrupt_leaves_the_daemon_to_the_run() {
+    let (api, project) = world();
+    let daemon = Daemon::ready(&project, &[]);
+    api.fail(1..2, Fault::Slow(Duration::from_secs(3)));
+    let mut client = crate::world::program::command(&project, &["run", "items"]);
+    let client = client.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    eventually("a slow page under way", || (api.seen().len() >= 2).then_some(()));
+    let sent = std::process::Command::new("sh").arg("-c").arg(format!("kill -INT {}", client.id())).status().unwrap();
+    assert!(sent.success());
+    let left = client.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&left.stderr).into_owned();
+    assert_eq!(left.status.code(), Some(75), "{said}");
+    assert!(said.contains("the daemon goes on"), "{said}");
+    eventually("all rows", || mark_if_any(&project).is_string().then_some(()));
+    daemon.stop();
+    compare("an_interrupt", &project, &records());
+}
+
+#[test]
+fn a_disk_that_is_nearly_full_parks_the_run() {
+    // O-13
+    let (api, project) = world();
+    project.write("config.toml", "version = 1\n[limits]\ndisk_free = \"1000000GiB\"\n");
+    let daemon = Daemon::ready(&project, &[]);
+    let ended = highwater(&project, &RUN).run().expect_code(75).json();
+    let reason = ended[0]["failed"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("limits.disk_free"), "{reason}");
+    assert_eq!(api.seen().len(), 0, "nothing is fetched that could not be kept");
+    assert!(job_status(&project, "items")["parked"].as_str().unwrap().contains("limits.disk_free"));
+    daemon.stop();
+}
+
+#[test]
+fn a_socket_with_too_long_a_path_is_told() {
+    let (_api, project) = world();
+    let deep = format!("state/{}", "d".repeat(100));
+    project.write("config.toml", &format!("version = 1\n[state]\nurl = \"sqlite://{deep}/highwater.db\"\n"));
+    let refused = highwater(&project, &["serve"]).run().expect_code(78);
+    assert!(refused.stderr.contains("too long") && refused.stderr.contains("state.url"), "{}", refused.stderr);
+    // A run needs no socket.
+    run(&project);
+}
+
+#[test]
+fn a_daemon_without_anything_to_do_is_still_one() {
+    let project = Project::new();
+    let daemon = Daemon::ready(&project, &[]);
+    assert_eq!(status(&project)["jobs"].as_array().map(Vec::len), Some(0));
+    daemon.stop();
+    // Broken settings are not served at all.
+    project.write("config.toml", "version = 2\n");
+    highwater(&project, &["serve"]).run().expect_code(78);
+}
