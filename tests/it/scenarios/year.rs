@@ -290,7 +290,7 @@ fn due_times(schedule: &str, zone: &str, first: civil::Date, days: usize) -> Vec
     let zone = TimeZone::get(zone).unwrap();
     if let Some(hours) = schedule.strip_prefix("every ").map(|text| text.trim_end_matches('h').parse::<i64>().unwrap()) {
         let begin = first.to_zoned(TimeZone::UTC).unwrap().timestamp().as_second();
-        let seconds = (begin..begin + days as i64 * 86_400).filter(|second| second % (hours * 3600) == 0);
+        let seconds = (begin..begin + days as i64 * 86_400).step_by(3600).filter(|second| second % (hours * 3600) == 0);
         return seconds.map(|second| Timestamp::from_second(second).unwrap()).collect();
     }
     let fields: Vec<&str> = schedule.split(' ').collect();

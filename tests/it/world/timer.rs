@@ -1,5 +1,6 @@
 //! A clock and a bell for tests of the scheduler: time passes, and is put back or forward, only when the test says so.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use highwater::clock::Clock;
 use highwater::ids::{BatchId, RunId};
 use highwater::schedule::alarm::{Alarm, AlarmError};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 #[derive(Clone, Copy)]
@@ -21,12 +22,27 @@ struct Moment {
 /// Whoever sleeps wakes when enough time has passed; steps of the clock on the wall wake nobody.
 pub struct Timer {
     now: watch::Sender<Moment>,
+    /// Those that sleep, by when they wake: only they are woken.
+    sleepers: Mutex<BTreeMap<(Duration, u64), oneshot::Sender<()>>>,
     ids: AtomicU64,
+}
+
+/// A place among the sleepers, given up by whoever does not sleep any more.
+struct Bed<'a> {
+    timer: &'a Timer,
+    key: (Duration, u64),
+}
+
+impl Drop for Bed<'_> {
+    fn drop(&mut self) {
+        self.timer.sleepers.lock().unwrap().remove(&self.key);
+    }
 }
 
 impl Timer {
     pub fn new(wall: Timestamp) -> Self {
-        Timer { now: watch::Sender::new(Moment { wall, elapsed: Duration::ZERO }), ids: AtomicU64::new(1) }
+        let now = watch::Sender::new(Moment { wall, elapsed: Duration::ZERO });
+        Timer { now, sleepers: Mutex::default(), ids: AtomicU64::new(1) }
     }
 
     /// Time passes.
@@ -35,6 +51,11 @@ impl Timer {
             now.elapsed += length;
             now.wall += SignedDuration::try_from(length).unwrap();
         });
+        let rest = self.sleepers.lock().unwrap().split_off(&(self.elapsed() + Duration::from_nanos(1), 0));
+        let awake = std::mem::replace(&mut *self.sleepers.lock().unwrap(), rest);
+        for sleeper in awake.into_values() {
+            sleeper.send(()).unwrap();
+        }
     }
 
     /// The clock on the wall is put forward or back.
@@ -63,8 +84,11 @@ impl Clock for Timer {
     }
 
     async fn sleep(&self, length: Duration) {
-        let end = self.elapsed() + length;
-        self.until(|now| now.elapsed >= end).await;
+        let key = (self.elapsed() + length, self.ids.fetch_add(1, Ordering::SeqCst));
+        let (sender, woken) = oneshot::channel();
+        self.sleepers.lock().unwrap().insert(key, sender);
+        let _bed = Bed { timer: self, key };
+        woken.await.unwrap();
     }
 
     fn fraction(&self) -> f64 {
