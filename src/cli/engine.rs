@@ -79,6 +79,7 @@ impl JobEnd {
             Err(trouble) => trouble.exit,
             Ok(Finished { report, .. }) => {
                 let failed = report.failed.iter().map(|failure| Exit::from(failure.kind)).max().unwrap_or(Exit::Done);
+                let failed = if failed == Exit::Config && report.is_partial() { Exit::Failed } else { failed };
                 if report.stopped { failed.max(Exit::TryLater) } else { failed }
             }
         }
@@ -92,6 +93,10 @@ impl JobEnd {
         };
         let worse = |worst: &'_ SliceFailure, next: &SliceFailure| Exit::from(next.kind) > Exit::from(worst.kind);
         match report.failed.iter().reduce(|worst, next| if worse(worst, next) { next } else { worst }) {
+            // One account that is closed to us must not park the job of all the others.
+            Some(worst) if report.is_partial() && !matches!(worst.kind, ErrorKind::Throttled { .. }) => {
+                RunEnd::Failed { kind: worst.kind, reason: format!("{}: {}", worst.slice.partition, worst.reason) }
+            }
             Some(worst) => RunEnd::of(worst.kind, worst.reason.clone()),
             None if report.stopped => RunEnd::Stopped,
             None => RunEnd::Done,

@@ -1,6 +1,6 @@
 //! How a run went, and why it could not go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
 use thiserror::Error;
@@ -63,6 +63,14 @@ impl RunReport {
             recovered: Vec::new(),
             preview: None,
         }
+    }
+}
+
+impl RunReport {
+    /// Whether some parameter sets were read although others failed: then what is wrong is wrong with those, not with the job.
+    pub fn is_partial(&self) -> bool {
+        let failed: BTreeSet<&PartitionKey> = self.failed.iter().map(|failure| &failure.slice.partition).collect();
+        !failed.is_empty() && failed.len() as u64 + self.sets_left < self.marks.len() as u64
     }
 }
 

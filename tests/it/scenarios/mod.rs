@@ -11,6 +11,7 @@ mod odd_sources;
 mod papers;
 mod refusals;
 mod serve;
+mod sets;
 mod sweep;
 mod systemd;
 mod web;
