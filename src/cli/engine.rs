@@ -43,7 +43,6 @@ pub(crate) struct Engine {
     pub memory: u64,
     /// Jobs at the same time; above zero.
     pub runs: usize,
-    pub options: RunOptions,
     /// What tests want to go wrong.
     pub faults: Faults,
 }
@@ -118,7 +117,6 @@ impl Engine {
             spool,
             memory: 512 * 1024 * 1024,
             runs: 1,
-            options: RunOptions::default(),
             faults: Faults::default(),
         }
     }
@@ -130,7 +128,7 @@ impl Engine {
 
     /// Runs every job once, at most `runs` at a time; one that fails or panics does not stop the others. Ends early where
     /// `stop` was asked for. Dropping the future aborts the runs: the next run settles what they leave.
-    pub async fn run_all(self: &Arc<Self>, jobs: Vec<Job>) -> Vec<JobEnd> {
+    pub async fn run_all(self: &Arc<Self>, jobs: Vec<Job>, options: &RunOptions) -> Vec<JobEnd> {
         let at_once = self.runs.min(jobs.len()).max(1);
         let share = self.memory / at_once as u64;
         let places = Arc::new(Semaphore::new(at_once));
@@ -138,12 +136,12 @@ impl Engine {
         let mut ends = BTreeMap::new();
         let order: Vec<JobName> = jobs.iter().map(|job| job.name.clone()).collect();
         for job in jobs {
-            let (engine, places) = (Arc::clone(self), Arc::clone(&places));
+            let (engine, places, options) = (Arc::clone(self), Arc::clone(&places), options.clone());
             running.spawn(async move {
                 // The semaphore is never closed; were it, running without a place would only use more memory.
                 let _place = places.acquire_owned().await;
                 let begun = engine.clock.elapsed();
-                let end = engine.attempt(&job, share).await;
+                let end = engine.attempt(&job, &options, share).await;
                 let took = engine.clock.elapsed().saturating_sub(begun);
                 engine.events.tell(Event::JobEnded { job: job.name, took, end: end.end() });
                 end
@@ -160,8 +158,8 @@ impl Engine {
     }
 
     /// Runs a job once, with a part of the memory. A panic is an end like any other: it concerns this job alone.
-    pub async fn attempt(&self, job: &Job, memory: u64) -> JobEnd {
-        let attempt = AssertUnwindSafe(self.run_one(job, Purpose::Load, memory)).catch_unwind().await;
+    pub async fn attempt(&self, job: &Job, options: &RunOptions, memory: u64) -> JobEnd {
+        let attempt = AssertUnwindSafe(self.run_one(job, Purpose::Load, options, memory)).catch_unwind().await;
         let outcome = attempt.unwrap_or_else(|payload| {
             let reason = format!("the run panicked, which is a bug of highwater: {}", panic_text(&*payload));
             Err(Trouble { exit: Exit::Failed, kind: ErrorKind::Bug, reason })
@@ -170,7 +168,13 @@ impl Engine {
     }
 
     /// Opens a job's source and sink and runs it.
-    pub async fn run_one(&self, job: &Job, purpose: Purpose, memory: u64) -> Result<Finished, Trouble> {
+    pub async fn run_one(
+        &self,
+        job: &Job,
+        purpose: Purpose,
+        options: &RunOptions,
+        memory: u64,
+    ) -> Result<Finished, Trouble> {
         let stop = self.stop.clone();
         if stop.requested() {
             let reason = "not started: stop was asked for".to_owned();
@@ -197,7 +201,7 @@ impl Engine {
             spool: self.spool.clone(),
             memory,
             guards: self.faults.guards,
-            options: self.options,
+            options: options.clone(),
         };
         let report = run::run_job(job, purpose, &ports).await;
         let report = report.map_err(|error| Trouble { exit: error.kind.into(), kind: error.kind, reason: chain(&error) })?;
@@ -244,6 +248,7 @@ mod tests {
             sets_left: 0,
             mark: None,
             marks: Default::default(),
+            rewound: None,
             recovered: Vec::new(),
             preview: None,
         };

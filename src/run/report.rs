@@ -37,6 +37,8 @@ pub struct RunReport {
     pub mark: Option<String>,
     /// The marks of the sets; empty without `for_each`.
     pub marks: BTreeMap<PartitionKey, Option<String>>,
+    /// What an operator had asked for before anything was read, and what became of it.
+    pub rewound: Option<String>,
     /// What a crash had left and this run settled, a sentence each.
     pub recovered: Vec<String>,
     /// The first rows and the rejects, where the purpose was to see them.
@@ -60,6 +62,7 @@ impl RunReport {
             sets_left: 0,
             mark: None,
             marks: BTreeMap::new(),
+            rewound: None,
             recovered: Vec::new(),
             preview: None,
         }

@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::cli::report::RunJson;
 use crate::event::{Event, Listener};
 use crate::ids::JobName;
+use crate::run::RunOptions;
 
-use super::protocol::RunOptions;
 
 /// Requests that may wait for one job.
 const WAITING_MAX: usize = 32;

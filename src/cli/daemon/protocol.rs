@@ -13,6 +13,7 @@ use crate::cli::exit::Exit;
 use crate::cli::report::RunJson;
 use crate::event::Event;
 use crate::ids::JobName;
+use crate::run::RunOptions;
 
 /// Raised by every change that an older program would misunderstand.
 pub(crate) const VERSION: u32 = 1;
@@ -44,19 +45,12 @@ pub(crate) struct RunRequest {
     pub jobs: Vec<JobName>,
     /// What the asker's files are: [`files_digest`](super::files::digest). Another one than the daemon's is told, not refused.
     pub files: String,
-    #[serde(default, skip_serializing_if = "RunOptions::is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub options: RunOptions,
 }
 
-/// How to run, beyond now and once.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RunOptions {}
-
-impl RunOptions {
-    fn is_default(&self) -> bool {
-        *self == RunOptions::default()
-    }
+fn is_default(options: &RunOptions) -> bool {
+    *options == RunOptions::default()
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -166,7 +160,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_known_is_refused() {
         for text in [
-            "{\"version\":1,\"ask\":{\"run\":{\"jobs\":[],\"files\":\"\",\"options\":{\"full\":true}}}}\n",
+            "{\"version\":1,\"ask\":{\"run\":{\"jobs\":[],\"files\":\"\",\"options\":{\"dry\":true}}}}\n",
             "{\"version\":1,\"ask\":{\"run\":{\"jobs\":[],\"files\":\"\",\"dry\":true}}}\n",
             "{\"version\":1,\"ask\":{\"stop\":{}}}\n",
             "{\"version\":1,\"ask\":{\"view\":{}}",
