@@ -168,6 +168,17 @@ impl Coverage {
     }
 }
 
+impl Coverage {
+    /// Takes out what an operator wants to be read again: of a whole-number cursor all that is known of its partition, whatever the
+    /// mark, since what is covered then is said anew.
+    pub fn forget(&mut self, cover: &Cover) {
+        match cover {
+            Cover::Span { .. } => self.subtract(cover),
+            Cover::Integer { partition, .. } => drop(self.partitions.remove(partition)),
+        }
+    }
+}
+
 impl Cover {
     pub fn partition(&self) -> &PartitionKey {
         match self {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::run::Bound;
+
 /// Pulls what changed from rate-limited APIs into partitioned Parquet, and remembers how far it got.
 #[derive(Debug, Parser)]
 #[command(
@@ -61,12 +63,14 @@ pub enum Command {
     /// Run jobs now, once, with progress
     #[command(
         after_long_help = "The first interrupt finishes the slices at work and ends; the second aborts at once, and the next run\n\
-                           settles what was left.\n\nExamples:\n  highwater run\n  highwater run earthquakes\n  highwater run earthquakes --json"
+                           settles what was left. With --full, --from and --to something is read again: what that will do is shown, and asked for.\n\nExamples:\n  highwater run\n  highwater run earthquakes --json\n  highwater run earthquakes --from 2026-01-01 --to 2026-02-01"
     )]
     Run {
         /// The jobs, enabled or not; all enabled jobs if none is named
         jobs: Vec<String>,
-        /// Replace a table (mode "replace") even by nothing, or by less than half of what it has
+        #[command(flatten)]
+        again: Again,
+        /// Replace a table even by nothing, or by less than half of what it has
         #[arg(long, requires = "jobs")]
         force: bool,
     },
@@ -101,7 +105,7 @@ pub enum Command {
         #[arg(long, short = 'f')]
         follow: bool,
     },
-    /// Look at what is known of the tables
+    /// Look at what is known of the tables, or say how far they are read
     State {
         #[command(subcommand)]
         action: StateAction,
@@ -141,11 +145,52 @@ pub enum Command {
     Completions { shell: Shell },
 }
 
+/// What a run reads again.
+#[derive(Debug, Args)]
+pub struct Again {
+    /// Read everything again; a table whose job means something else now is emptied first
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    pub full: bool,
+    /// Read again from here on: an instant, a day, or a whole number, as the cursor is
+    #[arg(long, value_name = "BOUND", allow_hyphen_values = true)]
+    pub from: Option<Bound>,
+    /// Read again up to here
+    #[arg(long, value_name = "BOUND", allow_hyphen_values = true)]
+    pub to: Option<Bound>,
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// How a change of what counts as read is made.
+#[derive(Debug, Args)]
+pub struct How {
+    /// Of this parameter set alone, such as owner=a,repo=b
+    #[arg(long, value_name = "KEY")]
+    pub set: Option<String>,
+    /// What to keep in the log beside your name
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum StateAction {
     /// Show seq, generation, mark and coverage of each table
     #[command(after_long_help = "Examples:\n  highwater state show\n  highwater state show earthquakes --json")]
     Show { job: Option<String> },
+    /// Say up to where a job has read: what lies before counts as read, what lies behind does not
+    #[command(after_long_help = "Shows what it will do and asks. The next run reads from there.\n\nExamples:\n  \
+        highwater state set earthquakes --mark 2026-01-31\n  highwater state set orders --mark 48211 --set account=a --yes")]
+    Set {
+        job: String,
+        /// An instant, a day, or a whole number, as the cursor is
+        #[arg(long, value_name = "BOUND", allow_hyphen_values = true)]
+        mark: Bound,
+        #[command(flatten)]
+        how: How,
+    },
 }
 
 #[cfg(test)]
@@ -194,8 +239,9 @@ mod tests {
         for line in [
             "highwater",
             "highwater serve now",
-            "highwater run --full",
-            "highwater run --force",
+            "highwater run j --full --from 1",
+            "highwater run j --from yesterday",
+            "highwater state set j",
             "highwater check --connect",
             "highwater preview j --rows 0",
         ] {
@@ -229,7 +275,7 @@ mod tests {
           status       Show each job's last run, mark, holes and freshness
           runs         Show the history of runs, newest first
           logs         Show what happened, newest last
-          state        Look at what is known of the tables
+          state        Look at what is known of the tables, or say how far they are read
           query        Ask the tables by name in SQL
           verify       Recount tables from the lake alone; exit code 1 if one is not what its log says
           schema       Print the JSON Schemas of the project's files, for editors

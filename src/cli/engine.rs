@@ -43,7 +43,6 @@ pub(crate) struct Engine {
     pub memory: u64,
     /// Jobs at the same time; above zero.
     pub runs: usize,
-    pub options: RunOptions,
     /// What tests want to go wrong.
     pub faults: Faults,
 }
@@ -78,8 +77,8 @@ impl JobEnd {
         match &self.outcome {
             Err(trouble) => trouble.exit,
             Ok(Finished { report, .. }) => {
-                let failed =
-                    report.failed.iter().map(|failure| Exit::from(kind_for_all(report, failure))).max().unwrap_or(Exit::Done);
+                let failed = report.failed.iter().map(|failure| Exit::from(failure.kind)).max().unwrap_or(Exit::Done);
+                let failed = if failed == Exit::Config && report.is_partial() { Exit::Failed } else { failed };
                 if report.stopped { failed.max(Exit::TryLater) } else { failed }
             }
         }
@@ -91,22 +90,16 @@ impl JobEnd {
             Err(trouble) => return RunEnd::of(trouble.kind, trouble.reason.clone()),
             Ok(Finished { report, .. }) => report,
         };
-        let kind = |failure: &SliceFailure| kind_for_all(report, failure);
-        let worse = |worst: &'_ SliceFailure, next: &SliceFailure| Exit::from(kind(next)) > Exit::from(kind(worst));
+        let worse = |worst: &'_ SliceFailure, next: &SliceFailure| Exit::from(next.kind) > Exit::from(worst.kind);
         match report.failed.iter().reduce(|worst, next| if worse(worst, next) { next } else { worst }) {
-            Some(worst) => RunEnd::of(kind(worst), worst.reason.clone()),
+            // One account that is closed to us must not park the job of all the others.
+            Some(worst) if report.is_partial() && !matches!(worst.kind, ErrorKind::Throttled { .. }) => {
+                RunEnd::Failed { kind: worst.kind, reason: format!("{}: {}", worst.slice.partition, worst.reason) }
+            }
+            Some(worst) => RunEnd::of(worst.kind, worst.reason.clone()),
             None if report.stopped => RunEnd::Stopped,
             None => RunEnd::Done,
         }
-    }
-}
-
-/// What a slice's failure says of the whole job. Where other parameter sets were read, one account that is gone or refuses its
-/// secret is no reason to leave them all.
-fn kind_for_all(report: &RunReport, failure: &SliceFailure) -> ErrorKind {
-    match failure.kind {
-        ErrorKind::Config | ErrorKind::Auth if report.sets_done > 0 => ErrorKind::Data,
-        kind => kind,
     }
 }
 
@@ -124,7 +117,6 @@ impl Engine {
             spool,
             memory: 512 * 1024 * 1024,
             runs: 1,
-            options: RunOptions::default(),
             faults: Faults::default(),
         }
     }
@@ -136,7 +128,7 @@ impl Engine {
 
     /// Runs every job once, at most `runs` at a time; one that fails or panics does not stop the others. Ends early where
     /// `stop` was asked for. Dropping the future aborts the runs: the next run settles what they leave.
-    pub async fn run_all(self: &Arc<Self>, jobs: Vec<Job>) -> Vec<JobEnd> {
+    pub async fn run_all(self: &Arc<Self>, jobs: Vec<Job>, options: &RunOptions) -> Vec<JobEnd> {
         let at_once = self.runs.min(jobs.len()).max(1);
         let share = self.memory / at_once as u64;
         let places = Arc::new(Semaphore::new(at_once));
@@ -144,12 +136,12 @@ impl Engine {
         let mut ends = BTreeMap::new();
         let order: Vec<JobName> = jobs.iter().map(|job| job.name.clone()).collect();
         for job in jobs {
-            let (engine, places) = (Arc::clone(self), Arc::clone(&places));
+            let (engine, places, options) = (Arc::clone(self), Arc::clone(&places), options.clone());
             running.spawn(async move {
                 // The semaphore is never closed; were it, running without a place would only use more memory.
                 let _place = places.acquire_owned().await;
                 let begun = engine.clock.elapsed();
-                let end = engine.attempt(&job, share, engine.options).await;
+                let end = engine.attempt(&job, &options, share).await;
                 let took = engine.clock.elapsed().saturating_sub(begun);
                 engine.events.tell(Event::JobEnded { job: job.name, took, end: end.end() });
                 end
@@ -166,8 +158,8 @@ impl Engine {
     }
 
     /// Runs a job once, with a part of the memory. A panic is an end like any other: it concerns this job alone.
-    pub async fn attempt(&self, job: &Job, memory: u64, options: RunOptions) -> JobEnd {
-        let attempt = AssertUnwindSafe(self.run_with(job, Purpose::Load, memory, options)).catch_unwind().await;
+    pub async fn attempt(&self, job: &Job, options: &RunOptions, memory: u64) -> JobEnd {
+        let attempt = AssertUnwindSafe(self.run_one(job, Purpose::Load, options, memory)).catch_unwind().await;
         let outcome = attempt.unwrap_or_else(|payload| {
             let reason = format!("the run panicked, which is a bug of highwater: {}", panic_text(&*payload));
             Err(Trouble { exit: Exit::Failed, kind: ErrorKind::Bug, reason })
@@ -176,11 +168,7 @@ impl Engine {
     }
 
     /// Opens a job's source and sink and runs it.
-    pub async fn run_one(&self, job: &Job, purpose: Purpose, memory: u64) -> Result<Finished, Trouble> {
-        self.run_with(job, purpose, memory, self.options).await
-    }
-
-    async fn run_with(&self, job: &Job, purpose: Purpose, memory: u64, options: RunOptions) -> Result<Finished, Trouble> {
+    pub async fn run_one(&self, job: &Job, purpose: Purpose, options: &RunOptions, memory: u64) -> Result<Finished, Trouble> {
         let stop = self.stop.clone();
         if stop.requested() {
             let reason = "not started: stop was asked for".to_owned();
@@ -207,7 +195,7 @@ impl Engine {
             spool: self.spool.clone(),
             memory,
             guards: self.faults.guards,
-            options,
+            options: options.clone(),
         };
         let report = run::run_job(job, purpose, &ports).await;
         let report = report.map_err(|error| Trouble { exit: error.kind.into(), kind: error.kind, reason: chain(&error) })?;
@@ -251,10 +239,10 @@ mod tests {
             empty_slices: 0,
             failed: failed.collect(),
             stopped,
-            sets_done: 0,
             sets_left: 0,
             mark: None,
             marks: Default::default(),
+            rewound: None,
             recovered: Vec::new(),
             preview: None,
         };
@@ -268,13 +256,6 @@ mod tests {
         assert_eq!(end(&[ErrorKind::Throttled { retry_at: None }], false).exit(), Exit::TryLater);
         assert_eq!(end(&[ErrorKind::Conflict, ErrorKind::Data], true).exit(), Exit::Failed);
         assert_eq!(end(&[ErrorKind::Config], false).exit(), Exit::Config);
-        // One account that is gone does not park the others.
-        let mut one_of_many = end(&[ErrorKind::Config], false);
-        if let Ok(finished) = &mut one_of_many.outcome {
-            finished.report.sets_done = 1;
-        }
-        assert_eq!(one_of_many.exit(), Exit::Failed);
-        assert!(matches!(one_of_many.end(), RunEnd::Failed { .. }), "{:?}", one_of_many.end());
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub struct Environment {
     pub credentials_folder: Option<PathBuf>,
     /// `NO_COLOR` (<https://no-color.org>): set and not empty.
     pub no_color: bool,
+    /// `USER`, else `LOGNAME`: who asked, for the log of what was done by hand.
+    pub user: Option<String>,
     /// `HIGHWATER_LOG`: a level, or `tracing` directives such as `highwater=debug,sqlx=warn`.
     pub log: Option<String>,
     /// `JOURNAL_STREAM`, set by systemd: device and inode of the stream that leads to the journal.
@@ -31,6 +33,7 @@ impl Environment {
             state_folder: text("STATE_DIRECTORY").and_then(|list| first_folder(&list)),
             credentials_folder: text("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             no_color: text("NO_COLOR").is_some(),
+            user: text("USER").or_else(|| text("LOGNAME")),
             log: text("HIGHWATER_LOG"),
             journal_stream: text("JOURNAL_STREAM"),
             #[cfg(debug_assertions)]

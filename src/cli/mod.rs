@@ -18,6 +18,7 @@ mod marks;
 mod progress;
 mod project;
 mod report;
+mod rewind;
 mod rows;
 mod secrets;
 mod shipped;

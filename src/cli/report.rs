@@ -40,6 +40,9 @@ pub(crate) struct RunJson {
     pub marks: BTreeMap<PartitionKey, Option<String>>,
     /// Stop was asked for before everything was read.
     pub stopped: bool,
+    /// What an operator had asked to be read again, and what became of it.
+    #[serde(default)]
+    pub rewound: Option<String>,
     pub recovered: Vec<String>,
     pub failed: Vec<FailedJson>,
 }
@@ -71,6 +74,7 @@ impl RunJson {
             mark: None,
             marks: BTreeMap::new(),
             stopped: false,
+            rewound: None,
             recovered: Vec::new(),
             failed: vec![FailedJson { slice: None, kind: exit.name().to_owned(), reason }],
         }
@@ -102,6 +106,7 @@ pub(crate) fn report_json(end: &JobEnd) -> RunJson {
         mark: report.mark.clone(),
         marks: report.marks.clone(),
         stopped: report.stopped,
+        rewound: report.rewound.clone(),
         recovered: report.recovered.clone(),
         failed: failed.collect(),
     }
@@ -113,10 +118,12 @@ pub(crate) fn print_report(terminal: &Terminal, runs: &[RunJson]) -> Result<(), 
     if !reports.is_empty() {
         terminal.line(&report_table(terminal, &reports))?;
     }
-    for run in runs {
-        print_remarks(terminal, run)?;
-    }
-    Ok(())
+    print_remarks(terminal, runs)
+}
+
+/// What asks for attention, without a table.
+pub(crate) fn print_remarks(terminal: &Terminal, runs: &[RunJson]) -> Result<(), Failure> {
+    runs.iter().try_for_each(|run| print_remarks_of(terminal, run))
 }
 
 /// A column's name and what stands in it.
@@ -151,8 +158,11 @@ fn report_table(terminal: &Terminal, reports: &[&RunJson]) -> String {
     table.text()
 }
 
-fn print_remarks(terminal: &Terminal, report: &RunJson) -> Result<(), Failure> {
+fn print_remarks_of(terminal: &Terminal, report: &RunJson) -> Result<(), Failure> {
     let job = &report.job;
+    if let Some(what) = &report.rewound {
+        terminal.line(&format!("rewound: {job}: {}", one_line(what)))?;
+    }
     for what in &report.recovered {
         terminal.line(&format!("recovered: {job}: {}", one_line(what)))?;
     }

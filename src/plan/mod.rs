@@ -10,7 +10,7 @@ use crate::config::catalog::{Cursor, CursorType, Job, Lookback, Mode};
 use crate::ids::PartitionKey;
 use crate::slice::{Coverage, IntegerMark, Reach, Slice, Span};
 
-pub use window::{CLOCK_AHEAD_MAX, closed_end, expected_now, gaps, next_end};
+pub use window::{CLOCK_AHEAD_MAX, align_start, closed_end, expected_now, gaps, next_end};
 
 /// What lies before a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -36,8 +36,8 @@ pub fn expected_now(cursor: &Cursor, settle: SignedDuration, covered: &[Span], n
     }
 }
 
-/// The window's start: dates begin with their day.
-pub(super) fn align_start(cursor: &Cursor, start: Option<Timestamp>) -> Option<Timestamp> {
+/// Where a stretch can begin that is to begin here: dates begin with their day, other cursors on whole microseconds.
+pub fn align_start(cursor: &Cursor, start: Option<Timestamp>) -> Option<Timestamp> {
     match cursor.cursor_type {
         CursorType::Date => start.map(|start| day_start(cursor, start).unwrap_or(start)),
         _ => start.map(|start| whole_micros(start).unwrap_or(start)),

@@ -58,18 +58,28 @@ pub(super) async fn commit(
     let record = load_record(job, ports, head, slice);
     check_counts(job, &record)?;
     let (verdict, new_head) = decide(job, ports, lease, head, record, index).await?;
-    let unavailable = |what: &str, reason: String| Err(RunError::new(ErrorKind::Unavailable, format!("{what}: {reason}")));
     match verdict {
         Verdict::Committed => Ok(Committed::Yes(Box::new(new_head))),
         Verdict::Lost { .. } | Verdict::StagedLost => {
             let settled = settle::settle(job, ports, lease, index, report).await?;
             Ok(Committed::ReadAgain(Box::new(settled)))
         }
-        Verdict::Fenced { reason } => Err(RunError::new(ErrorKind::Conflict, reason)),
-        Verdict::Undecided { reason } => unavailable("the commit of a slice is undecided and the next run settles it", reason),
-        Verdict::Unfinished { reason } => {
-            unavailable("a slice is committed but not wholly visible, and the next run finishes it", reason)
+        verdict => Err(unfinished(verdict, "a slice")),
+    }
+}
+
+/// Why a commit of `what` came to no good end.
+pub(super) fn unfinished(verdict: Verdict, what: &str) -> RunError {
+    let unavailable = |message: String| RunError::new(ErrorKind::Unavailable, message);
+    match verdict {
+        Verdict::Fenced { reason } => RunError::new(ErrorKind::Conflict, reason),
+        Verdict::Undecided { reason } => {
+            unavailable(format!("the commit of {what} is undecided and the next run settles it: {reason}"))
         }
+        Verdict::Unfinished { reason } => {
+            unavailable(format!("{what} is committed but not wholly visible, and the next run finishes it: {reason}"))
+        }
+        verdict => RunError::new(ErrorKind::Bug, format!("the commit of {what} ended in {verdict:?}")),
     }
 }
 
@@ -83,7 +93,7 @@ fn check_counts(job: &Job, record: &Record) -> Result<(), RunError> {
 }
 
 /// One record through the machine. The head is the new one where the verdict says committed.
-async fn decide(
+pub(super) async fn decide(
     job: &Job,
     ports: &Ports,
     lease: &Lease,
@@ -102,6 +112,7 @@ async fn decide(
     };
     record.apply_to(&mut state.coverage);
     state.forget_pending(&record.covers);
+    state.forget_pending(&record.uncovers);
     let note = BatchNote {
         batch: record.batch,
         seq: record.seq,
@@ -167,6 +178,7 @@ fn load_record(job: &Job, ports: &Ports, head: &Head, slice: &StagedSlice) -> Re
         superseded: slice.replaces.superseded,
         content: slice.replaces.content.clone().map(|content| (slice.set.clone(), content)),
         restore: Restored::default(),
+        note: None,
         created_at: ports.clock.now(),
         previous: head.state.record_hash.clone(),
     }
@@ -199,6 +211,7 @@ pub(super) async fn void(
         superseded: 0,
         content: None,
         restore,
+        note: None,
         created_at: ports.clock.now(),
         previous: head.state.record_hash.clone(),
         fingerprint: BTreeMap::clone(&lost.fingerprint),

@@ -18,8 +18,9 @@ use crate::state::{Lease, RunRow};
 
 use super::commit::{self, Committed, StagedSlice};
 use super::mark::{mark_text, marks};
+use super::options::RewindKind;
 use super::read::{SliceRead, read_slice};
-use super::{Ports, RunError, RunReport, SliceFailure, settle};
+use super::{Ports, RunError, RunReport, SliceFailure, rewind, settle};
 
 /// How often in a row a rival may be first before the run steps back.
 const READS_MAX: u32 = 5;
@@ -56,6 +57,13 @@ pub(super) async fn load(job: &Job, ports: &Ports) -> Result<RunReport, RunError
 async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunReport) -> Result<(), RunError> {
     let mut index: Option<Current> = None;
     let mut head = settle::settle(job, ports, lease, &mut index, report).await?;
+    if let Some(asked) = &ports.options.rewind {
+        rewind::rewind(job, ports, lease, asked, &mut head, &mut index, report).await?;
+        if matches!(asked.what, RewindKind::Mark(_)) {
+            rewind::conclude(job, &head, report);
+            return Ok(());
+        }
+    }
     check_fingerprint(job, &mut head)?;
     let mut given_up = 0;
     let order = order(job, ports);
@@ -70,10 +78,7 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
         let turn = read_set(job, set, ports, lease, &mut head, &mut index, report).await?;
         match turn {
             Turn::Last => break,
-            Turn::Over if report.failed.len() == failed_before => {
-                report.sets_done += 1;
-                given_up = 0;
-            }
+            Turn::Over if report.failed.len() == failed_before => given_up = 0,
             // A set of one slice has failed as a whole, too.
             Turn::Over | Turn::GivenUp => given_up += 1,
         }
@@ -315,10 +320,11 @@ fn check_fingerprint(job: &Job, head: &mut Head) -> Result<(), RunError> {
         return Ok(());
     }
     let message = format!(
-        "{}: the table {} was loaded differently: {}; take the change back, or load into another table (`table = \"..\"`)",
+        "{}: the table {} was loaded differently: {}; take the change back, load it anew with `highwater run {} --full`, or load into another table (`table = \"..\"`)",
         job.file,
         job.table,
-        changes.join("; ")
+        changes.join("; "),
+        job.name
     );
     Err(RunError::new(ErrorKind::Config, message))
 }

@@ -10,22 +10,24 @@ mod effects;
 mod keyed;
 mod load;
 mod mark;
+mod options;
 mod preview;
 mod read;
 mod recent;
 mod refine;
 mod report;
+mod rewind;
 mod settle;
 mod spool;
 
 pub use mark::{Mark, mark, mark_text, marks};
+pub use options::{Bound, Rewind, RewindKind, RunOptions};
 pub use report::{Preview, RunError, RunReport, SliceFailure};
+pub use rewind::{RewindPreview, preview as preview_rewind};
 pub use spool::clean as clean_spools;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::config::catalog::Job;
@@ -44,14 +46,6 @@ pub enum Purpose {
     Preview {
         rows: usize,
     },
-}
-
-/// What an operator asks of one run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RunOptions {
-    /// Replace a table even by nothing, or by less than half of what it has.
-    pub force: bool,
 }
 
 /// The injected parts of a run.

@@ -162,7 +162,9 @@ struct Stage {
 
 impl<'a> Reading<'a> {
     fn begin(job: &'a Job, ports: &'a Ports, head: &'a Head, slice: &'a Slice, batch: BatchId) -> Result<Self, RunError> {
-        let read_schema = head.record.as_ref().map(|record| &record.read_schema);
+        // A table that was emptied, or has no row yet, binds no type.
+        let known = |schema: &&TableSchema| !schema.fields.is_empty();
+        let read_schema = head.record.as_ref().map(|record| &record.read_schema).filter(known);
         let refinery = Refinery::new(job, read_schema, ports.source.wanted(), slice).map_err(slice_error)?;
         Ok(Reading {
             job,
@@ -170,12 +172,12 @@ impl<'a> Reading<'a> {
             head,
             slice,
             batch,
-            table: head.record.as_ref().map(|record| record.schema.clone()),
+            table: head.record.as_ref().map(|record| &record.schema).filter(known).cloned(),
             refinery: Some(refinery),
             reach: slice.reach.clone(),
             spool: Spool::new(&ports.spool, batch, ports.memory / 8),
             stage: None,
-            options: ports.options,
+            options: ports.options.clone(),
             keyed: keyed::is_needed(job, head.state.generation).then(|| Keyed::new(job, ports, batch)),
             replaces: Replaced::default(),
             digest: Digest::default(),

@@ -1,6 +1,6 @@
 //! How a run went, and why it could not go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
 use thiserror::Error;
@@ -31,14 +31,14 @@ pub struct RunReport {
     pub failed: Vec<SliceFailure>,
     /// Stop was asked for before everything was read.
     pub stopped: bool,
-    /// Parameter sets that were read without a failure.
-    pub sets_done: u64,
     /// Parameter sets that the run did not come to.
     pub sets_left: u64,
     /// The high-water mark afterwards, as text; `None` before the first commit or without a cursor. Of several sets the lowest.
     pub mark: Option<String>,
     /// The marks of the sets; empty without `for_each`.
     pub marks: BTreeMap<PartitionKey, Option<String>>,
+    /// What an operator had asked for before anything was read, and what became of it.
+    pub rewound: Option<String>,
     /// What a crash had left and this run settled, a sentence each.
     pub recovered: Vec<String>,
     /// The first rows and the rejects, where the purpose was to see them.
@@ -59,13 +59,21 @@ impl RunReport {
             empty_slices: 0,
             failed: Vec::new(),
             stopped: false,
-            sets_done: 0,
             sets_left: 0,
             mark: None,
             marks: BTreeMap::new(),
+            rewound: None,
             recovered: Vec::new(),
             preview: None,
         }
+    }
+}
+
+impl RunReport {
+    /// Whether some parameter sets were read although others failed: then what is wrong is wrong with those, not with the job.
+    pub fn is_partial(&self) -> bool {
+        let failed: BTreeSet<&PartitionKey> = self.failed.iter().map(|failure| &failure.slice.partition).collect();
+        !failed.is_empty() && failed.len() as u64 + self.sets_left < self.marks.len() as u64
     }
 }
 

@@ -32,6 +32,8 @@ pub enum RecordKind {
     Merge,
     /// Rows took the place of all there were.
     Replace,
+    /// An operator wants something to be read again, or to count as read.
+    Rewind,
     /// An earlier record whose staged files were lost is taken back.
     Void,
 }
@@ -82,7 +84,7 @@ pub struct Record {
     /// What of the job's definition the rows depend on; see [`fingerprint`].
     pub fingerprint: BTreeMap<String, String>,
     pub covers: Vec<Cover>,
-    /// What a voided record had covered.
+    /// What a voided record had covered, or an operator wants to be read again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uncovers: Vec<Cover>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,6 +109,9 @@ pub struct Record {
     /// In a void: what the voided record had removed and counts again.
     #[serde(default, skip_serializing_if = "Restored::is_empty")]
     pub restore: Restored,
+    /// In a rewind: who asked for what, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     pub created_at: Timestamp,
     /// Hex SHA-256 of the previous record's bytes; empty for the first.
     pub previous: String,
@@ -182,7 +187,11 @@ impl Record {
     /// What the record does to the coverage.
     pub fn apply_to(&self, coverage: &mut Coverage) {
         for cover in &self.uncovers {
-            coverage.subtract(cover);
+            match self.kind {
+                // Whatever was known of it: the state may have known of empty slices that no record names.
+                RecordKind::Rewind => coverage.forget(cover),
+                _ => coverage.subtract(cover),
+            }
         }
         for cover in &self.covers {
             coverage.add(cover);

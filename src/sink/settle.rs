@@ -176,6 +176,7 @@ impl SettleMachine {
         state.generation = state.generation.max(record.generation);
         record.apply_to(&mut state.coverage);
         state.forget_pending(&record.covers);
+        state.forget_pending(&record.uncovers);
         state.fingerprint = record.fingerprint.clone();
         self.head.adopted.push(seq);
         self.head.record = Some(record);

@@ -22,7 +22,6 @@ use super::daemon;
 use super::demo;
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::run::RunOptions;
 
 pub(crate) use query::tables_of;
 pub(crate) use run::{close, run_until_stopped};
@@ -37,12 +36,13 @@ pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failu
         Command::Completions { shell } => completions::completions(context, shell),
         Command::Plan { job } => with_runtime(plan::plan(context, job.as_deref())),
         Command::Preview { job, rows } => with_runtime(preview::preview(context, &job, rows)),
-        Command::Run { jobs, force } => with_runtime(run::run(context, &jobs, RunOptions { force })),
+        Command::Run { jobs, again, force } => with_runtime(run::run(context, &jobs, again, force)),
         Command::Serve => with_runtime(daemon::serve(context)),
         Command::Logs { job, limit, follow } => with_runtime(logs::logs(context, job.as_deref(), limit, follow)),
         Command::Status => with_runtime(status::status(context)),
         Command::Runs { job, limit } => with_runtime(runs::runs(context, job.as_deref(), limit)),
         Command::State { action: StateAction::Show { job } } => with_runtime(state::show(context, job.as_deref())),
+        Command::State { action: StateAction::Set { job, mark, how } } => with_runtime(run::set_mark(context, &job, mark, how)),
         Command::Query { sql } => with_runtime(query::query(context, &sql)),
         Command::Verify { job } => with_runtime(verify::verify(context, job.as_deref())),
         Command::Demo { feed, dir } => with_runtime(demo::demo(context, feed.as_deref(), &dir)),

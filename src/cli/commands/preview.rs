@@ -18,7 +18,7 @@ use crate::cli::terminal::Side;
 use crate::cli::text::{counted, one_line, shortened};
 use crate::config::catalog::Job;
 use crate::reject::Reject;
-use crate::run::{Preview, Purpose, RunReport};
+use crate::run::{Preview, Purpose, RunOptions, RunReport};
 use crate::state::sqlite::SqliteState;
 
 /// Rejects shown in full.
@@ -81,7 +81,7 @@ async fn fetch(context: &Context, project: &Project, job: &Job, rows: u32) -> Re
     let state = state.map_err(|error| Failure::of(error.kind, error.to_string()))?;
     let engine = Engine::new(Arc::new(state), project.secrets.clone(), Arc::clone(&context.clock), folder.path.clone());
     let purpose = Purpose::Preview { rows: rows as usize };
-    let report = engine.run_one(job, purpose, project.catalog.settings.memory).await;
+    let report = engine.run_one(job, purpose, &RunOptions::default(), project.catalog.settings.memory).await;
     report.map_err(|trouble| Failure::new(trouble.exit, format!("preview {}: {}", job.name, trouble.reason)))
 }
 

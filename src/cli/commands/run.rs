@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::cli::Context;
+use crate::cli::args::{Again, How};
 use crate::cli::daemon::client::Client;
 use crate::cli::daemon::protocol::RunRequest;
 use crate::cli::engine::{Engine, JobEnd, make_spool};
@@ -15,19 +16,35 @@ use crate::cli::faults::Faults;
 use crate::cli::history::History;
 use crate::cli::progress::Progress;
 use crate::cli::project::Project;
-use crate::cli::report::{RunJson, print_report, report_json};
+use crate::cli::report::{RunJson, print_remarks, print_report, report_json};
+use crate::cli::rewind::Asked;
 use crate::cli::signals::Signals;
 use crate::cli::text::printable;
 use crate::config::catalog::Job;
 use crate::event::Listener;
-use crate::run::RunOptions;
+use crate::run::{Bound, RewindKind, RunOptions};
 use crate::state::State;
 use crate::state::sqlite::SqliteState;
 use crate::stop::Stop;
 
-pub(super) async fn run(context: &Context, names: &[String], options: RunOptions) -> Result<Exit, Failure> {
+pub(super) async fn run(context: &Context, names: &[String], again: Again, force: bool) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
     let jobs = choose(&project, names)?;
+    let options = match asked(again)? {
+        None => RunOptions { force, rewind: None },
+        Some(asked) => {
+            let [job] = jobs.as_slice() else {
+                return Err(Failure::new(Exit::Usage, "name one job: what is read again is shown and asked for job by job"));
+            };
+            if names.is_empty() {
+                return Err(Failure::new(Exit::Usage, format!("name the job: `highwater run {} ..`", job.name)));
+            }
+            match asked.confirm(context, &project, job, force).await? {
+                Some(options) => options,
+                None => return Ok(Exit::Done),
+            }
+        }
+    };
     let mut exit = Exit::Done;
     if names.is_empty() && !project.parked.is_empty() {
         for (job, reason) in &project.parked {
@@ -51,6 +68,36 @@ pub(super) async fn run(context: &Context, names: &[String], options: RunOptions
     Ok(runs.iter().map(|run| run.status).max().unwrap_or(Exit::Done).max(exit))
 }
 
+/// What is to be read again; `None` for a run like any other.
+fn asked(again: Again) -> Result<Option<Asked>, Failure> {
+    let Again { full, from, to, how } = again;
+    let what = match (full, from, to) {
+        (true, _, _) => RewindKind::Full,
+        (false, None, None) if how.set.is_some() || how.why.is_some() || how.yes => {
+            let message = "--set, --why and --yes belong to --full, --from and --to";
+            return Err(Failure::new(Exit::Usage, message).help("say what is to be read again"));
+        }
+        (false, None, None) => return Ok(None),
+        (false, from, to) => RewindKind::Range { from, to },
+    };
+    Ok(Some(Asked { what, set: how.set, why: how.why, yes: how.yes }))
+}
+
+/// `highwater state set JOB --mark BOUND`: a run that reads nothing.
+pub(super) async fn set_mark(context: &Context, job: &str, mark: Bound, how: How) -> Result<Exit, Failure> {
+    let project = Project::open(context)?;
+    let job = project.job(job)?.clone();
+    let asked = Asked { what: RewindKind::Mark(mark), set: how.set, why: how.why, yes: how.yes };
+    let Some(options) = asked.confirm(context, &project, &job, false).await? else { return Ok(Exit::Done) };
+    let runs = run_here_or_there(context, &project, vec![job], options).await?;
+    if context.terminal.json {
+        context.terminal.document(&runs)?;
+    } else {
+        print_remarks(&context.terminal, &runs)?;
+    }
+    Ok(runs.iter().map(|run| run.status).max().unwrap_or(Exit::Done))
+}
+
 /// Runs jobs in this process, or, where a daemon holds the state, in that one.
 async fn run_here_or_there(
     context: &Context,
@@ -69,7 +116,7 @@ async fn run_here_or_there(
         }
         Err(failure) => return Err(failure),
     };
-    let ends = run_until_stopped(context, project, state.clone(), jobs, options).await;
+    let ends = run_until_stopped(context, project, state.clone(), jobs, &options).await;
     close(state).await;
     Ok(ends?.iter().map(report_json).collect())
 }
@@ -90,7 +137,7 @@ pub(crate) async fn run_until_stopped(
     project: &Project,
     state: Arc<dyn State>,
     jobs: Vec<Job>,
-    options: RunOptions,
+    options: &RunOptions,
 ) -> Result<Vec<JobEnd>, Failure> {
     let settings = &project.catalog.settings;
     let spool = make_spool(&settings.state_path)?;
@@ -106,7 +153,6 @@ pub(crate) async fn run_until_stopped(
     let mut engine = engine.listened_by(listeners);
     engine.memory = settings.memory;
     engine.runs = settings.runs;
-    engine.options = options;
     engine.faults = faults.clone();
     let stop = engine.stop.clone();
     let engine = Arc::new(engine);
@@ -114,7 +160,7 @@ pub(crate) async fn run_until_stopped(
     let mut writing = JoinSet::new();
     writing.spawn(writer.write(written.clone()));
     let mut signals = Signals::listen()?;
-    let mut running = std::pin::pin!(engine.run_all(jobs));
+    let mut running = std::pin::pin!(engine.run_all(jobs, options));
     loop {
         tokio::select! {
             ends = &mut running => {

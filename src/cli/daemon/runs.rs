@@ -43,7 +43,7 @@ impl Runs {
         Runs { engine, files, hands, history, retried: Mutex::default() }
     }
 
-    async fn attempt(&self, name: &JobName, options: RunOptions) -> JobEnd {
+    async fn attempt(&self, name: &JobName, options: &RunOptions) -> JobEnd {
         let reading = self.files.reading();
         let not_started = |exit: Exit, kind: ErrorKind, reason: String| JobEnd {
             job: name.clone(),
@@ -59,7 +59,7 @@ impl Runs {
             return not_started(Exit::TryLater, ErrorKind::Throttled { retry_at: until }, reason);
         }
         let settings = &reading.catalog.settings;
-        self.engine.attempt(job, settings.memory / settings.runs.max(1) as u64, options).await
+        self.engine.attempt(job, options, settings.memory / settings.runs.max(1) as u64).await
     }
 
     fn find_room(&self, job: &Job) -> Result<(), String> {
@@ -109,8 +109,9 @@ impl Runner for Runs {
     async fn run(&self, due: DueRun) -> Ended {
         let hands = if due.why == Why::Hand { self.hands.begin(&due.job) } else { Vec::new() };
         let begun = self.engine.clock.elapsed();
-        let options = hands.first().map(|hand| hand.options).unwrap_or_default();
-        let end = self.attempt(&due.job, options).await;
+        // All of them want the same.
+        let options = hands.first().map(|hand| hand.options.clone()).unwrap_or_default();
+        let end = self.attempt(&due.job, &options).await;
         let took = self.engine.clock.elapsed().saturating_sub(begun);
         let ended = self.conclude(&due, took, end.end());
         self.hands.end(&due.job);

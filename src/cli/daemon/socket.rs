@@ -230,7 +230,7 @@ impl Wanted {
                 wanted.give_up(job, Exit::Config, format!("parked: {reason}"));
                 continue;
             }
-            match service.hands.put(job, request.options, events.clone()) {
+            match service.hands.put(job, request.options.clone(), events.clone()) {
                 Some(reported) => drop(wanted.open.insert(job.clone(), reported)),
                 None => wanted.give_up(job, Exit::TryLater, "too many wait for a run of it already".to_owned()),
             }

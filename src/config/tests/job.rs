@@ -34,6 +34,40 @@ fn parameters() {
     insta::assert_snapshot!(with_job_text(&JOB.replacen("\"acme\"", "[1]", 1)), @"error: jobs/orders.toml:6:24: parameters.owner: expected text, a number or a boolean, found a list");
 }
 
+/// A job over these sets, with these parameters in common.
+fn with_sets(sets: &str, common: &str) -> super::Loaded {
+    let job = JOB.replacen("parameters = { owner = \"acme\" }\n", &format!("{common}for_each = {sets}\n"), 1);
+    Files { jobs: vec![("orders".to_owned(), job)], ..Files::good() }.load()
+}
+
+#[test]
+fn sets_are_known_by_what_they_say() {
+    // D-64
+    let keys = |sets: &str| {
+        let loaded = with_sets(sets, "parameters = { lang = \"de\" }\n");
+        assert_eq!(shown(&loaded.problems), "");
+        let sets = loaded.catalog.jobs.into_values().next().expect("the job").sets;
+        sets.into_iter().map(|set| (set.partition.to_string(), set.parameters)).collect::<Vec<_>>()
+    };
+    let found = keys("[{ owner = \"b\" }, { lang = \"fr\", owner = \"a/1\" }, { owner = 7 }]");
+    let names: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(names, ["owner=b", "lang=fr,owner=a/1", "owner=7"]);
+    let lang: Vec<&str> = found.iter().map(|(_, parameters)| parameters["lang"].as_str()).collect();
+    assert_eq!(lang, ["de", "fr", "de"], "a set's value wins over the common one");
+}
+
+#[test]
+fn sets_that_make_no_sense_are_refused() {
+    // D-64
+    let sets = "[\n  { owner = \"a\" },\n  { ownre = \"b\" },\n  {},\n  { owner = \"a\" },\n  { owner = \"\" },\n  3,\n]";
+    insta::assert_snapshot!(shown(&with_sets(sets, "").problems), @"");
+    insta::assert_snapshot!(shown(&with_sets("[]", "").problems), @"");
+    let long = "x".repeat(400);
+    insta::assert_snapshot!(shown(&with_sets(&format!("[{{ owner = \"{long}\" }}]"), "").problems), @"");
+    let many: Vec<String> = (0..10_001).map(|number| format!("{{ owner = {number} }}")).collect();
+    insta::assert_snapshot!(shown(&with_sets(&format!("[{}]", many.join(", ")), "").problems), @"");
+}
+
 #[test]
 fn a_parameter_cannot_add_a_header() {
     // S-18

@@ -93,6 +93,7 @@ fn record(head: &DatasetState, batch: BatchId) -> Record {
         superseded: 0,
         content: None,
         restore: Default::default(),
+        note: None,
         created_at: jiff::Timestamp::UNIX_EPOCH,
         previous: head.record_hash.clone(),
     }

@@ -13,6 +13,7 @@ mod papers;
 mod refusals;
 mod scheduler;
 mod serve;
+mod sets;
 mod sweep;
 mod systemd;
 mod web;

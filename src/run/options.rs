@@ -1,0 +1,128 @@
+//! What an operator asks of one run, in a form that can be handed to another process.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::{Timestamp, civil};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::PartitionKey;
+
+/// What an operator asks of one run, beyond that it happens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunOptions {
+    /// Replace a table even by nothing, or by less than half of what it has.
+    #[serde(default)]
+    pub force: bool,
+    /// Before the run: what is to count as not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewind: Option<Rewind>,
+}
+
+/// A change of what counts as read, by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rewind {
+    pub what: RewindKind,
+    /// Of this parameter set alone; of all of them where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<PartitionKey>,
+    /// Who asked: a user's name.
+    pub asked_by: String,
+    /// Why, as the operator said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum RewindKind {
+    /// Everything is read again; the table is emptied first if the job means something else than the table.
+    Full,
+    /// What lies in `[from, to)` of the cursor is read again.
+    Range { from: Option<Bound>, to: Option<Bound> },
+    /// What lies before it counts as read, what lies behind it does not. Nothing is read by this run.
+    Mark(Bound),
+}
+
+impl fmt::Display for RewindKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RewindKind::Full => f.write_str("run --full"),
+            RewindKind::Range { from, to } => {
+                f.write_str("run")?;
+                from.iter().try_for_each(|from| write!(f, " --from {from}"))?;
+                to.iter().try_for_each(|to| write!(f, " --to {to}"))
+            }
+            RewindKind::Mark(mark) => write!(f, "state set --mark {mark}"),
+        }
+    }
+}
+
+/// A place on a cursor's line as it is typed: an instant, a day (its beginning in the cursor's zone) or a whole number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    Instant(Timestamp),
+    Day(civil::Date),
+    Integer(i128),
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bound::Instant(at) => at.fmt(f),
+            Bound::Day(day) => day.fmt(f),
+            Bound::Integer(value) => value.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Bound {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(value) = text.parse() {
+            return Ok(Bound::Integer(value));
+        }
+        // A timestamp is a day too for the parser of days, which leaves the time out.
+        if let Ok(at) = text.parse() {
+            return Ok(Bound::Instant(at));
+        }
+        let day = text.parse().ok().filter(|_| text.len() == "2026-01-31".len());
+        day.map(Bound::Day).ok_or_else(|| {
+            "it is neither an instant (2026-01-31T07:00:00Z), nor a day (2026-01-31), nor a whole number".to_owned()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_read_as_they_are_shown() {
+        for text in ["2026-01-31", "2026-01-31T07:00:00Z", "-12", "170141183460469231731687303715884105727"] {
+            let bound: Bound = text.parse().expect(text);
+            assert_eq!(bound.to_string(), text);
+            let json = serde_json::to_string(&bound).expect("JSON");
+            assert_eq!(serde_json::from_str::<Bound>(&json).expect("a bound"), bound);
+        }
+        for text in ["", "yesterday", "2026-01-31T07:00", "2026-13-01", "1.5"] {
+            assert!(text.parse::<Bound>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn options_survive_the_way_and_unknown_ones_are_refused() {
+        let range = RewindKind::Range { from: "2026-01-01".parse().ok(), to: None };
+        assert_eq!(range.to_string(), "run --from 2026-01-01");
+        let set = Some(PartitionKey::of([("a", "1")]));
+        let rewind = Rewind { what: range, set, asked_by: "alice".to_owned(), why: None };
+        let options = RunOptions { force: true, rewind: Some(rewind) };
+        let json = serde_json::to_string(&options).expect("JSON");
+        assert_eq!(serde_json::from_str::<RunOptions>(&json).expect("options"), options);
+        assert!(serde_json::from_str::<RunOptions>("{\"dry\":true}").is_err());
+    }
+}

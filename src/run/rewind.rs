@@ -1,0 +1,446 @@
+//! Reading again by hand: a record of its own takes back what counts as read, and opens a generation. The run that follows fills
+//! the hole like any other.
+//!
+//! What a rewind comes to is computed without input and output ([`plan`]), once to be shown before it is confirmed and once under
+//! the lease, so that what is decided is right even where something happened in between.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::Counts;
+use crate::config::catalog::{Cursor, CursorType, Job, Mode};
+use crate::dataset::DatasetState;
+use crate::error::ErrorKind;
+use crate::ids::PartitionKey;
+use crate::schema::TableSchema;
+use crate::sink::commit::Verdict;
+use crate::sink::current::Current;
+use crate::sink::live::load_index;
+use crate::sink::own::is_keyed;
+use crate::sink::record::{FORMAT, Record, RecordKind, Restored, fingerprint, fingerprint_changes};
+use crate::sink::settle::Head;
+use crate::slice::{Cover, Coverage, IntegerMark, Span};
+use crate::state::Lease;
+use crate::store::Store;
+
+use super::commit::{decide, unfinished};
+use super::keyed::index_at;
+use super::mark::{mark_text, marks};
+use super::options::{Bound, Rewind, RewindKind};
+use super::{Ports, RunError, RunReport, settle};
+
+/// How often in a row a rival may be first before the rewind steps back.
+const RIVALS_MAX: u32 = 5;
+
+/// What a rewind does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RewindPlan {
+    /// What counts as read no more, whatever of it did.
+    pub uncovers: Vec<Cover>,
+    /// What counts as read from then on.
+    pub covers: Vec<Cover>,
+    /// All live files leave the table: it is loaded anew by another definition.
+    pub empties: bool,
+    /// What is covered afterwards.
+    pub coverage: Coverage,
+    /// Something of it changes what is known.
+    pub changes: bool,
+}
+
+/// What a rewind would do, for whoever has to confirm it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RewindPreview {
+    pub job: String,
+    /// What was asked: `run --from 2026-01-01`.
+    pub asked: String,
+    /// The parameter sets that it is about; empty without `for_each`.
+    pub sets: Vec<PartitionKey>,
+    /// The reading that it opens; the one there is where nothing changes.
+    pub generation: u32,
+    /// The mark before and after it; of several sets the lowest.
+    pub mark_before: Option<String>,
+    pub mark_after: Option<String>,
+    /// Slices that lie before the next run then.
+    pub slices: u64,
+    /// Those of them that are read because of the rewind.
+    pub slices_again: u64,
+    /// Files, rows and bytes that leave the table at once.
+    pub files_removed: u64,
+    pub rows_removed: u64,
+    pub bytes_removed: u64,
+    /// What of the job's definition has changed, a sentence each: why the table is emptied.
+    pub definition_changes: Vec<String>,
+    /// Nothing changes: what is asked for is so already.
+    pub is_so: bool,
+}
+
+/// What a rewind would do to a table of which the state knows this much. Reads the store; writes nothing.
+///
+/// # Errors
+/// Of kind config where what is asked for makes no sense for the job, else what the store says.
+pub async fn preview(
+    job: &Job,
+    asked: &Rewind,
+    state: &DatasetState,
+    store: &dyn Store,
+    now: Timestamp,
+) -> Result<RewindPreview, RunError> {
+    let planned = plan(job, asked, state, now)?;
+    let index = match planned.empties {
+        true => load_index(store, &job.dataset, Some((state.seq, &state.record_hash))).await?,
+        false => Current::default(),
+    };
+    let before = crate::plan::outline(job, &state.coverage, now).total();
+    let after = crate::plan::outline(job, &planned.coverage, now).total();
+    let sets = affected(job, asked)?.into_iter().filter(|set| !set.is_none()).collect();
+    Ok(RewindPreview {
+        job: job.name.to_string(),
+        asked: asked.what.to_string(),
+        sets,
+        generation: if planned.changes { state.generation.max(1) + 1 } else { state.generation.max(1) },
+        mark_before: mark_text(job, &state.coverage),
+        mark_after: mark_text(job, &planned.coverage),
+        slices: after,
+        slices_again: after.saturating_sub(before),
+        files_removed: index.files.len() as u64,
+        rows_removed: index.rows,
+        bytes_removed: index.bytes,
+        definition_changes: definition_changes(job, state),
+        is_so: !planned.changes,
+    })
+}
+
+/// What a rewind comes to where this much is known. Pure.
+///
+/// # Errors
+/// Of kind config where what is asked for makes no sense for the job.
+pub fn plan(job: &Job, asked: &Rewind, state: &DatasetState, now: Timestamp) -> Result<RewindPlan, RunError> {
+    let sets = affected(job, asked)?;
+    let changes = definition_changes(job, state);
+    let mut planned = match &asked.what {
+        RewindKind::Full if !changes.is_empty() => {
+            if let Some(set) = &asked.set {
+                return Err(refused(format!(
+                    "the definition of {} has changed ({}): the whole table is loaded anew, not `{set}` alone",
+                    job.name,
+                    changes.join("; ")
+                )));
+            }
+            // Also of sets that are gone: their rows leave the table, so what they cover is covered no more.
+            let known = state.coverage.partitions.keys().chain(&sets);
+            let uncovers = known.map(|set| everything(job, &state.coverage, set)).collect();
+            RewindPlan { uncovers, empties: true, ..RewindPlan::default() }
+        }
+        _ if !changes.is_empty() => {
+            return Err(refused(format!(
+                "the table {} was loaded differently: {}; `highwater run {} --full` loads it anew",
+                job.table,
+                changes.join("; "),
+                job.name
+            )));
+        }
+        // Every run reads all of it.
+        RewindKind::Full if job.stream.cursor.is_none() || job.mode == Mode::Replace => RewindPlan::default(),
+        RewindKind::Full => {
+            let uncovers = sets.iter().map(|set| everything(job, &state.coverage, set)).collect();
+            RewindPlan { uncovers, ..RewindPlan::default() }
+        }
+        RewindKind::Range { from, to } => range(job, &sets, &state.coverage, *from, *to)?,
+        RewindKind::Mark(bound) => set_mark(job, &sets, &state.coverage, *bound, now)?,
+    };
+    planned.coverage = state.coverage.clone();
+    planned.uncovers.iter().for_each(|cover| planned.coverage.forget(cover));
+    planned.covers.iter().for_each(|cover| planned.coverage.add(cover));
+    planned.changes = planned.coverage != state.coverage || planned.empties;
+    if !planned.empties && sets.iter().any(|set| reads_again(&state.coverage, &planned.coverage, set)) {
+        may_read_again(job)?;
+    }
+    Ok(planned)
+}
+
+/// Rows that are read again must be told apart from those that are there: a merge and a replacement do, an append by its key.
+///
+/// # Errors
+/// Of kind config where they would be doubled.
+pub fn may_read_again(job: &Job) -> Result<(), RunError> {
+    if job.mode != Mode::Append || is_keyed(job) {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "job {} appends rows that have no key, so rows that are read again would be there twice: give the stream a `primary_key`, or load into another table (`table = \"..\"`)",
+        job.name
+    )))
+}
+
+/// Whether something that was read is read again.
+fn reads_again(before: &Coverage, after: &Coverage, set: &PartitionKey) -> bool {
+    let back = match (before.integer_mark(set), after.integer_mark(set)) {
+        (Some(before), Some(after)) => after.value < before.value || after.keys.len() < before.keys.len(),
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    let left = |span: &Span| {
+        after.spans(set).iter().fold(vec![*span], |left, known| left.iter().flat_map(|piece| piece.without(known)).collect())
+    };
+    back || before.spans(set).iter().any(|span| !left(span).is_empty())
+}
+
+fn definition_changes(job: &Job, state: &DatasetState) -> Vec<String> {
+    match state.seq {
+        // What was found empty before the first record binds nobody.
+        0 => Vec::new(),
+        _ => fingerprint_changes(&state.fingerprint, &fingerprint(job)),
+    }
+}
+
+/// The sets that are meant.
+fn affected(job: &Job, asked: &Rewind) -> Result<Vec<PartitionKey>, RunError> {
+    let all: Vec<PartitionKey> = job.sets.iter().map(|set| set.partition.clone()).collect();
+    let Some(wanted) = &asked.set else { return Ok(all) };
+    if all.contains(wanted) && !wanted.is_none() {
+        return Ok(vec![wanted.clone()]);
+    }
+    let known: Vec<String> = all.iter().filter(|set| !set.is_none()).take(5).map(|set| format!("`{set}`")).collect();
+    let known = if known.is_empty() { "it has no `for_each`".to_owned() } else { format!("such as {}", known.join(", ")) };
+    Err(refused(format!("job {} has no parameter set `{wanted}`: {known}", job.name)))
+}
+
+fn refused(message: String) -> RunError {
+    RunError::new(ErrorKind::Config, message)
+}
+
+fn is_integer(cursor: &Cursor) -> bool {
+    cursor.cursor_type == CursorType::Integer
+}
+
+/// All that a set can have been read of.
+fn everything(job: &Job, coverage: &Coverage, set: &PartitionKey) -> Cover {
+    let partition = set.clone();
+    match job.stream.cursor.as_ref().is_some_and(is_integer) || coverage.integer_mark(set).is_some() {
+        true => {
+            let mark = coverage.integer_mark(set).cloned().unwrap_or(IntegerMark { value: 0, keys: Vec::new() });
+            Cover::Integer { partition, before: None, mark }
+        }
+        false => Cover::Span { partition, from: None, to: Timestamp::MAX },
+    }
+}
+
+fn ordered(job: &Job, what: &str) -> Result<Cursor, RunError> {
+    match (&job.stream.cursor, job.mode) {
+        (None, _) => Err(refused(format!("{what}: the stream {} has no cursor: every run reads all of it", job.stream.name))),
+        (_, Mode::Replace) => Err(refused(format!("{what}: job {} replaces its table: every run reads all of it", job.name))),
+        (Some(cursor), _) => Ok(cursor.clone()),
+    }
+}
+
+fn range(
+    job: &Job,
+    sets: &[PartitionKey],
+    coverage: &Coverage,
+    from: Option<Bound>,
+    to: Option<Bound>,
+) -> Result<RewindPlan, RunError> {
+    let cursor = ordered(job, "--from, --to")?;
+    if is_integer(&cursor) {
+        return integer_range(sets, coverage, from, to);
+    }
+    let from = from.map(|from| instant(&cursor, from, "--from", Round::Down)).transpose()?;
+    let to = to.map(|to| instant(&cursor, to, "--to", Round::Up)).transpose()?.unwrap_or(Timestamp::MAX);
+    if from.is_some_and(|from| from >= to) {
+        return Err(refused("the range is empty: --from lies at or behind --to".to_owned()));
+    }
+    let uncovers = sets.iter().map(|set| Cover::Span { partition: set.clone(), from, to }).collect();
+    Ok(RewindPlan { uncovers, ..RewindPlan::default() })
+}
+
+/// A whole-number cursor is read from its mark on, so only its mark can go back.
+fn integer_range(
+    sets: &[PartitionKey],
+    coverage: &Coverage,
+    from: Option<Bound>,
+    to: Option<Bound>,
+) -> Result<RewindPlan, RunError> {
+    if to.is_some() {
+        return Err(refused("--to: a whole-number cursor is read from a number on, so there is no end to give".to_owned()));
+    }
+    let value = from.map(|from| integer(from, "--from")).transpose()?;
+    let mut planned = RewindPlan::default();
+    for set in sets {
+        let Some(mark) = coverage.integer_mark(set).filter(|mark| value.is_none_or(|value| value <= mark.value)) else {
+            continue;
+        };
+        planned.uncovers.push(Cover::Integer { partition: set.clone(), before: None, mark: mark.clone() });
+        planned.covers.extend(value.map(|value| at_number(set, value)));
+    }
+    Ok(planned)
+}
+
+fn at_number(set: &PartitionKey, value: i128) -> Cover {
+    Cover::Integer { partition: set.clone(), before: None, mark: IntegerMark { value, keys: Vec::new() } }
+}
+
+fn set_mark(job: &Job, sets: &[PartitionKey], coverage: &Coverage, bound: Bound, now: Timestamp) -> Result<RewindPlan, RunError> {
+    let cursor = ordered(job, "--mark")?;
+    let uncovers: Vec<Cover> = sets.iter().map(|set| everything(job, coverage, set)).collect();
+    if is_integer(&cursor) {
+        let value = integer(bound, "--mark")?;
+        let covers = sets.iter().map(|set| at_number(set, value)).collect();
+        return Ok(RewindPlan { uncovers, covers, ..RewindPlan::default() });
+    }
+    let mark = instant(&cursor, bound, "--mark", Round::Down)?;
+    if mark > now {
+        return Err(refused(format!("--mark: {mark} lies in the future: rows that come until then would never be read")));
+    }
+    let start = crate::plan::align_start(&cursor, job.window.start);
+    // At the start and before it nothing is read yet.
+    let covered = |set: &PartitionKey| Cover::Span { partition: set.clone(), from: start, to: mark };
+    let covers = if start.is_some_and(|start| mark <= start) { Vec::new() } else { sets.iter().map(covered).collect() };
+    Ok(RewindPlan { uncovers, covers, ..RewindPlan::default() })
+}
+
+#[derive(Clone, Copy)]
+enum Round {
+    Down,
+    Up,
+}
+
+/// The instant that is meant. Of dates only whole days can be read; other cursors are compared in microseconds.
+fn instant(cursor: &Cursor, bound: Bound, option: &str, round: Round) -> Result<Timestamp, RunError> {
+    let out_of_range = || refused(format!("{option}: {bound} lies beyond all time"));
+    let at = match bound {
+        Bound::Integer(_) => {
+            return Err(refused(format!("{option}: the cursor `{}` is a point in time, not a number", cursor.field)));
+        }
+        Bound::Instant(at) => at,
+        Bound::Day(day) => day.to_zoned(cursor.timezone.clone()).map_err(|_| out_of_range())?.timestamp(),
+    };
+    let down = crate::plan::align_start(cursor, Some(at)).ok_or_else(out_of_range)?;
+    match round {
+        Round::Up if down < at && cursor.cursor_type == CursorType::Date => {
+            let day = at.to_zoned(cursor.timezone.clone()).date().tomorrow().map_err(|_| out_of_range())?;
+            Ok(day.to_zoned(cursor.timezone.clone()).map_err(|_| out_of_range())?.timestamp())
+        }
+        Round::Up if down < at => down.checked_add(jiff::SignedDuration::from_micros(1)).map_err(|_| out_of_range()),
+        _ => Ok(down),
+    }
+}
+
+fn integer(bound: Bound, option: &str) -> Result<i128, RunError> {
+    match bound {
+        Bound::Integer(value) => Ok(value),
+        other => Err(refused(format!("{option}: the cursor is a whole number, `{other}` is none"))),
+    }
+}
+
+/// Decides a rewind on top of `head`, which is the new end of the log afterwards. Atomic like every record, and safe to repeat: what
+/// a crash leaves of it is settled by the next run, and asking again for what is so already changes nothing.
+pub(super) async fn rewind(
+    job: &Job,
+    ports: &Ports,
+    lease: &Lease,
+    asked: &Rewind,
+    head: &mut Head,
+    index: &mut Option<Current>,
+    report: &mut RunReport,
+) -> Result<(), RunError> {
+    for _ in 0..RIVALS_MAX {
+        let planned = plan(job, asked, &head.state, ports.clock.now())?;
+        if !planned.changes {
+            report.rewound = Some(format!("{}: it was so already", asked.what));
+            return Ok(());
+        }
+        let note = note(job, asked, head, &planned);
+        let record = record(job, ports, head, planned, note.clone(), index).await?;
+        let (verdict, new_head) = decide(job, ports, lease, head, record, index).await?;
+        match verdict {
+            Verdict::Committed => {
+                *head = new_head;
+                audit(job, ports, &note).await;
+                report.rewound = Some(note);
+                return Ok(());
+            }
+            Verdict::Lost { .. } | Verdict::StagedLost => *head = settle::settle(job, ports, lease, index, report).await?,
+            verdict => return Err(unfinished(verdict, "the rewind")),
+        }
+    }
+    Err(RunError::new(ErrorKind::Conflict, format!("another writer commits to {} all the time", job.dataset)))
+}
+
+async fn record(
+    job: &Job,
+    ports: &Ports,
+    head: &Head,
+    planned: RewindPlan,
+    note: String,
+    index: &mut Option<Current>,
+) -> Result<Record, RunError> {
+    let last = head.record.as_ref().filter(|_| !planned.empties);
+    let remove = match planned.empties {
+        true => {
+            let index = index_at(job, ports, head, index).await?;
+            index.files.keys().chain(index.tombstones.keys()).cloned().collect()
+        }
+        false => Vec::new(),
+    };
+    Ok(Record {
+        format: FORMAT,
+        seq: head.state.seq + 1,
+        generation: head.state.generation.max(1) + 1,
+        batch: ports.clock.batch_id(),
+        kind: RecordKind::Rewind,
+        dataset: job.dataset.clone(),
+        job: job.name.to_string(),
+        table: job.table.clone(),
+        fingerprint: fingerprint(job),
+        covers: planned.covers,
+        uncovers: planned.uncovers,
+        voids: None,
+        read_schema: last.map_or_else(TableSchema::default, |record| record.read_schema.clone()),
+        schema: last.map_or_else(TableSchema::default, |record| record.schema.clone()),
+        partition_by: job.partition_by.iter().map(|column| column.key()).collect(),
+        counts: Counts::default(),
+        add: Vec::new(),
+        remove,
+        carried: 0,
+        superseded: 0,
+        content: None,
+        restore: Restored::default(),
+        note: Some(note),
+        created_at: ports.clock.now(),
+        previous: head.state.record_hash.clone(),
+    })
+}
+
+/// The audit line.
+fn note(job: &Job, asked: &Rewind, head: &Head, planned: &RewindPlan) -> String {
+    let set = asked.set.as_ref().map(|set| format!(" --set {set}")).unwrap_or_default();
+    let why = asked.why.as_ref().map(|why| format!(", because: {why}")).unwrap_or_default();
+    let (before, after) = (mark_text(job, &head.state.coverage), mark_text(job, &planned.coverage));
+    let text = |mark: Option<String>| mark.unwrap_or_else(|| "none".to_owned());
+    let emptied = if planned.empties { ", the table was emptied" } else { "" };
+    format!(
+        "{}{set}, asked for by {}{why}: generation {}, mark {} before and {} after{emptied}",
+        asked.what,
+        asked.asked_by,
+        head.state.generation.max(1) + 1,
+        text(before),
+        text(after)
+    )
+}
+
+async fn audit(job: &Job, ports: &Ports, note: &str) {
+    tracing::info!(job.id = %job.name, "{}: {note}", job.name);
+    if let Err(error) = ports.state.note_event(ports.clock.now(), Some(&job.name), "audit", note).await {
+        // The record in the lake says the same; only the history of events lacks the line.
+        tracing::warn!(%error, "an event could not be kept");
+    }
+}
+
+/// What a rewind alone leaves to tell.
+pub(super) fn conclude(job: &Job, head: &Head, report: &mut RunReport) {
+    report.mark = mark_text(job, &head.state.coverage);
+    report.marks = marks(job, &head.state.coverage);
+}
+
+#[cfg(test)]
+mod tests;
