@@ -76,7 +76,7 @@ impl Client {
     pub async fn run(mut self, context: &Context, request: RunRequest) -> Result<Vec<RunJson>, Failure> {
         let progress = Progress::new(context.screen.clone(), Arc::clone(&context.clock), request.jobs.iter());
         let mut signals = Signals::listen()?;
-        self.ask(Ask::Run(request)).await?;
+        self.ask(Ask::Run(Box::new(request))).await?;
         let mut accepted = false;
         loop {
             let answer = tokio::select! {

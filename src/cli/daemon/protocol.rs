@@ -34,7 +34,7 @@ pub(crate) struct Request {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Ask {
     /// Run jobs now; answered by `accepted`, events, and `ended`.
-    Run(RunRequest),
+    Run(Box<RunRequest>),
     /// How is the daemon? Answered by `view`.
     View {},
 }
@@ -147,7 +147,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_reads_as_it_was_written() {
         let run = RunRequest { jobs: vec![JobName::new("orders")], files: "ab".to_owned(), options: RunOptions::default() };
-        let request = Request { version: VERSION, ask: Ask::Run(run) };
+        let request = Request { version: VERSION, ask: Ask::Run(Box::new(run)) };
         let mut line = Vec::new();
         write_line(&mut line, &request).await.expect("written");
         let text = String::from_utf8(line).expect("text");

@@ -131,7 +131,7 @@ impl Client {
             None | Some(Ok(None)) => Ok(()),
             Some(Ok(Some(Request { version: VERSION, ask }))) => match ask {
                 Ask::View {} => self.say(&Answer::View(service.view())).await,
-                Ask::Run(request) => self.run(request).await,
+                Ask::Run(request) => self.run(*request).await,
             },
             Some(Ok(Some(Request { version, .. }))) => {
                 self.refuse(format!("the daemon speaks version {VERSION} of its protocol, and was asked in {version}")).await

@@ -72,7 +72,7 @@ impl Shape {
             deletes: if append { None } else { *dice.pick(&[None, Some("soft"), Some("hard")]) },
             moves: !dice.once_in(4),
             partition_by,
-            step: *dice.pick(&["", "step = \"6h\"\n", "step = \"1d\"\n"]),
+            step: dice.pick::<&str>(&["", "step = \"6h\"\n", "step = \"1d\"\n"]),
             page_size: 2 + usize::try_from(dice.below(7)).unwrap(),
         }
     }
@@ -267,9 +267,9 @@ impl History {
             }
         }
         for (id, item) in &self.items {
-            let should_be = !item.deleted && !(self.shape.filter && item.hidden);
+            let is_away = item.deleted || self.shape.filter && item.hidden;
             let found = rows.get(id);
-            if should_be && found.is_none() {
+            if !is_away && found.is_none() {
                 wrong.push(format!("row {id} is lost: {item:?}"));
             }
             let should_not =
