@@ -51,7 +51,8 @@ impl Default for PartitionKey {
 }
 
 /// What stands in a set's key as it is. Everything else is percent-encoded, the signs between the parts above all.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/').remove(b':').remove(b'@');
+const PLAIN: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/').remove(b':').remove(b'@');
 
 impl PartitionKey {
     /// The key of a parameter set: `owner=a,repo=b`, sorted by name, values percent-encoded. The same values always give the same

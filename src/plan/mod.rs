@@ -30,13 +30,7 @@ const COUNT_MAX: u64 = 1_000_000;
 ///
 /// `source_now` is the source's own clock as far as it is known. `tried` holds the slices of the set that this run has read, whatever
 /// became of them: a failed one is left as a hole for the next run.
-pub fn next(
-    job: &Job,
-    partition: &PartitionKey,
-    coverage: &Coverage,
-    tried: &[Slice],
-    source_now: Timestamp,
-) -> Option<Slice> {
+pub fn next(job: &Job, partition: &PartitionKey, coverage: &Coverage, tried: &[Slice], source_now: Timestamp) -> Option<Slice> {
     let partition = partition.clone();
     let Some(cursor) = &job.stream.cursor else {
         return tried.is_empty().then_some(Slice { partition, reach: Reach::Snapshot });

@@ -221,9 +221,7 @@ impl Encoder {
                 own::COMMIT => {
                     Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(self.settings.batch.to_string(), count)))
                 }
-                own::SET => {
-                    Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(self.settings.set.as_str(), count)))
-                }
+                own::SET => Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(self.settings.set.as_str(), count))),
                 own::EXTRACTED_AT => {
                     let at = TimestampMicrosecondArray::from_value(batch.extracted_at.as_microsecond(), count);
                     Arc::new(at.with_timezone("UTC"))

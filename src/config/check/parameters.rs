@@ -83,7 +83,11 @@ fn sets(table: &Table, source: &CheckedSource, common: &BTreeMap<String, String>
     let entries = table.list("for_each");
     // A list that is none was reported where it stands.
     if entries.is_empty() && table.node("for_each").is_some_and(Node::is_list) {
-        report.error(&table.place("for_each"), "there is no set", "give at least one, such as [{ name = \"value\" }], or take it out");
+        report.error(
+            &table.place("for_each"),
+            "there is no set",
+            "give at least one, such as [{ name = \"value\" }], or take it out",
+        );
     }
     let mut sets = Vec::with_capacity(entries.len());
     let mut places: BTreeMap<PartitionKey, Place> = BTreeMap::new();
@@ -96,7 +100,8 @@ fn sets(table: &Table, source: &CheckedSource, common: &BTreeMap<String, String>
         let mut parameters = common.clone();
         take(&given.entries, source, &mut parameters, report);
         require_in_set(table, entry, given, source, report);
-        let partition = PartitionKey::of(given.entries.iter().map(|(name, node)| (name.as_str(), node.text().unwrap_or_default())));
+        let partition =
+            PartitionKey::of(given.entries.iter().map(|(name, node)| (name.as_str(), node.text().unwrap_or_default())));
         if partition.as_str().len() > KEY_MAX {
             let message = format!("the values of the set are longer than {KEY_MAX} characters together");
             report.error(&entry.at, message, "a set is known by its values: move long ones that are common to `parameters`");
@@ -117,7 +122,8 @@ fn require_in_set(table: &Table, entry: &Node, given: &Table, source: &CheckedSo
         match given.node(name).or_else(|| table.table("parameters").and_then(|common| common.node(name))) {
             Some(node) => require_value(node, name, source, report),
             None => {
-                let message = format!("{} needs the parameter `{name}`, and neither this set nor `parameters` gives it", source.file);
+                let message =
+                    format!("{} needs the parameter `{name}`, and neither this set nor `parameters` gives it", source.file);
                 report.error(&entry.at, message, format!("add {name} = \"...\" to the set"));
             }
         }
