@@ -140,6 +140,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["src/cli/", "src/web/"]),
     ("hyper", &["src/web/"]),
     ("clap", &["src/cli/", "src/main.rs"]),
+    ("tokio_cron_scheduler", &["src/schedule/alarm.rs"]),
+    ("croner", &["src/cadence/cron.rs"]),
+    ("chrono", &["src/cadence/cron.rs"]),
 ];
 
 /// `name ::` where a path begins: a crate, not a module of ours that happens to be called the same.

@@ -122,7 +122,7 @@ pub(super) fn check_after(jobs: &BTreeMap<JobName, AfterJobs>) -> BTreeMap<JobNa
     wrongs
 }
 
-/// The way from `job` over `first` back to `job`, as text: `a, b, a`; each runs after the next.
+/// The way from `job` back to `job` that goes over `first` last, as text: `a, b, a`; each is followed by the next.
 fn circle(jobs: &BTreeMap<JobName, AfterJobs>, job: &JobName, first: &JobName) -> Option<String> {
     // Breadth first, so that the shortest way is told; each job is looked at once.
     let mut came_from: BTreeMap<&JobName, &JobName> = BTreeMap::from([(first, job)]);
@@ -138,7 +138,6 @@ fn circle(jobs: &BTreeMap<JobName, AfterJobs>, job: &JobName, first: &JobName) -
                     way.push(back.as_str());
                 }
                 way.push(job.as_str());
-                way.reverse();
                 return Some(way.join(", "));
             }
             if !came_from.contains_key(next) {

@@ -1,3 +1,5 @@
+mod history;
+
 use jiff::tz::TimeZone;
 
 use super::*;
