@@ -3,6 +3,7 @@
 //! The oracle here reads Parquet with the `parquet` crate alone; tests/oracle reads a part of the lakes with DuckDB and pyarrow.
 
 mod life;
+mod rewinds;
 
 use std::sync::Arc;
 

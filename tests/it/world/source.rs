@@ -21,10 +21,18 @@ pub struct FakeSource {
 impl FakeSource {
     /// Records without a cursor come with every slice that begins at the window's start, so that they are there once.
     fn of<'a>(&'a self, slice: &'a Slice) -> impl Iterator<Item = &'a Record> {
-        self.records.iter().filter(move |record| match (&slice.reach, record.cursor) {
-            (Reach::Time(span), Some(at)) => span.contains(at),
-            (Reach::Time(span), None) => span.from == self.records.iter().filter_map(|record| record.cursor).min(),
+        let of_set = move |index: usize| match slice.partition.as_str() {
+            "account=even" => index % 2 == 0,
+            "account=odd" => index % 2 == 1,
             _ => true,
+        };
+        let numbered = self.records.iter().enumerate();
+        numbered.filter(move |(index, _)| of_set(*index)).map(|(_, record)| record).filter(move |record| {
+            match (&slice.reach, record.cursor) {
+                (Reach::Time(span), Some(at)) => span.contains(at),
+                (Reach::Time(span), None) => span.from == self.records.iter().filter_map(|record| record.cursor).min(),
+                _ => true,
+            }
         })
     }
 }

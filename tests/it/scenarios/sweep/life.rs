@@ -83,9 +83,22 @@ impl Fixture {
         Fixture::of("mode = \"replace\"\n", records())
     }
 
+    /// Two accounts with rows of their own: the records of even and of odd ids.
+    pub fn sets() -> Self {
+        Fixture::of("mode = \"merge\"\nfor_each = [{ account = \"even\" }, { account = \"odd\" }]\n", records())
+    }
+
+    /// The job as it was before somebody thought of other partitions.
+    pub fn partitioned_otherwise(mut self) -> Self {
+        self.job.partition_by.pop();
+        self
+    }
+
     fn of(mode: &str, records: Vec<Record>) -> Self {
         let project = Project::new();
-        project.write("sources/api.toml", &source("http://127.0.0.1:9", &Pages::Page, 4));
+        let parameters = "[parameters]\naccount = { default = \"\" }\n[streams.items]";
+        let source = source("http://127.0.0.1:9", &Pages::Page, 4).replace("[streams.items]\n", &format!("{parameters}\n"));
+        project.write("sources/api.toml", &source);
         project.write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"lake\"\n");
         project.write(
             "jobs/items.toml",
@@ -108,6 +121,17 @@ impl Fixture {
 
     /// One run of a process that dies, if it dies, as the plan says.
     pub async fn live(&self, home: &Home, plan: &Arc<FaultPlan>, guards: Guards) -> Result<RunReport, RunError> {
+        self.live_with(home, plan, guards, &RunOptions::default()).await
+    }
+
+    /// The same with what an operator asks of it.
+    pub async fn live_with(
+        &self,
+        home: &Home,
+        plan: &Arc<FaultPlan>,
+        guards: Guards,
+        options: &RunOptions,
+    ) -> Result<RunReport, RunError> {
         let opened = home.open().await;
         let source = FakeSource { records: self.records.clone(), page_size: 4, now: NOW.parse().unwrap() };
         // Batches of two processes are never called the same.
@@ -123,7 +147,7 @@ impl Fixture {
             spool: self.spool.clone(),
             memory: 64 << 20,
             guards,
-            options: RunOptions::default(),
+            options: options.clone(),
         };
         let report = run::run_job(&self.job, Purpose::Load, &ports).await;
         drop(ports);
@@ -289,6 +313,11 @@ impl Home {
             Place::Memory { store, .. } => Home::at(Place::Memory { store: store.clone(), state: MemoryState::new() }),
             Place::Disk { .. } => panic!("rivals meet in memory"),
         }
+    }
+
+    /// The same lake for a process whose state was lost; `None` where that takes more than memory.
+    pub fn amnesiac(&self) -> Option<Self> {
+        matches!(&*self.place, Place::Memory { .. }).then(|| self.rival())
     }
 
     fn folder(&self) -> &Path {

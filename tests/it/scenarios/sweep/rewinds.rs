@@ -1,0 +1,85 @@
+//! Reading again by hand, killed anywhere.
+
+use std::sync::Arc;
+
+use highwater::fault::{FaultPlan, Guards};
+use highwater::run::{Rewind, RewindKind, RunOptions};
+
+use super::life::{Fixture, Home};
+use super::{SIDES, assert_right, block_on, in_parallel, kill};
+
+fn options(what: RewindKind) -> RunOptions {
+    let rewind = Rewind { what, set: None, asked_by: "the sweep".to_owned(), why: None };
+    RunOptions { rewind: Some(rewind), ..RunOptions::default() }
+}
+
+fn range() -> RunOptions {
+    let bound = |text: &str| text.parse().ok();
+    options(RewindKind::Range { from: bound("2026-01-02T06:00:00Z"), to: bound("2026-01-03T06:00:00Z") })
+}
+
+/// A table that is loaded as it was, and then told to be read again: each effect of that is the last one once. What is left must
+/// settle into the same rows, and asking once more must too.
+fn rewind_sweep(before: &Fixture, fixture: &Fixture, home: fn() -> Home, options: &RunOptions) -> Vec<String> {
+    let none = || Arc::new(FaultPlan::none());
+    let log = block_on(async {
+        let home = home();
+        before.live(&home, &none(), Guards::ALL).await.expect("a clean load");
+        let counting = none();
+        let report = fixture.live_with(&home, &counting, Guards::ALL, options).await.expect("a clean rewind");
+        assert!(report.rewound.is_some() && report.failed.is_empty(), "{report:?}");
+        counting.log()
+    });
+    assert!(log.len() > 10, "only {} effects: {log:#?}", log.len());
+    let places: Vec<_> = (1..=log.len() as u64).flat_map(|at| SIDES.map(|side| (at, side))).collect();
+    in_parallel(&places, async |(at, side)| {
+        let home = home();
+        before.live(&home, &none(), Guards::ALL).await.expect("a clean load");
+        drop(fixture.live_with(&home, &kill(*at, *side), Guards::ALL, options).await);
+        let mut wrong = match fixture.live_with(&home, &none(), Guards::ALL, options).await {
+            Ok(report) if report.failed.is_empty() => Vec::new(),
+            other => vec![format!("it does not recover: {other:?}")],
+        };
+        wrong.extend(fixture.recover_and_check(&home, Guards::ALL).await);
+        // A state that is lost learns all of it from the log.
+        if let Some(amnesiac) = home.amnesiac() {
+            wrong.extend(fixture.recover_and_check(&amnesiac, Guards::ALL).await);
+        }
+        wrong.into_iter().map(|text| format!("killed {side:?} effect {at}, `{}`: {text}", log[*at as usize - 1])).collect()
+    })
+}
+
+#[test]
+fn a_range_is_read_again_and_killed_anywhere() {
+    // D-66, D-67
+    for fixture in [Fixture::new(), Fixture::merge(), Fixture::sets()] {
+        assert_right(&rewind_sweep(&fixture, &fixture, Home::memory, &range()));
+    }
+    assert_right(&rewind_sweep(&Fixture::merge(), &Fixture::merge(), Home::disk, &range()));
+}
+
+#[test]
+fn everything_is_read_again_and_killed_anywhere() {
+    // D-67
+    for fixture in [Fixture::new(), Fixture::merge()] {
+        assert_right(&rewind_sweep(&fixture, &fixture, Home::memory, &options(RewindKind::Full)));
+    }
+}
+
+#[test]
+fn another_definition_is_loaded_anew_and_killed_anywhere() {
+    // D-60, D-67
+    let full = options(RewindKind::Full);
+    assert_right(&rewind_sweep(&Fixture::merge().partitioned_otherwise(), &Fixture::merge(), Home::memory, &full));
+    assert_right(&rewind_sweep(&Fixture::new().partitioned_otherwise(), &Fixture::new(), Home::disk, &full));
+}
+
+#[test]
+fn a_job_over_sets_is_killed_anywhere() {
+    // D-01, D-02, D-17
+    let fixture = Fixture::sets();
+    assert_right(&super::sweep(&fixture, Home::memory, Guards::ALL));
+    assert_right(&super::sweep(&fixture, Home::disk, Guards::ALL));
+    assert_right(&super::double_sweep(&fixture, Home::memory, 20_260_105, 1));
+    assert_right(&super::rival_sweep(&fixture, Guards::ALL));
+}
