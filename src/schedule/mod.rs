@@ -12,52 +12,22 @@
 pub mod alarm;
 pub mod driver;
 pub mod handle;
+pub mod job;
 pub mod timetable;
 pub mod view;
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::cadence::Schedule;
-use crate::config::catalog::{CatchUp, Job};
 use crate::error::ErrorKind;
 use crate::ids::JobName;
 use crate::state::StateError;
 
 pub use driver::Driver;
 pub use handle::{Gone, HandRuns, Handle, Reloaded};
+pub use job::ScheduledJob;
 pub use view::{JobView, View};
-
-/// A job as far as its due times go.
-#[derive(Clone, Debug)]
-pub struct ScheduledJob {
-    pub job: JobName,
-    /// `None`: by hand, or after another job, only.
-    pub schedule: Option<Schedule>,
-    pub catch_up: CatchUp,
-    /// Jobs whose success makes this one run.
-    pub after: Vec<JobName>,
-    /// At most this much later than due, where others that share its credential come due at the same moment.
-    pub jitter: SignedDuration,
-    /// Which jobs share a credential at a host: equal for those that do.
-    pub shares: String,
-}
-
-impl ScheduledJob {
-    pub fn of(job: &Job) -> Self {
-        let host = job.source.base_url.host_str().unwrap_or_default();
-        ScheduledJob {
-            job: job.name.clone(),
-            schedule: job.schedule.clone(),
-            catch_up: job.catch_up,
-            after: job.after.clone(),
-            jitter: job.jitter,
-            // References only: what a secret is does not show in this text.
-            shares: format!("{host} {:?}", job.source.auth),
-        }
-    }
-}
 
 /// A run that is to start now.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -311,7 +311,7 @@ async fn due_times_come_back_exactly(state: &dyn State) {
 }
 
 async fn a_due_time_is_taken_once(state: &dyn State) {
-    // O-06
+    // Twice would be two runs for one tick.
     let job = JobName::new("claimed");
     let claim = |n: u128| ClaimId(Uuid::from_u128(n));
     let take = async |due_at: i64, n: u128| {
