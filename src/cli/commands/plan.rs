@@ -7,9 +7,10 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::progress::describe_slice;
 use crate::cli::project::Project;
-use crate::cli::text::{counted, thousands};
+use crate::cli::text::{counted, one_line, size, thousands};
 use crate::config::catalog::{Job, PagingKind};
 use crate::plan::{self, Outline};
+use crate::sink::live::{LiveFile, LiveTable, live_table};
 use crate::slice::{Coverage, Reach, Slice};
 
 /// Slices listed in full.
@@ -20,6 +21,10 @@ const LISTED_MAX: usize = 20;
 struct PlanJson {
     job: String,
     enabled: bool,
+    /// `append`, `merge` or `replace`.
+    mode: &'static str,
+    /// How many parameter sets the job goes over; 1 without `for_each`.
+    sets: usize,
     /// The first slices; there are `slices_total`.
     slices: Vec<SliceJson>,
     slices_total: u64,
@@ -29,8 +34,17 @@ struct PlanJson {
     requests: Option<u64>,
     /// The table's folder as a reader would type it.
     address: String,
+    /// What the table holds now; null before its first commit, and where the sink does not answer.
+    table: Option<TableJson>,
     /// Directory keys, outermost first.
     partitioned_by: Vec<String>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct TableJson {
+    files: u64,
+    rows: u64,
+    bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -54,11 +68,15 @@ pub(super) async fn plan(context: &Context, job: Option<&str>) -> Result<Exit, F
         };
         let coverage = known.map(|known| known.coverage).unwrap_or_default();
         let outline = outline(context, job, &coverage);
-        let address = project.store(job)?.address(&job.table);
+        let store = project.store(job)?;
+        let address = store.address(&job.table);
+        // A plan can be made without the sink: then only what is there now stays unknown.
+        let table = live_table(store.as_ref(), &job.dataset).await.map_err(|error| error.to_string());
+        let table = table.map(|table| table.map(|table| measure(&table)));
         if context.terminal.json {
-            plans.push(as_json(job, &outline, address));
+            plans.push(as_json(job, &outline, address, table.unwrap_or_default()));
         } else {
-            print(context, job, &outline, &address)?;
+            print(context, job, &outline, &address, &table)?;
         }
     }
     if context.terminal.json {
@@ -74,18 +92,36 @@ fn outline(context: &Context, job: &Job, coverage: &Coverage) -> Outline {
     plan::outline(job, coverage, context.clock.now())
 }
 
-fn total(outline: &Outline) -> u64 {
-    outline.slices.len() as u64 + outline.more
+fn measure(table: &LiveTable) -> TableJson {
+    let sum = |of: fn(&LiveFile) -> u64| table.files.iter().map(of).sum();
+    TableJson { files: table.files.len() as u64, rows: sum(|file| file.rows), bytes: sum(|file| file.bytes) }
+}
+
+fn describe_table(table: &Result<Option<TableJson>, String>) -> String {
+    match table {
+        Ok(Some(table)) => {
+            format!("{}, {}, {} now", counted(table.files, "file"), counted(table.rows, "row"), size(table.bytes))
+        }
+        Ok(None) => "nothing yet".to_owned(),
+        Err(reason) => format!("unknown: {}", one_line(reason)),
+    }
 }
 
 fn exact_requests(job: &Job, outline: &Outline) -> Option<u64> {
-    matches!(job.stream.paging.kind, PagingKind::None).then(|| total(outline))
+    matches!(job.stream.paging.kind, PagingKind::None).then(|| outline.total())
 }
 
-fn print(context: &Context, job: &Job, outline: &Outline, address: &str) -> Result<(), Failure> {
+fn print(
+    context: &Context,
+    job: &Job,
+    outline: &Outline,
+    address: &str,
+    table: &Result<Option<TableJson>, String>,
+) -> Result<(), Failure> {
     let terminal = &context.terminal;
-    let total = total(outline);
-    terminal.heading(&format!("{}: {}", job.name, counted(total, "slice")))?;
+    let total = outline.total();
+    let sets = if job.is_for_each() { format!(", {}", counted(job.sets.len() as u64, "set")) } else { String::new() };
+    terminal.heading(&format!("{}: {}{sets}", job.name, counted(total, "slice")))?;
     for slice in outline.slices.iter().take(LISTED_MAX) {
         terminal.line(&format!("  {}", describe_slice(slice)))?;
     }
@@ -102,6 +138,8 @@ fn print(context: &Context, job: &Job, outline: &Outline, address: &str) -> Resu
     let keys: Vec<String> = job.partition_by.iter().map(|column| column.key()).collect();
     let per = if keys.is_empty() { "a slice".to_owned() } else { format!("a slice and value of {}", keys.join(", ")) };
     terminal.line(&format!("  files:    one or more {per}, none for an empty slice"))?;
+    terminal.line(&format!("  mode:     {}", job.mode.name()))?;
+    terminal.line(&format!("  table:    {}", describe_table(table)))?;
     terminal.line(&format!("  to:       {address}"))
 }
 
@@ -114,7 +152,7 @@ fn describe_limits(job: &Job) -> String {
     if rates.is_empty() { "none declared".to_owned() } else { rates.join(", ") }
 }
 
-fn as_json(job: &Job, outline: &Outline, address: String) -> PlanJson {
+fn as_json(job: &Job, outline: &Outline, address: String, table: Option<TableJson>) -> PlanJson {
     let slice = |slice: &Slice| {
         let (from, to) = match &slice.reach {
             Reach::Snapshot => (None, None),
@@ -126,11 +164,14 @@ fn as_json(job: &Job, outline: &Outline, address: String) -> PlanJson {
     PlanJson {
         job: job.name.to_string(),
         enabled: job.enabled,
+        mode: job.mode.name(),
+        sets: job.sets.len(),
         slices: outline.slices.iter().map(slice).collect(),
-        slices_total: total(outline),
-        requests_min: total(outline),
+        slices_total: outline.total(),
+        requests_min: outline.total(),
         requests: exact_requests(job, outline),
         address,
+        table,
         partitioned_by: job.partition_by.iter().map(|column| column.key()).collect(),
     }
 }
