@@ -7,12 +7,12 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::progress::describe_slice;
 use crate::cli::project::Project;
-use crate::cli::text::{counted, size, thousands};
+use crate::cli::text::{counted, one_line, size, thousands};
 use crate::config::catalog::{Job, Mode, PagingKind};
 use crate::error::chain;
 use crate::ids::Seq;
 use crate::plan::{self, Outline};
-use crate::sink::live::load_index;
+use crate::sink::live::{LiveFile, LiveTable, live_table, load_index};
 use crate::sink::record::Record;
 use crate::sink::{SinkError, layout};
 use crate::slice::{Coverage, Reach, Slice};
@@ -26,6 +26,10 @@ const LISTED_MAX: usize = 20;
 struct PlanJson {
     job: String,
     enabled: bool,
+    /// `append`, `merge` or `replace`.
+    mode: &'static str,
+    /// How many parameter sets the job goes over; 1 without `for_each`.
+    sets: usize,
     /// The first slices; there are `slices_total`.
     slices: Vec<SliceJson>,
     slices_total: u64,
@@ -35,6 +39,8 @@ struct PlanJson {
     requests: Option<u64>,
     /// The table's folder as a reader would type it.
     address: String,
+    /// What the table holds now; null before its first commit, and where the sink does not answer.
+    table: Option<TableJson>,
     /// Directory keys, outermost first.
     partitioned_by: Vec<String>,
     /// What of the table a run can write anew; null where it only adds.
@@ -50,6 +56,13 @@ struct RewritesJson {
     last_files: u64,
 }
 
+#[derive(Clone, Copy, Serialize)]
+struct TableJson {
+    files: u64,
+    rows: u64,
+    bytes: u64,
+}
+
 #[derive(Serialize)]
 struct SliceJson {
     partition: String,
@@ -57,6 +70,12 @@ struct SliceJson {
     from: Option<String>,
     /// RFC 3339; null where it is not time.
     to: Option<String>,
+}
+
+/// What the lake has of a job's table.
+struct Lake {
+    table: Result<Option<TableJson>, String>,
+    rewrites: Option<RewritesJson>,
 }
 
 pub(super) async fn plan(context: &Context, job: Option<&str>) -> Result<Exit, Failure> {
@@ -73,11 +92,16 @@ pub(super) async fn plan(context: &Context, job: Option<&str>) -> Result<Exit, F
         let outline = outline(context, job, &coverage);
         let store = project.store(job)?;
         let address = store.address(&job.table);
-        let rewrites = rewrites(store.as_ref(), job).await?;
+        // A plan can be made without the sink: then only what is there now stays unknown.
+        let table = live_table(store.as_ref(), &job.dataset).await.map_err(|error| error.to_string());
+        let lake = Lake {
+            table: table.map(|table| table.map(|table| measure(&table))),
+            rewrites: rewrites(store.as_ref(), job).await.ok().flatten(),
+        };
         if context.terminal.json {
-            plans.push(as_json(job, &outline, address, rewrites));
+            plans.push(as_json(job, &outline, address, lake));
         } else {
-            print(context, job, &outline, &address, rewrites.as_ref())?;
+            print(context, job, &outline, &address, &lake)?;
         }
     }
     if context.terminal.json {
@@ -93,18 +117,30 @@ fn outline(context: &Context, job: &Job, coverage: &Coverage) -> Outline {
     plan::outline(job, coverage, context.clock.now())
 }
 
-fn total(outline: &Outline) -> u64 {
-    outline.slices.len() as u64 + outline.more
+fn measure(table: &LiveTable) -> TableJson {
+    let sum = |of: fn(&LiveFile) -> u64| table.files.iter().map(of).sum();
+    TableJson { files: table.files.len() as u64, rows: sum(|file| file.rows), bytes: sum(|file| file.bytes) }
+}
+
+fn describe_table(table: &Result<Option<TableJson>, String>) -> String {
+    match table {
+        Ok(Some(table)) => {
+            format!("{}, {}, {} now", counted(table.files, "file"), counted(table.rows, "row"), size(table.bytes))
+        }
+        Ok(None) => "nothing yet".to_owned(),
+        Err(reason) => format!("unknown: {}", one_line(reason)),
+    }
 }
 
 fn exact_requests(job: &Job, outline: &Outline) -> Option<u64> {
-    matches!(job.stream.paging.kind, PagingKind::None).then(|| total(outline))
+    matches!(job.stream.paging.kind, PagingKind::None).then(|| outline.total())
 }
 
-fn print(context: &Context, job: &Job, outline: &Outline, address: &str, rewrites: Option<&RewritesJson>) -> Result<(), Failure> {
+fn print(context: &Context, job: &Job, outline: &Outline, address: &str, lake: &Lake) -> Result<(), Failure> {
     let terminal = &context.terminal;
-    let total = total(outline);
-    terminal.heading(&format!("{}: {}", job.name, counted(total, "slice")))?;
+    let total = outline.total();
+    let sets = if job.is_for_each() { format!(", {}", counted(job.sets.len() as u64, "set")) } else { String::new() };
+    terminal.heading(&format!("{}: {}{sets}", job.name, counted(total, "slice")))?;
     for slice in outline.slices.iter().take(LISTED_MAX) {
         terminal.line(&format!("  {}", describe_slice(slice)))?;
     }
@@ -121,7 +157,9 @@ fn print(context: &Context, job: &Job, outline: &Outline, address: &str, rewrite
     let keys: Vec<String> = job.partition_by.iter().map(|column| column.key()).collect();
     let per = if keys.is_empty() { "a slice".to_owned() } else { format!("a slice and value of {}", keys.join(", ")) };
     terminal.line(&format!("  files:    one or more {per}, none for an empty slice"))?;
-    if let Some(rewrites) = rewrites {
+    terminal.line(&format!("  mode:     {}", job.mode.name()))?;
+    terminal.line(&format!("  table:    {}", describe_table(&lake.table)))?;
+    if let Some(rewrites) = &lake.rewrites {
         terminal.line(&format!("  rewrites: {}", describe_rewrites(job, rewrites)))?;
     }
     terminal.line(&format!("  to:       {address}"))
@@ -170,7 +208,7 @@ fn describe_limits(job: &Job) -> String {
     if rates.is_empty() { "none declared".to_owned() } else { rates.join(", ") }
 }
 
-fn as_json(job: &Job, outline: &Outline, address: String, rewrites: Option<RewritesJson>) -> PlanJson {
+fn as_json(job: &Job, outline: &Outline, address: String, lake: Lake) -> PlanJson {
     let slice = |slice: &Slice| {
         let (from, to) = match &slice.reach {
             Reach::Snapshot => (None, None),
@@ -182,12 +220,15 @@ fn as_json(job: &Job, outline: &Outline, address: String, rewrites: Option<Rewri
     PlanJson {
         job: job.name.to_string(),
         enabled: job.enabled,
+        mode: job.mode.name(),
+        sets: job.sets.len(),
         slices: outline.slices.iter().map(slice).collect(),
-        slices_total: total(outline),
-        requests_min: total(outline),
+        slices_total: outline.total(),
+        requests_min: outline.total(),
         requests: exact_requests(job, outline),
         address,
+        table: lake.table.unwrap_or_default(),
         partitioned_by: job.partition_by.iter().map(|column| column.key()).collect(),
-        rewrites,
+        rewrites: lake.rewrites,
     }
 }

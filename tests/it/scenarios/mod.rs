@@ -1,5 +1,6 @@
 //! Whole runs: of the program, and of its path inside this process.
 
+mod again;
 mod alerts;
 mod demo;
 mod exactness;

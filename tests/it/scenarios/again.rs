@@ -1,0 +1,164 @@
+//! Reading again by hand: ranges, everything, marks; shown first, confirmed, and written down.
+
+use serde_json::Value;
+
+use super::loads::{api_with, mark, run};
+use crate::world::api::{FakeApi, Pages, Record};
+use crate::world::feed;
+use crate::world::program::{Ended, highwater};
+use crate::world::project::Project;
+
+const START: &str = "2026-02-01T00:00:00Z";
+
+fn table(mode: &str) -> (FakeApi, Project) {
+    let api = api_with(Pages::Page, 10, feed::plain(1, 30, START));
+    let project = Project::of_items(&api, &Pages::Page, 10);
+    project.edit("jobs/items.toml", "mode = \"append\"", &format!("mode = \"{mode}\""));
+    run(&project);
+    (api, project)
+}
+
+fn call(project: &Project, args: &[&str], code: i32) -> Ended {
+    highwater(project, args).env("USER", "alice").run().expect_code(code)
+}
+
+fn state(project: &Project) -> Value {
+    call(project, &["state", "show", "items", "--json"], 0).json()[0].take()
+}
+
+fn rows(project: &Project) -> String {
+    call(project, &["query", "SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS ids FROM items", "--json"], 0).stdout.trim().to_owned()
+}
+
+/// The last record of the table's log.
+fn last_record(project: &Project) -> Value {
+    let log = project.listing("lake/_highwater/items/log");
+    let path = project.at(log.keys().next_back().unwrap());
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_range_is_shown_confirmed_and_read_again() {
+    // D-66, D-67
+    for mode in ["append", "merge"] {
+        let (api, project) = table(mode);
+        let range = ["run", "items", "--from", "2026-02-01T00:10:00Z", "--to", "2026-02-01T00:20:00Z"];
+        let before = (project.listing("lake"), state(&project));
+
+        // Without a terminal nobody can be asked: it says what it would do, and does nothing.
+        let ended = call(&project, &range, 64);
+        assert!(ended.stdout.contains("1 because of this") && ended.stderr.contains("add --yes"), "{ended:?}");
+        let preview = call(&project, &[&range[..], &["--json"]].concat(), 64).json();
+        assert_eq!((&preview["slices_again"], &preview["generation"]), (&1.into(), &2.into()), "{preview}");
+        assert_eq!((project.listing("lake"), state(&project)), before, "{mode}");
+
+        // A row has changed in the range, and one there is that had never been seen.
+        let late = |id: u64, name: &str, at: &str| Record {
+            json: format!("{{\"id\":{id},\"updated_at\":\"{at}\",\"name\":\"{name}\"}}"),
+            cursor: Some(at.parse().unwrap()),
+        };
+        api.add_records("items", [late(500, "late", "2026-02-01T00:15:30Z")]);
+        api.forget();
+        let ended = call(&project, &[&range[..], &["--yes", "--why", "rows came late", "--json"]].concat(), 0);
+        let report = ended.json()[0].take();
+        assert_eq!((&report["counts"]["kept"], &report["counts"]["unchanged"]), (&1.into(), &10.into()), "{mode}: {report}");
+        assert_eq!(rows(&project), r#"{"n":31,"ids":31}"#, "{mode}");
+        assert_eq!(state(&project)["mark"], before.1["mark"], "the hole is filled");
+
+        let note = report["rewound"].as_str().unwrap();
+        assert!(
+            note.starts_with(
+                "run --from 2026-02-01T00:10:00Z --to 2026-02-01T00:20:00Z, asked for by alice, because: rows came late"
+            ),
+            "{note}"
+        );
+        let events = state(&project)["events"].to_string();
+        assert!(events.contains("\"audit\"") && events.contains("asked for by alice"), "{events}");
+        assert_eq!(state(&project)["state"]["generation"], 2);
+
+        // A second run changes nothing.
+        let lake = project.listing("lake");
+        assert_eq!(run(&project)["commits"], 0);
+        assert_eq!(project.listing("lake"), lake);
+        call(&project, &["verify"], 0);
+    }
+}
+
+#[test]
+fn everything_is_read_again_and_what_is_the_same_stays() {
+    let (_api, project) = table("merge");
+    let report = call(&project, &["run", "items", "--full", "--yes", "--json"], 0).json()[0].take();
+    assert_eq!((&report["counts"]["kept"], &report["counts"]["unchanged"]), (&0.into(), &30.into()), "{report}");
+    assert_eq!(rows(&project), r#"{"n":30,"ids":30}"#);
+}
+
+#[test]
+fn another_definition_is_loaded_anew() {
+    let (_api, project) = table("append");
+    project.edit("jobs/items.toml", "month(updated_at)", "hour(updated_at)");
+    let ended = call(&project, &["run", "items"], 78);
+    assert!(ended.stderr.contains("highwater run items --full"), "{}", ended.stderr);
+    let ended = call(&project, &["run", "items", "--from", "2026-02-01", "--yes"], 64);
+    assert!(ended.stderr.contains("--full"), "{}", ended.stderr);
+    let ended = call(&project, &["run", "items", "--full"], 64);
+    assert!(ended.stdout.contains("partition_by was") && ended.stdout.contains("1 file with 30 rows"), "{}", ended.stdout);
+    call(&project, &["run", "items", "--full", "--yes"], 0);
+    assert_eq!(rows(&project), r#"{"n":30,"ids":30}"#);
+    assert!(project.listing("lake/items").keys().all(|path| path.contains("updated_at_hour=")));
+    call(&project, &["verify"], 0);
+    assert_eq!(run(&project)["commits"], 0);
+}
+
+#[test]
+fn a_mark_is_set_and_the_next_run_reads_from_there() {
+    // D-67
+    let (api, project) = table("merge");
+    let ended = call(&project, &["state", "set", "items", "--mark", "2026-02-01T00:25:00Z", "--yes"], 0);
+    assert!(
+        ended.stdout.contains("rewound: items: state set --mark 2026-02-01T00:25:00Z, asked for by alice"),
+        "{}",
+        ended.stdout
+    );
+    assert_eq!(mark(&project), "2026-02-01T00:25:00Z");
+    let record = last_record(&project);
+    assert_eq!((&record["kind"], &record["generation"]), (&"rewind".into(), &2.into()), "{record}");
+    assert!(record["note"].as_str().unwrap().contains("alice"));
+
+    // The same once more changes nothing.
+    let lake = project.listing("lake");
+    let ended = call(&project, &["state", "set", "items", "--mark", "2026-02-01T00:25:00Z", "--yes"], 0);
+    assert!(ended.stdout.contains("it was so already"), "{}", ended.stdout);
+    assert_eq!(project.listing("lake"), lake);
+
+    api.forget();
+    let report = run(&project);
+    assert_eq!(report["counts"]["unchanged"], 5, "{report}");
+    assert!(api.seen()[0].query["from"].starts_with("2026-02-01T00:24:59"), "{:?}", api.seen());
+    assert_eq!(rows(&project), r#"{"n":30,"ids":30}"#);
+}
+
+#[test]
+fn a_table_begins_where_it_is_told_to() {
+    let api = api_with(Pages::Page, 10, feed::plain(1, 30, START));
+    let project = Project::of_items(&api, &Pages::Page, 10);
+    call(&project, &["state", "set", "items", "--mark", "2026-02-01T00:20:00Z", "--yes"], 0);
+    assert_eq!(run(&project)["counts"]["kept"], 10);
+    assert_eq!(rows(&project), r#"{"n":10,"ids":10}"#);
+    call(&project, &["verify"], 0);
+}
+
+#[test]
+fn what_makes_no_sense_is_a_wrong_command_line() {
+    let (_api, project) = table("append");
+    project.edit("sources/api.toml", "primary_key = [\"id\"]\n", "");
+    for (args, said) in [
+        (&["run", "--full", "--yes"][..], "name the job"),
+        (&["run", "items", "--yes"], "belong to --full"),
+        (&["run", "items", "--from", "7", "--yes"], "--full"),
+        (&["state", "set", "items", "--mark", "yesterday"], "neither an instant"),
+        (&["run", "items", "--full", "--set", "a=1", "--yes"], "has no parameter set `a=1`"),
+    ] {
+        let ended = call(&project, args, 64);
+        assert!(ended.stderr.contains(said), "{args:?}: {}", ended.stderr);
+    }
+}
