@@ -14,5 +14,6 @@ mod refusals;
 mod scheduler;
 mod serve;
 mod sweep;
+mod year;
 mod systemd;
 mod web;
