@@ -63,7 +63,7 @@ fn schedules_to_think_twice_about() {
     error: jobs/orders.toml:8:10: jitter: the jitter is longer than a day
       help: write a shorter one, such as "5m"
     error: jobs/orders.toml:9:12: catch_up: `some` is not known here
-      help: did you mean `one`?
+      help: the words are `none`, `one`, `all`
     "#);
 }
 
@@ -78,15 +78,15 @@ fn jobs_after_jobs() {
     assert_eq!(shown(&loaded.problems), "");
     assert_eq!(loaded.catalog.jobs[&JobName::new("c")].after, ["a", "b"].map(JobName::new));
     insta::assert_snapshot!(shown(&jobs(&[("orders", "after = [\"customer\", \"orders\"]"), ("customers", "")]).load().problems), @r"
-    error: jobs/orders.toml:8:10: after: there is no job `customer`
+    error: jobs/orders.toml:8:10: after[1]: there is no job `customer`
       help: did you mean `customers`?
-    error: jobs/orders.toml:8:22: after: a job cannot run after itself
+    error: jobs/orders.toml:8:22: after[2]: a job cannot run after itself
       help: take it out, or give it a `schedule`
     ");
     insta::assert_snapshot!(shown(&jobs(&[("a", "enabled = false"), ("b", "after = [\"a\", \"a\"]")]).load().problems), @r"
-    warning: jobs/b.toml:8:10: after: `a` is not enabled: it succeeds only when somebody runs it
+    warning: jobs/b.toml:8:10: after[1]: `a` is not enabled: it succeeds only when somebody runs it
       help: enable it, or take it out
-    error: jobs/b.toml:8:15: after: `a` is named twice
+    error: jobs/b.toml:8:15: after[2]: `a` is named twice
       help: name it once
     ");
     // A file with a problem of its own is there all the same.
@@ -99,11 +99,11 @@ fn jobs_in_a_circle() {
     let loaded =
         jobs(&[("a", "after = [\"c\"]"), ("b", "after = [\"a\"]"), ("c", "after = [\"b\"]"), ("d", "after = [\"a\"]")]).load();
     insta::assert_snapshot!(shown(&loaded.problems), @r"
-    error: jobs/a.toml:8:10: after: the jobs run after each other in a circle: a, b, c, a
+    error: jobs/a.toml:8:10: after[1]: the jobs run after each other in a circle: a, b, c, a
       help: take one of them out
-    error: jobs/b.toml:8:10: after: the jobs run after each other in a circle: b, c, a, b
+    error: jobs/b.toml:8:10: after[1]: the jobs run after each other in a circle: b, c, a, b
       help: take one of them out
-    error: jobs/c.toml:8:10: after: the jobs run after each other in a circle: c, a, b, c
+    error: jobs/c.toml:8:10: after[1]: the jobs run after each other in a circle: c, a, b, c
       help: take one of them out
     ");
     assert_eq!(loaded.catalog.jobs.keys().map(JobName::as_str).collect::<Vec<_>>(), ["d"]);
