@@ -29,3 +29,13 @@ demo:
 systemd:
     cargo build --locked
     bash tests/systemd/nspawn.sh target/debug/highwater
+
+# An hour of the daemon against a source that misbehaves, killed every few minutes; the same FOLDER again goes on from there.
+soak FOLDER *OPTIONS:
+    cargo build --locked --release
+    target/test-tools/venv/bin/python tests/soak/soak.py target/release/highwater {{FOLDER}} {{OPTIONS}}
+
+# A merge into a large table: time, memory, files written anew.
+bench-merge FOLDER *OPTIONS:
+    cargo build --locked --release
+    target/test-tools/venv/bin/python benches/merge.py target/release/highwater {{FOLDER}} {{OPTIONS}}

@@ -16,6 +16,6 @@ mod scheduler;
 mod serve;
 mod sets;
 mod sweep;
-mod year;
 mod systemd;
 mod web;
+mod year;
