@@ -60,12 +60,33 @@ fn sets_are_known_by_what_they_say() {
 fn sets_that_make_no_sense_are_refused() {
     // D-64
     let sets = "[\n  { owner = \"a\" },\n  { ownre = \"b\" },\n  {},\n  { owner = \"a\" },\n  { owner = \"\" },\n  3,\n]";
-    insta::assert_snapshot!(shown(&with_sets(sets, "").problems), @"");
-    insta::assert_snapshot!(shown(&with_sets("[]", "").problems), @"");
+    insta::assert_snapshot!(shown(&with_sets(sets, "").problems), @r#"
+    error: jobs/orders.toml:8:3: for_each[2]: sources/shop.toml needs the parameter `owner`, and neither this set nor `parameters` gives it
+      help: add owner = "..." to the set
+    error: jobs/orders.toml:8:13: for_each[2].ownre: sources/shop.toml has no parameter `ownre`
+      help: did you mean `owner`?
+    error: jobs/orders.toml:9:3: for_each[3]: the set is empty
+      help: give what it differs in, or take it out
+    error: jobs/orders.toml:10:3: for_each[4]: the set `owner=a` is given twice, first in line 7
+      help: keep one of them: its rows would be loaded twice
+    error: jobs/orders.toml:11:13: for_each[5].owner: sources/shop.toml needs the parameter `owner`
+      help: give it a value
+    error: jobs/orders.toml:12:3: for_each[6]: expected a table, found a whole number
+    "#);
+    insta::assert_snapshot!(shown(&with_sets("[]", "").problems), @r#"
+    error: jobs/orders.toml:6:12: for_each: there is no set
+      help: give at least one, such as [{ name = "value" }], or take it out
+    "#);
     let long = "x".repeat(400);
-    insta::assert_snapshot!(shown(&with_sets(&format!("[{{ owner = \"{long}\" }}]"), "").problems), @"");
+    insta::assert_snapshot!(shown(&with_sets(&format!("[{{ owner = \"{long}\" }}]"), "").problems), @r#"
+    error: jobs/orders.toml:6:13: for_each[1]: the values of the set are longer than 300 characters together
+      help: a set is known by its values: move long ones that are common to `parameters`
+    "#);
     let many: Vec<String> = (0..10_001).map(|number| format!("{{ owner = {number} }}")).collect();
-    insta::assert_snapshot!(shown(&with_sets(&format!("[{}]", many.join(", ")), "").problems), @"");
+    insta::assert_snapshot!(shown(&with_sets(&format!("[{}]", many.join(", ")), "").problems), @r#"
+    error: jobs/orders.toml:6:12: for_each: there are more than 10000 entries
+      help: split it
+    "#);
 }
 
 #[test]
