@@ -39,13 +39,15 @@ impl Asked {
         job: &Job,
         force: bool,
     ) -> Result<Option<RunOptions>, Failure> {
-        let rewind = Rewind {
+        let mut rewind = Rewind {
             what: self.what,
             set: self.set.as_deref().map(PartitionKey::from_words),
+            may_empty: false,
             asked_by: context.environment.user.clone().unwrap_or_else(|| "an unknown user".to_owned()),
             why: self.why,
         };
         let preview = look(context, project, job, &rewind).await?;
+        rewind.may_empty = !preview.definition_changes.is_empty();
         if !self.yes {
             match context.terminal.json {
                 true => context.terminal.document(&preview)?,

@@ -28,6 +28,9 @@ pub struct Rewind {
     /// Of this parameter set alone; of all of them where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<PartitionKey>,
+    /// It was shown that the table would be emptied, and meant: a daemon that works with other files must not find that out alone.
+    #[serde(default)]
+    pub may_empty: bool,
     /// Who asked: a user's name.
     pub asked_by: String,
     /// Why, as the operator said it.
@@ -119,7 +122,7 @@ mod tests {
         let range = RewindKind::Range { from: "2026-01-01".parse().ok(), to: None };
         assert_eq!(range.to_string(), "run --from 2026-01-01");
         let set = Some(PartitionKey::of([("a", "1")]));
-        let rewind = Rewind { what: range, set, asked_by: "alice".to_owned(), why: None };
+        let rewind = Rewind { what: range, set, may_empty: false, asked_by: "alice".to_owned(), why: None };
         let options = RunOptions { force: true, rewind: Some(rewind) };
         let json = serde_json::to_string(&options).expect("JSON");
         assert_eq!(serde_json::from_str::<RunOptions>(&json).expect("options"), options);

@@ -349,6 +349,10 @@ pub(super) async fn rewind(
             report.rewound = Some(format!("{}: it was so already", asked.what));
             return Ok(());
         }
+        if planned.empties && !asked.may_empty {
+            let message = format!("the table {} would be emptied, which was not so when this was confirmed: look again and confirm it", job.table);
+            return Err(RunError::new(ErrorKind::Conflict, message));
+        }
         let note = note(job, asked, head, &planned);
         let record = record(job, ports, head, planned, note.clone(), index).await?;
         let (verdict, new_head) = decide(job, ports, lease, head, record, index).await?;

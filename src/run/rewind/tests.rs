@@ -45,7 +45,7 @@ fn set(name: &str) -> PartitionKey {
 }
 
 fn asked(what: RewindKind) -> Rewind {
-    Rewind { what, set: None, asked_by: "alice".to_owned(), why: None }
+    Rewind { what, set: None, may_empty: true, asked_by: "alice".to_owned(), why: None }
 }
 
 fn range(from: &str, to: &str) -> RewindKind {

@@ -9,7 +9,7 @@ use super::life::{Fixture, Home};
 use super::{SIDES, assert_right, block_on, in_parallel, kill};
 
 fn options(what: RewindKind) -> RunOptions {
-    let rewind = Rewind { what, set: None, asked_by: "the sweep".to_owned(), why: None };
+    let rewind = Rewind { what, set: None, may_empty: true, asked_by: "the sweep".to_owned(), why: None };
     RunOptions { rewind: Some(rewind), ..RunOptions::default() }
 }
 
