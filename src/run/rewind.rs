@@ -350,7 +350,10 @@ pub(super) async fn rewind(
             return Ok(());
         }
         if planned.empties && !asked.may_empty {
-            let message = format!("the table {} would be emptied, which was not so when this was confirmed: look again and confirm it", job.table);
+            let message = format!(
+                "the table {} would be emptied, which was not so when this was confirmed: look again and confirm it",
+                job.table
+            );
             return Err(RunError::new(ErrorKind::Conflict, message));
         }
         let note = note(job, asked, head, &planned);

@@ -58,6 +58,11 @@ impl Timer {
         }
     }
 
+    /// The clock on the wall is put forward or back.
+    pub fn step(&self, by: SignedDuration) {
+        self.now.send_modify(|now| now.wall += by);
+    }
+
     fn id(&self) -> Uuid {
         Uuid::from_u128(self.ids.fetch_add(1, Ordering::SeqCst).into())
     }
