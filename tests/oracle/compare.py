@@ -31,6 +31,8 @@ TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:
 DATE = re.compile(r"^\d{4}-\d\d-\d\d$")
 NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 DIFFERENCES_SHOWN = 20
+# Columns that the program adds.
+OWN = {"_hw_commit", "_hw_extracted_at", "_hw_key", "_hw_cursor", "_hw_hash", "_hw_deleted", "_hw_set"}
 
 
 class Int(str):
@@ -323,7 +325,7 @@ class Case:
                 continue
             for text in wrong_type(column_type, there[name], name):
                 say(text)
-        for name in set(there) - set(types) - keys - {"_hw_commit", "_hw_extracted_at", "_hw_key", "_hw_cursor", "_hw_hash"}:
+        for name in set(there) - set(types) - keys - OWN:
             say(f"column {name} is not in the source")
         key = case["key"]
         want = {}
