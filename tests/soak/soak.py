@@ -136,6 +136,12 @@ def handler(source, faults):
             self.end_headers()
             self.wfile.write(body)
 
+        def handle(self):
+            try:
+                super().handle()
+            except (ConnectionResetError, BrokenPipeError):
+                pass  # The daemon was killed while it read.
+
     return Handler
 
 
