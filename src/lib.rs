@@ -31,6 +31,7 @@ pub mod event;
 pub mod fault;
 pub mod freshness;
 pub mod ids;
+pub mod ledger;
 pub mod outbound;
 pub mod page;
 pub mod printable;

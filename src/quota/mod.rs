@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::catalog::Limits;
 
 mod budget;
+pub mod told;
 mod window;
 
 #[cfg(test)]

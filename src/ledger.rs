@@ -1,0 +1,44 @@
+//! What budgets keep over restarts, as a port: `quota` needs it, `state` implements it, and the two never meet.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use thiserror::Error;
+
+use crate::error::ErrorKind;
+
+/// Keeps one entry of text for each account. An entry is replaced only by whoever knows what stands there, so that several
+/// processes can count on one account: whoever comes second reads again and adds its own.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// What is kept of an account; `None` for one that is new.
+    async fn entry(&self, account: &str) -> Result<Option<LedgerEntry>, LedgerError>;
+    /// Every account's entry, by account.
+    async fn entries(&self) -> Result<Vec<LedgerEntry>, LedgerError>;
+    /// Puts an entry in place of version `before` (0: where none is yet) and returns `true`; the stored version is `before + 1`.
+    /// `false` changes nothing: another version stands there. Durable on return. Where the answer was lost, the very same call
+    /// may be repeated: it is `true` as well if what stands there is exactly what it would write.
+    async fn put_entry(&self, account: &str, before: u64, text: &str, at: Timestamp) -> Result<bool, LedgerError>;
+}
+
+/// What is kept of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerEntry {
+    /// Host and fingerprint of the credential; never the credential.
+    pub account: String,
+    /// Counts from 1, and grows by 1 with each write.
+    pub version: u64,
+    /// What `quota` wrote: JSON.
+    pub text: String,
+    /// When it was written, by the writer's clock.
+    pub at: Timestamp,
+}
+
+/// Why the ledger did not answer.
+#[derive(Debug, Error)]
+#[error("{action}: {message}")]
+pub struct LedgerError {
+    pub kind: ErrorKind,
+    /// What was attempted, lower case: `read the ledger of api.example.com`.
+    pub action: String,
+    pub message: String,
+}
