@@ -17,12 +17,25 @@ pub trait Clock: Send + Sync {
     fn elapsed(&self) -> Duration;
     /// Waits. Safe to drop.
     async fn sleep(&self, length: Duration);
+    /// Time since the machine's boot, which no step of the wall clock moves and which a restart of the process does not end;
+    /// `None` where the machine does not say.
+    fn uptime(&self) -> Option<Uptime> {
+        None
+    }
     /// A fraction in `[0, 1)`, for jitter.
     fn fraction(&self) -> f64;
     /// A new id for a unit of commit.
     fn batch_id(&self) -> BatchId;
     /// A new id for a run.
     fn run_id(&self) -> RunId;
+}
+
+/// How long a machine has been up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uptime {
+    /// Which boot it was.
+    pub boot: String,
+    pub length: Duration,
 }
 
 /// The machine's own clock and dice.
@@ -57,6 +70,14 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one home of waiting")]
     async fn sleep(&self, length: Duration) {
         tokio::time::sleep(length).await;
+    }
+
+    /// From Linux's `/proc`: `proc_uptime(5)`, `random(4)`.
+    fn uptime(&self) -> Option<Uptime> {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+        let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+        let seconds: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+        Some(Uptime { boot, length: Duration::try_from_secs_f64(seconds).ok()? })
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one home of chance")]

@@ -1,148 +1,519 @@
-//! The budget of one credential at one host.
+//! The budget of one credential at one host: the account with a queue before it, a clock, and the ledger behind it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OnceCell, oneshot};
 
 use crate::clock::Clock;
 use crate::config::catalog::Limits;
 use crate::stop::Stop;
 
-use super::window::{Window, take_all};
+use super::account::{Account, Blocked, By, Outcome};
+use super::claim::Claim;
+use super::keep::{Entry, Moment, Part};
+use super::queue::{Place, Queue, Rank};
+use super::told::Told;
+use super::view::AccountView;
+use super::{BudgetKey, Keeper};
 
-/// Whoever must wait longer than this is sent away instead: a thread of work should not be held for hours.
+/// Whoever holds pages that it would lose is not sent away before it has to wait this long.
 pub const PAUSE_MAX: Duration = Duration::from_secs(3600);
-/// Those that waited for the same pause start again spread over this length, not all in one instant.
-const PAUSE_SPREAD: Duration = Duration::from_secs(1);
+/// Where only an answer can make room, the queue is looked at again after this all the same.
+const LOOK: Duration = Duration::from_secs(5);
+/// How often a writing that another process overtook is begun anew.
+const WRITES_MAX: u32 = 5;
 
 /// Told before each wait: why, and for how long.
 type Waiting<'a> = &'a (dyn Fn(&str, Duration) + Sync);
 
 /// Why no request was granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refused {
     #[error("stop was asked for")]
     Stopped,
-    /// An answer asked for so much patience that waiting here makes no sense.
-    #[error("the source wants no request for {} s", length.as_secs())]
-    Paused { length: Duration },
+    /// Waiting here makes no sense for so long.
+    #[error("{why}: no request for {} s", length.as_secs().max(1))]
+    Later { why: &'static str, length: Duration },
 }
 
 /// What one credential may ask of one host.
 pub struct Budget {
+    key: BudgetKey,
     clock: Arc<dyn Clock>,
-    gate: Mutex<Gate>,
-    // First come, first served: whoever waits for a window keeps its turn while it waits.
-    turn: tokio::sync::Mutex<()>,
+    keeper: Option<Keeper>,
+    /// Whoever has to wait longer is sent away, unless it holds pages.
+    patience: Duration,
+    inner: Mutex<Inner>,
+    read: OnceCell<()>,
 }
 
-struct Gate {
-    windows: Vec<Window>,
-    // Usually one; two sources that limit the same credential differently have one each. Ascending by size.
-    places: Vec<(usize, Arc<Semaphore>)>,
-    paused_until: Duration,
+struct Inner {
+    account: Account,
+    queue: Queue<Waiter>,
+    /// Who sleeps until the next moment, and that moment.
+    watch: Option<(Place, Option<Duration>)>,
+    /// What is in the way of the first.
+    blocked: Option<Blocked>,
+    kept: Kept,
 }
 
-/// The right to have one exchange under way; dropping it gives the place back.
-#[derive(Debug)]
+/// Where the ledger stands.
+#[derive(Default)]
+struct Kept {
+    version: u64,
+    /// What earlier processes spent, for windows that are declared later on.
+    past: Vec<Part>,
+    /// What processes that work beside this one had written when it met them last.
+    others: BTreeMap<String, Part>,
+    /// Windows that need a grant of the ledger.
+    wanted: Vec<(usize, u64)>,
+    /// Something is to be written besides.
+    due: bool,
+    writing: bool,
+    /// This process has written.
+    written: bool,
+}
+
+struct Waiter {
+    claim: Arc<Claim>,
+    grant: oneshot::Sender<Result<u64, Refused>>,
+    wake: Arc<Notify>,
+}
+
+/// The right to send one request, and to have it under way; dropping it gives the place back.
 pub struct Permit {
-    _places: Vec<OwnedSemaphorePermit>,
+    budget: Arc<Budget>,
+    claim: Arc<Claim>,
+    number: u64,
 }
 
 impl Budget {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        let gate = Gate { windows: Vec::new(), places: Vec::new(), paused_until: Duration::ZERO };
-        Budget { clock, gate: Mutex::new(gate), turn: tokio::sync::Mutex::new(()) }
+    pub(super) fn new(key: BudgetKey, clock: Arc<dyn Clock>, keeper: Option<Keeper>, patience: Duration) -> Self {
+        let inner = Inner { account: Account::new(), queue: Queue::new(), watch: None, blocked: None, kept: Kept::default() };
+        Budget { key, clock, keeper, patience, inner: Mutex::new(inner), read: OnceCell::new() }
     }
 
-    pub(super) fn add_limits(&self, limits: &Limits) {
-        let mut gate = self.gate();
-        for rate in &limits.requests {
-            if !gate.windows.iter().any(|window| window.rate() == *rate) {
-                gate.windows.push(Window::new(*rate, Arc::clone(&self.clock)));
+    pub(super) fn declare(&self, limits: &Limits) {
+        let moment = self.moment();
+        let mut inner = self.inner();
+        let inner = &mut *inner;
+        let new = inner.account.declare(limits);
+        inner.kept.due |= !new.is_empty();
+        for part in &inner.kept.past {
+            for place in &new {
+                part.count(&mut inner.account, *place, &moment);
+            }
+            part.pause(&mut inner.account, &moment);
+        }
+    }
+
+    /// Waits until one exchange may begin, and counts its first request. It must be sent at once, its answer told with
+    /// [`Permit::answered`], and the permit held until the body is read. Safe to drop.
+    pub async fn take(self: &Arc<Self>, claim: Arc<Claim>, stop: &Stop, waiting: Waiting<'_>) -> Result<Permit, Refused> {
+        let rank = Rank::Class(claim.class);
+        self.wait_in_line(claim, rank, stop, waiting).await
+    }
+
+    async fn wait_in_line(
+        self: &Arc<Self>,
+        claim: Arc<Claim>,
+        rank: Rank,
+        stop: &Stop,
+        waiting: Waiting<'_>,
+    ) -> Result<Permit, Refused> {
+        self.read.get_or_init(|| self.read()).await;
+        let mut line = Line::enter(self, claim, rank);
+        let mut told: Option<Duration> = None;
+        loop {
+            self.serve();
+            if let Some(granted) = line.granted() {
+                return granted.map(|number| line.permit(number));
+            }
+            if self.wants_writing() {
+                self.write(true).await;
+                continue;
+            }
+            let (nap, blocked) = self.outlook(&line.place);
+            if let Some((why, length)) = blocked
+                && told.is_none_or(|before| length > before + Duration::from_secs(1) || length * 2 < before)
+            {
+                waiting(why, length);
+                told = Some(length);
+            }
+            let nap = async {
+                match nap {
+                    Some(nap) => self.clock.sleep(nap).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                granted = &mut line.grant => {
+                    // The sender is dropped unused only with the budget itself.
+                    let granted = granted.unwrap_or(Err(Refused::Stopped));
+                    line.served = true;
+                    return granted.map(|number| line.permit(number));
+                }
+                // What can be had without waiting is had even after stop: the slice under way is finished.
+                () = stop.wait() => return Err(Refused::Stopped),
+                () = line.wake.notified() => {}
+                () = nap => {}
             }
         }
-        let Some(size) = limits.concurrency.map(|size| size.clamp(1, Semaphore::MAX_PERMITS)) else { return };
-        if let Err(at) = gate.places.binary_search_by_key(&size, |(size, _)| *size) {
-            gate.places.insert(at, (size, Arc::new(Semaphore::new(size))));
+    }
+
+    /// Nobody sends before `length` has passed: of the group of a path, where that has limits of its own, else of all.
+    pub fn pause(&self, path: &str, length: Duration) {
+        let until = self.clock.elapsed().saturating_add(length);
+        let mut inner = self.inner();
+        inner.account.pause_path(path, until);
+        inner.kept.due = true;
+    }
+
+    /// What a request cost, in points, as its body tells.
+    pub fn charge(&self, claim: &Claim, points: u64) {
+        let now = self.clock.elapsed();
+        self.inner().account.charge(&claim.endpoint, &claim.path, points, now);
+    }
+
+    /// Takes in what a body told of limits.
+    pub fn learn(&self, claim: &Claim, told: &Told) {
+        let now = self.clock.elapsed();
+        self.inner().account.learn_of_body(told, &claim.endpoint, now);
+    }
+
+    /// A page is asked for the first time: that pays for a part of a retry.
+    pub fn note_first_attempt(&self) {
+        self.inner().account.note_first_attempt();
+    }
+
+    /// Takes one of the retries that all jobs of the account share; `false` if they are used up.
+    pub fn may_retry(&self) -> bool {
+        self.inner().account.may_retry()
+    }
+
+    /// Writes what must not be forgotten in a crash, if there is anything.
+    pub async fn settle(&self) {
+        if self.keeper.is_some() && self.inner().kept.due {
+            self.write(true).await;
         }
     }
 
-    /// Waits until one exchange may begin, and counts its first request. The request must be sent at once; the permit is held
-    /// until the body is read. Safe to drop.
-    pub async fn take(&self, stop: &Stop, waiting: Waiting<'_>) -> Result<Permit, Refused> {
-        let places: Vec<Arc<Semaphore>> = self.gate().places.iter().map(|(_, place)| Arc::clone(place)).collect();
-        let mut taken = Vec::with_capacity(places.len());
-        for place in places {
-            let permit = or_stop(stop, place.acquire_owned()).await?;
-            // The semaphores are never closed.
-            taken.push(permit.map_err(|_| Refused::Stopped)?);
+    /// The last writing of a process that ends well: nothing more will be spent.
+    pub(super) async fn close(&self) {
+        let spent = {
+            let inner = self.inner();
+            inner.kept.written || inner.kept.due
+        };
+        if spent {
+            self.write(false).await;
         }
-        self.spend(stop, waiting).await?;
-        Ok(Permit { _places: taken })
     }
 
-    /// Waits until one more request of an exchange under way may be sent, a redirect for instance, and counts it.
-    pub async fn spend(&self, stop: &Stop, waiting: Waiting<'_>) -> Result<(), Refused> {
-        loop {
-            self.wait_for_pause(stop, waiting).await?;
-            let _turn = or_stop(stop, self.turn.lock()).await?;
-            // Ends: every wait is followed by a grant, unless the source asks for patience meanwhile.
-            while self.pause_left().is_zero() {
-                match self.grant() {
-                    Ok(()) => return Ok(()),
-                    Err(wait) => {
-                        waiting("the request limit of the source", wait);
-                        or_stop(stop, self.clock.sleep(wait)).await?;
+    pub(super) fn view(&self) -> AccountView {
+        let now = self.clock.elapsed();
+        let inner = self.inner();
+        AccountView::of(&self.key, &inner.account, inner.queue.len(), now)
+    }
+
+    /// A copy of what is known, to reckon with.
+    pub(super) fn account(&self) -> Account {
+        self.inner().account.clone()
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// Serves whoever can be served, in order.
+    fn serve(&self) {
+        let (now, fraction) = (self.clock.elapsed(), self.clock.fraction());
+        let mut inner = self.inner();
+        let inner = &mut *inner;
+        inner.account.thaw(inner.queue.len(), now, fraction);
+        inner.blocked = None;
+        inner.kept.wanted.clear();
+        let mut next_at: Option<Duration> = None;
+        let mut passed: Option<Place> = None;
+        while let Some((place, waiter)) = inner.queue.after(passed) {
+            let claim = Arc::clone(&waiter.claim);
+            let extra = place.0 == Rank::GoesOn;
+            if let Err(blocked) = inner.account.ask(&claim, extra, now) {
+                let patience = if claim.holds || extra { PAUSE_MAX.max(self.patience) } else { self.patience };
+                if let Some(length) = blocked.at.map(|at| at.saturating_sub(now)).filter(|length| *length > patience) {
+                    let refused = Refused::Later { why: blocked.why.text(), length };
+                    if let Some(waiter) = inner.queue.leave(&place) {
+                        // Whoever is gone need not be told.
+                        drop(waiter.grant.send(Err(refused)));
                     }
+                    continue;
+                }
+                inner.blocked.get_or_insert(blocked);
+                next_at = match (next_at, blocked.at) {
+                    (Some(one), Some(other)) => Some(one.min(other)),
+                    (one, other) => one.or(other),
+                };
+                if blocked.by == By::Everything {
+                    break;
+                }
+                passed = Some(place);
+                continue;
+            }
+            if self.keeper.is_some() {
+                let wanted = inner.account.blocks_wanted(&claim, now);
+                let first = !inner.kept.written && !inner.account.limits.is_empty();
+                if first || !wanted.is_empty() {
+                    inner.kept.wanted = wanted;
+                    inner.kept.due = true;
+                    break;
+                }
+            }
+            let number = inner.account.send(&claim, extra, now);
+            let Some(waiter) = inner.queue.serve(&place) else { break };
+            if waiter.grant.send(Ok(number)).is_err() {
+                inner.account.cancel(number);
+            }
+        }
+        let first = inner.queue.first().map(|(place, waiter)| (*place, Arc::clone(&waiter.wake)));
+        let watch = first.as_ref().map(|(place, _)| (*place, next_at));
+        let writing_due = !inner.kept.wanted.is_empty() && !inner.kept.writing;
+        if inner.watch != watch || writing_due {
+            inner.watch = watch;
+            if let Some((_, wake)) = first {
+                wake.notify_one();
+            }
+        }
+    }
+
+    fn wants_writing(&self) -> bool {
+        let inner = self.inner();
+        let first = !inner.kept.written && inner.kept.due && !inner.account.limits.is_empty();
+        self.keeper.is_some() && !inner.kept.writing && (first || !inner.kept.wanted.is_empty())
+    }
+
+    /// How long whoever waits at a place sleeps, `None` for as long as nobody wakes it; and what it waits for.
+    fn outlook(&self, place: &Place) -> (Option<Duration>, Option<(&'static str, Duration)>) {
+        let now = self.clock.elapsed();
+        let inner = self.inner();
+        let length = |at: Duration| at.saturating_sub(now).max(Duration::from_nanos(1));
+        let blocked = inner.blocked.map(|blocked| (blocked.why.text(), blocked.at.map_or(Duration::ZERO, length)));
+        match inner.watch {
+            Some((watcher, at)) if watcher == *place => (Some(at.map_or(LOOK, length)), blocked),
+            _ => (None, blocked),
+        }
+    }
+
+    /// Reads what earlier processes spent.
+    async fn read(&self) {
+        let Some(keeper) = &self.keeper else { return };
+        let account = self.key.account();
+        let entry = match keeper.ledger.entry(&account).await {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(quota.account = account, %error, "what was spent before is not known: {error}");
+                return;
+            }
+        };
+        let moment = self.moment();
+        let mut inner = self.inner();
+        inner.kept.version = entry.version;
+        match Entry::read(&entry.text) {
+            Ok(known) => inner.take_past(known.parts.into_values().collect(), &moment),
+            Err(message) => {
+                tracing::warn!(quota.account = account, "what was spent before cannot be read, it is begun anew: {message}");
+            }
+        }
+    }
+
+    /// Writes this process's part. Where the ledger does not answer, what was wanted is granted all the same: the limits hold for
+    /// as long as this process lives, only a crash would forget what was spent.
+    async fn write(&self, open: bool) {
+        let Some(keeper) = &self.keeper else { return };
+        let account = self.key.account();
+        {
+            let mut inner = self.inner();
+            if inner.kept.writing {
+                return;
+            }
+            inner.kept.writing = true;
+        }
+        let writing = Writing(self);
+        let mut wanted = Vec::new();
+        for _ in 0..WRITES_MAX {
+            let moment = self.moment();
+            let (version, text) = {
+                let mut inner = self.inner();
+                wanted.clone_from(&inner.kept.wanted);
+                inner.kept.due = false;
+                let part = Part::of(&inner.account, open, &wanted, &moment);
+                let mut entry = Entry { format: 1, parts: inner.kept.others.clone() };
+                entry.parts.insert(keeper.writer.clone(), part);
+                (inner.kept.version, entry.text())
+            };
+            match keeper.ledger.put_entry(&account, version, &text, moment.wall).await {
+                Ok(true) => {
+                    self.inner().kept.version = version + 1;
+                    break;
+                }
+                Ok(false) => {
+                    // Another process counts on the same account: what it spent is added to what is known.
+                    if let Ok(Some(entry)) = keeper.ledger.entry(&account).await {
+                        let moment = self.moment();
+                        let mut inner = self.inner();
+                        inner.kept.version = entry.version;
+                        let mut others = Entry::read(&entry.text).map(|entry| entry.parts).unwrap_or_default();
+                        others.remove(&keeper.writer);
+                        inner.take_others(others, &moment);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(quota.account = account, %error, "what is spent is not kept, a crash would forget it: {error}");
+                    break;
                 }
             }
         }
-    }
-
-    /// No request of this credential goes out before `length` has passed. A shorter pause never replaces a longer one.
-    pub fn pause(&self, length: Duration) {
-        let until = self.clock.elapsed().saturating_add(length);
-        let mut gate = self.gate();
-        gate.paused_until = gate.paused_until.max(until);
-    }
-
-    fn grant(&self) -> Result<(), Duration> {
-        take_all(&self.gate().windows)
-    }
-
-    async fn wait_for_pause(&self, stop: &Stop, waiting: Waiting<'_>) -> Result<(), Refused> {
-        loop {
-            let left = self.pause_left();
-            if left.is_zero() {
-                return Ok(());
+        {
+            let mut inner = self.inner();
+            let inner = &mut *inner;
+            for (place, amount) in wanted {
+                inner.account.limits[place].allowed += amount;
             }
-            if left > PAUSE_MAX {
-                return Err(Refused::Paused { length: left });
-            }
-            let length = left + PAUSE_SPREAD.mul_f64(self.clock.fraction());
-            waiting("the source asked for patience", length);
-            or_stop(stop, self.clock.sleep(length)).await?;
+            inner.kept.wanted.clear();
+            inner.kept.written = true;
         }
+        drop(writing);
     }
 
-    fn pause_left(&self) -> Duration {
-        self.gate().paused_until.saturating_sub(self.clock.elapsed())
+    fn moment(&self) -> Moment {
+        Moment { now: self.clock.elapsed(), wall: self.clock.now(), uptime: self.clock.uptime() }
     }
 
-    fn gate(&self) -> MutexGuard<'_, Gate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The outcome of `work`, unless it has to wait and stop is asked for. What can be had without waiting is had even after stop:
-/// the slice under way is finished.
-async fn or_stop<T>(stop: &Stop, work: impl Future<Output = T>) -> Result<T, Refused> {
-    tokio::select! {
-        biased;
-        done = work => Ok(done),
-        () = stop.wait() => Err(Refused::Stopped),
+impl Inner {
+    /// Counts what processes beside this one have spent since it met them last.
+    fn take_others(&mut self, others: BTreeMap<String, Part>, moment: &Moment) {
+        for (writer, part) in &others {
+            let before = self.kept.others.get(writer);
+            for place in 0..self.account.limits.len() {
+                part.count_more(before, &mut self.account, place, moment);
+            }
+        }
+        self.kept.others = others;
+    }
+
+    fn take_past(&mut self, past: Vec<Part>, moment: &Moment) {
+        for part in &past {
+            for place in 0..self.account.limits.len() {
+                part.count(&mut self.account, place, moment);
+            }
+            part.pause(&mut self.account, moment);
+            if let Some(rate) = part.pace {
+                self.account.pace.remember(rate, moment.now);
+                self.account.gate.trust();
+            }
+        }
+        self.kept.past = past;
+    }
+}
+
+/// Says that nobody writes any more, whatever became of the writing.
+struct Writing<'a>(&'a Budget);
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.0.inner();
+        inner.kept.writing = false;
+        if let Some((_, waiter)) = inner.queue.first() {
+            waiter.wake.notify_one();
+        }
+    }
+}
+
+/// A place in the queue; left when dropped.
+struct Line<'a> {
+    budget: &'a Arc<Budget>,
+    claim: Arc<Claim>,
+    place: Place,
+    grant: oneshot::Receiver<Result<u64, Refused>>,
+    wake: Arc<Notify>,
+    served: bool,
+}
+
+impl<'a> Line<'a> {
+    fn enter(budget: &'a Arc<Budget>, claim: Arc<Claim>, rank: Rank) -> Self {
+        let (sender, grant) = oneshot::channel();
+        let wake = Arc::new(Notify::new());
+        let waiter = Waiter { claim: Arc::clone(&claim), grant: sender, wake: Arc::clone(&wake) };
+        let place = budget.inner().queue.enter(rank, &claim.job, waiter);
+        Line { budget, claim, place, grant, wake, served: false }
+    }
+
+    fn granted(&mut self) -> Option<Result<u64, Refused>> {
+        let granted = self.grant.try_recv().ok()?;
+        self.served = true;
+        Some(granted)
+    }
+
+    fn permit(&self, number: u64) -> Permit {
+        Permit { budget: Arc::clone(self.budget), claim: Arc::clone(&self.claim), number }
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        if self.served {
+            return;
+        }
+        self.grant.close();
+        {
+            let mut inner = self.budget.inner();
+            inner.queue.leave(&self.place);
+            if let Ok(Ok(number)) = self.grant.try_recv() {
+                inner.account.cancel(number);
+            }
+        }
+        self.budget.serve();
+    }
+}
+
+impl Permit {
+    /// The first byte of the answer is there, or there will be none.
+    pub fn answered(&self, outcome: Outcome, told: &Told) {
+        let (now, fraction) = (self.budget.clock.elapsed(), self.budget.clock.fraction());
+        {
+            let mut inner = self.budget.inner();
+            let keep = inner.account.answered(self.number, outcome, told, now, fraction);
+            inner.kept.due |= keep;
+        }
+        self.budget.serve();
+    }
+
+    /// The body of a refusal told more than its headers.
+    pub fn explained(&self, told: &Told) {
+        let now = self.budget.clock.elapsed();
+        let mut inner = self.budget.inner();
+        let keep = inner.account.explained(self.number, told, now);
+        inner.kept.due |= keep;
+    }
+
+    /// Waits until one more request of the same exchange may be sent, a redirect for instance, and counts it.
+    pub async fn go_on(&self, stop: &Stop, waiting: Waiting<'_>) -> Result<Permit, Refused> {
+        self.budget.wait_in_line(Arc::clone(&self.claim), Rank::GoesOn, stop, waiting).await
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let now = self.budget.clock.elapsed();
+        self.budget.inner().account.landed(self.number, now);
+        self.budget.serve();
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::http::header::{CONTENT_ENCODING, DATE, LOCATION};
-use ::http::{HeaderMap, Method};
+use ::http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use reqwest::{Client, Response};
 use url::Url;
@@ -14,9 +14,10 @@ use crate::clock::Clock;
 use crate::error::ErrorKind;
 use crate::event::{Event, Events};
 use crate::ids::JobName;
-use crate::outbound::{http_date, retry_after};
+use crate::outbound::http_date;
 use crate::page::{PageAt, PagePosition, RawPage};
-use crate::quota::{Budget, Permit};
+use crate::quota::told::Told;
+use crate::quota::{Budget, Claim, Outcome, Permit};
 use crate::stop::Stop;
 
 use super::auth::Credentials;
@@ -24,7 +25,8 @@ use super::body::{BodyError, read_all, read_start};
 use super::failure::Failure;
 use super::origin::{OriginRule, Standing, without_query};
 use super::request::Request;
-use super::status::{Remedy, judge};
+use super::status::judge;
+use super::told;
 
 const REDIRECTS_MAX: usize = 5;
 /// So much of an error's body is read for its message.
@@ -51,28 +53,28 @@ struct Arrived {
     response: Response,
     url: Url,
     standing: Standing,
+    /// Of every request on the way, the last one's last; held until the body is read: an API counts a request as under way for as
+    /// long as it sends.
+    permits: Vec<Permit>,
 }
 
 impl Exchange {
     /// One attempt at a page.
-    pub(super) async fn attempt(&self, request: &Request, at: &PagePosition) -> Result<RawPage, Failure> {
-        // Held until the body is read: an API counts a request as under way for as long as it sends.
-        let _permit = self.permit().await?;
-        let arrived = self.follow(request).await?;
+    pub(super) async fn attempt(&self, request: &Request, at: &PagePosition, claim: &Arc<Claim>) -> Result<RawPage, Failure> {
+        let waiting = |why: &str, length| self.tell_waiting(why, length);
+        let permit = self.budget.take(Arc::clone(claim), &self.stop, &waiting).await;
+        let permit = permit.map_err(|refused| Failure::refused(refused, self.clock.now()))?;
+        let arrived = self.follow(request, permit).await?;
         if !arrived.response.status().is_success() {
             return Err(self.explain(request, arrived, at).await);
         }
         self.page(arrived, at).await
     }
 
-    async fn permit(&self) -> Result<Permit, Failure> {
+    /// Waits until the request that a redirect leads to may be sent.
+    async fn go_on(&self, permit: &Permit) -> Result<Permit, Failure> {
         let waiting = |why: &str, length| self.tell_waiting(why, length);
-        self.budget.take(&self.stop, &waiting).await.map_err(|refused| Failure::refused(refused, self.clock.now()))
-    }
-
-    async fn spend(&self) -> Result<(), Failure> {
-        let waiting = |why: &str, length| self.tell_waiting(why, length);
-        self.budget.spend(&self.stop, &waiting).await.map_err(|refused| Failure::refused(refused, self.clock.now()))
+        permit.go_on(&self.stop, &waiting).await.map_err(|refused| Failure::refused(refused, self.clock.now()))
     }
 
     fn tell_waiting(&self, why: &str, length: Duration) {
@@ -83,15 +85,22 @@ impl Exchange {
 
     /// Sends the request and follows where it leads. Once the way has left the origin, credentials and headers stay off, even if it
     /// comes back: whoever sent us around wrote the address that we come back to.
-    async fn follow(&self, request: &Request) -> Result<Arrived, Failure> {
+    async fn follow(&self, request: &Request, permit: Permit) -> Result<Arrived, Failure> {
         let mut url = request.url.clone();
         let mut standing = request.standing;
+        let mut permits = vec![permit];
         for hop in 0..=REDIRECTS_MAX {
-            if hop > 0 && standing == Standing::Own {
-                self.spend().await?;
+            if hop > 0
+                && standing == Standing::Own
+                && let Some(last) = permits.last()
+            {
+                let next = self.go_on(last).await?;
+                permits.push(next);
             }
-            let response = self.send(request, &url, standing).await?;
-            let Some(location) = location(&response) else { return Ok(Arrived { response, url, standing }) };
+            // Another host's limits are none of the budget's.
+            let permit = permits.last().filter(|_| standing == Standing::Own || hop == 0);
+            let response = self.send(request, &url, standing, permit).await?;
+            let Some(location) = location(&response) else { return Ok(Arrived { response, url, standing, permits }) };
             let status = response.status();
             if request.method != Method::GET && request.method != Method::HEAD && !matches!(status.as_u16(), 307 | 308) {
                 let message = format!(
@@ -113,7 +122,7 @@ impl Exchange {
         Err(Failure::last(ErrorKind::Data, message))
     }
 
-    async fn send(&self, request: &Request, url: &Url, standing: Standing) -> Result<Response, Failure> {
+    async fn send(&self, request: &Request, url: &Url, standing: Standing, permit: Option<&Permit>) -> Result<Response, Failure> {
         let mut target = url.clone();
         let mut headers = HeaderMap::new();
         if standing == Standing::Own {
@@ -122,19 +131,30 @@ impl Exchange {
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.events.tell(Event::RequestSent { job: self.job.clone() });
-        let sent = self.client.request(request.method.clone(), target).headers(headers).send();
-        sent.await.map_err(|error| Failure::transport(url, error))
+        let sent = self.client.request(request.method.clone(), target).headers(headers).send().await;
+        if let Some(permit) = permit {
+            // Before the body is read: every request that another job sends meanwhile would be one too many.
+            match &sent {
+                Ok(response) => {
+                    permit.answered(outcome(response.status()), &self.told(response.status(), response.headers(), &[]))
+                }
+                Err(error) if error.is_timeout() => permit.answered(Outcome::TimedOut, &Told::default()),
+                Err(_) => permit.answered(Outcome::Failed, &Told::default()),
+            }
+        }
+        sent.map_err(|error| Failure::transport(url, error))
     }
 
     /// What a status that is no success means.
     async fn explain(&self, request: &Request, arrived: Arrived, at: &PagePosition) -> Failure {
-        let Arrived { response, url, standing } = arrived;
+        let Arrived { response, url, standing, permits } = arrived;
         let status = response.status();
-        let patience = retry_after::patience(response.headers(), self.clock.now());
-        let (mut kind, remedy) = judge(status, patience);
-        if let (Remedy::Wait(length), Standing::Own) = (remedy, standing) {
-            // Before the body is read: every request that another job sends meanwhile would be one too many.
-            self.budget.pause(length);
+        let headers = response.headers().clone();
+        let start = read_start(response, ERROR_BODY_MAX).await;
+        let told = self.told(status, &headers, &start);
+        let (mut kind, remedy) = judge(status, told.refusal.as_ref());
+        if let (Some(permit), Standing::Own) = (permits.last(), standing) {
+            permit.explained(&told);
         }
         let mut message = format!("{} {} answered {status}", request.method, without_query(&url));
         if matches!(status.as_u16(), 400 | 404 | 410 | 422) && matches!(at.at, PageAt::Token(_) | PageAt::Url(_)) {
@@ -142,17 +162,21 @@ impl Exchange {
             kind = ErrorKind::Unavailable;
             message.push_str(" in the middle of paging, its place there may have expired");
         }
-        let start = read_start(response, ERROR_BODY_MAX).await;
         if let Some(excerpt) = self.credentials.redactor().excerpt(&start) {
             message = format!("{message}: {excerpt}");
         }
         let mut failure = Failure::last(kind, message);
         failure.remedy = remedy;
+        failure.paused = standing == Standing::Own && told.refusal.is_some_and(|refusal| refusal.patience.is_some());
         failure
     }
 
+    fn told(&self, status: StatusCode, headers: &HeaderMap, body_start: &[u8]) -> Told {
+        told::read(status, headers, body_start, self.clock.now())
+    }
+
     async fn page(&self, arrived: Arrived, at: &PagePosition) -> Result<RawPage, Failure> {
-        let Arrived { response, url, .. } = arrived;
+        let Arrived { response, url, permits: _permits, .. } = arrived;
         let address = self.credentials.redactor().clean(&without_query(&url));
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         // What the client knows how to decompress it has taken off.
@@ -174,6 +198,11 @@ impl Exchange {
         let source_now = date(&headers);
         Ok(RawPage { position: at.clone(), status, headers, body, received_at: self.clock.now(), source_now, address })
     }
+}
+
+/// What a status means to whoever watches whether the source is well.
+fn outcome(status: StatusCode) -> Outcome {
+    if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT { Outcome::Failed } else { Outcome::Answered }
 }
 
 fn date(headers: &HeaderMap) -> Option<Timestamp> {

@@ -19,11 +19,13 @@ use super::status::Remedy;
 pub(super) struct Failure {
     pub(super) error: FetchError,
     pub(super) remedy: Remedy,
+    /// The budget knows how long to wait and does so.
+    pub(super) paused: bool,
 }
 
 impl Failure {
     pub(super) fn last(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Failure { error: FetchError::new(kind, message), remedy: Remedy::None }
+        Failure { error: FetchError::new(kind, message), remedy: Remedy::None, paused: false }
     }
 
     pub(super) fn cancelled() -> Self {
@@ -34,7 +36,7 @@ impl Failure {
     pub(super) fn refused(refused: Refused, now: Timestamp) -> Self {
         match refused {
             Refused::Stopped => Failure::cancelled(),
-            Refused::Paused { length } => {
+            Refused::Later { length, .. } => {
                 let retry_at = SignedDuration::try_from(length).ok().and_then(|length| now.checked_add(length).ok());
                 Failure::last(ErrorKind::Throttled { retry_at }, refused.to_string())
             }
@@ -48,7 +50,7 @@ impl Failure {
         let (kind, remedy, what) = classify(&error);
         let what = what.unwrap_or_else(|| plain_words(&error));
         let error = FetchError::new(kind, format!("{}: {what}", without_query(url))).with_source(error);
-        Failure { error, remedy }
+        Failure { error, remedy, paused: false }
     }
 }
 

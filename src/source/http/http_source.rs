@@ -1,7 +1,7 @@
 //! The source itself: a page is asked for until it is there or given up.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::http::HeaderMap;
@@ -14,9 +14,10 @@ use crate::config::catalog::Job;
 use crate::config::secret::SecretSource;
 use crate::error::ErrorKind;
 use crate::event::{Event, Events};
-use crate::page::{Envelope, PageAt, PagePosition, RawPage, ResponsePath};
-use crate::quota::{BudgetKey, Budgets};
-use crate::slice::Slice;
+use crate::page::{Captured, Envelope, PageAt, PagePosition, RawPage, ResponsePath};
+use crate::quota::told::Told;
+use crate::quota::{BudgetKey, Budgets, Claim, Class};
+use crate::slice::{Reach, Slice};
 use crate::stop::Stop;
 
 use super::super::{FetchError, Judgement, Source};
@@ -30,6 +31,7 @@ use super::request::RequestPlan;
 use super::resolver::{Lookup, SystemLookup};
 use super::retry::{Attempts, Decision, backoff};
 use super::status::Remedy;
+use super::told;
 
 /// One job's stream of an HTTP API.
 pub struct HttpSource {
@@ -37,7 +39,18 @@ pub struct HttpSource {
     pager: Pager,
     exchange: Exchange,
     attempts_max: u32,
+    /// As the definition writes it.
+    endpoint: String,
+    base_path: String,
+    class: Class,
+    /// Where a response says what its request cost.
+    cost: Option<ResponsePath>,
+    /// Of the latest request.
+    claim: Mutex<Option<Arc<Claim>>>,
 }
+
+/// Rows of a slice that ended longer ago than this are in no hurry.
+const BACKFILL_AGE: SignedDuration = SignedDuration::from_hours(24);
 
 impl HttpSource {
     /// Resolves secrets and builds the client; sends nothing. Errors are of kind config, or auth for a secret that is missing.
@@ -50,6 +63,12 @@ impl HttpSource {
         stop: Stop,
     ) -> Result<HttpSource, FetchError> {
         HttpSource::open_with(job, secrets, budgets, Surroundings { clock, events, stop, lookup: Arc::new(SystemLookup) })
+    }
+
+    /// Its requests are no more urgent than this.
+    pub fn at_most(mut self, class: Class) -> Self {
+        self.class = class;
+        self
     }
 
     pub(super) fn open_with(
@@ -86,7 +105,47 @@ impl HttpSource {
             plan.check().map_err(in_source)?;
         }
         let pager = Pager::new(job.stream.paging.clone());
-        Ok(HttpSource { plan, pager, exchange, attempts_max: source.attempts_max })
+        Ok(HttpSource {
+            plan,
+            pager,
+            exchange,
+            attempts_max: source.attempts_max,
+            endpoint: format!("{} {}", job.stream.method, job.stream.path.text()),
+            base_path: source.base_url.path().trim_end_matches('/').to_owned(),
+            class: Class::Scheduled,
+            cost: source.limits.cost.clone(),
+            claim: Mutex::default(),
+        })
+    }
+
+    fn claim(&self, slice: &Slice, at: &PagePosition, url: &Url) -> Arc<Claim> {
+        let old = |to: Timestamp| self.exchange.clock.now().duration_since(to) > BACKFILL_AGE;
+        let class = match &slice.reach {
+            Reach::Time(span) if old(span.to) => self.class.max(Class::Backfill),
+            _ => self.class,
+        };
+        let claim = Arc::new(Claim {
+            job: self.exchange.job.clone(),
+            class,
+            endpoint: self.endpoint.clone(),
+            path: url.path().strip_prefix(&self.base_path).unwrap_or(url.path()).to_owned(),
+            holds: at.index > 0,
+        });
+        *self.claim.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&claim));
+        claim
+    }
+
+    fn speaks_graphql(&self) -> bool {
+        self.endpoint.contains("graphql")
+    }
+
+    /// What a page cost, where a header tells.
+    fn charge_header(&self, claim: &Claim, page: &RawPage) {
+        let Some(ResponsePath::Header(name)) = &self.cost else { return };
+        let text = page.headers.get(name).and_then(|value| value.to_str().ok());
+        if let Some(points) = text.and_then(|text| points(&Captured::Text(text.trim().to_owned()))) {
+            self.exchange.budget.charge(claim, points);
+        }
     }
 
     async fn wait(&self, length: Duration) -> Result<(), Failure> {
@@ -100,7 +159,7 @@ impl HttpSource {
     fn tell(&self, failure: &Failure, after: Duration, attempt: u32) {
         let (job, reason) = (self.exchange.job.clone(), failure.error.message.clone());
         self.exchange.events.tell(match failure.remedy {
-            Remedy::Wait(_) => Event::Waiting { job, reason, length: after },
+            Remedy::Wait(length) => Event::Waiting { job, reason, length: length.max(after) },
             Remedy::Retry | Remedy::None => Event::Retrying { job, reason, attempt, length: after },
         });
     }
@@ -135,16 +194,35 @@ impl Source for HttpSource {
             // The page was cut off or damaged: the caller asks again, which is a retry like any other.
             self.wait(backoff(attempt - 2, self.exchange.clock.fraction())).await.map_err(|failure| failure.error)?;
         }
+        let claim = self.claim(slice, at, &request.url);
+        if attempt == 1 {
+            self.exchange.budget.note_first_attempt();
+        }
         let mut attempts = Attempts::new(self.attempts_max, attempt);
+        let mut refused: Option<String> = None;
         loop {
-            let mut failure = match self.exchange.attempt(&request, at).await {
-                Ok(page) => return Ok(page),
+            let answer = self.exchange.attempt(&request, at, &claim).await;
+            self.exchange.budget.settle().await;
+            let mut failure = match answer {
+                Ok(page) => {
+                    self.charge_header(&claim, &page);
+                    return Ok(page);
+                }
                 Err(failure) => failure,
             };
             // A redirect's path can echo a secret as well as a body can.
             failure.error.message = self.exchange.credentials.redactor().clean(&failure.error.message);
-            match attempts.decide(failure.remedy, self.exchange.clock.fraction()) {
+            if let (Some(before), ErrorKind::Throttled { retry_at: Some(_) }) = (&refused, failure.error.kind) {
+                // The budget sends the job away; why it has to, the source has said.
+                failure.error.message = format!("{before}; {}", failure.error.message);
+            }
+            refused = Some(failure.error.message.clone());
+            match attempts.decide(failure.remedy, failure.paused, self.exchange.clock.fraction()) {
                 Decision::GiveUp => return Err(self.give_up(failure, &attempts)),
+                Decision::Again { .. } if failure.remedy == Remedy::Retry && !self.exchange.budget.may_retry() => {
+                    failure.error.message.push_str("; the retries that all jobs of this credential share are used up");
+                    return Err(self.give_up(failure, &attempts));
+                }
                 Decision::Again { after, attempt } => {
                     self.tell(&failure, after, attempt);
                     self.wait(after).await.map_err(|stopped| stopped.error)?;
@@ -158,13 +236,30 @@ impl Source for HttpSource {
     }
 
     fn wanted(&self) -> Vec<ResponsePath> {
-        self.pager.wanted()
+        let mut wanted = self.pager.wanted();
+        wanted.extend(self.cost.clone().filter(|path| matches!(path, ResponsePath::Body(_))));
+        if self.speaks_graphql() {
+            wanted.extend(told::points_paths());
+            wanted.push(error_code());
+        }
+        wanted
     }
 
-    /// Nothing is declared yet by which an error with a status of success could be told; what is no list of records at all, the
-    /// decoder refuses.
-    fn judge(&self, _envelope: &Envelope) -> Judgement {
-        Judgement::Records
+    /// A GraphQL API that refuses a request for its cost does so with a status of success.
+    fn judge(&self, envelope: &Envelope) -> Judgement {
+        let Some(claim) = self.claim.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return Judgement::Records };
+        if let Some(points) = self.cost.as_ref().and_then(|path| envelope.captured.get(path)).and_then(points) {
+            self.exchange.budget.charge(&claim, points);
+        }
+        if !self.speaks_graphql() {
+            return Judgement::Records;
+        }
+        let limits = told::points(&envelope.captured).into_iter().collect();
+        self.exchange.budget.learn(&claim, &Told { limits, refusal: None });
+        match envelope.captured.get(&error_code()).and_then(Captured::text).as_deref() == Some("THROTTLED") {
+            true => Judgement::ErrorInDisguise("the API refused the query for its cost (THROTTLED)".to_owned()),
+            false => Judgement::Records,
+        }
     }
 
     fn next(
@@ -185,6 +280,17 @@ impl Source for HttpSource {
         };
         self.pager.next(at, envelope, headers, &address, &self.exchange.origins)
     }
+}
+
+/// Where a GraphQL body says why a query was refused.
+fn error_code() -> ResponsePath {
+    ResponsePath::Body(["errors", "0", "extensions", "code"].map(str::to_owned).to_vec())
+}
+
+/// A cost as a response writes it, in whole points; nonsense is none.
+fn points(cost: &Captured) -> Option<u64> {
+    let cost: f64 = cost.text()?.parse().ok()?;
+    (0.0..=1e9).contains(&cost).then(|| cost.ceil() as u64)
 }
 
 fn later(now: Timestamp, length: Duration) -> Option<Timestamp> {

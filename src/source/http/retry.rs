@@ -37,14 +37,18 @@ impl Attempts {
         Attempts { max: max.saturating_sub(asked.saturating_sub(1)).max(1), made: 0, throttled: 0 }
     }
 
-    /// What to do after an attempt failed. `fraction` in `[0, 1)` is the dice.
-    pub(super) fn decide(&mut self, remedy: Remedy, fraction: f64) -> Decision {
+    /// What to do after an attempt failed. `paused`: the budget holds the next attempt back for as long as the source asked.
+    /// `fraction` in `[0, 1)` is the dice.
+    pub(super) fn decide(&mut self, remedy: Remedy, paused: bool, fraction: f64) -> Decision {
         match remedy {
             Remedy::None => Decision::GiveUp,
             Remedy::Wait(length) => {
                 self.throttled += 1;
-                if length > WAIT_MAX || self.throttled > THROTTLES_MAX {
+                if self.throttled > THROTTLES_MAX || (length > WAIT_MAX && !paused) {
                     return Decision::GiveUp;
+                }
+                if paused && !length.is_zero() {
+                    return Decision::Again { after: Duration::ZERO, attempt: self.made + 1 };
                 }
                 // The jitter comes on top: before the moment that the source named, every request is one too many.
                 let after = length + backoff(self.throttled - 1, fraction);
@@ -89,39 +93,39 @@ mod tests {
     #[test]
     fn attempts_are_counted() {
         let mut attempts = Attempts::new(3, 1);
-        assert_eq!(attempts.decide(Remedy::Retry, 0.5), Decision::Again { after: Duration::from_millis(250), attempt: 2 });
-        assert_eq!(attempts.decide(Remedy::Retry, 0.5), Decision::Again { after: Duration::from_millis(500), attempt: 3 });
-        assert_eq!(attempts.decide(Remedy::Retry, 0.5), Decision::GiveUp);
-        assert_eq!(Attempts::new(3, 1).decide(Remedy::None, 0.5), Decision::GiveUp);
+        assert_eq!(attempts.decide(Remedy::Retry, false, 0.5), Decision::Again { after: Duration::from_millis(250), attempt: 2 });
+        assert_eq!(attempts.decide(Remedy::Retry, false, 0.5), Decision::Again { after: Duration::from_millis(500), attempt: 3 });
+        assert_eq!(attempts.decide(Remedy::Retry, false, 0.5), Decision::GiveUp);
+        assert_eq!(Attempts::new(3, 1).decide(Remedy::None, false, 0.5), Decision::GiveUp);
     }
 
     #[test]
     fn asking_again_spends_attempts() {
         //
         let mut attempts = Attempts::new(3, 2);
-        assert!(matches!(attempts.decide(Remedy::Retry, 0.5), Decision::Again { .. }));
-        assert_eq!(attempts.decide(Remedy::Retry, 0.5), Decision::GiveUp);
-        assert_eq!(Attempts::new(3, 9).decide(Remedy::Retry, 0.5), Decision::GiveUp);
-        assert_eq!(Attempts::new(0, 1).decide(Remedy::Retry, 0.5), Decision::GiveUp);
+        assert!(matches!(attempts.decide(Remedy::Retry, false, 0.5), Decision::Again { .. }));
+        assert_eq!(attempts.decide(Remedy::Retry, false, 0.5), Decision::GiveUp);
+        assert_eq!(Attempts::new(3, 9).decide(Remedy::Retry, false, 0.5), Decision::GiveUp);
+        assert_eq!(Attempts::new(0, 1).decide(Remedy::Retry, false, 0.5), Decision::GiveUp);
     }
 
     #[test]
     fn waits_spend_no_attempt_but_end() {
         let mut attempts = Attempts::new(2, 1);
         for _ in 0..THROTTLES_MAX {
-            let Decision::Again { after, attempt: 1 } = attempts.decide(Remedy::Wait(Duration::from_secs(5)), 0.1) else {
+            let Decision::Again { after, attempt: 1 } = attempts.decide(Remedy::Wait(Duration::from_secs(5)), false, 0.1) else {
                 panic!("a wait spent an attempt");
             };
             // Never before what was asked for.
             assert!(after >= Duration::from_secs(5) && after <= Duration::from_secs(65));
         }
-        assert_eq!(attempts.decide(Remedy::Wait(Duration::from_secs(5)), 0.1), Decision::GiveUp);
+        assert_eq!(attempts.decide(Remedy::Wait(Duration::from_secs(5)), false, 0.1), Decision::GiveUp);
     }
 
     #[test]
     fn a_wait_of_hours_is_given_up() {
         //
-        assert_eq!(Attempts::new(9, 1).decide(Remedy::Wait(WAIT_MAX + Duration::from_secs(1)), 0.0), Decision::GiveUp);
-        assert!(matches!(Attempts::new(9, 1).decide(Remedy::Wait(WAIT_MAX), 0.0), Decision::Again { .. }));
+        assert_eq!(Attempts::new(9, 1).decide(Remedy::Wait(WAIT_MAX + Duration::from_secs(1)), false, 0.0), Decision::GiveUp);
+        assert!(matches!(Attempts::new(9, 1).decide(Remedy::Wait(WAIT_MAX), false, 0.0), Decision::Again { .. }));
     }
 }

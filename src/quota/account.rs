@@ -1,0 +1,671 @@
+//! Everything that is known of what one credential may ask of one host. Pure: time and chance are arguments.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::config::catalog::{HeaderTrust, Limits, Pace as DeclaredPace, PathPattern, Rate};
+use crate::ids::JobName;
+
+use super::adaptive::{Gate, Latency, Pace};
+use super::breaker::{Breaker, Lets, Retries};
+use super::claim::{Claim, Class};
+use super::learnt::{Cost, EVEN_MAX, Learnt};
+use super::meter::{Full, Meter};
+use super::told::{Refusal, RefusalCause, Told, ToldLimit, ToldShape};
+use super::users::Users;
+
+/// Limits of one account that are learnt; answers could name ever new ones.
+const LEARNT_MAX: usize = 64;
+/// Endpoints that are told apart.
+const ENDPOINTS_MAX: usize = 1024;
+/// Windows of an hour and more are what `pace = "spread"` spreads.
+const LONG: Duration = Duration::from_secs(3600);
+/// How long a spent quota is left alone whose end the source does not name.
+const SPENT: Duration = Duration::from_secs(3660);
+/// Those that waited for the same pause leave spread over this length.
+const THAW: Duration = Duration::from_secs(1);
+/// Blocks that a long window is kept in: what a crash can waste of it is one of them.
+const BLOCKS: u64 = 64;
+/// Shorter windows are not kept while they are spent: after a crash they are waited for.
+pub(super) const SHORT: Duration = Duration::from_secs(10);
+
+/// The state of an account.
+#[derive(Clone)]
+pub(super) struct Account {
+    pub(super) limits: Vec<Limit>,
+    pub(super) learnt: BTreeMap<String, Learnt>,
+    /// Groups of endpoints that have limits of their own.
+    pub(super) groups: Vec<Group>,
+    /// Until when nobody is to ask.
+    pub(super) paused: Duration,
+    thaw: Option<Thaw>,
+    pub(super) pace: Pace,
+    pub(super) gate: Gate,
+    pub(super) users: Users,
+    breaker: Breaker,
+    retries: Retries,
+    endpoints: BTreeMap<String, Endpoint>,
+    flights: BTreeMap<u64, Flight>,
+    /// Flights that hold a place of the gate.
+    held: usize,
+    numbers: u64,
+    burst: f64,
+    reserve: f64,
+    trust: HeaderTrust,
+    /// Points of a request whose endpoint has told of none yet.
+    guess: u64,
+}
+
+/// A declared window.
+#[derive(Clone)]
+pub(super) struct Limit {
+    /// The place of the group that it is for; `None` for all.
+    pub(super) group: Option<usize>,
+    pub(super) points: bool,
+    pub(super) meter: Meter,
+    /// Granted by the ledger and not sent yet.
+    pub(super) allowed: u64,
+}
+
+/// After a pause: whoever waited for its end leaves spread over a while, not all in one instant.
+#[derive(Clone, Copy)]
+struct Thaw {
+    next: Duration,
+    gap: Duration,
+    end: Duration,
+}
+
+#[derive(Clone)]
+pub(super) struct Group {
+    pub(super) pattern: PathPattern,
+    /// Requests at the same time.
+    most: usize,
+    flying: usize,
+    /// Until when nobody is to ask.
+    pub(super) paused: Duration,
+}
+
+#[derive(Clone, Default)]
+struct Endpoint {
+    latency: Latency,
+    /// What its last request cost.
+    points: Option<u64>,
+    /// An answer has told of its limits.
+    known: bool,
+}
+
+/// A request between its grant and the end of its body.
+#[derive(Clone)]
+struct Flight {
+    sent: Duration,
+    endpoint: String,
+    groups: Vec<usize>,
+    points: u64,
+    learnt: Vec<String>,
+    /// It goes on from a redirect, on the place of the request before.
+    extra: bool,
+    /// The first byte of the answer is there.
+    answered: bool,
+    /// The answer was known to be a refusal when it began.
+    refused: bool,
+}
+
+/// Why a request has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Blocked {
+    /// When to ask again; `None`: once something that is under way is answered.
+    pub(super) at: Option<Duration>,
+    pub(super) why: Why,
+    pub(super) by: By,
+}
+
+/// What is in the way, for whoever decides whether others may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Everything,
+    Some,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    Patience,
+    Limit,
+    Pace,
+    Concurrency,
+    Breaker,
+}
+
+impl Why {
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Why::Patience => "the source asked for patience",
+            Why::Limit => "the request limit of the source",
+            Why::Pace => "the pace that the source was found to bear",
+            Why::Concurrency => "as many requests as the source bears are under way",
+            Why::Breaker => "the source fails: it is asked again after a pause",
+        }
+    }
+}
+
+/// What became of a request, as far as the account cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Any answer that the API gave on purpose.
+    Answered,
+    /// A status that says that the server is in trouble, or no answer at all.
+    Failed,
+    /// No complete answer in time.
+    TimedOut,
+}
+
+impl Account {
+    pub(super) fn new() -> Self {
+        Account {
+            limits: Vec::new(),
+            learnt: BTreeMap::new(),
+            groups: Vec::new(),
+            paused: Duration::ZERO,
+            thaw: None,
+            pace: Pace::default(),
+            gate: Gate::new(),
+            users: Users::default(),
+            breaker: Breaker::default(),
+            retries: Retries::new(),
+            endpoints: BTreeMap::new(),
+            flights: BTreeMap::new(),
+            held: 0,
+            numbers: 0,
+            burst: 1.0,
+            reserve: 0.0,
+            trust: HeaderTrust::Tighten,
+            guess: 1,
+        }
+    }
+
+    /// Adds what a definition declares; returns the places of the windows that are new. Where two definitions describe one
+    /// account, all that both declare holds.
+    pub(super) fn declare(&mut self, limits: &Limits) -> Vec<usize> {
+        self.burst = self.burst.min(limits.burst);
+        self.reserve = self.reserve.max(limits.reserve);
+        self.trust = match (self.trust, limits.headers) {
+            (HeaderTrust::Ignore, _) | (_, HeaderTrust::Ignore) => HeaderTrust::Ignore,
+            (HeaderTrust::Follow, _) | (_, HeaderTrust::Follow) => HeaderTrust::Follow,
+            _ => HeaderTrust::Tighten,
+        };
+        let mut new = Vec::new();
+        let mut add = |account: &mut Account, group: Option<usize>, rates: &[Rate], points: bool| {
+            for rate in rates {
+                let (limit, per) = (u64::from(rate.requests), rate.per);
+                let same = |known: &Limit| {
+                    (known.group, known.points) == (group, points) && (known.meter.limit(), known.meter.per()) == (limit, per)
+                };
+                if account.limits.iter().any(same) {
+                    continue;
+                }
+                let even = per <= EVEN_MAX || (limits.pace == DeclaredPace::Spread && per >= LONG);
+                let meter = Meter::new(limit, per, even.then_some(limits.burst));
+                new.push(account.limits.len());
+                account.limits.push(Limit { group, points, meter, allowed: 0 });
+            }
+        };
+        add(self, None, &limits.requests, false);
+        add(self, None, &limits.points, true);
+        for declared in &limits.groups {
+            let place = self.group(&declared.pattern);
+            let group = &mut self.groups[place];
+            group.most = group.most.min(declared.concurrency.unwrap_or(usize::MAX).max(1));
+            add(self, Some(place), &declared.requests, false);
+            add(self, Some(place), &declared.points, true);
+        }
+        if let Some(most) = limits.concurrency {
+            self.gate.declare(most);
+        }
+        if !self.limits.is_empty() {
+            self.gate.trust();
+        }
+        self.guess = self.guess.max(u64::from(limits.cost_guess));
+        new
+    }
+
+    /// The place of a group, which is made if there is none of that pattern.
+    fn group(&mut self, pattern: &PathPattern) -> usize {
+        if let Some(place) = self.groups.iter().position(|group| group.pattern == *pattern) {
+            return place;
+        }
+        let group = Group { pattern: pattern.clone(), most: usize::MAX, flying: 0, paused: Duration::ZERO };
+        self.groups.push(group);
+        self.groups.len() - 1
+    }
+
+    /// Which groups a path belongs to, by place.
+    fn groups_of(&self, path: &str) -> Vec<usize> {
+        let of = |(place, group): (usize, &Group)| group.pattern.matches(path).then_some(place);
+        self.groups.iter().enumerate().filter_map(of).collect()
+    }
+
+    /// Ends the pauses that are over, after which `waiting` requests leave spread. `fraction` in `[0, 1)` is the dice.
+    pub(super) fn thaw(&mut self, waiting: usize, now: Duration, fraction: f64) {
+        let pauses = self.groups.iter_mut().map(|group| &mut group.paused).chain([&mut self.paused]);
+        let over = pauses.filter(|until| !until.is_zero() && **until <= now).map(|until| *until = Duration::ZERO).count();
+        let gap = |left: Duration| left / u32::try_from(waiting.max(1)).unwrap_or(u32::MAX);
+        if over > 0 {
+            let next = now + gap(THAW).mul_f64(fraction);
+            self.thaw = Some(Thaw { next, gap: gap(THAW), end: next + THAW });
+        }
+        match &mut self.thaw {
+            Some(thaw) if now >= thaw.end => self.thaw = None,
+            Some(thaw) => thaw.gap = gap(thaw.end - now),
+            None => {}
+        }
+    }
+
+    /// Whether the next request of a claim may leave now. `extra`: it goes on from a redirect.
+    pub(super) fn ask(&mut self, claim: &Claim, extra: bool, now: Duration) -> Result<(), Blocked> {
+        let mut blocks = Blocks::default();
+        let groups = self.groups_of(&claim.path);
+        if now < self.paused {
+            blocks.add(Some(self.paused), Why::Patience, true);
+        }
+        for group in groups.iter().map(|place| &self.groups[*place]).filter(|group| now < group.paused) {
+            blocks.add(Some(group.paused), Why::Patience, false);
+        }
+        if let Some(thaw) = self.thaw.filter(|thaw| now < thaw.next.min(thaw.end)) {
+            blocks.add(Some(thaw.next), Why::Patience, true);
+        }
+        match self.breaker.lets(now) {
+            Lets::All | Lets::Probe => {}
+            Lets::NoneUntil(until) => blocks.add(Some(until), Why::Breaker, true),
+            Lets::NoneBefore if extra => {}
+            Lets::NoneBefore => blocks.add(None, Why::Breaker, true),
+        }
+        if !extra {
+            if !self.gate.room(self.held, self.numbers) {
+                blocks.add(None, Why::Concurrency, true);
+            }
+            if groups.iter().map(|place| &self.groups[*place]).any(|group| group.flying >= group.most) {
+                blocks.add(None, Why::Concurrency, false);
+            }
+        }
+        if let Some(next) = self.pace.next().filter(|next| now < *next) {
+            blocks.add(Some(next), Why::Pace, true);
+        }
+        let kept = if claim.class == Class::Scheduled { 0.0 } else { self.reserve };
+        let cost = self.cost(claim);
+        let followed = self.followed();
+        for limit in self.limits.iter_mut().filter(|limit| limit.counts(&groups)) {
+            if !limit.points && limit.group.is_none() && followed.contains(&limit.meter.per()) {
+                continue;
+            }
+            let amount = if limit.points { cost.points } else { 1 };
+            let kept = (limit.meter.limit() as f64 * kept) as u64;
+            if let Err(full) = limit.meter.room(now, amount, kept) {
+                // One that costs less must not slip past for ever one that costs more.
+                blocks.add_full(full, limit.points || limit.group.is_none());
+            }
+        }
+        let known = self.endpoints.get(&claim.endpoint).is_some_and(|endpoint| endpoint.known);
+        for learnt in self.learnt.values_mut().filter(|learnt| learnt.binds(&claim.endpoint, known)) {
+            if let Err(full) = learnt.room(now, cost, kept) {
+                blocks.add_full(full, learnt.counts_points());
+            }
+        }
+        blocks.end()
+    }
+
+    /// Lengths of windows that answers tell of and that are believed more than what is declared.
+    fn followed(&self) -> Vec<Duration> {
+        if self.trust != HeaderTrust::Follow {
+            return Vec::new();
+        }
+        self.learnt.values().filter_map(Learnt::window).map(|(_, per)| per).collect()
+    }
+
+    fn cost(&self, claim: &Claim) -> Cost {
+        let points = self.endpoints.get(&claim.endpoint).and_then(|endpoint| endpoint.points);
+        Cost { points: points.unwrap_or(self.guess).max(1) }
+    }
+
+    /// Whether the ledger has to grant more before a claim may be sent: the windows that need it, with the amounts.
+    pub(super) fn blocks_wanted(&mut self, claim: &Claim, now: Duration) -> Vec<(usize, u64)> {
+        let (cost, groups) = (self.cost(claim), self.groups_of(&claim.path));
+        let mut wanted = Vec::new();
+        for (place, limit) in self.limits.iter_mut().enumerate() {
+            let amount = if limit.points { cost.points } else { 1 };
+            if limit.meter.per() <= SHORT || !limit.counts(&groups) || limit.allowed >= amount {
+                continue;
+            }
+            let left = limit.meter.limit().saturating_sub(limit.meter.used(now) + limit.allowed);
+            let block = (limit.meter.limit() / BLOCKS).max(amount - limit.allowed).min(left.max(amount - limit.allowed));
+            wanted.push((place, block));
+        }
+        wanted
+    }
+
+    /// Counts a request that leaves now; its number, with which its fate is told later.
+    pub(super) fn send(&mut self, claim: &Claim, extra: bool, now: Duration) -> u64 {
+        self.numbers += 1;
+        let number = self.numbers;
+        let (cost, groups) = (self.cost(claim), self.groups_of(&claim.path));
+        for limit in self.limits.iter_mut().filter(|limit| limit.counts(&groups)) {
+            let amount = if limit.points { cost.points } else { 1 };
+            limit.meter.send(now, amount);
+            limit.allowed = limit.allowed.saturating_sub(amount);
+        }
+        let known = self.endpoints.get(&claim.endpoint).is_some_and(|endpoint| endpoint.known);
+        let mut learnt = Vec::new();
+        for (name, limit) in self.learnt.iter_mut().filter(|(_, limit)| limit.binds(&claim.endpoint, known)) {
+            limit.send(now, cost);
+            learnt.push(name.clone());
+        }
+        if let Some(thaw) = &mut self.thaw {
+            thaw.next += thaw.gap;
+        }
+        self.pace.send(now);
+        self.breaker.send(number);
+        self.users.note(&claim.job, now);
+        if !extra {
+            self.held += 1;
+            for place in &groups {
+                self.groups[*place].flying += 1;
+            }
+        }
+        let flight = Flight {
+            sent: now,
+            endpoint: claim.endpoint.clone(),
+            groups,
+            points: cost.points,
+            learnt,
+            extra,
+            answered: false,
+            refused: false,
+        };
+        self.flights.insert(number, flight);
+        number
+    }
+
+    /// A request was granted and then not sent.
+    pub(super) fn cancel(&mut self, number: u64) {
+        let Some(flight) = self.flights.remove(&number) else { return };
+        for limit in self.limits.iter_mut().filter(|limit| limit.counts(&flight.groups)) {
+            let amount = if limit.points { flight.points } else { 1 };
+            limit.meter.cancel(amount);
+            limit.allowed += amount;
+        }
+        for name in &flight.learnt {
+            if let Some(learnt) = self.learnt.get_mut(name) {
+                learnt.cancel();
+            }
+        }
+        self.breaker.forget(number);
+        self.give_place(&flight);
+    }
+
+    /// The answer to a request begins, or there will be none. `fraction` in `[0, 1)` is the dice. Returns whether something was
+    /// learnt that must not be forgotten in a crash.
+    pub(super) fn answered(&mut self, number: u64, outcome: Outcome, told: &Told, now: Duration, fraction: f64) -> bool {
+        let Some(flight) = self.flights.get_mut(&number).filter(|flight| !flight.answered) else { return false };
+        flight.answered = true;
+        flight.refused = told.refusal.is_some();
+        let (sent, endpoint, groups) = (flight.sent, flight.endpoint.clone(), flight.groups.clone());
+        let took = now.saturating_sub(sent);
+        let refused = told.refusal.is_some();
+        let late = match outcome {
+            Outcome::Answered if !refused => self.endpoint(&endpoint).latency.note(took),
+            _ => false,
+        };
+        // Whoever got no answer does not know when the request arrived, if it did.
+        let quick = match outcome {
+            Outcome::Answered => self.endpoint(&endpoint).latency.excess(took).map(|excess| sent + excess),
+            Outcome::Failed | Outcome::TimedOut => None,
+        };
+        self.land(number, quick.unwrap_or(now), now);
+        let flying = self.flights.values().filter(|flight| !flight.answered).count() as u64;
+        if self.trust != HeaderTrust::Ignore {
+            self.learn(told, number, &endpoint, now, flying);
+        }
+        let failed =
+            outcome != Outcome::Answered || told.refusal.as_ref().is_some_and(|refusal| refusal.cause == RefusalCause::Overload);
+        self.breaker.note(number, failed, now, fraction);
+        if late && self.gate.places() == 1 {
+            self.endpoint(&endpoint).latency.accept();
+        }
+        if late || outcome == Outcome::TimedOut {
+            self.gate.lower(number, self.numbers);
+        } else if !failed && !refused {
+            self.gate.raise(number);
+            self.pace.came_through(number, now);
+        }
+        match &told.refusal {
+            Some(refusal) => self.refused(refusal, told, number, &groups, now),
+            None => false,
+        }
+    }
+
+    /// What the body of an answer tells besides: a refusal that the headers did not show, or how long it lasts.
+    pub(super) fn explained(&mut self, number: u64, told: &Told, now: Duration) -> bool {
+        let Some(flight) = self.flights.get(&number) else { return false };
+        let (groups, known) = (flight.groups.clone(), flight.refused);
+        match &told.refusal {
+            Some(refusal) if known => {
+                let patience = refusal.patience.unwrap_or_default();
+                if !patience.is_zero() {
+                    self.pause(&groups, now + patience);
+                }
+                patience > SHORT
+            }
+            Some(refusal) => self.refused(refusal, told, number, &groups, now),
+            None => false,
+        }
+    }
+
+    fn refused(&mut self, refusal: &Refusal, told: &Told, number: u64, groups: &[usize], now: Duration) -> bool {
+        let spent = refusal.cause == RefusalCause::Spent;
+        let patience = refusal.patience.unwrap_or(if spent { SPENT } else { Duration::ZERO });
+        if !patience.is_zero() {
+            self.pause(groups, now + patience);
+        }
+        match refusal.cause {
+            RefusalCause::Spent => {}
+            RefusalCause::Rate => {
+                self.gate.lower(number, self.numbers);
+                let explained = |limit: &ToldLimit| limit.left == Some(0) && limit.shape != ToldShape::Concurrency;
+                if self.trust == HeaderTrust::Ignore || !told.limits.iter().any(explained) {
+                    self.pace.refused(number, self.numbers, now, patience);
+                    return true;
+                }
+            }
+            RefusalCause::Concurrency | RefusalCause::Overload => self.gate.lower(number, self.numbers),
+        }
+        patience > SHORT
+    }
+
+    /// Nobody asks before a moment: of the groups that a request belongs to, where there are any, else of all. A shorter pause
+    /// never replaces a longer one.
+    fn pause(&mut self, groups: &[usize], until: Duration) {
+        for place in groups {
+            let paused = &mut self.groups[*place].paused;
+            *paused = (*paused).max(until);
+        }
+        if groups.is_empty() {
+            self.paused = self.paused.max(until);
+        }
+    }
+
+    /// The same for a path.
+    pub(super) fn pause_path(&mut self, path: &str, until: Duration) {
+        self.pause(&self.groups_of(path), until);
+    }
+
+    /// The same for a group that is told by its pattern, "" for all; one that is not known is passed over.
+    pub(super) fn pause_group(&mut self, pattern: &str, until: Duration) {
+        let place = self.groups.iter().position(|group| group.pattern.to_string() == pattern);
+        match place {
+            Some(place) => self.pause(&[place], until),
+            None if pattern.is_empty() => self.pause(&[], until),
+            None => {}
+        }
+    }
+
+    fn learn(&mut self, told: &Told, number: u64, endpoint: &str, now: Duration, flying: u64) {
+        for limit in &told.limits {
+            if limit.shape == ToldShape::Concurrency {
+                self.gate.cap(limit.size.unwrap_or(u64::MAX));
+                continue;
+            }
+            // One vendor's bucket and another's window of the same name are not the same limit.
+            let name = match limit.shape {
+                ToldShape::Points { .. } => format!("{} points", limit.name),
+                _ => limit.name.clone(),
+            };
+            if self.learnt.len() >= LEARNT_MAX && !self.learnt.contains_key(&name) {
+                continue;
+            }
+            let learnt = self.learnt.entry(name).or_insert_with(|| Learnt::new(limit, self.burst.min(0.02)));
+            learnt.learn(limit, number, endpoint, now, flying);
+        }
+        if !told.limits.is_empty() {
+            self.endpoint(endpoint).known = true;
+            self.gate.trust();
+        }
+    }
+
+    /// Takes in what a body told of limits, some time after its answer began.
+    pub(super) fn learn_of_body(&mut self, told: &Told, endpoint: &str, now: Duration) {
+        let flying = self.flights.values().filter(|flight| !flight.answered).count() as u64;
+        if self.trust != HeaderTrust::Ignore {
+            self.learn(told, self.numbers, endpoint, now, flying);
+        }
+    }
+
+    fn endpoint(&mut self, endpoint: &str) -> &mut Endpoint {
+        // Beyond the bound all share one, rather than growing for ever.
+        let full = self.endpoints.len() >= ENDPOINTS_MAX && !self.endpoints.contains_key(endpoint);
+        self.endpoints.entry(if full { String::new() } else { endpoint.to_owned() }).or_default()
+    }
+
+    /// What a request of an endpoint cost, as its body tells: what was counted is put right, and the next is counted as this one.
+    pub(super) fn charge(&mut self, endpoint: &str, path: &str, points: u64, now: Duration) {
+        let (guess, groups) = (self.guess, self.groups_of(path));
+        let counted = self.endpoint(endpoint).points.replace(points.max(1)).unwrap_or(guess);
+        for limit in self.limits.iter_mut().filter(|limit| limit.points && limit.counts(&groups)) {
+            if points > counted {
+                limit.meter.count(now, points - counted);
+            } else {
+                limit.meter.refund(counted - points);
+            }
+        }
+    }
+
+    /// The end of a request's body, or of the wish for it.
+    pub(super) fn landed(&mut self, number: u64, now: Duration) {
+        let Some(flight) = self.flights.get(&number) else { return };
+        if !flight.answered {
+            // Dropped on the way: it may arrive as late as now, and nobody knows what it meant.
+            self.land(number, now, now);
+            self.breaker.forget(number);
+        }
+        if let Some(flight) = self.flights.remove(&number) {
+            self.give_place(&flight);
+        }
+    }
+
+    /// A request has arrived by now; by `quick` if it travelled as usual. In a short window the time of an answer would be a part
+    /// of the window that matters, so there its usual length is not counted.
+    fn land(&mut self, number: u64, quick: Duration, now: Duration) {
+        let Some(flight) = self.flights.get(&number) else { return };
+        for limit in self.limits.iter_mut().filter(|limit| limit.counts(&flight.groups)) {
+            let amount = if limit.points { flight.points } else { 1 };
+            let latest = if limit.meter.per() <= SHORT { quick } else { now };
+            limit.meter.land(latest, amount);
+        }
+        for name in &flight.learnt {
+            if let Some(learnt) = self.learnt.get_mut(name) {
+                learnt.land(quick);
+            }
+        }
+    }
+
+    fn give_place(&mut self, flight: &Flight) {
+        if flight.extra {
+            return;
+        }
+        self.held = self.held.saturating_sub(1);
+        for place in &flight.groups {
+            let group = &mut self.groups[*place];
+            group.flying = group.flying.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn note_first_attempt(&mut self) {
+        self.retries.note_first_attempt();
+    }
+
+    pub(super) fn may_retry(&mut self) -> bool {
+        self.retries.take()
+    }
+
+    /// What is under way is over, and the API is known: for whoever reckons with a copy.
+    pub(super) fn set_going(&mut self) {
+        let numbers: Vec<u64> = self.flights.keys().copied().collect();
+        for number in numbers {
+            let sent = self.flights.get(&number).map_or(Duration::ZERO, |flight| flight.sent);
+            self.landed(number, sent);
+        }
+        self.gate.trust();
+    }
+
+    /// Requests under way.
+    pub(super) fn flying(&self) -> usize {
+        self.flights.len()
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.breaker.is_open()
+    }
+
+    /// Requests of each job in the last hour.
+    pub(super) fn used_by(&self, now: Duration) -> Vec<(JobName, u64)> {
+        self.users.of_the_hour(now)
+    }
+}
+
+impl Limit {
+    fn counts(&self, groups: &[usize]) -> bool {
+        self.group.is_none_or(|group| groups.contains(&group))
+    }
+}
+
+/// Gathers what is in the way: the last moment counts, and what only an answer ends counts before all.
+#[derive(Default)]
+struct Blocks {
+    found: Option<Blocked>,
+}
+
+impl Blocks {
+    fn add(&mut self, at: Option<Duration>, why: Why, everything: bool) {
+        let by = if everything { By::Everything } else { By::Some };
+        let Some(known) = &mut self.found else {
+            self.found = Some(Blocked { at, why, by });
+            return;
+        };
+        if everything {
+            known.by = By::Everything;
+        }
+        match (known.at, at) {
+            (Some(known_at), Some(at)) if at > known_at => (known.at, known.why) = (Some(at), why),
+            (Some(_), None) => (known.at, known.why) = (None, why),
+            _ => {}
+        }
+    }
+
+    fn add_full(&mut self, full: Full, everything: bool) {
+        match full {
+            Full::Until(at) => self.add(Some(at), Why::Limit, everything),
+            Full::Flying => self.add(None, Why::Limit, everything),
+        }
+    }
+
+    fn end(self) -> Result<(), Blocked> {
+        self.found.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,67 @@
+//! Limits that nobody declared and no answer tells.
+
+use super::world::{Api, World, silent};
+use super::*;
+use crate::quota::account::Account;
+
+fn share_refused(world: &World, from: Duration) -> f64 {
+    let after = |moments: &[Duration]| moments.iter().filter(|at| **at >= from).count() as f64;
+    let (refused, taken) = (after(&world.api.refused), after(&world.api.taken));
+    refused / (refused + taken).max(1.0)
+}
+
+#[test]
+fn a_hidden_limit_is_found_and_kept_below() {
+    //
+    for windows in [&[(100, secs(1))][..], &[(20, secs(1))], &[(300, secs(10))]] {
+        let mut world = World::new(Account::new(), Api::new(windows));
+        world.run(8, secs(60), &silent);
+        let from = world.now;
+        let through: u64 = world.run(8, secs(240), &silent).iter().sum();
+        let refused = share_refused(&world, from);
+        assert!(refused <= 0.01, "{windows:?}: {refused}");
+        let most = windows[0].0 as f64 / windows[0].1.as_secs_f64() * 240.0;
+        assert!(through as f64 >= most * 0.65, "{windows:?}: {through} of {most}");
+    }
+}
+
+#[test]
+fn more_is_used_once_there_is_more() {
+    //
+    let mut world = World::new(Account::new(), Api::new(&[(50, secs(1))]));
+    world.run(8, secs(120), &silent);
+    world.api.windows = vec![(100, secs(1))];
+    world.run(8, secs(240), &silent);
+    let through: u64 = world.run(8, secs(60), &silent).iter().sum();
+    assert!(through >= 60 * 75, "{through}");
+}
+
+#[test]
+fn slowness_lowers_concurrency() {
+    //
+    let mut account = Account::new();
+    let claim = claim("a");
+    let mut now = secs(10);
+    let mut round = |account: &mut Account, took: Duration| {
+        let mut numbers = Vec::new();
+        while account.ask(&claim, false, now).is_ok() {
+            numbers.push(account.send(&claim, false, now));
+        }
+        now += took;
+        for number in &numbers {
+            account.answered(*number, Outcome::Answered, &told::Told::default(), now, 0.0);
+            account.landed(*number, now);
+        }
+        numbers.len()
+    };
+    for _ in 0..20 {
+        round(&mut account, millis(50));
+    }
+    let before = round(&mut account, millis(50));
+    assert!(before > 16, "{before}");
+    for _ in 0..6 {
+        round(&mut account, millis(400));
+    }
+    let after = round(&mut account, millis(400));
+    assert!(after < before / 2, "{after} of {before}");
+}
