@@ -120,6 +120,23 @@ impl Ops {
         Ok(())
     }
 
+    /// Forgets all of them, and what lies on disk.
+    pub fn clear(&mut self) {
+        self.drop_file();
+        self.held.clear();
+        self.spilled = 0;
+        (self.texts, self.texts_size) = (Some(Vec::new()), 0);
+        self.ranges = Ranges::default();
+    }
+
+    fn drop_file(&mut self) {
+        if self.file.take().is_some()
+            && let Err(error) = std::fs::remove_file(&self.spill)
+        {
+            tracing::debug!(path = %self.spill.display(), %error, "a spool stays behind until the next run");
+        }
+    }
+
     fn keep_text(&mut self, key: &str) {
         if let Some(texts) = &mut self.texts {
             self.texts_size += key.len() + size_of::<String>();
@@ -211,11 +228,7 @@ impl Op {
 
 impl Drop for Ops {
     fn drop(&mut self) {
-        if self.file.take().is_some()
-            && let Err(error) = std::fs::remove_file(&self.spill)
-        {
-            tracing::debug!(path = %self.spill.display(), %error, "a spool stays behind until the next run");
-        }
+        self.drop_file();
     }
 }
 
@@ -246,6 +259,16 @@ mod tests {
         ops.push("again", 0, 0, OpKind::Upsert).expect("kept");
         assert_eq!(ops.len(), 11);
         assert_eq!(ops.ranges().cursors, Some((-5, 4)));
+        ops.clear();
+        assert!(ops.is_empty() && !spill.exists() && *ops.ranges() == Ranges::default());
+        assert_eq!(ops.sorted_keys(), Some(&[][..]));
+        for number in 0..4i64 {
+            ops.push(&number.to_string(), 7, 0, OpKind::Upsert).expect("kept");
+        }
+        let mut cursors = Vec::new();
+        ops.for_each(|place, op| cursors.push((place, op.cursor))).expect("read");
+        assert_eq!(cursors, [(0, 7), (1, 7), (2, 7), (3, 7)]);
+        assert!(spill.exists());
         drop(ops);
         assert!(!spill.exists());
     }
