@@ -110,7 +110,7 @@ impl Keyed {
             append: job.mode == Mode::Append,
             soft: job.on_delete == OnDelete::Soft && job.stream.deleted.is_some(),
             holes,
-            newest_wins: ports.guards.newest_wins,
+            guards: ports.guards,
             memory: ports.memory / 2,
         };
         let (files, tombstones) = (&index.files, &index.tombstones);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::fault::Guards;
 use crate::store::Store;
 
 use super::super::SinkError;
@@ -22,8 +23,8 @@ pub struct Rules {
     pub soft: bool,
     /// Older versions of these keys may still come: something before them is not read yet.
     pub holes: bool,
-    /// Off only in a mutant: see `fault::Guards`.
-    pub newest_wins: bool,
+    /// All on, but in a mutant.
+    pub guards: Guards,
     /// Bytes that keys may take at a time.
     pub memory: u64,
 }
@@ -123,7 +124,7 @@ pub async fn resolve(
     let mut resolution =
         Resolution { fates: vec![Fate::Counts; usize::try_from(count).unwrap_or(usize::MAX)], touched: Vec::new() };
     let ranges = ops.ranges().clone();
-    let wanted = Wanted { keys: ops.sorted_keys(), ranges: &ranges };
+    let wanted = Wanted { keys: ops.sorted_keys(), ranges: &ranges, guards: rules.guards };
     let cursors = ranges.cursors;
     let in_cursors = |file: &CurrentFile| match (cursors, file.ranges.cursors) {
         (Some((least, greatest)), Some((file_least, file_greatest))) => file_least <= greatest && least <= file_greatest,
@@ -137,7 +138,8 @@ pub async fn resolve(
         (Some((least, _)), Some((_, greatest))) => least <= greatest,
         _ => true,
     };
-    let buried = candidates(store, tombstones.iter().filter(|(_, file)| !rules.append && is_late(file)), &wanted).await?;
+    let in_tombstones = tombstones.iter().filter(|(_, file)| !rules.append && is_late(file) && rules.guards.tombstones);
+    let buried = candidates(store, in_tombstones, &wanted).await?;
     let passes = (u128::from(count) * u128::from(KEY_BYTES)).div_ceil(u128::from(rules.memory.max(1))).max(1);
     let mut touched: BTreeMap<String, Touched> = BTreeMap::new();
     for pass in 0..passes {
@@ -240,7 +242,7 @@ fn meet(row: StoredRow<'_>, known: &mut Known, rules: Rules, fates: &mut [Fate])
         known.settled = true;
         return Step::Stays;
     }
-    if row.cursor > known.cursor && rules.newest_wins {
+    if row.cursor > known.cursor && rules.guards.newest_wins {
         *fate = Fate::Superseded;
         known.settled = true;
         return Step::Stays;
