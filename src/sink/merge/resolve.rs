@@ -25,7 +25,7 @@ pub struct Rules {
     pub holes: bool,
     /// All on, but in a mutant.
     pub guards: Guards,
-    /// Bytes that keys may take at a time.
+    /// Bytes that keys may take at a time, and the fates with them.
     pub memory: u64,
 }
 
@@ -140,7 +140,7 @@ pub async fn resolve(
     };
     let in_tombstones = tombstones.iter().filter(|(_, file)| !rules.append && is_late(file) && rules.guards.tombstones);
     let buried = candidates(store, in_tombstones, &wanted).await?;
-    let passes = (u128::from(count) * u128::from(KEY_BYTES)).div_ceil(u128::from(rules.memory.max(1))).max(1);
+    let passes = passes(count, stored.iter().map(|(_, file)| file.rows).sum(), rules.memory);
     let mut touched: BTreeMap<String, Touched> = BTreeMap::new();
     for pass in 0..passes {
         let mut keys = newest(ops, passes, pass, rules, &mut resolution.fates)?;
@@ -173,6 +173,17 @@ pub async fn resolve(
     }
     resolution.touched = touched.into_values().collect();
     Ok(resolution)
+}
+
+/// How often the operations and the files are gone over, so that the keys of one time fit into the memory.
+///
+/// What is kept over all passes counts against it first: a byte for the fate of each operation, a bit for each row of a file that may
+/// be touched. It takes as much as half of the memory away, so that the passes do not become many; it would take more only of a slice
+/// that has a record for every other byte, whose spool is hundreds of times as large.
+fn passes(count: u64, stored_rows: u64, memory: u64) -> u128 {
+    let kept = count.saturating_add(stored_rows / 8);
+    let room = memory.saturating_sub(kept).max(memory / 2).max(1);
+    (u128::from(count) * u128::from(KEY_BYTES)).div_ceil(u128::from(room)).max(1)
 }
 
 fn is_in(file: &CurrentFile, only: Option<&BTreeSet<Vec<Option<String>>>>) -> bool {
@@ -262,5 +273,23 @@ fn meet(row: StoredRow<'_>, known: &mut Known, rules: Rules, fates: &mut [Fate])
             known.had_another = true;
             Step::Gone
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fates_and_rows_that_may_go_count_against_the_memory_of_the_passes() {
+        // C-59
+        let memory = 16_000;
+        assert_eq!(passes(0, 0, memory), 1);
+        assert_eq!(passes(99, 0, memory), 1, "15840 for the keys, 99 for their fates");
+        assert_eq!(passes(100, 0, memory), 2, "without their fates they would fit");
+        assert_eq!(passes(99, 8 * 100, memory), 2, "so they would without the rows of the table");
+        // However much is kept: half of the memory is for the keys, and the least memory is enough.
+        assert_eq!(passes(1000, u64::MAX, memory), 20);
+        assert_eq!(passes(3, 0, 0), 480);
     }
 }
