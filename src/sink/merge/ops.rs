@@ -282,7 +282,6 @@ mod tests {
 
     #[test]
     fn texts_of_keys_take_no_more_than_half_of_the_memory() {
-        // C-59
         let folder = tempfile::tempdir().expect("a folder");
         let mut ops = Ops::new(&folder.path().join("x.ops"), 2 * 1000, false);
         let per_key = TEXT_BYTES + 4;

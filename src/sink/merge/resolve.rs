@@ -282,7 +282,6 @@ mod tests {
 
     #[test]
     fn fates_and_rows_that_may_go_count_against_the_memory_of_the_passes() {
-        // C-59
         let memory = 16_000;
         assert_eq!(passes(0, 0, memory), 1);
         assert_eq!(passes(99, 0, memory), 1, "15840 for the keys, 99 for their fates");
