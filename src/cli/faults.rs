@@ -40,9 +40,13 @@ impl Faults {
             Some("record_coverage") => guards.record_coverage = false,
             Some("newest_wins") => guards.newest_wins = false,
             Some("rewrite_touched") => guards.rewrite_touched = false,
+            Some("tombstones") => guards.tombstones = false,
+            Some("keys_in_range") => guards.keys_in_range = false,
+            Some("keys_in_filter") => guards.keys_in_filter = false,
+            Some("same_content") => guards.same_content = false,
             Some(other) => {
                 let failure = Failure::new(Exit::Usage, format!("HIGHWATER_MUTANT: no guard is called `{other}`"));
-                return Err(failure.help("`put_if_absent`, `publish_before_state` or `record_coverage`"));
+                return Err(failure.help("write the name of a field of `fault::Guards`, such as `put_if_absent`"));
             }
         }
         Ok(Faults { plan: plan.map(Arc::new), log: environment.fault_log.clone(), guards })

@@ -25,6 +25,14 @@ pub struct Guards {
     pub newest_wins: bool,
     /// A file that holds an older version of a row leaves the table with the commit of the newer one.
     pub rewrite_touched: bool,
+    /// A version that comes late and is older than the deletion of its key does not bring it back.
+    pub tombstones: bool,
+    /// A file is looked into where a key lies in the range of its keys, the ends included.
+    pub keys_in_range: bool,
+    /// A file is looked into where its bloom filter knows a key.
+    pub keys_in_filter: bool,
+    /// A replacement by the rows that are there already is none.
+    pub same_content: bool,
 }
 
 impl Guards {
@@ -34,6 +42,10 @@ impl Guards {
         record_coverage: true,
         newest_wins: true,
         rewrite_touched: true,
+        tombstones: true,
+        keys_in_range: true,
+        keys_in_filter: true,
+        same_content: true,
     };
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Deliberately absent: what a slice costs (the quota's), how it is read (the source's), clocks.
 
+#[cfg(test)]
+pub(crate) mod fixture;
 mod window;
 
 use jiff::{SignedDuration, Timestamp};

@@ -1,5 +1,3 @@
-use std::fs;
-
 use jiff::civil::date;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
@@ -12,27 +10,11 @@ fn at(text: &str) -> Timestamp {
     text.parse().expect("a timestamp")
 }
 
-/// A job over a stream with the given cursor and window, as the user would write it.
+/// A job over a stream with the given cursor and window.
 fn job(cursor: &str, window: &str) -> Job {
-    let folder = tempfile::tempdir().expect("a folder");
-    let write = |path: &str, text: &str| {
-        let path = folder.path().join(path);
-        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        fs::write(path, text).expect("written");
-    };
-    write("config.toml", "version = 1\n");
-    write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"lake\"\n");
-    let source = format!(
-        "version = 1\ntype = \"http\"\nbase_url = \"https://api.example.com\"\n[streams.rows]\npath = \"/rows\"\n\
-         records = \"\"\nprimary_key = [\"id\"]\n[streams.rows.cursor]\nfield = \"at\"\n{cursor}\n"
-    );
-    write("sources/shop.toml", &source);
-    let job =
-        format!("version = 1\nsource = \"shop\"\nstream = \"rows\"\nsink = \"lake\"\nmode = \"append\"\n[window]\n{window}\n");
-    write("jobs/rows.toml", &job);
-    let mut loaded = crate::config::load(folder.path(), None);
-    assert!(!loaded.has_errors(), "{:?}", loaded.problems);
-    loaded.catalog.jobs.pop_first().expect("the job").1
+    let stream =
+        "[streams.rows]\npath = \"/rows\"\nrecords = \"\"\nprimary_key = [\"id\"]\n[streams.rows.cursor]\nfield = \"at\"";
+    fixture::job(&format!("{stream}\n{cursor}"), &format!("stream = \"rows\"\nmode = \"append\"\n[window]\n{window}"))
 }
 
 const BOTH_ENDS: &str = "type = \"timestamp\"\nquery = { since = \"{{ from }}\", until = \"{{ to }}\" }";

@@ -11,6 +11,7 @@ use crate::schema::TableSchema;
 use crate::sink::SinkError;
 use crate::sink::commit::{CommitMachine, Outcome, Verdict};
 use crate::sink::current::Current;
+use crate::sink::live::index_before;
 use crate::sink::record::{FORMAT, Record, RecordKind, Restored, fingerprint, hash};
 use crate::sink::settle::Head;
 use crate::sink::stage::{StagedFile, entries};
@@ -18,7 +19,6 @@ use crate::slice::Cover;
 use crate::state::{BatchNote, BatchStatus, Lease};
 
 use super::effects::Subject;
-use super::keyed::index_before;
 use super::read::Replaced;
 use super::{Ports, RunError, RunReport, settle};
 
@@ -232,7 +232,7 @@ async fn restored(job: &Job, ports: &Ports, lost: &Record) -> Result<Restored, R
     if lost.remove.is_empty() {
         return Ok(restored);
     }
-    let before = index_before(job, ports, lost).await?;
+    let before = index_before(ports.store.as_ref(), &job.dataset, lost).await?;
     for path in &lost.remove {
         if ports.store.size(path).await.map_err(SinkError::from)?.is_none() {
             let message = format!(

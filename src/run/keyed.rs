@@ -17,11 +17,9 @@ use crate::reject::Reject;
 use crate::schema::TableSchema;
 use crate::sink::content::bytes_hash;
 use crate::sink::current::Current;
-use crate::sink::live::load_index;
 use crate::sink::merge::{Fate, OpKind, Ops, Resolution, Rules, known_rejects, resolve};
 use crate::sink::own::is_keyed;
 use crate::sink::partition;
-use crate::sink::record::Record;
 use crate::sink::settle::Head;
 use crate::slice::{Coverage, Reach, Slice};
 
@@ -59,10 +57,14 @@ impl Keyed {
     }
 
     /// Forgets what was said: the pages are read anew, with other types.
-    pub(super) fn begin_anew(&mut self, job: &Job, ports: &Ports, batch: BatchId) {
-        // The old spill goes before the new one can be made under its name.
-        self.ops = Ops::new(&ports.spool.join(format!("{batch}.none")), u64::MAX, false);
-        *self = Keyed::new(job, ports, batch);
+    pub(super) fn begin_anew(&mut self, job: &Job) {
+        self.ops.clear();
+        self.schema = None;
+        self.partitions = job.partition_immutable.then(BTreeSet::new);
+        self.place = 0;
+        self.resolution = Resolution::default();
+        self.rejects.clear();
+        self.known_rejects.clear();
     }
 
     /// Takes in what a page says.
@@ -108,7 +110,7 @@ impl Keyed {
             append: job.mode == Mode::Append,
             soft: job.on_delete == OnDelete::Soft && job.stream.deleted.is_some(),
             holes,
-            newest_wins: ports.guards.newest_wins,
+            guards: ports.guards,
             memory: ports.memory / 2,
         };
         let (files, tombstones) = (&index.files, &index.tombstones);
@@ -223,28 +225,4 @@ pub(super) fn has_holes(job: &Job, coverage: &Coverage, slice: &Slice) -> bool {
     let Some(from) = span.from else { return false };
     let begins = job.window.start.is_some_and(|start| from <= start);
     !begins && coverage.mark(&slice.partition, job.window.start).is_none_or(|mark| mark < from)
-}
-
-/// The live files after the record that `head` names: what was kept of them, else read from the store.
-pub(super) async fn index_at<'i>(
-    job: &Job,
-    ports: &Ports,
-    head: &Head,
-    index: &'i mut Option<Current>,
-) -> Result<&'i Current, RunError> {
-    let (seq, hash) = (head.state.seq, &head.state.record_hash);
-    let known = index.take().filter(|index| index.seq == seq && index.record_hash == *hash);
-    let known = match known {
-        Some(known) => known,
-        None => load_index(ports.store.as_ref(), &job.dataset, Some((seq, hash))).await?,
-    };
-    Ok(index.insert(known))
-}
-
-/// The live files before a record.
-pub(super) async fn index_before(job: &Job, ports: &Ports, record: &Record) -> Result<Current, RunError> {
-    if record.seq <= 1 {
-        return Ok(Current::default());
-    }
-    Ok(load_index(ports.store.as_ref(), &job.dataset, Some((record.seq - 1, &record.previous))).await?)
 }

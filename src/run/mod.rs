@@ -19,6 +19,7 @@ mod report;
 mod rewind;
 mod settle;
 mod spool;
+mod stage;
 
 pub use mark::{Mark, mark, mark_text, marks};
 pub use options::{Bound, Rewind, RewindKind, RunOptions};

@@ -1,28 +1,22 @@
-//! One slice from the first request to staged files: pages flow, the next is asked for while this one is worked on.
+//! One slice from the first request to its last row: pages flow, the next is asked for while this one is worked on. Where its rows go
+//! is [`Stage`]'s.
 
-use std::sync::Arc;
-
-use arrow::array::RecordBatch;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::batch::{Batch, Counts};
+use crate::batch::Counts;
 use crate::config::catalog::{Job, Mode};
 use crate::error::{ErrorKind, chain};
 use crate::event::Event;
 use crate::ids::BatchId;
 use crate::page::{PagePosition, RawPage};
 use crate::plan;
-use crate::reject::Reject;
 use crate::schema::TableSchema;
-use crate::sink::SinkError;
 use crate::sink::content::Digest;
 use crate::sink::current::Current;
-use crate::sink::encode::{EncodeSettings, Encoder, Piece};
+use crate::sink::live::index_at;
 use crate::sink::merge::{Touched, carry};
-use crate::sink::own::OwnColumns;
-use crate::sink::record::PartitionValues;
 use crate::sink::settle::Head;
-use crate::sink::stage::{StagedFile, Staging};
+use crate::sink::stage::StagedFile;
 use crate::sink::table;
 use crate::slice::{Cover, Reach, Slice, Span};
 use crate::source::Judgement;
@@ -30,6 +24,7 @@ use crate::source::Judgement;
 use super::keyed::{self, Keyed, Picked};
 use super::refine::{RefineError, Refined, Refinery};
 use super::spool::Spool;
+use super::stage::{Rows, Stage, off_thread};
 use super::{Ports, RunError, RunOptions};
 
 /// How often a page whose body is cut off is asked for.
@@ -84,9 +79,7 @@ pub(super) async fn read_slice(
     match read {
         Ok(()) => reading.finish().await,
         Err(error) => {
-            if let Some(stage) = reading.stage.take() {
-                stage.staging.abort().await;
-            }
+            reading.stage.abort().await;
             Err(error)
         }
     }
@@ -103,15 +96,13 @@ struct Reading<'a> {
     refinery: Option<Refinery>,
     reach: Reach,
     spool: Spool,
-    stage: Option<Stage>,
+    stage: Stage<'a>,
     /// Where rows are compared with the table's before they are written.
     options: RunOptions,
     keyed: Option<Keyed>,
     replaces: Replaced,
     /// Of the rows, where they replace a table.
     digest: Digest,
-    /// Numbers of staged files used up by encodings that were given up.
-    files_before: usize,
     /// Types changed and encoding waits for the slice's end.
     waits: bool,
     pages_at_restart: usize,
@@ -121,43 +112,6 @@ struct Reading<'a> {
     changes: Vec<String>,
     skew: Option<SignedDuration>,
     cut_short: bool,
-}
-
-/// What goes into a slice's files at once.
-#[derive(Default)]
-struct Rows {
-    batch: Option<Batch>,
-    rejects: Vec<Reject>,
-    buried_keys: Vec<String>,
-    buried_cursors: Vec<i128>,
-    /// Rows of a file that is replaced, and the partition they stood in.
-    carried: Option<(PartitionValues, RecordBatch)>,
-}
-
-impl Rows {
-    fn is_empty(&self) -> bool {
-        let no_rows = self.batch.as_ref().is_none_or(|batch| batch.rows.num_rows() == 0);
-        no_rows && self.rejects.is_empty() && self.buried_keys.is_empty() && self.carried.is_none()
-    }
-
-    fn encode(self, encoder: &mut Encoder) -> Result<Vec<Piece>, SinkError> {
-        let mut pieces = Vec::new();
-        if let Some(batch) = &self.batch {
-            pieces.extend(encoder.add(batch)?);
-        }
-        pieces.extend(encoder.add_rejects(&self.rejects)?);
-        pieces.extend(encoder.add_tombstones(&self.buried_keys, &self.buried_cursors)?);
-        if let Some((partition, rows)) = &self.carried {
-            pieces.extend(encoder.add_carried(partition, rows)?);
-        }
-        Ok(pieces)
-    }
-}
-
-struct Stage {
-    encoder: Encoder,
-    staging: Staging,
-    schema: TableSchema,
 }
 
 impl<'a> Reading<'a> {
@@ -176,12 +130,11 @@ impl<'a> Reading<'a> {
             refinery: Some(refinery),
             reach: slice.reach.clone(),
             spool: Spool::new(&ports.spool, batch, ports.memory / 8),
-            stage: None,
+            stage: Stage::new(job, ports, slice, batch),
             options: ports.options.clone(),
             keyed: keyed::is_needed(job, head.state.generation).then(|| Keyed::new(job, ports, batch)),
             replaces: Replaced::default(),
             digest: Digest::default(),
-            files_before: 0,
             waits: false,
             pages_at_restart: 0,
             counts: Counts::default(),
@@ -332,8 +285,7 @@ impl<'a> Reading<'a> {
     /// The columns that the rows so far have come to.
     fn known_schema(&self) -> Option<&TableSchema> {
         let collected = self.keyed.as_ref().and_then(|keyed| keyed.schema.as_ref());
-        let staged = self.stage.as_ref().filter(|stage| stage.encoder.has_data()).map(|stage| &stage.schema);
-        staged.or(collected)
+        self.stage.schema().or(collected)
     }
 
     /// The table's columns after a page; one without a row says nothing of them.
@@ -359,66 +311,18 @@ impl<'a> Reading<'a> {
             self.digest.add_bytes(refined.rejects.iter().map(|reject| reject.record.as_ref()));
         }
         let rows = Rows { batch: Some(refined.batch), rejects: refined.rejects, ..Rows::default() };
-        self.write(rows, schema).await
-    }
-
-    async fn write(&mut self, rows: Rows, schema: TableSchema) -> Result<(), RunError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let stage = match self.stage.take() {
-            Some(mut stage) if stage.schema != schema && !stage.encoder.has_data() => {
-                stage.encoder.set_schema(schema.clone());
-                Stage { schema, ..stage }
-            }
-            Some(stage) if stage.schema != schema => {
-                let message = "pages of one slice came to different columns".to_owned();
-                self.stage = Some(stage);
-                return Err(RunError::new(ErrorKind::Bug, message));
-            }
-            Some(stage) => stage,
-            None => self.open_stage(schema),
-        };
-        let Stage { mut encoder, mut staging, schema } = stage;
-        let work = move || {
-            let pieces = rows.encode(&mut encoder);
-            (encoder, pieces)
-        };
-        let (encoder, pieces) = off_thread(work).await?;
-        let taken = match pieces {
-            Ok(pieces) => staging.take(pieces).await,
-            Err(error) => Err(error),
-        };
-        self.stage = Some(Stage { encoder, staging, schema });
-        Ok(taken?)
-    }
-
-    fn open_stage(&self, schema: TableSchema) -> Stage {
-        let settings = EncodeSettings {
-            parquet: self.job.sink.parquet,
-            partition_by: self.job.partition_by.clone(),
-            schema: schema.clone(),
-            own: OwnColumns::of(self.job),
-            batch: self.batch,
-            set: self.slice.partition.clone(),
-            memory: usize::try_from(self.ports.memory / 2).unwrap_or(usize::MAX),
-        };
-        let staging = Staging::new(Arc::clone(&self.ports.store), self.job.dataset.clone(), self.batch, self.files_before);
-        Stage { encoder: Encoder::new(settings), staging, schema }
+        self.stage.write(rows, schema).await
     }
 
     /// Encodes all pages so far with the types that are known now.
     async fn encode_anew(&mut self) -> Result<(), RunError> {
         self.waits = false;
-        if let Some(stage) = self.stage.take() {
-            self.files_before += stage.encoder.files();
-            stage.staging.abort().await;
-        }
+        self.stage.begin_anew().await;
         self.counts = Counts::default();
         self.digest = Digest::default();
         self.pages_at_restart = self.spool.pages();
         if let Some(keyed) = &mut self.keyed {
-            keyed.begin_anew(self.job, self.ports, self.batch);
+            keyed.begin_anew(self.job);
         }
         if let Some(refinery) = &mut self.refinery {
             refinery.begin_anew();
@@ -450,7 +354,7 @@ impl<'a> Reading<'a> {
         }
         let Some(mut keyed) = self.keyed.take() else { return Ok(()) };
         if !keyed.is_empty() {
-            let index = keyed::index_at(self.job, self.ports, self.head, index).await?;
+            let index = index_at(self.ports.store.as_ref(), &self.job.dataset, self.head, index).await?;
             let holes = keyed::has_holes(self.job, &self.head.state.coverage, self.slice);
             keyed.resolve(self.job, self.ports, self.head, index, holes).await?;
         }
@@ -468,7 +372,7 @@ impl<'a> Reading<'a> {
             let Picked { batch, rejects, counts, buried_keys, buried_cursors } = keyed.pick(refined)?;
             self.counts.add(&counts);
             let rows = Rows { batch: Some(batch), rejects, buried_keys, buried_cursors, ..Rows::default() };
-            self.write(rows, schema.clone()).await?;
+            self.stage.write(rows, schema.clone()).await?;
         }
         let touched = keyed.resolution.touched.iter().filter(|_| self.ports.guards.rewrite_touched);
         for touched in touched {
@@ -479,10 +383,10 @@ impl<'a> Reading<'a> {
 
     /// The slice is all that there is: everything that the table has leaves with it.
     async fn replace_all(&mut self, index: &mut Option<Current>) -> Result<(), RunError> {
-        let index = keyed::index_at(self.job, self.ports, self.head, index).await?;
+        let index = index_at(self.ports.store.as_ref(), &self.job.dataset, self.head, index).await?;
         let set = &self.slice.partition;
         let content = self.digest.text();
-        if index.contents.get(set) == Some(&content) {
+        if self.ports.guards.same_content && index.contents.get(set) == Some(&content) {
             return self.leave_as_it_is().await;
         }
         self.replaces.content = Some(content);
@@ -504,9 +408,7 @@ impl<'a> Reading<'a> {
 
     /// The table holds these very rows.
     async fn leave_as_it_is(&mut self) -> Result<(), RunError> {
-        if let Some(stage) = self.stage.take() {
-            stage.staging.abort().await;
-        }
+        self.stage.abort().await;
         self.counts.unchanged += std::mem::take(&mut self.counts.kept);
         Ok(())
     }
@@ -522,7 +424,7 @@ impl<'a> Reading<'a> {
         while let Some(rows) = carried.next().await? {
             self.replaces.carried += rows.num_rows() as u64;
             let partition = touched.file.partition.clone();
-            self.write(Rows { carried: Some((partition, rows)), ..Rows::default() }, schema.clone()).await?;
+            self.stage.write(Rows { carried: Some((partition, rows)), ..Rows::default() }, schema.clone()).await?;
         }
         self.replaces.superseded += touched.rows_gone();
         self.replaces.paths.push(touched.path.clone());
@@ -531,21 +433,8 @@ impl<'a> Reading<'a> {
 
     async fn finish(mut self) -> Result<SliceRead, RunError> {
         let refinery = self.refinery.take().ok_or_else(|| RunError::new(ErrorKind::Bug, "the refinery is lost"))?;
-        let mut files = Vec::new();
-        let mut schema = self.table.clone().unwrap_or_default();
-        if let Some(Stage { mut encoder, mut staging, schema: staged_schema }) = self.stage.take() {
-            schema = staged_schema;
-            let pieces = off_thread(move || encoder.finish()).await?;
-            let taken = match pieces {
-                Ok(pieces) => staging.take(pieces).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = taken {
-                staging.abort().await;
-                return Err(error.into());
-            }
-            files = staging.finish()?;
-        }
+        let staged = self.stage.finish().await?;
+        let (schema, files) = staged.unwrap_or_else(|| (self.table.clone().unwrap_or_default(), Vec::new()));
         let nothing_closed = self.cut_short && self.reach == self.slice.reach;
         let cover = if nothing_closed { None } else { self.cover(&refinery) };
         Ok(SliceRead {
@@ -585,11 +474,4 @@ fn slice_error(error: RefineError) -> RunError {
         RefineError::Page(error) => RunError::new(error.kind, error.to_string()),
         RefineError::Slice { kind, message } => RunError::new(kind, message),
     }
-}
-
-/// Work on columns, off the async threads. A panic in it is an error of the slice, not the end of the process.
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RunError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| RunError::new(ErrorKind::Bug, format!("work on a page panicked: {error}")))
 }

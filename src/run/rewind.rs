@@ -15,7 +15,7 @@ use crate::ids::PartitionKey;
 use crate::schema::TableSchema;
 use crate::sink::commit::Verdict;
 use crate::sink::current::Current;
-use crate::sink::live::load_index;
+use crate::sink::live::{index_at, load_index};
 use crate::sink::own::is_keyed;
 use crate::sink::record::{FORMAT, Record, RecordKind, Restored, fingerprint, fingerprint_changes};
 use crate::sink::settle::Head;
@@ -24,7 +24,6 @@ use crate::state::Lease;
 use crate::store::Store;
 
 use super::commit::{decide, unfinished};
-use super::keyed::index_at;
 use super::mark::{mark_text, marks};
 use super::options::{Bound, Rewind, RewindKind};
 use super::{Ports, RunError, RunReport, settle};
@@ -384,7 +383,7 @@ async fn record(
     let last = head.record.as_ref().filter(|_| !planned.empties);
     let remove = match planned.empties {
         true => {
-            let index = index_at(job, ports, head, index).await?;
+            let index = index_at(ports.store.as_ref(), &job.dataset, head, index).await?;
             index.files.keys().chain(index.tombstones.keys()).cloned().collect()
         }
         false => Vec::new(),

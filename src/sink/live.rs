@@ -6,6 +6,7 @@ use crate::store::Store;
 
 use super::current::Current;
 use super::record::{Record, hash};
+use super::settle::Head;
 use super::{SinkError, layout};
 
 /// A table as a reader sees it.
@@ -82,4 +83,28 @@ pub async fn load_index(store: &dyn Store, dataset: &DatasetName, at: Option<(Se
         }
         index.apply(&record, &hash(&bytes));
     }
+}
+
+/// The live files after the record that `head` names: `index` where it is that one, else read from the store and kept there.
+pub async fn index_at<'i>(
+    store: &dyn Store,
+    dataset: &DatasetName,
+    head: &Head,
+    index: &'i mut Option<Current>,
+) -> Result<&'i Current, SinkError> {
+    let (seq, hash) = (head.state.seq, &head.state.record_hash);
+    let known = index.take().filter(|index| index.seq == seq && index.record_hash == *hash);
+    let known = match known {
+        Some(known) => known,
+        None => load_index(store, dataset, Some((seq, hash))).await?,
+    };
+    Ok(index.insert(known))
+}
+
+/// The live files before a record.
+pub async fn index_before(store: &dyn Store, dataset: &DatasetName, record: &Record) -> Result<Current, SinkError> {
+    if record.seq <= 1 {
+        return Ok(Current::default());
+    }
+    load_index(store, dataset, Some((record.seq - 1, &record.previous))).await
 }

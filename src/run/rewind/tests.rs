@@ -1,6 +1,6 @@
-use std::fs;
-
 use proptest::prelude::*;
+
+use crate::plan::fixture;
 
 use super::*;
 
@@ -14,30 +14,13 @@ const DATE: &str =
     "field = \"at\"\ntype = \"date\"\ntimezone = \"Europe/Berlin\"\nquery = { since = \"{{ from }}\", until = \"{{ to }}\" }";
 const NUMBER: &str = "field = \"at\"\ntype = \"integer\"\nquery = { since = \"{{ from }}\" }";
 
-/// A job over two sets with the given cursor and lines of its own.
+/// A job over two sets with the given cursor and lines of its own; one that names its stream has no sets.
 fn job(cursor: &str, more: &str) -> Job {
-    let folder = tempfile::tempdir().expect("a folder");
-    let write = |path: &str, text: &str| {
-        let path = folder.path().join(path);
-        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        fs::write(path, text).expect("written");
-    };
-    write("config.toml", "version = 1\n");
-    write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"lake\"\n");
-    let source = format!(
-        "version = 1\ntype = \"http\"\nbase_url = \"https://api.example.com\"\n[parameters]\nshop = {{ default = \"\" }}\n\
-         [streams.rows]\npath = \"/rows/{{{{ shop }}}}\"\nprimary_key = [\"id\"]\n[streams.rows.cursor]\n{cursor}\n\
-         [streams.plain]\npath = \"/plain\"\n"
-    );
-    write("sources/shop.toml", &source);
-    let job = format!(
-        "version = 1\nsource = \"shop\"\nsink = \"lake\"\n{}{more}\n",
-        if more.contains("stream =") { "" } else { "stream = \"rows\"\nfor_each = [{ shop = \"a\" }, { shop = \"b\" }]\n" }
-    );
-    write("jobs/rows.toml", &job);
-    let mut loaded = crate::config::load(folder.path(), None);
-    assert!(!loaded.has_errors(), "{:?}", loaded.problems);
-    loaded.catalog.jobs.pop_first().expect("the job").1
+    let rows = "[streams.rows]\npath = \"/rows/{{ shop }}\"\nprimary_key = [\"id\"]\n[streams.rows.cursor]";
+    let source = format!("[parameters]\nshop = {{ default = \"\" }}\n{rows}\n{cursor}\n[streams.plain]\npath = \"/plain\"");
+    let sets = "stream = \"rows\"\nfor_each = [{ shop = \"a\" }, { shop = \"b\" }]\n";
+    let names_its_own = more.contains("stream =");
+    fixture::job(&source, &format!("{}{more}", if names_its_own { "" } else { sets }))
 }
 
 fn set(name: &str) -> PartitionKey {

@@ -10,6 +10,7 @@ use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
 
 use crate::error::{ErrorKind, chain};
+use crate::fault::Guards;
 use crate::store::{Store, StoreError};
 
 use super::super::SinkError;
@@ -28,11 +29,16 @@ pub(super) struct Wanted<'a> {
     pub keys: Option<&'a [String]>,
     /// Of all of them.
     pub ranges: &'a Ranges,
+    pub guards: Guards,
 }
 
 impl Wanted<'_> {
     fn may_be_in(&self, file: &Ranges) -> bool {
         let Some((least, greatest)) = &file.keys else { return true };
+        if !self.guards.keys_in_range {
+            let inside = |key: &String| least < key && key < greatest;
+            return self.keys.is_none_or(|keys| keys.iter().any(inside));
+        }
         match (self.keys, &self.ranges.keys) {
             (Some(keys), _) => {
                 let first = keys.partition_point(|key| key < least);
@@ -54,7 +60,7 @@ pub(super) async fn candidates(
     let Some(keys) = wanted.keys else { return Ok(in_range.collect()) };
     let asked = in_range.map(|(path, file)| async move {
         let has_one = filter_has_one(store, &path, &file, keys).await?;
-        Ok::<_, SinkError>(has_one.then_some((path, file)))
+        Ok::<_, SinkError>((has_one && wanted.guards.keys_in_filter).then_some((path, file)))
     });
     let asked: Vec<_> = asked.collect();
     futures::stream::iter(asked).buffered(FILTERS_AT_ONCE).try_filter_map(|found| async move { Ok(found) }).try_collect().await

@@ -12,8 +12,11 @@ use super::super::own::Ranges;
 
 /// Bytes of an operation on disk: key 16, cursor 16, content 8, kind 1.
 const WIDTH: usize = 41;
-/// Texts of keys are kept up to so many bytes, to tell files that hold none of them; past it their range has to do.
+/// Texts of keys are kept up to so many bytes, or half of the memory if that is less, to tell files that hold none of them; past it
+/// their range has to do.
 const TEXTS_MAX: usize = 16 << 20;
+/// Bytes of a text besides its letters: where it is kept, and the free places of a list that grows by doubling.
+const TEXT_BYTES: usize = 2 * size_of::<String>();
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpKind {
@@ -38,7 +41,7 @@ pub struct Op {
 /// The operations of one slice. Their place in it, counted from 0, is the source's order.
 pub struct Ops {
     hasher: KeyHasher,
-    memory_max: usize,
+    held_max: usize,
     held: Vec<Op>,
     spill: PathBuf,
     file: Option<BufWriter<File>>,
@@ -46,6 +49,7 @@ pub struct Ops {
     spilled: u64,
     texts: Option<Vec<String>>,
     texts_size: usize,
+    texts_max: usize,
     ranges: Ranges,
 }
 
@@ -68,17 +72,20 @@ impl KeyHasher {
 }
 
 impl Ops {
-    /// `spill` is a file's path for what `memory_max` bytes do not hold; it is made when needed and removed in the end.
+    /// `spill` is a file's path for what `memory_max` bytes do not hold; it is made when needed and removed in the end. Half of these
+    /// bytes are for operations, the other half for the texts of their keys.
     pub fn new(spill: &Path, memory_max: u64, with_content: bool) -> Self {
+        let half = usize::try_from(memory_max / 2).unwrap_or(usize::MAX);
         Ops {
             hasher: KeyHasher { high: RandomState::new(), low: RandomState::new(), with_content },
-            memory_max: usize::try_from(memory_max).unwrap_or(usize::MAX) / size_of::<Op>(),
+            held_max: half / size_of::<Op>(),
             held: Vec::new(),
             spill: spill.to_path_buf(),
             file: None,
             spilled: 0,
             texts: Some(Vec::new()),
             texts_size: 0,
+            texts_max: half.min(TEXTS_MAX),
             ranges: Ranges::default(),
         }
     }
@@ -114,18 +121,35 @@ impl Ops {
         self.ranges.add_cursors([cursor].into_iter());
         self.keep_text(key);
         self.held.push(Op { key: self.hasher.hash(key, content), cursor, content, kind });
-        if self.held.len() >= self.memory_max.max(1) {
+        if self.held.len() >= self.held_max.max(1) {
             self.write().map_err(|error| self.failed(&error))?;
         }
         Ok(())
     }
 
+    /// Forgets all of them, and what lies on disk.
+    pub fn clear(&mut self) {
+        self.drop_file();
+        self.held.clear();
+        self.spilled = 0;
+        (self.texts, self.texts_size) = (Some(Vec::new()), 0);
+        self.ranges = Ranges::default();
+    }
+
+    fn drop_file(&mut self) {
+        if self.file.take().is_some()
+            && let Err(error) = std::fs::remove_file(&self.spill)
+        {
+            tracing::debug!(path = %self.spill.display(), %error, "a spool stays behind until the next run");
+        }
+    }
+
     fn keep_text(&mut self, key: &str) {
         if let Some(texts) = &mut self.texts {
-            self.texts_size += key.len() + size_of::<String>();
+            self.texts_size += key.len() + TEXT_BYTES;
             texts.push(key.to_owned());
         }
-        if self.texts_size > TEXTS_MAX {
+        if self.texts_size > self.texts_max {
             self.texts = None;
         }
     }
@@ -211,11 +235,7 @@ impl Op {
 
 impl Drop for Ops {
     fn drop(&mut self) {
-        if self.file.take().is_some()
-            && let Err(error) = std::fs::remove_file(&self.spill)
-        {
-            tracing::debug!(path = %self.spill.display(), %error, "a spool stays behind until the next run");
-        }
+        self.drop_file();
     }
 }
 
@@ -227,7 +247,7 @@ mod tests {
     fn operations_come_back_in_order_from_memory_and_disk() {
         let folder = tempfile::tempdir().expect("a folder");
         let spill = folder.path().join("deep").join("x.ops");
-        let mut ops = Ops::new(&spill, 3 * size_of::<Op>() as u64, false);
+        let mut ops = Ops::new(&spill, 2 * 3 * size_of::<Op>() as u64, false);
         let kinds = [OpKind::Upsert, OpKind::Filtered, OpKind::Deleted];
         for number in 0..10i64 {
             ops.push(&number.to_string(), i128::from(number) - 5, -number, kinds[number as usize % 3]).expect("kept");
@@ -246,7 +266,32 @@ mod tests {
         ops.push("again", 0, 0, OpKind::Upsert).expect("kept");
         assert_eq!(ops.len(), 11);
         assert_eq!(ops.ranges().cursors, Some((-5, 4)));
+        ops.clear();
+        assert!(ops.is_empty() && !spill.exists() && *ops.ranges() == Ranges::default());
+        assert_eq!(ops.sorted_keys(), Some(&[][..]));
+        for number in 0..4i64 {
+            ops.push(&number.to_string(), 7, 0, OpKind::Upsert).expect("kept");
+        }
+        let mut cursors = Vec::new();
+        ops.for_each(|place, op| cursors.push((place, op.cursor))).expect("read");
+        assert_eq!(cursors, [(0, 7), (1, 7), (2, 7), (3, 7)]);
+        assert!(spill.exists());
         drop(ops);
         assert!(!spill.exists());
+    }
+
+    #[test]
+    fn texts_of_keys_take_no_more_than_half_of_the_memory() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ops = Ops::new(&folder.path().join("x.ops"), 2 * 1000, false);
+        let per_key = TEXT_BYTES + 4;
+        let room = 1000 / per_key;
+        for number in 0..room {
+            ops.push(&format!("{number:04}"), 0, 0, OpKind::Upsert).expect("kept");
+        }
+        assert_eq!(ops.sorted_keys().map(<[String]>::len), Some(room));
+        ops.push("more", 0, 0, OpKind::Upsert).expect("kept");
+        assert_eq!(ops.sorted_keys(), None, "their range has to do");
+        assert_eq!(ops.len(), room as u64 + 1);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::fault::Guards;
 use crate::store::Store;
 
 use super::super::SinkError;
@@ -22,9 +23,9 @@ pub struct Rules {
     pub soft: bool,
     /// Older versions of these keys may still come: something before them is not read yet.
     pub holes: bool,
-    /// Off only in a mutant: see `fault::Guards`.
-    pub newest_wins: bool,
-    /// Bytes that keys may take at a time.
+    /// All on, but in a mutant.
+    pub guards: Guards,
+    /// Bytes that keys may take at a time, and the fates with them.
     pub memory: u64,
 }
 
@@ -123,7 +124,7 @@ pub async fn resolve(
     let mut resolution =
         Resolution { fates: vec![Fate::Counts; usize::try_from(count).unwrap_or(usize::MAX)], touched: Vec::new() };
     let ranges = ops.ranges().clone();
-    let wanted = Wanted { keys: ops.sorted_keys(), ranges: &ranges };
+    let wanted = Wanted { keys: ops.sorted_keys(), ranges: &ranges, guards: rules.guards };
     let cursors = ranges.cursors;
     let in_cursors = |file: &CurrentFile| match (cursors, file.ranges.cursors) {
         (Some((least, greatest)), Some((file_least, file_greatest))) => file_least <= greatest && least <= file_greatest,
@@ -137,8 +138,9 @@ pub async fn resolve(
         (Some((least, _)), Some((_, greatest))) => least <= greatest,
         _ => true,
     };
-    let buried = candidates(store, tombstones.iter().filter(|(_, file)| !rules.append && is_late(file)), &wanted).await?;
-    let passes = (u128::from(count) * u128::from(KEY_BYTES)).div_ceil(u128::from(rules.memory.max(1))).max(1);
+    let in_tombstones = tombstones.iter().filter(|(_, file)| !rules.append && is_late(file) && rules.guards.tombstones);
+    let buried = candidates(store, in_tombstones, &wanted).await?;
+    let passes = passes(count, stored.iter().map(|(_, file)| file.rows).sum(), rules.memory);
     let mut touched: BTreeMap<String, Touched> = BTreeMap::new();
     for pass in 0..passes {
         let mut keys = newest(ops, passes, pass, rules, &mut resolution.fates)?;
@@ -171,6 +173,17 @@ pub async fn resolve(
     }
     resolution.touched = touched.into_values().collect();
     Ok(resolution)
+}
+
+/// How often the operations and the files are gone over, so that the keys of one time fit into the memory.
+///
+/// What is kept over all passes counts against it first: a byte for the fate of each operation, a bit for each row of a file that may
+/// be touched. It takes as much as half of the memory away, so that the passes do not become many; it would take more only of a slice
+/// that has a record for every other byte, whose spool is hundreds of times as large.
+fn passes(count: u64, stored_rows: u64, memory: u64) -> u128 {
+    let kept = count.saturating_add(stored_rows / 8);
+    let room = memory.saturating_sub(kept).max(memory / 2).max(1);
+    (u128::from(count) * u128::from(KEY_BYTES)).div_ceil(u128::from(room)).max(1)
 }
 
 fn is_in(file: &CurrentFile, only: Option<&BTreeSet<Vec<Option<String>>>>) -> bool {
@@ -240,7 +253,7 @@ fn meet(row: StoredRow<'_>, known: &mut Known, rules: Rules, fates: &mut [Fate])
         known.settled = true;
         return Step::Stays;
     }
-    if row.cursor > known.cursor && rules.newest_wins {
+    if row.cursor > known.cursor && rules.guards.newest_wins {
         *fate = Fate::Superseded;
         known.settled = true;
         return Step::Stays;
@@ -260,5 +273,22 @@ fn meet(row: StoredRow<'_>, known: &mut Known, rules: Rules, fates: &mut [Fate])
             known.had_another = true;
             Step::Gone
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fates_and_rows_that_may_go_count_against_the_memory_of_the_passes() {
+        let memory = 16_000;
+        assert_eq!(passes(0, 0, memory), 1);
+        assert_eq!(passes(99, 0, memory), 1, "15840 for the keys, 99 for their fates");
+        assert_eq!(passes(100, 0, memory), 2, "without their fates they would fit");
+        assert_eq!(passes(99, 8 * 100, memory), 2, "so they would without the rows of the table");
+        // However much is kept: half of the memory is for the keys, and the least memory is enough.
+        assert_eq!(passes(1000, u64::MAX, memory), 20);
+        assert_eq!(passes(3, 0, 0), 480);
     }
 }

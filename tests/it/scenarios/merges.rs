@@ -261,3 +261,53 @@ fn without_its_guards_a_merge_is_wrong() {
     assert_eq!(versions(Guards::ALL), ["new"]);
     assert_eq!(versions(Guards { rewrite_touched: false, ..Guards::ALL }), ["new", "old"]);
 }
+
+#[test]
+fn without_tombstones_a_late_version_brings_back_what_was_deleted() {
+    // D-44, C-50
+    let table = |guards: Guards| {
+        let lab = Lab { guards, ..Lab::new(HARD, "lookback = \"6h\"", "") };
+        lab.load(&[record("1", "2026-01-01T01:00:00Z", "\"name\":\"a\"")], "2026-01-01T02:00:00Z");
+        lab.load(&[record("1", "2026-01-01T03:00:00Z", "\"gone\":true")], "2026-01-01T04:00:00Z");
+        lab.load(&[record("1", "2026-01-01T02:30:00Z", "\"name\":\"late\"")], "2026-01-01T05:00:00Z");
+        lab.column("name")
+    };
+    assert_eq!(table(Guards::ALL), Vec::<String>::new());
+    assert_eq!(table(Guards { tombstones: false, ..Guards::ALL }), ["late"]);
+}
+
+#[test]
+fn a_file_that_is_passed_over_wrongly_leaves_a_row_twice() {
+    // D-44
+    let table = |guards: Guards, changed: &str| {
+        let lab = Lab { guards, ..Lab::new(MERGE, "", "") };
+        let first: Vec<Record> = (1..=9).map(|id| record(&id.to_string(), "2026-01-01T01:00:00Z", "\"name\":\"old\"")).collect();
+        lab.load(&first, "2026-01-01T02:00:00Z");
+        lab.load(&[record(changed, "2026-01-01T03:00:00Z", "\"name\":\"new\"")], "2026-01-01T04:00:00Z");
+        (lab.column("id").iter().filter(|id| *id == changed).count(), lab.column("id").len())
+    };
+    // The least and the greatest key of the file, and one between them.
+    for changed in ["1", "9", "5"] {
+        assert_eq!(table(Guards::ALL, changed), (1, 9), "{changed}");
+        let in_filter = Guards { keys_in_filter: false, ..Guards::ALL };
+        assert_eq!(table(in_filter, changed), (2, 10), "{changed}");
+    }
+    let in_range = Guards { keys_in_range: false, ..Guards::ALL };
+    assert_eq!(["1", "9", "5"].map(|changed| table(in_range, changed)), [(2, 10), (2, 10), (1, 9)]);
+}
+
+#[test]
+fn without_the_digest_the_same_answer_replaces_itself() {
+    // D-44
+    let records: Vec<Record> = (0..7).map(|id| record(&id.to_string(), "2026-01-01T01:00:00Z", "\"name\":\"x\"")).collect();
+    let again = |guards: Guards| {
+        let lab = Lab { guards, ..Lab::new("mode = \"replace\"", "", "") };
+        let paths = || block_on(lab.store.list("items")).unwrap().into_iter().map(|object| object.path).collect::<Vec<_>>();
+        lab.load(&records, "2026-01-02T00:00:00Z");
+        let before = paths();
+        let commits = lab.load(&records, "2026-01-02T01:00:00Z").commits;
+        (commits, paths() == before)
+    };
+    assert_eq!(again(Guards::ALL), (0, true));
+    assert_eq!(again(Guards { same_content: false, ..Guards::ALL }), (1, false));
+}

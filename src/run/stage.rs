@@ -1,0 +1,162 @@
+//! Where a slice's rows go: encoded, and written to files that no reader sees.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use crate::batch::Batch;
+use crate::config::catalog::Job;
+use crate::error::ErrorKind;
+use crate::ids::BatchId;
+use crate::reject::Reject;
+use crate::schema::TableSchema;
+use crate::sink::SinkError;
+use crate::sink::encode::{EncodeSettings, Encoder, Piece};
+use crate::sink::own::OwnColumns;
+use crate::sink::record::PartitionValues;
+use crate::sink::stage::{StagedFile, Staging};
+use crate::slice::Slice;
+
+use super::{Ports, RunError};
+
+/// The files of one slice, from the first row on.
+pub(super) struct Stage<'a> {
+    job: &'a Job,
+    ports: &'a Ports,
+    slice: &'a Slice,
+    batch: BatchId,
+    open: Option<Open>,
+    /// Numbers of staged files used up by encodings that were given up.
+    files_before: usize,
+}
+
+struct Open {
+    encoder: Encoder,
+    staging: Staging,
+    schema: TableSchema,
+}
+
+/// What goes into a slice's files at once.
+#[derive(Default)]
+pub(super) struct Rows {
+    pub batch: Option<Batch>,
+    pub rejects: Vec<Reject>,
+    pub buried_keys: Vec<String>,
+    pub buried_cursors: Vec<i128>,
+    /// Rows of a file that is replaced, and the partition they stood in.
+    pub carried: Option<(PartitionValues, RecordBatch)>,
+}
+
+impl Rows {
+    fn is_empty(&self) -> bool {
+        let no_rows = self.batch.as_ref().is_none_or(|batch| batch.rows.num_rows() == 0);
+        no_rows && self.rejects.is_empty() && self.buried_keys.is_empty() && self.carried.is_none()
+    }
+
+    fn encode(self, encoder: &mut Encoder) -> Result<Vec<Piece>, SinkError> {
+        let mut pieces = Vec::new();
+        if let Some(batch) = &self.batch {
+            pieces.extend(encoder.add(batch)?);
+        }
+        pieces.extend(encoder.add_rejects(&self.rejects)?);
+        pieces.extend(encoder.add_tombstones(&self.buried_keys, &self.buried_cursors)?);
+        if let Some((partition, rows)) = &self.carried {
+            pieces.extend(encoder.add_carried(partition, rows)?);
+        }
+        Ok(pieces)
+    }
+}
+
+impl<'a> Stage<'a> {
+    pub fn new(job: &'a Job, ports: &'a Ports, slice: &'a Slice, batch: BatchId) -> Self {
+        Stage { job, ports, slice, batch, open: None, files_before: 0 }
+    }
+
+    /// The columns of the rows so far; `None` before there is one.
+    pub fn schema(&self) -> Option<&TableSchema> {
+        self.open.as_ref().filter(|open| open.encoder.has_data()).map(|open| &open.schema)
+    }
+
+    /// Encodes rows, and hands the bytes that come of it to the store.
+    pub async fn write(&mut self, rows: Rows, schema: TableSchema) -> Result<(), RunError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let open = match self.open.take() {
+            Some(mut open) if open.schema != schema && !open.encoder.has_data() => {
+                open.encoder.set_schema(schema.clone());
+                Open { schema, ..open }
+            }
+            Some(open) if open.schema != schema => {
+                let message = "pages of one slice came to different columns".to_owned();
+                self.open = Some(open);
+                return Err(RunError::new(ErrorKind::Bug, message));
+            }
+            Some(open) => open,
+            None => self.begin(schema),
+        };
+        let Open { mut encoder, mut staging, schema } = open;
+        let work = move || {
+            let pieces = rows.encode(&mut encoder);
+            (encoder, pieces)
+        };
+        let (encoder, pieces) = off_thread(work).await?;
+        let taken = match pieces {
+            Ok(pieces) => staging.take(pieces).await,
+            Err(error) => Err(error),
+        };
+        self.open = Some(Open { encoder, staging, schema });
+        Ok(taken?)
+    }
+
+    fn begin(&self, schema: TableSchema) -> Open {
+        let settings = EncodeSettings {
+            parquet: self.job.sink.parquet,
+            partition_by: self.job.partition_by.clone(),
+            schema: schema.clone(),
+            own: OwnColumns::of(self.job),
+            batch: self.batch,
+            set: self.slice.partition.clone(),
+            memory: usize::try_from(self.ports.memory / 2).unwrap_or(usize::MAX),
+        };
+        let staging = Staging::new(Arc::clone(&self.ports.store), self.job.dataset.clone(), self.batch, self.files_before);
+        Open { encoder: Encoder::new(settings), staging, schema }
+    }
+
+    /// Gives up what was encoded so far, for rows with other columns.
+    pub async fn begin_anew(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.files_before += open.encoder.files();
+            open.staging.abort().await;
+        }
+    }
+
+    /// Leaves nothing behind but orphans that no reader sees.
+    pub async fn abort(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.staging.abort().await;
+        }
+    }
+
+    /// The files as they are staged, and their columns; `None` where there was nothing to write.
+    pub async fn finish(&mut self) -> Result<Option<(TableSchema, Vec<StagedFile>)>, RunError> {
+        let Some(Open { mut encoder, mut staging, schema }) = self.open.take() else { return Ok(None) };
+        let pieces = off_thread(move || encoder.finish()).await?;
+        let taken = match pieces {
+            Ok(pieces) => staging.take(pieces).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = taken {
+            staging.abort().await;
+            return Err(error.into());
+        }
+        Ok(Some((schema, staging.finish()?)))
+    }
+}
+
+/// Work on columns, off the async threads. A panic in it is an error of the slice, not the end of the process.
+pub(super) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RunError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| RunError::new(ErrorKind::Bug, format!("work on a page panicked: {error}")))
+}
