@@ -20,7 +20,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::handle::Reloaded;
 use super::view::{EndView, JobView, View};
-use super::{DueRun, Ended, ScheduledJob, Why};
+use super::{DueRun, ScheduledJob, Why};
+use crate::event::RunEnd;
 use crate::ids::JobName;
 use crate::state::DueTimes;
 
@@ -180,17 +181,17 @@ impl Timetable {
     }
 
     /// A run is over: jobs that follow it come due where it was done, and what it missed meanwhile is decided on.
-    pub fn finish(&mut self, job: &JobName, ended: Ended, now: Timestamp) {
+    pub fn finish(&mut self, job: &JobName, ended: RunEnd, now: Timestamp) {
         let Some(entry) = self.entries.get_mut(job).filter(|entry| matches!(entry.phase, Phase::Running(_))) else { return };
         self.running -= 1;
         entry.phase = match &ended {
-            Ended::Parked { until, reason } => {
+            RunEnd::Parked { until, reason } => {
                 let until = until.map(|until| until.max(now.saturating_add_of(PARKED_MIN)));
                 Phase::Parked(Parked { until, reason: reason.clone() })
             }
             _ => Phase::Idle,
         };
-        let done = ended == Ended::Done;
+        let done = ended == RunEnd::Done;
         entry.last_end = Some(EndView { at: now, ended });
         if entry.removed {
             self.drop_entry(job);

@@ -10,9 +10,10 @@ use highwater::cadence::Schedule;
 use highwater::clock::Clock;
 use highwater::config::catalog::CatchUp;
 use highwater::error::ErrorKind;
+use highwater::event::RunEnd;
 use highwater::fault::FaultPlan;
 use highwater::ids::JobName;
-use highwater::schedule::{Driver, DueRun, Ended, Handle, Runner, ScheduleError, ScheduledJob};
+use highwater::schedule::{Driver, DueRun, Handle, Runner, ScheduleError, ScheduledJob};
 use highwater::state::State;
 use highwater::state::faulty::FaultyState;
 use highwater::state::memory::MemoryState;
@@ -48,12 +49,12 @@ struct Script {
     gate: Semaphore,
     now: AtomicUsize,
     most: AtomicUsize,
-    ends: Mutex<BTreeMap<String, Ended>>,
+    ends: Mutex<BTreeMap<String, RunEnd>>,
 }
 
 #[async_trait]
 impl Runner for Script {
-    async fn run(&self, due: DueRun) -> Ended {
+    async fn run(&self, due: DueRun) -> RunEnd {
         let due_at = due.due_at.map_or("-".to_owned(), |due_at| due_at.strftime("%H:%M").to_string());
         self.started.lock().unwrap().push(format!("{} {due_at} {}", due.job, due.why.name()));
         let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
@@ -61,7 +62,7 @@ impl Runner for Script {
         self.gate.acquire().await.unwrap().forget();
         self.now.fetch_sub(1, Ordering::SeqCst);
         assert!(due.job.as_str() != "panics", "as it was told");
-        self.ends.lock().unwrap().get(due.job.as_str()).cloned().unwrap_or(Ended::Done)
+        self.ends.lock().unwrap().get(due.job.as_str()).cloned().unwrap_or(RunEnd::Done)
     }
 }
 
@@ -134,7 +135,7 @@ async fn a_ring_starts_what_is_due() {
     assert_eq!(stage.started(), ["a 11:00 schedule"]);
     stage.end(1).await;
     let view = stage.handle.view();
-    assert_eq!((view.running, view.jobs[0].last_end.as_ref().map(|end| end.ended.clone())), (0, Some(Ended::Done)));
+    assert_eq!((view.running, view.jobs[0].last_end.as_ref().map(|end| end.ended.clone())), (0, Some(RunEnd::Done)));
 }
 
 #[tokio::test]
@@ -180,7 +181,7 @@ async fn a_run_that_panics_takes_nobody_along() {
     stage.end(2).await;
     let view = stage.handle.view();
     let ended = view.jobs[1].last_end.as_ref().map(|end| end.ended.clone());
-    let Some(Ended::Failed { kind: ErrorKind::Bug, reason }) = ended else { panic!("{ended:?}") };
+    let Some(RunEnd::Failed { kind: ErrorKind::Bug, reason }) = ended else { panic!("{ended:?}") };
     assert_eq!(reason, "the run panicked, which is a bug of highwater: as it was told");
     stage.pass(60 * 60).await;
     assert_eq!(stage.started(), ["b 12:00 schedule", "panics 12:00 schedule"]);
@@ -212,9 +213,9 @@ async fn a_reload_tells_who_waits_in_vain() {
     assert_eq!(stage.handle.view().running, 1);
     let reloaded = stage.handle.reload(vec![job("c", "0 * * * *")]).await.unwrap();
     assert_eq!((reloaded.added, reloaded.removed), (vec![name("c")], vec![name("a"), name("b")]));
-    assert_eq!(runs.ends.recv().await, Some((name("b"), Ended::Stopped)));
+    assert_eq!(runs.ends.recv().await, Some((name("b"), RunEnd::Stopped)));
     stage.end(1).await;
-    assert_eq!(runs.ends.recv().await, Some((name("a"), Ended::Done)));
+    assert_eq!(runs.ends.recv().await, Some((name("a"), RunEnd::Done)));
     assert_eq!(runs.ends.recv().await, None);
     stage.pass(30 * 60).await;
     assert_eq!(stage.started(), ["a - hand", "c 11:00 schedule"]);
@@ -233,9 +234,9 @@ async fn stop_waits_for_runs_and_begins_none() {
     stage.script.gate.add_permits(1);
     assert!(stage.tasks.join_next().await.unwrap().unwrap().is_ok());
     assert_eq!(stage.started(), ["a 11:00 schedule"]);
-    assert_eq!(runs.ends.recv().await, Some((name("b"), Ended::Stopped)));
+    assert_eq!(runs.ends.recv().await, Some((name("b"), RunEnd::Stopped)));
     assert!(stage.handle.ping().await.is_err());
-    assert_eq!(stage.handle.view().jobs[0].last_end.as_ref().map(|end| end.ended.clone()), Some(Ended::Done));
+    assert_eq!(stage.handle.view().jobs[0].last_end.as_ref().map(|end| end.ended.clone()), Some(RunEnd::Done));
 }
 
 #[tokio::test]
