@@ -28,6 +28,7 @@ use crate::state::StateError;
 pub use driver::Driver;
 pub use handle::{Gone, HandRuns, Handle, Reloaded};
 pub use job::ScheduledJob;
+pub use timetable::still_parked;
 pub use view::{JobView, View};
 
 /// A run that is to start now.

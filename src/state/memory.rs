@@ -249,6 +249,7 @@ impl State for MemoryState {
             return Ok(false);
         }
         (known.last_due, known.next_due, known.owed_after) = (Some(due_at), next_due, None);
+        (known.parked_until, known.parked_reason) = (None, None);
         *claimed = Some(claim);
         Ok(true)
     }

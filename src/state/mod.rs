@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use crate::dataset::DatasetState;
-pub use rows::{Condition, ConditionKey, DueTimes, EventRow, RunRow, Told};
+pub use rows::{Condition, ConditionKey, DueTimes, EventRow, PARKED_REASON_MAX, RunRow, Told};
 
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName, Seq};
@@ -78,8 +78,8 @@ pub trait State: Ledger {
     /// it would have.
     async fn set_due_times(&self, rows: &[(JobName, DueTimes)]) -> Result<(), StateError>;
     /// Takes a due time for one run: `true` exactly if it lies after everything that is settled of the job, or if this very claim
-    /// has taken it already. It and all before are settled then, `next_due` is noted and nothing is owed any more. `false`
-    /// changes nothing; so for a job that has no row.
+    /// has taken it already. It and all before are settled then, `next_due` is noted, nothing is owed any more and the job is not
+    /// parked. `false` changes nothing; so for a job that has no row.
     async fn claim_due(
         &self,
         job: &JobName,

@@ -1,9 +1,9 @@
 mod history;
+mod parking;
 
 use jiff::tz::TimeZone;
 
 use super::*;
-use crate::cadence::Schedule;
 use crate::config::catalog::CatchUp;
 use crate::error::ErrorKind;
 
@@ -77,6 +77,7 @@ impl Desk {
                     let row = self.state.get_mut(&start.due.job).expect("it was saved before");
                     assert!(row.last_due.is_none_or(|last_due| last_due < claim.due_at), "{} twice", claim.due_at);
                     (row.last_due, row.next_due, row.owed_after) = (Some(claim.due_at), claim.next_due, None);
+                    (row.parked_until, row.parked_reason) = (None, None);
                 }
                 self.table.confirm(&start);
                 let due_at = start.due.due_at.map_or("-".to_owned(), |due_at| due_at.strftime("%H:%M:%S").to_string());

@@ -18,8 +18,8 @@ use highwater::state::State;
 use highwater::state::faulty::FaultyState;
 use highwater::state::memory::MemoryState;
 use highwater::stop::Stop;
-use jiff::SignedDuration;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -28,6 +28,11 @@ use crate::world::timer::{Bell, Ringing, Timer};
 
 fn name(job: &str) -> JobName {
     JobName::new(job)
+}
+
+/// `11:00` of the day of these scenarios.
+fn instant(time: &str) -> Timestamp {
+    format!("2026-01-10T{time}:00Z").parse().unwrap()
 }
 
 fn job(job: &str, schedule: &str) -> ScheduledJob {
@@ -76,7 +81,11 @@ struct Stage {
 
 impl Stage {
     async fn new(state: Arc<dyn State>, jobs: Vec<ScheduledJob>, places: usize, ringing: Ringing) -> Stage {
-        let clock = Arc::new(Timer::new("2026-01-10T10:30:00Z".parse().unwrap()));
+        Stage::at("10:30", state, jobs, places, ringing).await
+    }
+
+    async fn at(now: &str, state: Arc<dyn State>, jobs: Vec<ScheduledJob>, places: usize, ringing: Ringing) -> Stage {
+        let clock = Arc::new(Timer::new(instant(now)));
         let script = Arc::new(Script {
             started: Mutex::default(),
             gate: Semaphore::new(0),
@@ -258,6 +267,99 @@ async fn a_failing_state_delays_and_loses_nothing() {
         let expected = ["11:00", "12:00", "13:00"].map(|due| [format!("a {due} schedule"), "b - after".to_owned()]).concat();
         assert_eq!(started, expected, "call {n}, after: {after}");
     }
+}
+
+/// The run of this job ends as parked until then.
+fn park(stage: &Stage, job: &str, until: &str) {
+    let parked = RunEnd::Parked { until: Some(instant(until)), reason: "429".to_owned() };
+    stage.script.ends.lock().unwrap().insert(job.to_owned(), parked);
+}
+
+fn parked_until(stage: &Stage, job: usize) -> Option<Timestamp> {
+    stage.handle.view().jobs[job].parked.as_ref().and_then(|parked| parked.until)
+}
+
+#[tokio::test]
+async fn a_parked_job_is_parked_in_the_next_process() {
+    // with each catch_up, where the next process begins before that moment and after it.
+    for (catch_up, before, after) in [
+        (CatchUp::None, vec!["a - resume"], vec!["a - resume"]),
+        (CatchUp::One, vec!["a 12:00 resume"], vec!["a 14:00 resume"]),
+        (CatchUp::All, vec!["a 12:00 resume"], vec!["a 12:00 resume", "a 13:00 catch_up", "a 14:00 catch_up"]),
+    ] {
+        for (begins, expected) in [("11:30", before), ("14:30", after)] {
+            let state = Arc::new(MemoryState::new());
+            let mut jobs = vec![job("a", "0 * * * *"), job("b", "")];
+            jobs[0].catch_up = catch_up;
+            let stage = Stage::new(state.clone(), jobs.clone(), 8, Ringing::Once).await;
+            park(&stage, "a", "12:30");
+            stage.pass(30 * 60).await;
+            assert_eq!(stage.started(), ["a 11:00 schedule"]);
+            stage.end(1).await;
+            assert_eq!(parked_until(&stage, 0), Some(instant("12:30")));
+            // Killed: nobody says goodbye.
+            drop(stage);
+            let stage = Stage::at(begins, Arc::new(state.reopen()), jobs, 8, Ringing::Once).await;
+            if begins < "12:30" {
+                assert_eq!((parked_until(&stage, 0), parked_until(&stage, 1)), (Some(instant("12:30")), None));
+                stage.pass(59 * 60).await;
+                assert_eq!(stage.started(), NOTHING, "{catch_up:?}: not before its moment");
+                stage.pass(60).await;
+            }
+            stage.script.gate.add_permits(expected.len());
+            stage.settle().await;
+            stage.settle().await;
+            assert_eq!(stage.started(), expected, "{catch_up:?} from {begins}");
+            assert_eq!(parked_until(&stage, 0), None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_fails_once_still_learns_of_a_parking() {
+    //
+    for (n, after) in (2..8).flat_map(|n| [(n, false), (n, true)]) {
+        let plan = FaultPlan::none();
+        let plan = if after { plan.error_after(n) } else { plan.error_at(n) };
+        let kept = Arc::new(MemoryState::new());
+        let state = Arc::new(FaultyState::new(kept.clone(), Arc::new(plan)));
+        let jobs = vec![job("a", "0 * * * *")];
+        let stage = Stage::new(state, jobs.clone(), 8, Ringing::Once).await;
+        park(&stage, "a", "12:30");
+        for _ in 0..4 {
+            stage.pass(30 * 60 / 4).await;
+        }
+        stage.pass(15).await;
+        assert_eq!(stage.started(), ["a 11:00 schedule"], "call {n}, after: {after}");
+        stage.end(1).await;
+        stage.pass(15).await;
+        drop(stage);
+        let stage = Stage::at("12:00", Arc::new(kept.reopen()), jobs, 8, Ringing::Once).await;
+        assert_eq!((parked_until(&stage, 0), stage.started()), (Some(instant("12:30")), Vec::new()), "call {n}, after: {after}");
+        stage.pass(30 * 60).await;
+        assert_eq!(stage.started(), ["a 12:00 resume"], "call {n}, after: {after}");
+    }
+}
+
+#[tokio::test]
+async fn stop_does_not_wait_for_a_parked_job() {
+    //
+    let state = Arc::new(MemoryState::new());
+    let jobs = vec![job("a", "0 * * * *"), job("b", "0 * * * *")];
+    let mut stage = Stage::new(state.clone(), jobs.clone(), 8, Ringing::Once).await;
+    park(&stage, "a", "13:30");
+    park(&stage, "b", "14:30");
+    stage.pass(30 * 60).await;
+    stage.end(1).await;
+    assert_eq!(parked_until(&stage, 0).into_iter().chain(parked_until(&stage, 1)).count(), 1);
+    // One is parked, the other's run ends so while the driver stops.
+    stage.stop.request();
+    stage.script.gate.add_permits(1);
+    assert!(stage.tasks.join_next().await.unwrap().unwrap().is_ok());
+    assert_eq!(stage.clock.now(), instant("11:00"), "no time has passed");
+    drop(stage);
+    let stage = Stage::at("11:30", Arc::new(state.reopen()), jobs, 8, Ringing::Once).await;
+    assert_eq!([parked_until(&stage, 0), parked_until(&stage, 1)], [Some(instant("13:30")), Some(instant("14:30"))]);
 }
 
 #[tokio::test]
