@@ -119,7 +119,8 @@ pub enum RunEnd {
         kind: ErrorKind,
         reason: String,
     },
-    /// It will not work before this time, or (`None`) before a file or a secret is changed.
+    /// It will not work before this time, or (`None`) before a file or a secret is changed: no due time starts the job meanwhile, a
+    /// run by hand or a reload does.
     Parked {
         until: Option<Timestamp>,
         reason: String,
@@ -142,7 +143,7 @@ impl RunEnd {
         }
     }
 
-    /// The word in metrics.
+    /// The word in logs, metrics and `--json`.
     pub fn name(&self) -> &'static str {
         match self {
             RunEnd::Done => "done",

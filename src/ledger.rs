@@ -6,6 +6,9 @@ use thiserror::Error;
 
 use crate::error::ErrorKind;
 
+/// The longest text of an entry, bytes.
+pub const TEXT_MAX: usize = 64 * 1024;
+
 /// Keeps one entry of text for each account. An entry is replaced only by whoever knows what stands there, so that several
 /// processes can count on one account: whoever comes second reads again and adds its own.
 #[async_trait]
@@ -16,7 +19,8 @@ pub trait Ledger: Send + Sync {
     async fn entries(&self) -> Result<Vec<LedgerEntry>, LedgerError>;
     /// Puts an entry in place of version `before` (0: where none is yet) and returns `true`; the stored version is `before + 1`.
     /// `false` changes nothing: another version stands there. Durable on return. Where the answer was lost, the very same call
-    /// may be repeated: it is `true` as well if what stands there is exactly what it would write.
+    /// may be repeated: it is `true` as well if what stands there is exactly what it would write. `Bug` for a text of more than
+    /// [`TEXT_MAX`].
     async fn put_entry(&self, account: &str, before: u64, text: &str, at: Timestamp) -> Result<bool, LedgerError>;
 }
 
@@ -41,4 +45,16 @@ pub struct LedgerError {
     /// What was attempted, lower case: `read the ledger of api.example.com`.
     pub action: String,
     pub message: String,
+}
+
+/// Refuses a text that is too long; every implementation does it with this.
+///
+/// # Errors
+/// `Bug`: whoever writes bounds what it counts.
+pub fn check_text(account: &str, text: &str) -> Result<(), LedgerError> {
+    if text.len() <= TEXT_MAX {
+        return Ok(());
+    }
+    let message = format!("an entry of {} bytes, of {TEXT_MAX} at most", text.len());
+    Err(LedgerError { kind: ErrorKind::Bug, action: format!("write the ledger of {account}"), message })
 }

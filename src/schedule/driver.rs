@@ -12,9 +12,10 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::alarm::{Alarm, CronAlarm};
 use super::handle::{Command, HandRuns, Handle};
 use super::timetable::{Start, Timetable};
-use super::{Ended, Reloaded, Runner, ScheduleError, ScheduledJob, Why};
+use super::{Reloaded, Runner, ScheduleError, ScheduledJob, Why};
 use crate::clock::Clock;
 use crate::error::ErrorKind;
+use crate::event::RunEnd;
 use crate::ids::{ClaimId, JobName};
 use crate::state::{DueTimes, State, StateError};
 use crate::stop::Stop;
@@ -40,13 +41,13 @@ enum Event {
     Command(Command),
     Ended {
         job: JobName,
-        ended: Ended,
+        ended: RunEnd,
     },
     Stop,
 }
 
 /// Whoever waits for the end of a run that was asked for by hand.
-type Waiter = mpsc::Sender<(JobName, Ended)>;
+type Waiter = mpsc::Sender<(JobName, RunEnd)>;
 
 /// Starts runs when they are due.
 pub struct Driver {
@@ -162,7 +163,7 @@ struct AtWork {
     alarm: Box<dyn Alarm>,
     timetable: Arc<Mutex<Timetable>>,
     commands: mpsc::Receiver<Command>,
-    runs: JoinSet<Ended>,
+    runs: JoinSet<RunEnd>,
     names: HashMap<Id, JobName>,
     waiters: BTreeMap<JobName, Waiters>,
     /// Claims whose answer was lost: asked again, they must be known as the same.
@@ -314,14 +315,16 @@ impl AtWork {
         }
     }
 
-    fn end(&mut self, job: JobName, ended: Ended) {
+    fn end(&mut self, job: JobName, ended: RunEnd) {
         match &ended {
-            Ended::Failed { kind, reason } => tracing::error!(job.id = %job, kind = kind.name(), "{job} failed: {reason}"),
-            Ended::Parked { until: Some(until), reason } => {
+            RunEnd::Failed { kind, reason } => tracing::error!(job.id = %job, kind = kind.name(), "{job} failed: {reason}"),
+            RunEnd::Parked { until: Some(until), reason } => {
                 tracing::warn!(job.id = %job, "{job} is parked until {until}: {reason}")
             }
-            Ended::Parked { until: None, reason } => tracing::error!(job.id = %job, "{job} is parked: {reason}"),
-            Ended::Done | Ended::Stopped => tracing::info!(job.id = %job, ended = ended.name(), "{job} ended ({})", ended.name()),
+            RunEnd::Parked { until: None, reason } => tracing::error!(job.id = %job, "{job} is parked: {reason}"),
+            RunEnd::Done | RunEnd::Stopped => {
+                tracing::info!(job.id = %job, ended = ended.name(), "{job} ended ({})", ended.name())
+            }
         }
         if let Some(waiters) = self.waiters.get_mut(&job) {
             let first = std::mem::replace(&mut waiters.first, std::mem::take(&mut waiters.behind));
@@ -362,9 +365,9 @@ impl AtWork {
         for job in &reloaded.removed {
             let running = lock(&self.timetable).is_running(job);
             let Some(waiters) = self.waiters.get_mut(job) else { continue };
-            tell_waiters(&std::mem::take(&mut waiters.behind), job, &Ended::Stopped);
+            tell_waiters(&std::mem::take(&mut waiters.behind), job, &RunEnd::Stopped);
             if !running {
-                tell_waiters(&std::mem::take(&mut waiters.first), job, &Ended::Stopped);
+                tell_waiters(&std::mem::take(&mut waiters.first), job, &RunEnd::Stopped);
                 self.waiters.remove(job);
             }
         }
@@ -421,8 +424,8 @@ impl AtWork {
         }
         self.commands.close();
         for (job, waiters) in std::mem::take(&mut self.waiters) {
-            tell_waiters(&waiters.first, &job, &Ended::Stopped);
-            tell_waiters(&waiters.behind, &job, &Ended::Stopped);
+            tell_waiters(&waiters.first, &job, &RunEnd::Stopped);
+            tell_waiters(&waiters.behind, &job, &RunEnd::Stopped);
         }
         self.save_after = None;
         self.save().await;
@@ -446,7 +449,7 @@ fn reason(why: &Why) -> String {
     }
 }
 
-fn tell_waiters(waiters: &[Waiter], job: &JobName, ended: &Ended) {
+fn tell_waiters(waiters: &[Waiter], job: &JobName, ended: &RunEnd) {
     for waiter in waiters {
         match waiter.try_send((job.clone(), ended.clone())) {
             // There is room for every job it waits for; one that has gone away needs no answer.
@@ -456,7 +459,7 @@ fn tell_waiters(waiters: &[Waiter], job: &JobName, ended: &Ended) {
 }
 
 /// A run's end as an event; one that panicked has failed, and nothing else is touched.
-fn ended(names: &mut HashMap<Id, JobName>, joined: Result<(Id, Ended), JoinError>) -> Event {
+fn ended(names: &mut HashMap<Id, JobName>, joined: Result<(Id, RunEnd), JoinError>) -> Event {
     let (id, ended) = match joined {
         Ok((id, ended)) => (id, ended),
         Err(error) => (error.id(), after_panic(error)),
@@ -468,12 +471,12 @@ fn ended(names: &mut HashMap<Id, JobName>, joined: Result<(Id, Ended), JoinError
     }
 }
 
-fn after_panic(error: JoinError) -> Ended {
+fn after_panic(error: JoinError) -> RunEnd {
     let reason = match error.try_into_panic() {
         Ok(payload) => format!("the run panicked, which is a bug of highwater: {}", panic_text(&*payload)),
         Err(_) => "the run was aborted".to_owned(),
     };
-    Ended::Failed { kind: ErrorKind::Bug, reason }
+    RunEnd::Failed { kind: ErrorKind::Bug, reason }
 }
 
 fn panic_text(payload: &(dyn Any + Send)) -> String {

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use super::ScheduledJob;
 use super::timetable::Timetable;
 use super::view::View;
-use super::{Ended, ScheduledJob};
 use crate::clock::Clock;
+use crate::event::RunEnd;
 use crate::ids::JobName;
 
 /// The driver is over, or about to be.
@@ -25,7 +26,7 @@ pub struct HandRuns {
     pub behind: Vec<JobName>,
     /// How each of the runs ended, in the order of the ends. It closes after the last; a run that never began, because its job
     /// was removed or the daemon stops, ends as `Stopped`.
-    pub ends: mpsc::Receiver<(JobName, Ended)>,
+    pub ends: mpsc::Receiver<(JobName, RunEnd)>,
 }
 
 /// What became of the jobs by a reload; names in order.

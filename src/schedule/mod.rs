@@ -21,12 +21,14 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::error::ErrorKind;
+use crate::event::RunEnd;
 use crate::ids::JobName;
 use crate::state::StateError;
 
 pub use driver::Driver;
 pub use handle::{Gone, HandRuns, Handle, Reloaded};
 pub use job::ScheduledJob;
+pub use timetable::still_parked;
 pub use view::{JobView, View};
 
 /// A run that is to start now.
@@ -66,43 +68,12 @@ impl Why {
     }
 }
 
-/// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    Done,
-    /// `reason` is the whole chain of the error.
-    Failed {
-        kind: ErrorKind,
-        reason: String,
-    },
-    /// It cannot go on before that moment, or (`None`) before somebody changes something: no due time starts it, a run by hand
-    /// or a reload does.
-    Parked {
-        until: Option<Timestamp>,
-        reason: String,
-    },
-    /// It saw the request to stop.
-    Stopped,
-}
-
-impl Ended {
-    /// The word used in logs and `--json`.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Ended::Done => "done",
-            Ended::Failed { .. } => "failed",
-            Ended::Parked { .. } => "parked",
-            Ended::Stopped => "stopped",
-        }
-    }
-}
-
 /// Runs one job, once.
 #[async_trait]
 pub trait Runner: Send + Sync {
     /// Returns when the run is over. Watches the request to stop by itself. May panic: that ends as `Failed` with kind `Bug`, and
     /// nothing else is touched. Dropped only with the driver, after a second request to stop.
-    async fn run(&self, due: DueRun) -> Ended;
+    async fn run(&self, due: DueRun) -> RunEnd;
 }
 
 /// Why the driver could not go on.

@@ -5,6 +5,8 @@
 //! ([`Timetable::confirm`], [`Timetable::refuse`], [`Timetable::postpone`]). What the state has to keep is in
 //! [`Timetable::unsaved`]; when to come back, in [`Timetable::next_wake`].
 //!
+//! A job that is parked until a moment is so in the state as well, and stays it over a restart, until its next run begins.
+//!
 //! A job is in one phase at a time, so it never runs beside itself. Due times that pass while it waits, runs or is parked are
 //! not collected: everything after `settled` is still to be decided, and the catch-up rule decides when the job is free again.
 
@@ -19,12 +21,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::handle::Reloaded;
-use super::view::{EndView, JobView, View};
-use super::{DueRun, Ended, ScheduledJob, Why};
+use super::view::{EndView, JobView, ParkedView, View};
+use super::{DueRun, ScheduledJob, Why};
+use crate::cadence::Schedule;
+use crate::event::RunEnd;
 use crate::ids::JobName;
 use crate::state::DueTimes;
 
-use entry::{Entry, Occasion, Parked, Phase, Waiting};
+use entry::{Entry, Occasion, Parked, Parking, Phase, Waiting, has_schedule};
 
 pub use entry::{CATCH_UP_MAX, GRACE};
 pub use notice::Notice;
@@ -58,6 +62,13 @@ struct Turn {
     job: JobName,
 }
 
+/// How a job with this schedule is parked by what the state keeps of it: for whoever looks while nobody schedules. `None` where it
+/// would run as usual.
+pub fn still_parked(schedule: Option<&Schedule>, known: &DueTimes, now: Timestamp) -> Option<ParkedView> {
+    let parking = Parking::kept(known, now).filter(|parking| has_schedule(known, schedule) && parking.until > now)?;
+    Some(ParkedView { until: Some(parking.until), reason: parking.reason })
+}
+
 /// All jobs and where they stand.
 pub struct Timetable {
     entries: BTreeMap<JobName, Entry>,
@@ -78,7 +89,7 @@ pub struct Timetable {
 
 impl Timetable {
     /// A table of these jobs; `known` is what the state keeps of them. Of a job that the state does not know, or knows with
-    /// another schedule, nothing was missed: its due times begin at `now`.
+    /// another schedule, nothing was missed: its due times begin at `now`, and it is not parked.
     pub fn new(jobs: Vec<ScheduledJob>, known: &BTreeMap<JobName, DueTimes>, now: Timestamp) -> Self {
         let mut table = Timetable {
             entries: BTreeMap::new(),
@@ -142,11 +153,11 @@ impl Timetable {
     /// The state has granted the claim of a run that was taken; or there was none to make.
     pub fn confirm(&mut self, start: &Start) {
         let Some(entry) = self.entries.get_mut(&start.due.job) else { return };
-        // The claim has cleared it in the state; without a claim it has to be written.
-        let owed = entry.owed.take().is_some();
+        // The claim has cleared both in the state; without a claim it has to be written.
+        let (owed, parked) = (entry.owed.take().is_some(), entry.parking.take().is_some());
         match start.claim {
             Some(claim) => entry.settle(claim.due_at, claim.next_due),
-            None if owed => drop(self.unsaved.insert(start.due.job.clone())),
+            None if owed || parked => drop(self.unsaved.insert(start.due.job.clone())),
             None => {}
         }
     }
@@ -180,21 +191,28 @@ impl Timetable {
     }
 
     /// A run is over: jobs that follow it come due where it was done, and what it missed meanwhile is decided on.
-    pub fn finish(&mut self, job: &JobName, ended: Ended, now: Timestamp) {
+    pub fn finish(&mut self, job: &JobName, ended: RunEnd, now: Timestamp) {
         let Some(entry) = self.entries.get_mut(job).filter(|entry| matches!(entry.phase, Phase::Running(_))) else { return };
         self.running -= 1;
         entry.phase = match &ended {
-            Ended::Parked { until, reason } => {
-                let until = until.map(|until| until.max(now.saturating_add_of(PARKED_MIN)));
-                Phase::Parked(Parked { until, reason: reason.clone() })
+            RunEnd::Parked { until: Some(until), reason } => {
+                let parking = Parking::new((*until).max(now.saturating_add_of(PARKED_MIN)), reason);
+                let phase = parking.phase();
+                entry.parking = Some(parking);
+                phase
             }
+            RunEnd::Parked { until: None, reason } => Phase::Parked(Parked { until: None, reason: reason.clone() }),
             _ => Phase::Idle,
         };
-        let done = ended == Ended::Done;
+        let done = ended == RunEnd::Done;
         entry.last_end = Some(EndView { at: now, ended });
+        let parked = entry.parking.is_some();
         if entry.removed {
             self.drop_entry(job);
         } else {
+            if parked {
+                self.unsaved.insert(job.clone());
+            }
             self.decide(job, Occasion::End, now);
         }
         if done {
@@ -260,7 +278,7 @@ impl Timetable {
                     let phase = returned.map(|entry| std::mem::replace(&mut entry.phase, Phase::Idle));
                     self.add(job, known, now);
                     if let (Some(phase), Some(entry)) = (phase, self.entries.get_mut(&name)) {
-                        entry.phase = phase;
+                        (entry.phase, entry.parking) = (phase, None);
                     }
                     self.register(&name, now);
                     reloaded.added.push(name);
@@ -421,8 +439,15 @@ impl Timetable {
         let jobs: Vec<JobName> = self.entries.keys().cloned().collect();
         for job in jobs {
             let Some(entry) = self.entries.get_mut(&job) else { continue };
-            if let Phase::Waiting(waiting) = &mut entry.phase {
-                waiting.start_at = waiting.start_at.checked_sub(back).unwrap_or(now);
+            let earlier = |at: Timestamp| at.checked_sub(back).unwrap_or(now);
+            match &mut entry.phase {
+                Phase::Waiting(waiting) => waiting.start_at = earlier(waiting.start_at),
+                Phase::Parked(parked) => parked.until = parked.until.map(earlier),
+                Phase::Idle | Phase::Running(_) => {}
+            }
+            if let Some(parking) = &mut entry.parking {
+                parking.until = earlier(parking.until);
+                self.unsaved.insert(job.clone());
             }
             self.decide(&job, Occasion::Tick, now);
         }

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{Ended, Why};
+use super::Why;
+use crate::event::RunEnd;
 use crate::ids::JobName;
 
 /// All jobs at one moment, by name.
@@ -58,5 +59,5 @@ pub struct ParkedView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndView {
     pub at: Timestamp,
-    pub ended: Ended,
+    pub ended: RunEnd,
 }

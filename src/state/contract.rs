@@ -9,6 +9,7 @@ use super::{BatchNote, BatchStatus, Condition, ConditionKey, DatasetState, DueTi
 use crate::batch::Counts;
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, ClaimId, DatasetName, JobName, PartitionKey, RunId};
+use crate::ledger::{Ledger, LedgerEntry, TEXT_MAX};
 use crate::slice::{Cover, Coverage, Covered, IntegerMark, Span};
 
 /// Runs the suite in an empty state.
@@ -27,6 +28,9 @@ pub async fn state_contract(state: &dyn State) {
     conditions_stay_until_they_are_dropped(state).await;
     due_times_come_back_exactly(state).await;
     a_due_time_is_taken_once(state).await;
+    entries_of_the_ledger_come_back_exactly(state).await;
+    an_entry_is_replaced_by_whoever_knows_it(state).await;
+    many_at_once_write_one_version(state).await;
     leave_something_for_the_next_process(state).await;
 }
 
@@ -44,10 +48,11 @@ pub async fn reopened_state_contract(state: &dyn State) {
     assert_eq!(runs[0].status, "failed", "its process is gone");
     assert!(runs[0].error.is_some());
     let due = state.due_times().await.expect("due_times answers");
-    assert_eq!(
-        due.into_iter().find(|(job, _)| job.as_str() == "kept"),
-        Some((JobName::new("kept"), due_times(Some(at(60)), Some(at(90)), None)))
-    );
+    let expected = [
+        (JobName::new("kept"), due_times(Some(at(60)), Some(at(90)), None)),
+        (JobName::new("waits"), parked(DueTimes::default(), at(7200))),
+    ];
+    assert_eq!(due, expected);
     let kept = JobName::new("kept");
     assert!(!state.claim_due(&kept, at(60), ClaimId(Uuid::from_u128(2)), None).await.expect("claim_due answers"), "taken before");
     assert!(state.claim_due(&kept, at(90), ClaimId(Uuid::from_u128(2)), None).await.expect("claim_due answers"));
@@ -57,6 +62,13 @@ pub async fn reopened_state_contract(state: &dyn State) {
     state.advance(&lease, &known(8), Some(batch(70))).await.expect("the new lease writes");
     assert_eq!(state.open_batches(&dataset).await.expect("open_batches answers"), []);
     assert_eq!(state.conditions().await.expect("conditions answers"), [condition("kept", "", 7)]);
+    let entries = state.entries().await.expect("entries answers");
+    let known: Vec<(&str, u64)> = entries.iter().map(|entry| (entry.account.as_str(), entry.version)).collect();
+    assert_eq!(known, [("a \"quoted\"", 2), ("b", 2), ("kept", 2), ("known", 4), ("many", 1), ("ü", 2)]);
+    assert_eq!(entries[2], entry("kept", 2, "two"));
+    assert!(put(state, "kept", 1, "two").await, "its answer was lost with its process");
+    assert!(!put(state, "kept", 1, "other").await);
+    assert!(put(state, "kept", 2, "three").await);
     state.ping().await.expect("the state answers");
 }
 
@@ -284,7 +296,13 @@ async fn conditions_stay_until_they_are_dropped(state: &dyn State) {
 }
 
 fn due_times(last_due: Option<Timestamp>, next_due: Option<Timestamp>, owed_after: Option<&str>) -> DueTimes {
-    DueTimes { last_due, next_due, schedule: "0 6 * * * (Europe/Berlin)".to_owned(), owed_after: owed_after.map(JobName::new) }
+    let schedule = "0 6 * * * (Europe/Berlin)".to_owned();
+    DueTimes { last_due, next_due, schedule, owed_after: owed_after.map(JobName::new), ..DueTimes::default() }
+}
+
+/// The same, parked.
+fn parked(known: DueTimes, until: Timestamp) -> DueTimes {
+    DueTimes { parked_until: Some(until), parked_reason: Some("429: \"slow\ndown\" ü".to_owned()), ..known }
 }
 
 async fn due_times_come_back_exactly(state: &dyn State) {
@@ -294,17 +312,23 @@ async fn due_times_come_back_exactly(state: &dyn State) {
         (JobName::new("due a"), due_times(Some(at(1)), None, Some("due b"))),
         (JobName::new("due b"), due_times(None, Some(at(2)), None)),
         (JobName::new("due c"), DueTimes::default()),
+        (JobName::new("due d"), parked(due_times(Some(at(1)), Some(at(2)), Some("due b")), at(3))),
+        (JobName::new("due e"), parked(DueTimes::default(), at(-1))),
     ];
     for _ in 0..2 {
         state.set_due_times(&rows).await.expect("set_due_times repeats");
         assert_eq!(state.due_times().await.expect("due_times answers"), rows);
     }
     // Also back: whoever sets them knows better than the clock.
-    let earlier = (rows[0].0.clone(), due_times(Some(at(-1)), Some(at(0)), None));
-    state.set_due_times(std::slice::from_ref(&earlier)).await.expect("set_due_times succeeds");
-    assert_eq!(state.due_times().await.expect("due_times answers"), [earlier, rows[1].clone(), rows[2].clone()]);
+    let [first, second, third, fourth, fifth] = rows;
+    let earlier = (first.0, due_times(Some(at(-1)), Some(at(0)), None));
+    let not_parked = (fourth.0, due_times(Some(at(1)), Some(at(2)), None));
+    state.set_due_times(&[earlier.clone(), not_parked.clone()]).await.expect("set_due_times succeeds");
+    let changed = [earlier, second, third, not_parked, fifth];
+    assert_eq!(state.due_times().await.expect("due_times answers"), changed);
     for _ in 0..2 {
-        let gone = [rows[0].0.clone(), rows[1].0.clone(), rows[2].0.clone(), JobName::new("due nobody")];
+        let mut gone = changed.clone().map(|(job, _)| job).to_vec();
+        gone.push(JobName::new("due nobody"));
         state.forget_due_times(&gone).await.expect("forget_due_times repeats");
     }
     assert_eq!(state.due_times().await.expect("due_times answers"), []);
@@ -319,10 +343,14 @@ async fn a_due_time_is_taken_once(state: &dyn State) {
     };
     assert!(!take(30, 1).await, "nothing is known of the job");
     state
-        .set_due_times(&[(job.clone(), due_times(Some(at(0)), Some(at(30)), Some("other")))])
+        .set_due_times(&[(job.clone(), parked(due_times(Some(at(0)), Some(at(30)), Some("other")), at(9)))])
         .await
         .expect("set_due_times succeeds");
     assert!(!take(0, 1).await, "settled when the job was first seen");
+    let known = async || {
+        state.due_times().await.expect("due_times answers").into_iter().find(|(of, _)| *of == job).map(|(_, known)| known)
+    };
+    assert_eq!(known().await.and_then(|known| known.parked_until), Some(at(9)), "what is refused changes nothing");
     // Many at once, and exactly one of them.
     let tries = (1..=8).map(|n| take(30, n));
     let taken = futures::future::join_all(tries).await;
@@ -330,10 +358,7 @@ async fn a_due_time_is_taken_once(state: &dyn State) {
     let winner = taken.iter().zip(1..).find(|(taken, _)| **taken).map_or(0, |(_, n)| n);
     assert!(take(30, winner).await, "its answer was lost, and it asks again");
     assert!(!take(30, 100).await && !take(29, 100).await);
-    let known = async || {
-        state.due_times().await.expect("due_times answers").into_iter().find(|(of, _)| *of == job).map(|(_, known)| known)
-    };
-    assert_eq!(known().await, Some(due_times(Some(at(30)), Some(at(60)), None)), "nothing is owed any more");
+    assert_eq!(known().await, Some(due_times(Some(at(30)), Some(at(60)), None)), "nothing is owed any more, and it may run");
     assert!(take(90, 101).await, "one that was dropped lies between");
     assert!(!take(60, 102).await && !take(30, winner).await);
     // What is set anew is nobody's claim.
@@ -342,10 +367,75 @@ async fn a_due_time_is_taken_once(state: &dyn State) {
     state.forget_due_times(std::slice::from_ref(&job)).await.expect("forget_due_times succeeds");
 }
 
+fn entry(account: &str, version: u64, text: &str) -> LedgerEntry {
+    LedgerEntry { account: account.to_owned(), version, text: text.to_owned(), at: at(version as i64) }
+}
+
+/// Each version has its own moment.
+async fn put(ledger: &dyn Ledger, account: &str, before: u64, text: &str) -> bool {
+    ledger.put_entry(account, before, text, at(before as i64 + 1)).await.expect("put_entry answers")
+}
+
+async fn entries_of_the_ledger_come_back_exactly(state: &dyn State) {
+    // The budgets know a state as this and no more.
+    let ledger: &dyn Ledger = state;
+    assert_eq!(ledger.entry("b").await.expect("entry answers"), None);
+    assert_eq!(ledger.entries().await.expect("entries answers"), []);
+    let longest = "ü".repeat(TEXT_MAX / 2);
+    let noted = [entry("a \"quoted\"", 1, ""), entry("b", 1, "{\"spent\": 1}\n\0ü"), entry("ü", 1, &longest)];
+    for entry in noted.iter().rev() {
+        assert!(put(ledger, &entry.account, 0, &entry.text).await);
+        assert_eq!(ledger.entry(&entry.account).await.expect("entry answers").as_ref(), Some(entry));
+    }
+    assert_eq!(ledger.entries().await.expect("entries answers"), noted, "by account");
+    let refused = ledger.put_entry("b", 1, &format!("{longest}x"), at(2)).await.expect_err("too long");
+    assert_eq!(refused.kind, ErrorKind::Bug);
+    assert_eq!(ledger.entry("b").await.expect("entry answers").as_ref(), Some(&noted[1]));
+    for entry in noted {
+        assert!(put(ledger, &entry.account, 1, "over").await);
+    }
+}
+
+async fn an_entry_is_replaced_by_whoever_knows_it(state: &dyn State) {
+    for before in [1, 2, u64::MAX - 1, u64::MAX] {
+        let written = state.put_entry("known", before, "x", at(0)).await.expect("put_entry answers");
+        assert!(!written, "nothing stands there, not version {before}");
+    }
+    assert_eq!(state.entry("known").await.expect("entry answers"), None);
+    for (before, text) in [(0, "one"), (1, "two"), (2, "three")] {
+        for _ in 0..2 {
+            assert!(put(state, "known", before, text).await, "once, and again where the answer was lost");
+            assert_eq!(state.entry("known").await.expect("entry answers"), Some(entry("known", before + 1, text)));
+        }
+        // The same text of another moment is another's.
+        let later = state.put_entry("known", before, text, at(99)).await.expect("put_entry answers");
+        assert!(!later && !put(state, "known", before, "other").await, "version {before} is gone");
+    }
+    for before in [0, 1, 4, 5, u64::MAX] {
+        let written = state.put_entry("known", before, "x", at(0)).await.expect("put_entry answers");
+        assert!(!written, "version {before} does not stand there");
+    }
+    assert!(!put(state, "known", 1, "two").await, "nor is a call repeated that others have followed");
+    assert_eq!(state.entry("known").await.expect("entry answers"), Some(entry("known", 3, "three")));
+}
+
+async fn many_at_once_write_one_version(state: &dyn State) {
+    for (before, account) in [(0, "many"), (3, "known")] {
+        let texts: Vec<String> = (0..8).map(|n| format!("writer {n}")).collect();
+        let written = futures::future::join_all(texts.iter().map(|text| put(state, account, before, text))).await;
+        let winners: Vec<&String> = texts.iter().zip(&written).filter(|(_, written)| **written).map(|(text, _)| text).collect();
+        assert_eq!(winners.len(), 1, "{winners:?}");
+        assert_eq!(state.entry(account).await.expect("entry answers"), Some(entry(account, before + 1, winners[0])));
+    }
+}
+
 async fn leave_something_for_the_next_process(state: &dyn State) {
-    let kept = JobName::new("kept");
-    state.set_due_times(&[(kept.clone(), due_times(Some(at(30)), Some(at(60)), None))]).await.expect("set_due_times succeeds");
+    let (kept, waits) = (JobName::new("kept"), JobName::new("waits"));
+    let rows = [(kept.clone(), due_times(Some(at(30)), Some(at(60)), None)), (waits, parked(DueTimes::default(), at(7200)))];
+    state.set_due_times(&rows).await.expect("set_due_times succeeds");
     assert!(state.claim_due(&kept, at(60), ClaimId(Uuid::from_u128(1)), Some(at(90))).await.expect("claim_due answers"));
+
+    assert!(put(state, "kept", 0, "one").await && put(state, "kept", 1, "two").await);
 
     let lease = lease(state, "kept").await;
     state.advance(&lease, &known(7), None).await.expect("advance succeeds");

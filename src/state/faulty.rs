@@ -11,6 +11,7 @@ use super::{
 use crate::error::ErrorKind;
 use crate::fault::{FaultPlan, Outcome};
 use crate::ids::{BatchId, ClaimId, DatasetName, JobName};
+use crate::ledger::{Ledger, LedgerEntry, LedgerError};
 
 /// Wraps a state. In a dead world nothing reaches it.
 pub struct FaultyState {
@@ -23,20 +24,20 @@ impl FaultyState {
         FaultyState { inner, plan }
     }
 
-    async fn effect<T>(&self, action: String, perform: impl Future<Output = Result<T, StateError>>) -> Result<T, StateError> {
+    async fn effect<T, E: From<StateError>>(&self, action: String, perform: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let outcome = self.plan.effect(format!("state.{action}"), perform).await;
         answer(outcome, action)
     }
 }
 
 /// What the caller is told of an effect.
-fn answer<T>(outcome: Outcome<Result<T, StateError>>, action: String) -> Result<T, StateError> {
+fn answer<T, E: From<StateError>>(outcome: Outcome<Result<T, E>>, action: String) -> Result<T, E> {
     match outcome {
         Outcome::Answer(answer) => answer,
         // Not `Unavailable`: whoever retries what passes would wait for a world that is gone.
-        Outcome::Killed => Err(StateError { kind: ErrorKind::Cancelled, action, message: "killed".to_owned() }),
+        Outcome::Killed => Err(StateError { kind: ErrorKind::Cancelled, action, message: "killed".to_owned() }.into()),
         Outcome::Failed { .. } | Outcome::ToldExists => {
-            Err(StateError { kind: ErrorKind::Unavailable, action, message: "failed as planned".to_owned() })
+            Err(StateError { kind: ErrorKind::Unavailable, action, message: "failed as planned".to_owned() }.into())
         }
     }
 }
@@ -145,6 +146,21 @@ impl State for FaultyState {
     }
 }
 
+#[async_trait]
+impl Ledger for FaultyState {
+    async fn entry(&self, account: &str) -> Result<Option<LedgerEntry>, LedgerError> {
+        self.effect(format!("entry {account}"), self.inner.entry(account)).await
+    }
+
+    async fn entries(&self) -> Result<Vec<LedgerEntry>, LedgerError> {
+        self.effect("entries".to_owned(), self.inner.entries()).await
+    }
+
+    async fn put_entry(&self, account: &str, before: u64, text: &str, at: Timestamp) -> Result<bool, LedgerError> {
+        self.effect(format!("put_entry {account} {before}"), self.inner.put_entry(account, before, text, at)).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +182,19 @@ mod tests {
         let dataset = DatasetName::new("orders");
         state.lease(&dataset, "me", Timestamp::UNIX_EPOCH).await.unwrap_err();
         assert_eq!(state.lease(&dataset, "me", Timestamp::UNIX_EPOCH).await.unwrap().epoch, 2);
+    }
+
+    #[tokio::test]
+    async fn an_entry_whose_answer_is_lost_is_written_once() {
+        let inner = Arc::new(MemoryState::new());
+        let plan = Arc::new(FaultPlan::none().error_after(1));
+        let state = FaultyState::new(inner.clone(), Arc::clone(&plan));
+        let put = async || state.put_entry("api", 0, "{}", Timestamp::UNIX_EPOCH).await;
+        assert_eq!(put().await.unwrap_err().kind, ErrorKind::Unavailable);
+        assert!(put().await.unwrap());
+        assert_eq!(state.entry("api").await.unwrap().map(|entry| entry.version), Some(1));
+        assert_eq!(state.entries().await.unwrap().len(), 1);
+        assert_eq!(plan.log(), ["state.put_entry api 0", "state.put_entry api 0", "state.entry api", "state.entries"]);
     }
 
     #[tokio::test]

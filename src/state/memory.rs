@@ -12,6 +12,7 @@ use super::{
 };
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName};
+use crate::ledger::{Ledger, LedgerEntry, LedgerError, check_text};
 
 /// What would be the file, and the leases of what would be the process.
 #[derive(Default)]
@@ -28,6 +29,7 @@ struct Kept {
     events: Vec<EventRow>,
     conditions: BTreeMap<ConditionKey, Condition>,
     due: BTreeMap<JobName, (DueTimes, Option<ClaimId>)>,
+    ledger: BTreeMap<String, LedgerEntry>,
 }
 
 impl MemoryState {
@@ -247,6 +249,7 @@ impl State for MemoryState {
             return Ok(false);
         }
         (known.last_due, known.next_due, known.owed_after) = (Some(due_at), next_due, None);
+        (known.parked_until, known.parked_reason) = (None, None);
         *claimed = Some(claim);
         Ok(true)
     }
@@ -257,6 +260,34 @@ impl State for MemoryState {
             due.remove(job);
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Ledger for MemoryState {
+    async fn entry(&self, account: &str) -> Result<Option<LedgerEntry>, LedgerError> {
+        Ok(self.kept().ledger.get(account).cloned())
+    }
+
+    async fn entries(&self) -> Result<Vec<LedgerEntry>, LedgerError> {
+        Ok(self.kept().ledger.values().cloned().collect())
+    }
+
+    async fn put_entry(&self, account: &str, before: u64, text: &str, at: Timestamp) -> Result<bool, LedgerError> {
+        check_text(account, text)?;
+        // No version is as large as that, so another one stands there.
+        let Some(version) = before.checked_add(1) else { return Ok(false) };
+        let next = LedgerEntry { account: account.to_owned(), version, text: text.to_owned(), at };
+        let ledger = &mut self.kept().ledger;
+        let known = ledger.get(account);
+        if known == Some(&next) {
+            return Ok(true);
+        }
+        let fits = known.map_or(0, |known| known.version) == before;
+        if fits {
+            ledger.insert(next.account.clone(), next);
+        }
+        Ok(fits)
     }
 }
 

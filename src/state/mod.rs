@@ -1,4 +1,4 @@
-//! Leases, batches, due times, tokens, run history: a cache of the lake for marks, the only home of the rest.
+//! Leases, batches, due times, tokens, the ledger of budgets, run history: a cache of the lake for marks, the only home of the rest.
 //!
 //! Deliberately absent: anything that decides. A commit counts by its record in the lake; the state follows.
 
@@ -17,16 +17,17 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use crate::dataset::DatasetState;
-pub use rows::{Condition, ConditionKey, DueTimes, EventRow, RunRow, Told};
+pub use rows::{Condition, ConditionKey, DueTimes, EventRow, PARKED_REASON_MAX, RunRow, Told};
 
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName, Seq};
+use crate::ledger::{Ledger, LedgerError};
 use crate::slice::Cover;
 
 /// The state store. Every method is one transaction, atomic and durable on return; an error leaves open whether it happened,
-/// and every method may be repeated.
+/// and every method may be repeated. The ledger of budgets is a part of it, behind a port of its own.
 #[async_trait]
-pub trait State: Send + Sync {
+pub trait State: Ledger {
     /// Takes the right to run a dataset's job; raises the epoch. A row is made for a dataset that has none. `Conflict` if
     /// another live owner holds it; a lease whose taker was told of an error is not live.
     async fn lease(&self, dataset: &DatasetName, owner: &str, now: Timestamp) -> Result<Lease, StateError>;
@@ -77,8 +78,8 @@ pub trait State: Send + Sync {
     /// it would have.
     async fn set_due_times(&self, rows: &[(JobName, DueTimes)]) -> Result<(), StateError>;
     /// Takes a due time for one run: `true` exactly if it lies after everything that is settled of the job, or if this very claim
-    /// has taken it already. It and all before are settled then, `next_due` is noted and nothing is owed any more. `false`
-    /// changes nothing; so for a job that has no row.
+    /// has taken it already. It and all before are settled then, `next_due` is noted, nothing is owed any more and the job is not
+    /// parked. `false` changes nothing; so for a job that has no row.
     async fn claim_due(
         &self,
         job: &JobName,
@@ -138,4 +139,10 @@ pub struct StateError {
     /// What was attempted: `take the lease of orders`.
     pub action: String,
     pub message: String,
+}
+
+impl From<StateError> for LedgerError {
+    fn from(StateError { kind, action, message }: StateError) -> Self {
+        LedgerError { kind, action, message }
+    }
 }

@@ -45,7 +45,15 @@ pub struct DueTimes {
     pub schedule: String,
     /// The job whose success this one still has to follow.
     pub owed_after: Option<JobName>,
+    /// Before this moment no run of it begins by itself, and at it the run that was cut short goes on. It stands there until that
+    /// run begins.
+    pub parked_until: Option<Timestamp>,
+    /// Why; at most [`PARKED_REASON_MAX`] characters.
+    pub parked_reason: Option<String>,
 }
+
+/// The longest reason for which a job is kept as parked, characters.
+pub const PARKED_REASON_MAX: usize = 2_000;
 
 /// Which condition: what is wrong with which job.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

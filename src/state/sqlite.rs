@@ -10,6 +10,7 @@ mod datasets;
 mod due;
 mod errors;
 mod history;
+mod ledger;
 mod open;
 mod values;
 

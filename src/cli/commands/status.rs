@@ -17,7 +17,8 @@ use crate::cli::text::{ago, instant, length, one_line, printable};
 use crate::config::catalog::{Catalog, Job};
 use crate::ids::{JobName, PartitionKey};
 use crate::run;
-use crate::state::{DatasetState, RunRow, State};
+use crate::schedule::still_parked;
+use crate::state::{DatasetState, DueTimes, RunRow, State};
 
 /// What `status --json` and the daemon's `/api/status` tell.
 #[derive(Serialize)]
@@ -111,12 +112,22 @@ pub(crate) async fn look(
     now: Timestamp,
 ) -> Result<StatusJson, Failure> {
     let mut jobs = Vec::new();
+    // A daemon that is at work knows better.
+    let due = match state.filter(|_| daemon.is_none()) {
+        Some(state) => state.due_times().await.map_err(|error| Failure::of(error.kind, error.to_string()))?,
+        None => Vec::new(),
+    };
+    let due: BTreeMap<JobName, DueTimes> = due.into_iter().collect();
     for job in catalog.jobs.values() {
         let (run, known) = match state {
             Some(state) => look_up(state, job).await?,
             None => (None, None),
         };
-        jobs.push(describe(job, run, &known.unwrap_or_default(), now));
+        let mut told = describe(job, run, &known.unwrap_or_default(), now);
+        if let Some(due) = due.get(&job.name) {
+            told.wait(job, due, now);
+        }
+        jobs.push(told);
     }
     for (job, reason) in parked {
         let last_run = match state {
@@ -163,6 +174,13 @@ impl JobStatusJson {
             behind_seconds: None,
             holes: 0,
             seq: 0,
+        }
+    }
+
+    /// What the next daemon will find.
+    fn wait(&mut self, job: &Job, due: &DueTimes, now: Timestamp) {
+        if let Some(parked) = still_parked(job.schedule.as_ref(), due, now) {
+            (self.parked, self.parked_until) = (Some(parked.reason), parked.until);
         }
     }
 
@@ -227,9 +245,15 @@ fn print(context: &Context, found: &StatusJson, now: Timestamp) -> Result<(), Fa
     print_jobs(context, found, now)?;
     for job in &found.jobs {
         let error = job.last_run.as_ref().and_then(|run| run.error.as_ref());
-        if let Some(reason) = job.parked.as_ref().or(error) {
-            context.terminal.line(&format!("{}: {}", job.job, one_line(reason)))?;
-        }
+        let told = match (&job.parked, job.parked_until) {
+            (Some(reason), Some(until)) => format!("parked until {}: {}", instant(until), one_line(reason)),
+            (Some(reason), None) => one_line(reason),
+            (None, _) => match error {
+                Some(reason) => one_line(reason),
+                None => continue,
+            },
+        };
+        context.terminal.line(&format!("{}: {told}", job.job))?;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::error::ErrorKind;
 use crate::event::{Event, RunEnd};
 use crate::ids::JobName;
 use crate::run::RunOptions;
-use crate::schedule::{DueRun, Ended, Runner, Why};
+use crate::schedule::{DueRun, Runner, Why};
 
 use super::files::Files;
 use super::hand::{Hand, Hands};
@@ -88,25 +88,20 @@ impl Runs {
         Some(at)
     }
 
-    fn conclude(&self, due: &DueRun, took: Duration, end: RunEnd) -> Ended {
+    fn conclude(&self, due: &DueRun, took: Duration, end: RunEnd) -> RunEnd {
         if let (Some(at), RunEnd::Failed { reason, .. }) = (self.retry_at(due, &end), &end) {
             tracing::warn!(job.id = %due.job, reason, %at, "{}: failed, tried again at {at}: {reason}", due.job);
             self.history.note(Some(&due.job), "run_again", format!("at {at}: {reason}"));
-            return Ended::Parked { until: Some(at), reason: format!("tried again: {reason}") };
+            return RunEnd::Parked { until: Some(at), reason: format!("tried again: {reason}") };
         }
         self.engine.events.tell(Event::JobEnded { job: due.job.clone(), took, end: end.clone() });
-        match end {
-            RunEnd::Done => Ended::Done,
-            RunEnd::Failed { kind, reason } => Ended::Failed { kind, reason },
-            RunEnd::Parked { until, reason } => Ended::Parked { until, reason },
-            RunEnd::Stopped => Ended::Stopped,
-        }
+        end
     }
 }
 
 #[async_trait]
 impl Runner for Runs {
-    async fn run(&self, due: DueRun) -> Ended {
+    async fn run(&self, due: DueRun) -> RunEnd {
         let hands = if due.why == Why::Hand { self.hands.begin(&due.job) } else { Vec::new() };
         let begun = self.engine.clock.elapsed();
         // All of them want the same.
@@ -175,7 +170,7 @@ mod tests {
         let mut last = runs.engine.clock.now();
         for delay in RETRIES {
             let ended = runs.conclude(&due(Why::Schedule), Duration::ZERO, failed(ErrorKind::Unavailable));
-            let Ended::Parked { until: Some(at), reason } = ended else { panic!("{ended:?}") };
+            let RunEnd::Parked { until: Some(at), reason } = ended else { panic!("{ended:?}") };
             assert_eq!(reason, "tried again: status 503");
             let waited = at.duration_since(last).unsigned_abs();
             assert!(delay <= waited && waited <= delay * 2, "{waited:?} for {delay:?}");
@@ -183,7 +178,7 @@ mod tests {
         }
         for _ in 0..2 {
             let ended = runs.conclude(&due(Why::Resume), Duration::ZERO, failed(ErrorKind::Unavailable));
-            assert!(matches!(ended, Ended::Failed { kind: ErrorKind::Unavailable, .. }), "{ended:?}");
+            assert!(matches!(ended, RunEnd::Failed { kind: ErrorKind::Unavailable, .. }), "{ended:?}");
             // The next tick begins to count anew.
             assert!(runs.retried.lock().expect("whole").is_empty());
             for _ in RETRIES {
@@ -197,10 +192,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let runs = runs(&folder);
         let ended = runs.conclude(&due(Why::Schedule), Duration::ZERO, failed(ErrorKind::Data));
-        assert!(matches!(ended, Ended::Failed { kind: ErrorKind::Data, .. }));
+        assert!(matches!(ended, RunEnd::Failed { kind: ErrorKind::Data, .. }));
         let ended = runs.conclude(&due(Why::Hand), Duration::ZERO, failed(ErrorKind::Unavailable));
-        assert!(matches!(ended, Ended::Failed { kind: ErrorKind::Unavailable, .. }));
-        assert_eq!(runs.conclude(&due(Why::Schedule), Duration::ZERO, RunEnd::Done), Ended::Done);
+        assert!(matches!(ended, RunEnd::Failed { kind: ErrorKind::Unavailable, .. }));
+        assert_eq!(runs.conclude(&due(Why::Schedule), Duration::ZERO, RunEnd::Done), RunEnd::Done);
     }
 
     #[tokio::test]
@@ -210,7 +205,7 @@ mod tests {
         let (events, _heard) = tokio::sync::mpsc::channel(8);
         let mut reported = runs.hands.put(&job(), RunOptions::default(), events).expect("room");
         let ended = runs.run(due(Why::Hand)).await;
-        assert!(matches!(ended, Ended::Parked { until: None, .. }), "{ended:?}");
+        assert!(matches!(ended, RunEnd::Parked { until: None, .. }), "{ended:?}");
         let report: RunJson = reported.try_recv().expect("told");
         assert_eq!((report.status, report.failed[0].reason.as_str()), (Exit::Config, "there is no such job any more"));
     }

@@ -18,9 +18,9 @@ use tokio::task::JoinSet;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::report::RunJson;
-use crate::event::Event;
+use crate::event::{Event, RunEnd};
 use crate::ids::JobName;
-use crate::schedule::{Ended, HandRuns};
+use crate::schedule::HandRuns;
 use crate::stop::Stop;
 
 use super::protocol::{ASK_MAX, Answer, Ask, Request, RunRequest, VERSION, read_line, write_line};
@@ -255,19 +255,19 @@ impl Wanted {
     }
 
     /// The schedule says that a run is over: its report is there, or it was somebody else's, or it never began.
-    fn ended(&mut self, job: &JobName, ended: &Ended) {
+    fn ended(&mut self, job: &JobName, ended: &RunEnd) {
         let Some(reported) = self.open.get_mut(job) else { return };
         match (reported.try_recv(), ended) {
             (Ok(report), _) => {
                 self.open.remove(job);
                 self.ends.insert(job.clone(), report);
             }
-            (Err(oneshot::error::TryRecvError::Empty), Ended::Done | Ended::Failed { .. } | Ended::Parked { .. }) => {}
+            (Err(oneshot::error::TryRecvError::Empty), RunEnd::Done | RunEnd::Failed { .. } | RunEnd::Parked { .. }) => {}
             (Err(_), ended) => {
                 let (exit, reason) = match ended {
-                    Ended::Failed { kind, reason } => (Exit::from(*kind), reason.clone()),
-                    Ended::Parked { reason, .. } => (Exit::TryLater, reason.clone()),
-                    Ended::Done | Ended::Stopped => (Exit::TryLater, "not started: the daemon ends".to_owned()),
+                    RunEnd::Failed { kind, reason } => (Exit::from(*kind), reason.clone()),
+                    RunEnd::Parked { reason, .. } => (Exit::TryLater, reason.clone()),
+                    RunEnd::Done | RunEnd::Stopped => (Exit::TryLater, "not started: the daemon ends".to_owned()),
                 };
                 self.give_up(job, exit, reason);
             }

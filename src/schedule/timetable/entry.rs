@@ -4,11 +4,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::notice::Notice;
 use super::{Claim, SaturatingAdd, Start, Turn};
+use crate::cadence::Schedule;
 use crate::config::catalog::CatchUp;
 use crate::ids::JobName;
+use crate::printable::shortened;
 use crate::schedule::view::{EndView, JobView, ParkedView, RunningView, WaitingView};
 use crate::schedule::{DueRun, ScheduledJob, Why};
-use crate::state::DueTimes;
+use crate::state::{DueTimes, PARKED_REASON_MAX};
 
 /// A due time that is seen within this long is on time, not missed: rings come late, and a restart takes its moment.
 pub const GRACE: SignedDuration = SignedDuration::from_secs(60);
@@ -21,6 +23,10 @@ const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(48);
 
 /// unless it is wrong now, and is set right within this long.
 const DOUBT: SignedDuration = SignedDuration::from_hours(1);
+
+/// A parking of the state that would last longer than this, a day and some, is cut to it: no source's patience is heeded for
+/// longer, so the clock was wrong when it was written, or is now.
+const PARKED_MAX: SignedDuration = SignedDuration::from_hours(25);
 
 pub(super) struct Entry {
     pub job: ScheduledJob,
@@ -35,6 +41,9 @@ pub(super) struct Entry {
     pub owed: Option<JobName>,
     /// Its parking is over and the run that was cut short by it goes on.
     pub resume: bool,
+    /// The parking that the state keeps. It outlives the phase and goes when a run begins: a process that is killed in between
+    /// must not forget that run.
+    pub parking: Option<Parking>,
     /// It is in no file any more and goes when its run is over.
     pub removed: bool,
     pub last_end: Option<EndView>,
@@ -74,6 +83,40 @@ pub(super) struct Parked {
     pub reason: String,
 }
 
+/// A parking up to a moment.
+#[derive(Clone)]
+pub(super) struct Parking {
+    pub until: Timestamp,
+    /// Short enough for the state.
+    pub reason: String,
+}
+
+impl Parking {
+    pub fn new(until: Timestamp, reason: &str) -> Self {
+        Parking { until, reason: shortened(reason, PARKED_REASON_MAX) }
+    }
+
+    /// What the process before has left. One that is over already is one still: its run has not begun.
+    pub fn kept(known: &DueTimes, now: Timestamp) -> Option<Self> {
+        let until = known.parked_until?.min(now.saturating_add_of(PARKED_MAX));
+        Some(Parking { until, reason: known.parked_reason.clone().unwrap_or_default() })
+    }
+
+    pub fn phase(&self) -> Phase {
+        Phase::Parked(Parked { until: Some(self.until), reason: self.reason.clone() })
+    }
+}
+
+/// A schedule as the state keeps it.
+fn text_of(schedule: Option<&Schedule>) -> String {
+    schedule.map(ToString::to_string).unwrap_or_default()
+}
+
+/// Whether what is known was written under this schedule.
+pub(super) fn has_schedule(known: &DueTimes, schedule: Option<&Schedule>) -> bool {
+    known.schedule == text_of(schedule)
+}
+
 /// What a decision follows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Occasion {
@@ -84,29 +127,32 @@ pub(super) enum Occasion {
 }
 
 impl Entry {
-    /// Also whether it stands as the state knows it.
+    /// Also whether it stands as the state knows it. A job that was parked is parked still, unless its schedule is another one.
     pub fn new(job: ScheduledJob, known: Option<&DueTimes>, now: Timestamp) -> (Self, bool) {
-        let text = job.schedule.as_ref().map(ToString::to_string).unwrap_or_default();
-        let same = known.filter(|known| known.schedule == text);
+        let same = known.filter(|known| has_schedule(known, job.schedule.as_ref()));
         let settled = match (same, known) {
             (Some(same), _) => same.last_due.unwrap_or(now),
             // Another schedule's due times were not missed by this one; but none may come twice, not even of another.
             (None, known) => known.and_then(|known| known.last_due).map_or(now, |last_due| last_due.max(now)),
         };
         let owed = known.and_then(|known| known.owed_after.clone()).filter(|first| job.after.contains(first));
+        let parking = same.and_then(|same| Parking::kept(same, now));
         let as_known = match same {
+            // What was cut is written down: else it would be cut again at every start, and never end.
+            Some(same) if same.parked_until != parking.as_ref().map(|parking| parking.until) => false,
             Some(same) => same.last_due.is_some() || job.schedule.is_none(),
             None => job.schedule.is_none() && known.is_none(),
         };
         let next = job.schedule.as_ref().and_then(|schedule| schedule.next_after(settled));
         let entry = Entry {
             job,
-            phase: Phase::Idle,
+            phase: parking.as_ref().map_or(Phase::Idle, Parking::phase),
             settled,
             next,
             by_hand: false,
             owed,
             resume: false,
+            parking,
             removed: false,
             last_end: None,
             doubted: None,
@@ -135,9 +181,11 @@ impl Entry {
     }
 
     pub fn row(&self) -> DueTimes {
-        let schedule = self.job.schedule.as_ref().map(ToString::to_string).unwrap_or_default();
+        let schedule = text_of(self.job.schedule.as_ref());
         let last_due = self.job.schedule.is_some().then_some(self.settled);
-        DueTimes { last_due, next_due: self.next, schedule, owed_after: self.owed.clone() }
+        let parking = self.parking.clone();
+        let (parked_until, parked_reason) = parking.map(|parking| (parking.until, parking.reason)).unzip();
+        DueTimes { last_due, next_due: self.next, schedule, owed_after: self.owed.clone(), parked_until, parked_reason }
     }
 
     /// Finds the free job its next run, if there is reason for one by now.

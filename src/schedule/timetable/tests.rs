@@ -1,9 +1,9 @@
 mod history;
+mod parking;
 
 use jiff::tz::TimeZone;
 
 use super::*;
-use crate::cadence::Schedule;
 use crate::config::catalog::CatchUp;
 use crate::error::ErrorKind;
 
@@ -77,6 +77,7 @@ impl Desk {
                     let row = self.state.get_mut(&start.due.job).expect("it was saved before");
                     assert!(row.last_due.is_none_or(|last_due| last_due < claim.due_at), "{} twice", claim.due_at);
                     (row.last_due, row.next_due, row.owed_after) = (Some(claim.due_at), claim.next_due, None);
+                    (row.parked_until, row.parked_reason) = (None, None);
                 }
                 self.table.confirm(&start);
                 let due_at = start.due.due_at.map_or("-".to_owned(), |due_at| due_at.strftime("%H:%M:%S").to_string());
@@ -90,13 +91,13 @@ impl Desk {
     }
 
     /// The job's run ends, and what starts then.
-    fn end(&mut self, job: &str, ended: Ended, now: &str) -> Vec<String> {
+    fn end(&mut self, job: &str, ended: RunEnd, now: &str) -> Vec<String> {
         self.table.finish(&name(job), ended, at(now));
         self.at(now)
     }
 
     fn done(&mut self, job: &str, now: &str) -> Vec<String> {
-        self.end(job, Ended::Done, now)
+        self.end(job, RunEnd::Done, now)
     }
 
     fn notices(&mut self) -> Vec<String> {
@@ -302,7 +303,7 @@ fn jobs_run_after_jobs_that_succeed() {
     jobs[1].catch_up = CatchUp::None;
     let mut desk = Desk::new(jobs.clone(), "10:30");
     assert_eq!(desk.at("11:00"), ["a 11:00 schedule"]);
-    assert_eq!(desk.end("a", Ended::Failed { kind: ErrorKind::Data, reason: "x".to_owned() }, "11:01"), NOTHING);
+    assert_eq!(desk.end("a", RunEnd::Failed { kind: ErrorKind::Data, reason: "x".to_owned() }, "11:01"), NOTHING);
     assert_eq!(desk.at("12:00"), ["a 12:00 schedule"]);
     assert_eq!(desk.done("a", "12:01"), ["b - after a", "c - after a"]);
     // A success while it runs is one more run behind it, however many there were.
@@ -336,7 +337,7 @@ fn a_run_by_hand_comes_first() {
 #[test]
 fn a_parked_job_waits_for_its_moment_or_for_somebody() {
     //
-    let parked = |until: Option<&str>| Ended::Parked { until: until.map(at), reason: "quota".to_owned() };
+    let parked = |until: Option<&str>| RunEnd::Parked { until: until.map(at), reason: "quota".to_owned() };
     let jobs = vec![job("a", "0 * * * *", CatchUp::One)];
     let mut desk = Desk::new(jobs.clone(), "10:30");
     assert_eq!(desk.at("11:00"), ["a 11:00 schedule"]);
@@ -534,7 +535,7 @@ fn the_view_tells_where_each_job_stands() {
     assert_eq!(a.running.as_ref().map(|running| running.due_at), Some(Some(at("11:00"))));
     assert_eq!(b.waiting.as_ref().map(|waiting| waiting.why.clone()), Some(Why::Schedule));
     assert_eq!((c.schedule.as_deref(), c.next_due), (None, None));
-    desk.end("a", Ended::Parked { until: None, reason: "the token is no good".to_owned() }, "11:10");
+    desk.end("a", RunEnd::Parked { until: None, reason: "the token is no good".to_owned() }, "11:10");
     let view = desk.table.view(at("11:10"));
     assert_eq!(view.jobs[0].parked.as_ref().map(|parked| parked.reason.as_str()), Some("the token is no good"));
     assert_eq!(view.jobs[0].last_end.as_ref().map(|end| end.ended.name()), Some("parked"));

@@ -28,6 +28,8 @@ fn read(action: &str, row: &SqliteRow) -> Result<(JobName, DueTimes), StateError
         next_due: instant("next_due")?,
         schedule: row.try_get("schedule").map_err(sql)?,
         owed_after: owed_after.map(JobName::new),
+        parked_until: instant("parked_until")?,
+        parked_reason: row.try_get("parked_reason").map_err(sql)?,
     };
     Ok((JobName::new(row.try_get::<String, _>("job").map_err(sql)?), known))
 }
@@ -37,13 +39,16 @@ pub(super) async fn set(state: &SqliteState, rows: &[(JobName, DueTimes)]) -> Re
     let mut transaction = state.begin(action).await?;
     for (job, known) in rows {
         sqlx::query(
-            "INSERT OR REPLACE INTO due (job, last_due, next_due, schedule, owed_after, claim) VALUES (?1, ?2, ?3, ?4, ?5, NULL)",
+            "INSERT OR REPLACE INTO due (job, last_due, next_due, schedule, owed_after, parked_until, parked_reason, claim)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, NULL)",
         )
         .bind(job.as_str())
         .bind(known.last_due.map(to_text))
         .bind(known.next_due.map(to_text))
         .bind(&known.schedule)
         .bind(known.owed_after.as_ref().map(JobName::as_str))
+        .bind(known.parked_until.map(to_text))
+        .bind(&known.parked_reason)
         .execute(&mut *transaction)
         .await
         .map_err(|error| state_error(action, &error))?;
@@ -61,7 +66,7 @@ pub(super) async fn claim(
     let action = format!("claim the due time {due_at} of {job}");
     let mut transaction = state.begin(&action).await?;
     let done = sqlx::query(
-        "UPDATE due SET last_due = ?2, claim = ?3, next_due = ?4, owed_after = NULL
+        "UPDATE due SET last_due = ?2, claim = ?3, next_due = ?4, owed_after = NULL, parked_until = NULL, parked_reason = NULL
          WHERE job = ?1 AND (last_due IS NULL OR last_due < ?2 OR (last_due = ?2 AND claim = ?3))",
     )
     .bind(job.as_str())

@@ -1,5 +1,6 @@
 use super::*;
 use crate::error::ErrorKind;
+use crate::ledger::Ledger;
 use crate::state::contract::{reopened_state_contract, state_contract};
 
 fn path(folder: &tempfile::TempDir) -> PathBuf {
@@ -66,6 +67,9 @@ async fn readers_see_what_a_writer_committed_and_write_nothing() {
     writer.advance(&lease, &known, None).await.unwrap();
     assert_eq!(reader.dataset(&dataset).await.unwrap(), Some(known.clone()));
     assert!(reader.lease(&dataset, "reader", Timestamp::UNIX_EPOCH).await.is_err());
+    assert!(writer.put_entry("api", 0, "{}", Timestamp::UNIX_EPOCH).await.unwrap());
+    assert!(reader.put_entry("api", 1, "{}", Timestamp::UNIX_EPOCH).await.is_err());
+    assert_eq!(reader.entry("api").await.unwrap().map(|entry| entry.version), Some(1));
 
     writer.close().await;
     reader.close().await;
@@ -220,7 +224,8 @@ async fn a_state_of_the_first_version_is_brought_up_to_date() {
     sqlx::migrate!("src/state/migrations").run_to(1, &pool).await.unwrap();
     sqlx::raw_sql(
         "INSERT INTO due (job, last_due, next_due) VALUES ('old', '2026-01-01T00:00:00.000000000Z', NULL);
-         INSERT INTO events (at, job, kind, text) VALUES ('2026-01-01T00:00:00.000000000Z', 'old', 'k', 't');",
+         INSERT INTO events (at, job, kind, text) VALUES ('2026-01-01T00:00:00.000000000Z', 'old', 'k', 't');
+         INSERT INTO ledger (budget, stretch_at, requests) VALUES ('api', '2026-01-01T00:00:00.000000000Z', 7);",
     )
     .execute(&pool)
     .await
@@ -231,6 +236,8 @@ async fn a_state_of_the_first_version_is_brought_up_to_date() {
     let known = DueTimes { last_due: Some(last_due), ..DueTimes::default() };
     assert_eq!(state.due_times().await.unwrap(), [(JobName::new("old"), known)]);
     assert_eq!(state.events(None, 10).await.unwrap().len(), 1);
+    assert_eq!(state.entries().await.unwrap(), []);
+    assert!(state.put_entry("api", 0, "{}", last_due).await.unwrap());
     let claim = crate::ids::ClaimId(uuid::Uuid::from_u128(1));
     let later = last_due + jiff::SignedDuration::from_secs(1);
     assert!(!state.claim_due(&JobName::new("old"), last_due, claim, None).await.unwrap());

@@ -10,15 +10,16 @@ use highwater::cadence::Schedule;
 use highwater::clock::Clock;
 use highwater::config::catalog::CatchUp;
 use highwater::error::ErrorKind;
+use highwater::event::RunEnd;
 use highwater::fault::FaultPlan;
 use highwater::ids::JobName;
-use highwater::schedule::{Driver, DueRun, Ended, Handle, Runner, ScheduleError, ScheduledJob};
+use highwater::schedule::{Driver, DueRun, Handle, Runner, ScheduleError, ScheduledJob};
 use highwater::state::State;
 use highwater::state::faulty::FaultyState;
 use highwater::state::memory::MemoryState;
 use highwater::stop::Stop;
-use jiff::SignedDuration;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -27,6 +28,11 @@ use crate::world::timer::{Bell, Ringing, Timer};
 
 fn name(job: &str) -> JobName {
     JobName::new(job)
+}
+
+/// `11:00` of the day of these scenarios.
+fn instant(time: &str) -> Timestamp {
+    format!("2026-01-10T{time}:00Z").parse().unwrap()
 }
 
 fn job(job: &str, schedule: &str) -> ScheduledJob {
@@ -48,12 +54,12 @@ struct Script {
     gate: Semaphore,
     now: AtomicUsize,
     most: AtomicUsize,
-    ends: Mutex<BTreeMap<String, Ended>>,
+    ends: Mutex<BTreeMap<String, RunEnd>>,
 }
 
 #[async_trait]
 impl Runner for Script {
-    async fn run(&self, due: DueRun) -> Ended {
+    async fn run(&self, due: DueRun) -> RunEnd {
         let due_at = due.due_at.map_or("-".to_owned(), |due_at| due_at.strftime("%H:%M").to_string());
         self.started.lock().unwrap().push(format!("{} {due_at} {}", due.job, due.why.name()));
         let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
@@ -61,7 +67,7 @@ impl Runner for Script {
         self.gate.acquire().await.unwrap().forget();
         self.now.fetch_sub(1, Ordering::SeqCst);
         assert!(due.job.as_str() != "panics", "as it was told");
-        self.ends.lock().unwrap().get(due.job.as_str()).cloned().unwrap_or(Ended::Done)
+        self.ends.lock().unwrap().get(due.job.as_str()).cloned().unwrap_or(RunEnd::Done)
     }
 }
 
@@ -75,7 +81,11 @@ struct Stage {
 
 impl Stage {
     async fn new(state: Arc<dyn State>, jobs: Vec<ScheduledJob>, places: usize, ringing: Ringing) -> Stage {
-        let clock = Arc::new(Timer::new("2026-01-10T10:30:00Z".parse().unwrap()));
+        Stage::at("10:30", state, jobs, places, ringing).await
+    }
+
+    async fn at(now: &str, state: Arc<dyn State>, jobs: Vec<ScheduledJob>, places: usize, ringing: Ringing) -> Stage {
+        let clock = Arc::new(Timer::new(instant(now)));
         let script = Arc::new(Script {
             started: Mutex::default(),
             gate: Semaphore::new(0),
@@ -134,7 +144,7 @@ async fn a_ring_starts_what_is_due() {
     assert_eq!(stage.started(), ["a 11:00 schedule"]);
     stage.end(1).await;
     let view = stage.handle.view();
-    assert_eq!((view.running, view.jobs[0].last_end.as_ref().map(|end| end.ended.clone())), (0, Some(Ended::Done)));
+    assert_eq!((view.running, view.jobs[0].last_end.as_ref().map(|end| end.ended.clone())), (0, Some(RunEnd::Done)));
 }
 
 #[tokio::test]
@@ -180,7 +190,7 @@ async fn a_run_that_panics_takes_nobody_along() {
     stage.end(2).await;
     let view = stage.handle.view();
     let ended = view.jobs[1].last_end.as_ref().map(|end| end.ended.clone());
-    let Some(Ended::Failed { kind: ErrorKind::Bug, reason }) = ended else { panic!("{ended:?}") };
+    let Some(RunEnd::Failed { kind: ErrorKind::Bug, reason }) = ended else { panic!("{ended:?}") };
     assert_eq!(reason, "the run panicked, which is a bug of highwater: as it was told");
     stage.pass(60 * 60).await;
     assert_eq!(stage.started(), ["b 12:00 schedule", "panics 12:00 schedule"]);
@@ -212,9 +222,9 @@ async fn a_reload_tells_who_waits_in_vain() {
     assert_eq!(stage.handle.view().running, 1);
     let reloaded = stage.handle.reload(vec![job("c", "0 * * * *")]).await.unwrap();
     assert_eq!((reloaded.added, reloaded.removed), (vec![name("c")], vec![name("a"), name("b")]));
-    assert_eq!(runs.ends.recv().await, Some((name("b"), Ended::Stopped)));
+    assert_eq!(runs.ends.recv().await, Some((name("b"), RunEnd::Stopped)));
     stage.end(1).await;
-    assert_eq!(runs.ends.recv().await, Some((name("a"), Ended::Done)));
+    assert_eq!(runs.ends.recv().await, Some((name("a"), RunEnd::Done)));
     assert_eq!(runs.ends.recv().await, None);
     stage.pass(30 * 60).await;
     assert_eq!(stage.started(), ["a - hand", "c 11:00 schedule"]);
@@ -233,9 +243,9 @@ async fn stop_waits_for_runs_and_begins_none() {
     stage.script.gate.add_permits(1);
     assert!(stage.tasks.join_next().await.unwrap().unwrap().is_ok());
     assert_eq!(stage.started(), ["a 11:00 schedule"]);
-    assert_eq!(runs.ends.recv().await, Some((name("b"), Ended::Stopped)));
+    assert_eq!(runs.ends.recv().await, Some((name("b"), RunEnd::Stopped)));
     assert!(stage.handle.ping().await.is_err());
-    assert_eq!(stage.handle.view().jobs[0].last_end.as_ref().map(|end| end.ended.clone()), Some(Ended::Done));
+    assert_eq!(stage.handle.view().jobs[0].last_end.as_ref().map(|end| end.ended.clone()), Some(RunEnd::Done));
 }
 
 #[tokio::test]
@@ -257,6 +267,99 @@ async fn a_failing_state_delays_and_loses_nothing() {
         let expected = ["11:00", "12:00", "13:00"].map(|due| [format!("a {due} schedule"), "b - after".to_owned()]).concat();
         assert_eq!(started, expected, "call {n}, after: {after}");
     }
+}
+
+/// The run of this job ends as parked until then.
+fn park(stage: &Stage, job: &str, until: &str) {
+    let parked = RunEnd::Parked { until: Some(instant(until)), reason: "429".to_owned() };
+    stage.script.ends.lock().unwrap().insert(job.to_owned(), parked);
+}
+
+fn parked_until(stage: &Stage, job: usize) -> Option<Timestamp> {
+    stage.handle.view().jobs[job].parked.as_ref().and_then(|parked| parked.until)
+}
+
+#[tokio::test]
+async fn a_parked_job_is_parked_in_the_next_process() {
+    // with each catch_up, where the next process begins before that moment and after it.
+    for (catch_up, before, after) in [
+        (CatchUp::None, vec!["a - resume"], vec!["a - resume"]),
+        (CatchUp::One, vec!["a 12:00 resume"], vec!["a 14:00 resume"]),
+        (CatchUp::All, vec!["a 12:00 resume"], vec!["a 12:00 resume", "a 13:00 catch_up", "a 14:00 catch_up"]),
+    ] {
+        for (begins, expected) in [("11:30", before), ("14:30", after)] {
+            let state = Arc::new(MemoryState::new());
+            let mut jobs = vec![job("a", "0 * * * *"), job("b", "")];
+            jobs[0].catch_up = catch_up;
+            let stage = Stage::new(state.clone(), jobs.clone(), 8, Ringing::Once).await;
+            park(&stage, "a", "12:30");
+            stage.pass(30 * 60).await;
+            assert_eq!(stage.started(), ["a 11:00 schedule"]);
+            stage.end(1).await;
+            assert_eq!(parked_until(&stage, 0), Some(instant("12:30")));
+            // Killed: nobody says goodbye.
+            drop(stage);
+            let stage = Stage::at(begins, Arc::new(state.reopen()), jobs, 8, Ringing::Once).await;
+            if begins < "12:30" {
+                assert_eq!((parked_until(&stage, 0), parked_until(&stage, 1)), (Some(instant("12:30")), None));
+                stage.pass(59 * 60).await;
+                assert_eq!(stage.started(), NOTHING, "{catch_up:?}: not before its moment");
+                stage.pass(60).await;
+            }
+            stage.script.gate.add_permits(expected.len());
+            stage.settle().await;
+            stage.settle().await;
+            assert_eq!(stage.started(), expected, "{catch_up:?} from {begins}");
+            assert_eq!(parked_until(&stage, 0), None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_fails_once_still_learns_of_a_parking() {
+    //
+    for (n, after) in (2..8).flat_map(|n| [(n, false), (n, true)]) {
+        let plan = FaultPlan::none();
+        let plan = if after { plan.error_after(n) } else { plan.error_at(n) };
+        let kept = Arc::new(MemoryState::new());
+        let state = Arc::new(FaultyState::new(kept.clone(), Arc::new(plan)));
+        let jobs = vec![job("a", "0 * * * *")];
+        let stage = Stage::new(state, jobs.clone(), 8, Ringing::Once).await;
+        park(&stage, "a", "12:30");
+        for _ in 0..4 {
+            stage.pass(30 * 60 / 4).await;
+        }
+        stage.pass(15).await;
+        assert_eq!(stage.started(), ["a 11:00 schedule"], "call {n}, after: {after}");
+        stage.end(1).await;
+        stage.pass(15).await;
+        drop(stage);
+        let stage = Stage::at("12:00", Arc::new(kept.reopen()), jobs, 8, Ringing::Once).await;
+        assert_eq!((parked_until(&stage, 0), stage.started()), (Some(instant("12:30")), Vec::new()), "call {n}, after: {after}");
+        stage.pass(30 * 60).await;
+        assert_eq!(stage.started(), ["a 12:00 resume"], "call {n}, after: {after}");
+    }
+}
+
+#[tokio::test]
+async fn stop_does_not_wait_for_a_parked_job() {
+    //
+    let state = Arc::new(MemoryState::new());
+    let jobs = vec![job("a", "0 * * * *"), job("b", "0 * * * *")];
+    let mut stage = Stage::new(state.clone(), jobs.clone(), 8, Ringing::Once).await;
+    park(&stage, "a", "13:30");
+    park(&stage, "b", "14:30");
+    stage.pass(30 * 60).await;
+    stage.end(1).await;
+    assert_eq!(parked_until(&stage, 0).into_iter().chain(parked_until(&stage, 1)).count(), 1);
+    // One is parked, the other's run ends so while the driver stops.
+    stage.stop.request();
+    stage.script.gate.add_permits(1);
+    assert!(stage.tasks.join_next().await.unwrap().unwrap().is_ok());
+    assert_eq!(stage.clock.now(), instant("11:00"), "no time has passed");
+    drop(stage);
+    let stage = Stage::at("11:30", Arc::new(state.reopen()), jobs, 8, Ringing::Once).await;
+    assert_eq!([parked_until(&stage, 0), parked_until(&stage, 1)], [Some(instant("13:30")), Some(instant("14:30"))]);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::world::daemon::{Daemon, eventually};
 use crate::world::feed;
 use crate::world::oracle::Oracle;
 use crate::world::program::highwater;
-use crate::world::project::{Project, job};
+use crate::world::project::{Project, job, source};
 use crate::world::receiver::Receiver;
 use crate::world::skip;
 
@@ -287,6 +287,53 @@ fn a_daemon_that_is_killed_is_settled_by_the_next() {
     daemon.stop();
     compare("a_daemon_that_is_killed", &project, &records());
     second_run_changes_nothing(&project);
+}
+
+/// Waits until the job has begun that many runs more.
+fn wait_for_runs(project: &Project, name: &str, runs: usize) {
+    let begun = || job_status(project, name)["last_run"]["started_at"].as_str().map(str::to_owned);
+    for _ in 0..runs {
+        let last = begun();
+        eventually(&format!("another run of {name}"), || (begun() != last).then_some(()));
+    }
+}
+
+#[test]
+fn hours_of_patience_outlast_the_process() {
+    //
+    let (api, project) = world();
+    project.write("jobs/items.toml", &job(EVERY_SECOND));
+    // The job of another API shows that the schedule goes on.
+    let other = api_with(Pages::Token, PAGE, records());
+    project.write("sources/other.toml", &source(&other.url(), &Pages::Token, PAGE));
+    let more = format!("table = \"other\"\n{EVERY_SECOND}");
+    project.write("jobs/other.toml", &job(&more).replace("source = \"api\"", "source = \"other\""));
+    api.fail(0..1_000, Fault::TooMany { retry_after: 7_200 });
+    let daemon = Daemon::ready(&project, &[]);
+    let until = eventually("a parked job", || job_status(&project, "items")["parked_until"].as_str().map(str::to_owned));
+    // The loop has come round since: the state knows.
+    wait_for_runs(&project, "other", 2);
+    let asked = api.seen().len();
+    daemon.signal("KILL");
+    assert_eq!(daemon.wait().signal, Some(9));
+
+    let is_parked = || {
+        let told = job_status(&project, "items");
+        assert_eq!(told["parked_until"], until.as_str(), "{told}");
+        assert!(told["parked"].as_str().is_some_and(|reason| reason.contains("429")), "{told}");
+        let line = format!("items: parked until {}: ", until[..19].replace('T', " "));
+        let shown = highwater(&project, &["status"]).run().expect_code(0).stdout;
+        assert!(shown.lines().any(|shown| shown.starts_with(&line) && shown.contains("429")), "{line}\n{shown}");
+    };
+    is_parked();
+    assert_eq!(status(&project)["daemon"], Value::Null, "the state alone says so");
+    let daemon = Daemon::ready(&project, &[]);
+    is_parked();
+    wait_for_runs(&project, "other", 3);
+    is_parked();
+    assert_eq!(api.seen().len(), asked, "nobody asked the source meanwhile");
+    daemon.stop();
+    is_parked();
 }
 
 #[test]

@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use highwater::cadence::Schedule;
 use highwater::clock::Clock;
 use highwater::config::catalog::CatchUp;
+use highwater::event::RunEnd;
 use highwater::ids::JobName;
-use highwater::schedule::{Driver, DueRun, Ended, Handle, Runner, ScheduleError, ScheduledJob};
+use highwater::schedule::{Driver, DueRun, Handle, Runner, ScheduleError, ScheduledJob};
 use highwater::state::State;
 use highwater::state::memory::MemoryState;
 use highwater::state::sqlite::SqliteState;
@@ -102,7 +103,7 @@ impl Drop for UnderWay<'_> {
 
 #[async_trait]
 impl Runner for Log {
-    async fn run(&self, due: DueRun) -> Ended {
+    async fn run(&self, due: DueRun) -> RunEnd {
         let start = self.timer.elapsed();
         let salt = due
             .job
@@ -121,7 +122,7 @@ impl Runner for Log {
         self.ends.lock().unwrap().insert((planned, due.job.clone()));
         let _under_way = UnderWay { log: self, job: due.job, index, planned };
         self.timer.sleep(planned - start).await;
-        Ended::Done
+        RunEnd::Done
     }
 }
 
