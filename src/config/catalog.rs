@@ -18,6 +18,8 @@ use crate::template::Template;
 use super::secret::SecretRef;
 use super::service::{AlertChannel, WebSettings};
 
+pub use super::limits::{HeaderTrust, LimitGroup, Limits, Pace, PathPattern, Rate};
+
 /// Everything a project says. Jobs whose files have problems are not in it: they are in `Checked::parked`.
 #[derive(Clone, Debug)]
 pub struct Catalog {
@@ -178,20 +180,6 @@ pub struct Source {
     pub limits: Limits,
     /// Attempts per page, the first included.
     pub attempts_max: u32,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct Limits {
-    /// All must grant.
-    pub requests: Vec<Rate>,
-    pub concurrency: Option<usize>,
-}
-
-/// `"100/min"`: at most `requests` in any interval of length `per`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    pub requests: u32,
-    pub per: Duration,
 }
 
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use crate::page::{ResponsePath, join_path, split_path};
 use crate::schema::ColumnType;
 use crate::template::Template;
 
-use super::catalog::{Compression, DeclaredType, PartitionColumn, PartitionUnit};
+use super::catalog::{Compression, DeclaredType, PartitionColumn, PartitionUnit, PathPattern};
 use super::node::Value;
 use super::problem::{nearest, quote};
 use super::units;
@@ -46,7 +46,13 @@ pub(super) enum Kind {
     Template,
     Duration,
     Size,
+    /// Requests per time.
     Rate,
+    /// Points of cost per time.
+    PointRate,
+    Percent,
+    /// Paths of the API, with stars.
+    PathPattern,
     /// A path into a response: header or body.
     ResponsePath,
     /// A path into a response's body.
@@ -100,6 +106,18 @@ impl Kind {
             Kind::Rate => units::parse_rate(text)
                 .map(Value::Rate)
                 .ok_or_else(|| refuse("a rate", "write requests per time, such as \"100/min\", \"5000/h\" or \"100/10s\"")),
+            Kind::PointRate => units::parse_rate(text)
+                .map(Value::Rate)
+                .ok_or_else(|| refuse("a rate", "write points per time, such as \"1000/min\" or \"50/s\"")),
+            Kind::Percent => units::parse_percent(text)
+                .map(Value::Share)
+                .ok_or_else(|| refuse("a percentage", "write a number from 0 to 100 with its sign, such as \"2%\" or \"0.5%\"")),
+            Kind::PathPattern => PathPattern::parse(text).map(Value::Pattern).ok_or_else(|| {
+                refuse(
+                    "a pattern of paths",
+                    "write a path below `base_url` with `*` for any characters, such as \"/search/*\"; a star stands where parameters do",
+                )
+            }),
             Kind::ResponsePath => read_path(text),
             Kind::BodyPath => match read_path(text)? {
                 Value::Path(ResponsePath::Header(_)) => {
@@ -145,7 +163,9 @@ impl Kind {
             Kind::Name | Kind::FileName => "^[A-Za-z0-9][A-Za-z0-9._-]*$",
             Kind::Duration => "^([0-9]+(w|d|h|m|min|s|ms))+$",
             Kind::Size => "^[0-9]+(B|KB|MB|GB|KiB|MiB|GiB|TiB)$",
-            Kind::Rate => "^[1-9][0-9]*/([0-9]*(w|d|h|m|min|s|ms))+$",
+            Kind::Rate | Kind::PointRate => "^[1-9][0-9]*/([0-9]*(w|d|h|m|min|s|ms))+$",
+            Kind::Percent => "^[0-9]+(\\.[0-9]+)?%$",
+            Kind::PathPattern => "^[/*]",
             Kind::Address => "^https?://",
             Kind::HeaderName => "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
             Kind::DeclaredType => {

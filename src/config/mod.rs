@@ -15,6 +15,7 @@ pub mod units;
 mod check;
 mod editor;
 mod kinds;
+mod limits;
 mod node;
 mod problem;
 mod read;

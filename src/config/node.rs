@@ -10,7 +10,7 @@ use url::Url;
 use crate::page::ResponsePath;
 use crate::template::Template;
 
-use super::catalog::{Compression, DeclaredType, PartitionColumn, Rate};
+use super::catalog::{Compression, DeclaredType, PartitionColumn, PathPattern, Rate};
 use super::problem::Place;
 use super::secret::SecretRef;
 
@@ -32,6 +32,9 @@ pub(super) enum Value {
     Duration(SignedDuration),
     Size(u64),
     Rate(Rate),
+    /// A share of something, from 0 to 1.
+    Share(f64),
+    Pattern(PathPattern),
     Path(ResponsePath),
     Url(Url),
     Header(HeaderName),
@@ -80,6 +83,7 @@ impl Table {
         template: Template -> Template;
         duration: Duration -> SignedDuration;
         size: Size -> u64;
+        share: Share -> f64;
         path: Path -> ResponsePath;
         url: Url -> Url;
         header: Header -> HeaderName;

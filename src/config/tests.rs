@@ -2,6 +2,7 @@
 
 mod files;
 mod job;
+mod limits;
 mod schedule;
 mod settings;
 mod shipped;

@@ -1,4 +1,4 @@
-//! Durations "30s", sizes "64MiB", rates "100/min": read and written.
+//! Durations "30s", sizes "64MiB", rates "100/min": read and written; percentages "2%": read.
 
 use std::time::Duration;
 
@@ -103,6 +103,18 @@ pub fn rate_text(rate: &Rate) -> String {
     format!("{}/{per}", rate.requests)
 }
 
+/// Reads "2%", "0.5%": the share that it is, from 0 to 1.
+pub fn parse_percent(text: &str) -> Option<f64> {
+    let number = text.strip_suffix('%')?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    // `f64::from_str` also takes signs, exponents and words.
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    number.parse::<f64>().ok().map(|percent| percent / 100.0).filter(|share| *share <= 1.0)
+}
+
 fn unit_of(units: &[(&str, u64)], name: &str) -> Option<u64> {
     units.iter().find(|(known, _)| *known == name).map(|(_, unit)| *unit)
 }
@@ -154,6 +166,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn reads_percentages() {
+        for (text, share) in [("2%", 0.02), ("0%", 0.0), ("100%", 1.0), ("0.5%", 0.005), ("12.25%", 0.1225), ("000%", 0.0)] {
+            assert_eq!(parse_percent(text), Some(share), "{text}");
+        }
+        for text in ["", "%", "2", "2 %", "-1%", "+1%", "1e1%", "100.01%", ".5%", "5.%", "inf%", "NaN%", "2%%", "1,5%"] {
+            assert_eq!(parse_percent(text), None, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_written_is_read_again(ms in 0..DURATION_MAX_S * 1_000, bytes: u64, requests in 1u32.., per_ms in 1..DURATION_MAX_S * 1_000) {
@@ -166,7 +188,7 @@ mod tests {
 
         #[test]
         fn no_text_panics(text: String) {
-            std::hint::black_box((parse_duration(&text), parse_size(&text), parse_rate(&text)));
+            std::hint::black_box((parse_duration(&text), parse_size(&text), parse_rate(&text), parse_percent(&text)));
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::stop::Stop;
 
 fn limits(requests: &[(u32, u64)], concurrency: Option<usize>) -> Limits {
     let rate = |&(requests, seconds): &(u32, u64)| Rate { requests, per: Duration::from_secs(seconds) };
-    Limits { requests: requests.iter().map(rate).collect(), concurrency }
+    Limits { requests: requests.iter().map(rate).collect(), concurrency, ..Limits::default() }
 }
 
 fn key(credential: &str) -> BudgetKey {

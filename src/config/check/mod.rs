@@ -4,6 +4,7 @@ mod cursor;
 mod delivery;
 mod drafts;
 mod job;
+mod limits;
 mod names;
 mod paging;
 mod parameters;

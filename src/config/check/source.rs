@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::config::catalog::{ApiKeyPlace, Auth, Limits, Source, Stream};
+use crate::config::catalog::{ApiKeyPlace, Auth, Source, Stream};
 use crate::config::kinds::Kind;
-use crate::config::node::{Node, Table, Value};
+use crate::config::node::{Node, Table};
 use crate::config::problem::{Place, Report, quote};
 use crate::config::read::{Project, ProjectFile};
 use crate::config::units::size_text;
 use crate::template::{RESERVED, Scope, Template};
 
 use super::names::{self, Position};
-use super::stream;
+use super::{limits, stream};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const BODY_MAX: u64 = 64 << 20;
@@ -81,7 +81,7 @@ fn source(
     let headers = headers(table, auth.as_ref(), names, report);
     let timeout = timeout(table, report);
     let body_max = body_max(table, memory, report);
-    let limits = limits(table.table("limits"));
+    let limits = limits::check(table.table("limits"), report);
     let attempts = table.table("retry").and_then(|retry| retry.integer("attempts"));
     let allow_hosts = table.list("allow_hosts").iter().filter_map(Node::text).map(str::to_ascii_lowercase).collect();
     Some(Source {
@@ -146,20 +146,6 @@ fn body_max(table: &Table, memory: u64, report: &mut Report) -> u64 {
         report.error(&table.place("body_max"), format!("{shown} is above the memory limit"), help);
     }
     body_max
-}
-
-fn limits(table: Option<&Table>) -> Limits {
-    let Some(table) = table else {
-        return Limits::default();
-    };
-    let mut limits = Limits::default();
-    for node in table.list("requests") {
-        if let Value::Rate(rate) = node.value {
-            limits.requests.push(rate);
-        }
-    }
-    limits.concurrency = table.integer("concurrency").and_then(|count| usize::try_from(count).ok());
-    limits
 }
 
 fn auth(table: Option<&Table>, report: &mut Report) -> Option<Auth> {
