@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::config::catalog::Limits;
 use crate::stop::Stop;
 
+use super::told::Told;
 use super::window::{Window, take_all};
 
 /// Whoever must wait longer than this is sent away instead: a thread of work should not be held for hours.
@@ -107,6 +108,13 @@ impl Budget {
         let until = self.clock.elapsed().saturating_add(length);
         let mut gate = self.gate();
         gate.paused_until = gate.paused_until.max(until);
+    }
+
+    /// Takes in what an answer of this credential's host said of its limits.
+    pub fn learn(&self, told: &Told) {
+        if let Some(patience) = told.refusal.as_ref().and_then(|refusal| refusal.patience) {
+            self.pause(patience);
+        }
     }
 
     fn grant(&self) -> Result<(), Duration> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::http::header::{CONTENT_ENCODING, DATE, LOCATION};
-use ::http::{HeaderMap, Method};
+use ::http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use reqwest::{Client, Response};
 use url::Url;
@@ -14,8 +14,9 @@ use crate::clock::Clock;
 use crate::error::ErrorKind;
 use crate::event::{Event, Events};
 use crate::ids::JobName;
-use crate::outbound::{http_date, retry_after};
+use crate::outbound::http_date;
 use crate::page::{PageAt, PagePosition, RawPage};
+use crate::quota::told::Told;
 use crate::quota::{Budget, Permit};
 use crate::stop::Stop;
 
@@ -25,6 +26,7 @@ use super::failure::Failure;
 use super::origin::{OriginRule, Standing, without_query};
 use super::request::Request;
 use super::status::{Remedy, judge};
+use super::told;
 
 const REDIRECTS_MAX: usize = 5;
 /// So much of an error's body is read for its message.
@@ -62,6 +64,7 @@ impl Exchange {
         if !arrived.response.status().is_success() {
             return Err(self.explain(request, arrived, at).await);
         }
+        self.learn(&arrived.response, arrived.standing);
         self.page(arrived, at).await
     }
 
@@ -92,6 +95,7 @@ impl Exchange {
             }
             let response = self.send(request, &url, standing).await?;
             let Some(location) = location(&response) else { return Ok(Arrived { response, url, standing }) };
+            self.learn(&response, standing);
             let status = response.status();
             if request.method != Method::GET && request.method != Method::HEAD && !matches!(status.as_u16(), 307 | 308) {
                 let message = format!(
@@ -130,11 +134,17 @@ impl Exchange {
     async fn explain(&self, request: &Request, arrived: Arrived, at: &PagePosition) -> Failure {
         let Arrived { response, url, standing } = arrived;
         let status = response.status();
-        let patience = retry_after::patience(response.headers(), self.clock.now());
-        let (mut kind, remedy) = judge(status, patience);
-        if let (Remedy::Wait(length), Standing::Own) = (remedy, standing) {
+        let headers = response.headers().clone();
+        let patience = self.told(status, &headers, &[]).refusal.and_then(|refusal| refusal.patience);
+        if let (Some(length), Standing::Own) = (patience, standing) {
             // Before the body is read: every request that another job sends meanwhile would be one too many.
             self.budget.pause(length);
+        }
+        let start = read_start(response, ERROR_BODY_MAX).await;
+        let told = self.told(status, &headers, &start);
+        let (mut kind, remedy) = judge(status, told.refusal.as_ref());
+        if standing == Standing::Own {
+            self.budget.learn(&told);
         }
         let mut message = format!("{} {} answered {status}", request.method, without_query(&url));
         if matches!(status.as_u16(), 400 | 404 | 410 | 422) && matches!(at.at, PageAt::Token(_) | PageAt::Url(_)) {
@@ -142,13 +152,23 @@ impl Exchange {
             kind = ErrorKind::Unavailable;
             message.push_str(" in the middle of paging, its place there may have expired");
         }
-        let start = read_start(response, ERROR_BODY_MAX).await;
         if let Some(excerpt) = self.credentials.redactor().excerpt(&start) {
             message = format!("{message}: {excerpt}");
         }
         let mut failure = Failure::last(kind, message);
         failure.remedy = remedy;
         failure
+    }
+
+    /// Of an answer that is no error. Another host's limits are none of the budget's.
+    fn learn(&self, response: &Response, standing: Standing) {
+        if standing == Standing::Own {
+            self.budget.learn(&self.told(response.status(), response.headers(), &[]));
+        }
+    }
+
+    fn told(&self, status: StatusCode, headers: &HeaderMap, body_start: &[u8]) -> Told {
+        told::read(status, headers, body_start, self.clock.now())
     }
 
     async fn page(&self, arrived: Arrived, at: &PagePosition) -> Result<RawPage, Failure> {

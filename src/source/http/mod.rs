@@ -2,7 +2,7 @@
 //!
 //! From the inside out: `request` says what is asked (templates, `bounds`, `paging`), `exchange` sends it once (budget, `auth`,
 //! redirects within `origin`, body cap), `retry` decides about another attempt, and here all of it becomes a `Source`. `status`
-//! alone knows what a status means; `client` alone how the client is set up.
+//! alone knows what a status means; `told` what an answer says of limits; `client` alone how the client is set up.
 //!
 //! Absent on purpose: cookies, caches, request bodies, and every retry but the one here.
 
@@ -21,6 +21,7 @@ mod request;
 mod resolver;
 mod retry;
 mod status;
+mod told;
 
 #[cfg(test)]
 mod tests;
