@@ -25,7 +25,7 @@ use super::body::{BodyError, read_all, read_start};
 use super::failure::Failure;
 use super::origin::{OriginRule, Standing, without_query};
 use super::request::Request;
-use super::status::{Remedy, judge};
+use super::status::judge;
 use super::told;
 
 const REDIRECTS_MAX: usize = 5;

@@ -66,7 +66,7 @@ async fn retry_after_wins_over_a_reset() {
 async fn a_403_means_what_its_reason_says() {
     // R-23
     let reason = |reason: &str| format!(r#"{{"error":{{"errors":[{{"reason":"{reason}"}}],"code":403}}}}"#);
-    let forbidden = |reason| json("403 Forbidden", "", &reason);
+    let forbidden = |reason: String| json("403 Forbidden", "", &reason);
     let world = World::new();
     let server = Server::script(vec![forbidden(reason("rateLimitExceeded")), fine()]);
     world.fetch(&job(&server.url(""))).await.unwrap();
