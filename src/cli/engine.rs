@@ -16,7 +16,8 @@ use crate::config::secret::SecretSource;
 use crate::error::{ErrorKind, chain};
 use crate::event::{Event, Events, Listener, RunEnd};
 use crate::ids::JobName;
-use crate::quota::Budgets;
+use crate::ledger::Ledger;
+use crate::quota::{Budgets, Class};
 use crate::run::{self, Ports, Purpose, RunOptions, RunReport, SliceFailure};
 use crate::source::Source;
 use crate::source::http::HttpSource;
@@ -106,10 +107,11 @@ impl JobEnd {
 impl Engine {
     pub fn new(state: Arc<dyn State>, secrets: Arc<dyn SecretSource>, clock: Arc<dyn Clock>, spool: PathBuf) -> Self {
         let owner = format!("{}:{}", std::process::id(), clock.run_id());
+        let ledger: Arc<dyn Ledger> = Arc::clone(&state) as Arc<dyn State>;
         Engine {
             state,
             secrets,
-            budgets: Arc::new(Budgets::new(Arc::clone(&clock))),
+            budgets: Arc::new(Budgets::new(Arc::clone(&clock)).kept_in(ledger, &owner)),
             clock,
             events: Events::default(),
             stop: Stop::new(),
@@ -181,7 +183,12 @@ impl Engine {
             ErrorKind::Auth => Trouble { exit: Exit::Config, kind: ErrorKind::Auth, reason: chain(&error) },
             kind => Trouble { exit: kind.into(), kind, reason: chain(&error) },
         })?;
-        let source = Arc::new(source);
+        let class = match (purpose, &options.rewind) {
+            (Purpose::Preview { .. }, _) => Class::Preview,
+            (Purpose::Load, Some(_)) => Class::Backfill,
+            (Purpose::Load, None) => Class::Scheduled,
+        };
+        let source = Arc::new(source.at_most(class));
         let store = store::open(&job.sink, &*self.secrets);
         let store = store.map_err(|error| Trouble { exit: error.kind.into(), kind: error.kind, reason: chain(&error) })?;
         let ports = Ports {

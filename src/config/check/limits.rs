@@ -54,11 +54,11 @@ fn concurrency(table: &Table) -> Option<usize> {
 fn check_shares(table: &Table, limits: &Limits, report: &mut Report) {
     if limits.burst <= 0.0 {
         let help = "give more than 0 %, at most \"100%\"; the default is \"2%\"";
-        report.error(&table.place("burst"), "with a burst of nothing no request could leave", help);
+        report.error(&table.place("burst"), "`0%` lets no request leave", help);
     }
     if limits.reserve >= 1.0 {
         let help = "give less than 100 %, such as \"20%\"";
-        report.error(&table.place("reserve"), "a reserve of everything would leave backfills nothing", help);
+        report.error(&table.place("reserve"), "`100%` leaves backfills nothing", help);
     }
 }
 
@@ -70,16 +70,16 @@ fn check_cost(table: &Table, limits: &Limits, report: &mut Report) {
     }
     let all = limits.points.iter().chain(limits.groups.iter().flat_map(|group| &group.points));
     if let Some(narrow) = all.min_by_key(|rate| rate.requests).filter(|rate| rate.requests < limits.cost_guess) {
-        let message = format!("{} points are more than {} ever grants", limits.cost_guess, quote(&rate_text(narrow)));
+        let message = format!("`{}` points are more than {} ever grants", limits.cost_guess, quote(&rate_text(narrow)));
         report.error(&table.place("cost_guess"), message, format!("give at most {}", narrow.requests));
     }
 }
 
 fn groups(table: &Table, report: &mut Report) -> Vec<LimitGroup> {
     let entries = table.map("groups");
-    if entries.len() > GROUPS_MAX {
+    if let Some((_, first_too_many)) = entries.get(GROUPS_MAX) {
         let message = format!("there are more than {GROUPS_MAX} groups");
-        report.error(&table.place("groups"), message, "a star in `match` lets one group hold many paths");
+        report.error(&first_too_many.at, message, "a star in `match` lets one group hold many paths");
     }
     let mut groups: Vec<LimitGroup> = Vec::new();
     for (name, node) in entries {

@@ -1,5 +1,6 @@
 mod fixture;
 mod origins;
+mod refusals;
 mod requests;
 mod retries;
 mod server;

@@ -59,7 +59,7 @@ pub(super) fn limits(answer: &Answer<'_>) -> Vec<ToldLimit> {
 /// Drafts up to 06; their policies stood behind the limit at first.
 fn three_headers(answer: &Answer<'_>, mut policies: Vec<Policy>) -> Vec<ToldLimit> {
     let limit = answer.list("ratelimit-limit").unwrap_or_default();
-    let (first, more) = limit.split_once(',').unwrap_or((&limit, &limit));
+    let (first, more) = limit.split_once(',').unwrap_or((limit.as_str(), limit.as_str()));
     if policies.is_empty() {
         policies = self::policies(more);
         policies.retain(|policy| policy.per.is_some());
@@ -133,15 +133,18 @@ fn policies(text: &str) -> Vec<Policy> {
             BareItem::Integer(_) => (String::new(), bare_count(&item.bare_item)?),
             bare => (named(bare)?, count(&item.params, "q")?),
         };
-        let unit = match item.params.get("qu").and_then(named) {
-            Some(unit) if unit == "concurrent-requests" => Unit::Concurrent,
-            Some(unit) if unit != "requests" => Unit::Other,
-            _ => Unit::Requests,
-        };
         let per = count(&item.params, "w").map(Duration::from_secs);
-        Some(Policy { name, quota, per, unit, partition: partition(&item.params) })
+        Some(Policy { name, quota, per, unit: unit(&item.params), partition: partition(&item.params) })
     };
     items(text).iter().filter_map(policy).collect()
+}
+
+fn unit(params: &Parameters) -> Unit {
+    match params.get("qu").and_then(named).as_deref() {
+        None | Some("requests") => Unit::Requests,
+        Some("concurrent-requests") => Unit::Concurrent,
+        Some(_) => Unit::Other,
+    }
 }
 
 /// A list's items, as many as are looked at; none where it is no list.

@@ -1,0 +1,84 @@
+//! What is refused for a limit's sake, by whichever dialect, and how long nobody asks again.
+
+use std::time::Duration;
+
+use super::fixture::*;
+use super::server::{Answer, Server, json};
+use crate::clock::Clock;
+use crate::error::ErrorKind;
+use crate::page::PagePosition;
+use crate::source::Source;
+
+fn fine() -> Vec<u8> {
+    json("200 OK", "", "[1]")
+}
+
+const REQUEST_ID: &str = "X-GitHub-Request-Id: CAFE:1\r\n";
+
+/// How long the second request came after the first, where the first is answered like this and the second well.
+async fn waited(status: &str, headers: &str, body: &str) -> Duration {
+    let world = World::new();
+    let server = Server::script(vec![json(status, headers, body), fine()]);
+    let mut job = job(&server.url(""));
+    // A wait that the source asked for spends no attempt.
+    job.source.attempts_max = 1;
+    let before = world.clock.elapsed();
+    world.fetch(&job).await.unwrap();
+    assert_eq!(server.seen().len(), 2);
+    world.clock.elapsed() - before
+}
+
+#[tokio::test]
+async fn a_403_that_means_a_limit_is_waited_out() {
+    let headers = "Date: Mon, 04 May 2026 12:00:00 GMT\r\nX-RateLimit-Limit: 60\r\nX-RateLimit-Reset: 1777896040\r\n";
+    // R-13
+    let primary = waited("403 Forbidden", &format!("{headers}X-RateLimit-Remaining: 0\r\n{REQUEST_ID}"), "{}").await;
+    assert!(primary >= Duration::from_secs(40) && primary < Duration::from_secs(45), "{primary:?}");
+    // R-15
+    let body = r#"{"message":"You have exceeded a secondary rate limit."}"#;
+    let secondary = waited("403 Forbidden", &format!("{headers}X-RateLimit-Remaining: 9\r\n{REQUEST_ID}"), body).await;
+    assert!(secondary >= Duration::from_secs(60) && secondary < Duration::from_secs(65), "{secondary:?}");
+}
+
+#[tokio::test]
+async fn what_a_body_asks_for_holds_for_everybody_with_the_credential() {
+    // R-15
+    let world = World::new();
+    let body = r#"{"message":"You have exceeded a secondary rate limit."}"#;
+    let server = Server::script(vec![json("403 Forbidden", "", body), fine(), fine()]);
+    let job = job(&server.url(""));
+    let (one, other) = (world.open(&job), world.open(&job));
+    let start = PagePosition::start();
+    world.stop.request();
+    assert_eq!(one.fetch(&snapshot(), &start, 1).await.unwrap_err().kind, ErrorKind::Cancelled);
+    assert_eq!(other.fetch(&snapshot(), &start, 1).await.unwrap_err().kind, ErrorKind::Cancelled);
+    assert_eq!(server.seen().len(), 1, "the other asked although the first was told to wait");
+}
+
+#[tokio::test]
+async fn retry_after_wins_over_a_reset() {
+    // R-06
+    let waited = waited("429 Too Many Requests", "Retry-After: 7\r\nRateLimit: \"a\";r=0;t=90\r\n", "{}").await;
+    assert!(waited >= Duration::from_secs(7) && waited < Duration::from_secs(12), "{waited:?}");
+}
+
+#[tokio::test]
+async fn a_403_means_what_its_reason_says() {
+    // R-23
+    let reason = |reason: &str| format!(r#"{{"error":{{"errors":[{{"reason":"{reason}"}}],"code":403}}}}"#);
+    let forbidden = |reason: String| json("403 Forbidden", "", &reason);
+    let world = World::new();
+    let server = Server::script(vec![forbidden(reason("rateLimitExceeded")), fine()]);
+    world.fetch(&job(&server.url(""))).await.unwrap();
+    assert_eq!(server.seen().len(), 2);
+    let server = Server::script(vec![forbidden(reason("insufficientPermissions")), fine()]);
+    assert_eq!(World::new().fetch(&job(&server.url(""))).await.unwrap_err().kind, ErrorKind::Auth);
+    assert_eq!(server.seen().len(), 1);
+    // The day's quota is not waited for: the job is told when to come back.
+    let (world, answer) = (World::new(), forbidden(reason("dailyLimitExceeded")));
+    let server = Server::start(move |_, _| Answer::Say(answer.clone()));
+    let before = world.clock.now();
+    let error = world.fetch(&job(&server.url(""))).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Throttled { retry_at: Some(before + Duration::from_secs(3660)) });
+    assert_eq!((server.seen().len(), world.clock.slept().len()), (1, 0));
+}
