@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::sync::Semaphore;
@@ -121,6 +122,14 @@ impl Engine {
             runs: 1,
             faults: Faults::default(),
         }
+    }
+
+    /// Runs that would wait for their quota longer than this end, to be begun again: for whoever does that.
+    pub fn parking_after(mut self, patience: Duration) -> Self {
+        let ledger: Arc<dyn Ledger> = Arc::clone(&self.state) as Arc<dyn State>;
+        let budgets = Budgets::new(Arc::clone(&self.clock)).kept_in(ledger, &self.owner).patient_for(patience);
+        self.budgets = Arc::new(budgets);
+        self
     }
 
     pub fn listened_by(mut self, listeners: Vec<Arc<dyn Listener>>) -> Self {

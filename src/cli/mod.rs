@@ -17,6 +17,7 @@ mod history;
 mod marks;
 mod progress;
 mod project;
+mod quota_text;
 mod report;
 mod rewind;
 mod rows;

@@ -52,6 +52,15 @@ pub struct WindowView {
     pub resets_in: Option<u64>,
 }
 
+impl WindowView {
+    /// What tells it from the account's other limits: `/search/* 30/60s`.
+    pub fn label(&self) -> String {
+        let per = self.per.map(|per| format!("/{per}s")).unwrap_or_default();
+        let points = if self.points { " points" } else { "" };
+        format!("{} {}{per}{points}", self.name, self.limit.unwrap_or_default()).trim().to_owned()
+    }
+}
+
 impl AccountView {
     pub(super) fn of(key: &BudgetKey, account: &Account, waiting: usize, now: Duration) -> AccountView {
         let declared = account.limits.iter().map(|limit| WindowView {

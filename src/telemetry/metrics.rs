@@ -41,7 +41,24 @@ pub struct Gauges {
     pub config_current: bool,
     /// The least that is free on a disk that runs write to, bytes.
     pub disk_free: Option<u64>,
+    /// What the APIs grant.
+    pub quotas: Vec<QuotaGauge>,
 }
+
+/// One limit of one credential at one API.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QuotaGauge {
+    pub host: String,
+    /// The beginning of a fingerprint.
+    pub credential: String,
+    /// What tells it from the others of the credential.
+    pub limit: String,
+    pub most: u64,
+    pub left: u64,
+}
+
+/// Limits that are shown; APIs could name ever new ones.
+const QUOTAS_MAX: usize = 1_000;
 
 /// Counts what it hears of.
 pub struct Metrics {
@@ -128,6 +145,23 @@ impl Metrics {
             .sample(&[], u64::from(gauges.config_current));
         if let Some(bytes) = gauges.disk_free {
             page.family("highwater_disk_free_bytes", "gauge", "The least room on a disk that runs write to.").sample(&[], bytes);
+        }
+        for (name, help, of) in [
+            (
+                "highwater_quota_limit",
+                "What a limit of an API grants in a window.",
+                (|gauge| gauge.most) as fn(&QuotaGauge) -> u64,
+            ),
+            ("highwater_quota_left", "What is left of it.", |gauge| gauge.left),
+        ] {
+            if gauges.quotas.is_empty() {
+                break;
+            }
+            let family = page.family(name, "gauge", help);
+            for gauge in gauges.quotas.iter().take(QUOTAS_MAX) {
+                let labels = [("host", gauge.host.as_str()), ("credential", &gauge.credential), ("limit", &gauge.limit)];
+                family.sample(&labels, of(gauge));
+            }
         }
         let alerts = page.family("highwater_alerts_total", "counter", "Messages to alert channels.");
         alerts.sample(&[("outcome", "delivered")], self.alerts_delivered.load(Ordering::Relaxed));

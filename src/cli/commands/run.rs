@@ -154,7 +154,7 @@ pub(crate) async fn run_until_stopped(
     engine.memory = settings.memory;
     engine.runs = settings.runs;
     engine.faults = faults.clone();
-    let stop = engine.stop.clone();
+    let (stop, budgets) = (engine.stop.clone(), Arc::clone(&engine.budgets));
     let engine = Arc::new(engine);
     let written = Stop::new();
     let mut writing = JoinSet::new();
@@ -164,6 +164,7 @@ pub(crate) async fn run_until_stopped(
     loop {
         tokio::select! {
             ends = &mut running => {
+                budgets.close().await;
                 written.request();
                 writing.join_all().await;
                 faults.report(&context.terminal)?;

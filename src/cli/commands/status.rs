@@ -12,10 +12,12 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::marks::{holes, mark_of_sets};
 use crate::cli::project::Project;
+use crate::cli::quota_text::quota_lines;
 use crate::cli::terminal::Side;
 use crate::cli::text::{ago, instant, length, one_line, printable};
 use crate::config::catalog::{Catalog, Job};
 use crate::ids::{JobName, PartitionKey};
+use crate::quota::{self, AccountView};
 use crate::run;
 use crate::schedule::still_parked;
 use crate::state::{DatasetState, DueTimes, RunRow, State};
@@ -26,6 +28,8 @@ pub(crate) struct StatusJson {
     /// Null where none is at work.
     daemon: Option<DaemonJson>,
     jobs: Vec<JobStatusJson>,
+    /// What is left of what the APIs grant each credential: the daemon's own count, else what was noted of the last runs.
+    quotas: Vec<AccountView>,
 }
 
 #[derive(Serialize)]
@@ -78,7 +82,12 @@ pub(super) async fn status(context: &Context) -> Result<Exit, Failure> {
     let state = project.look_at_state().await?;
     let daemon = ask(context, &project).await;
     let now = context.clock.now();
-    let found = look(&project.catalog, &project.parked, state.as_deref(), daemon, now).await?;
+    let kept = match state.as_deref().filter(|_| daemon.is_none()) {
+        Some(state) => state.entries().await.map_err(|error| Failure::of(error.kind, error.to_string()))?,
+        None => Vec::new(),
+    };
+    let kept = quota::kept_views(&kept, &*context.clock);
+    let found = look(&project.catalog, &project.parked, state.as_deref(), daemon, kept, now).await?;
     if context.terminal.json {
         context.terminal.document(&found)?;
     } else {
@@ -109,6 +118,7 @@ pub(crate) async fn look(
     parked: &BTreeMap<JobName, String>,
     state: Option<&dyn State>,
     daemon: Option<DaemonView>,
+    kept: Vec<AccountView>,
     now: Timestamp,
 ) -> Result<StatusJson, Failure> {
     let mut jobs = Vec::new();
@@ -136,6 +146,7 @@ pub(crate) async fn look(
         };
         jobs.push(JobStatusJson { parked: Some(reason.clone()), last_run, ..JobStatusJson::of(job.to_string()) });
     }
+    let quotas = daemon.as_ref().map_or(kept, |view| view.quotas.clone());
     let daemon = daemon.map(|view| {
         let mut views: BTreeMap<String, DaemonJobView> = view.jobs.into_iter().map(|view| (view.job.to_string(), view)).collect();
         for job in &mut jobs {
@@ -153,7 +164,7 @@ pub(crate) async fn look(
             waiting: view.waiting,
         }
     });
-    Ok(StatusJson { daemon, jobs })
+    Ok(StatusJson { daemon, jobs, quotas })
 }
 
 impl JobStatusJson {
@@ -254,6 +265,11 @@ fn print(context: &Context, found: &StatusJson, now: Timestamp) -> Result<(), Fa
             },
         };
         context.terminal.line(&format!("{}: {told}", job.job))?;
+    }
+    for account in &found.quotas {
+        for line in quota_lines(account) {
+            context.terminal.line(&printable(&line))?;
+        }
     }
     Ok(())
 }

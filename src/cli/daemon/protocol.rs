@@ -13,6 +13,7 @@ use crate::cli::exit::Exit;
 use crate::cli::report::RunJson;
 use crate::event::Event;
 use crate::ids::JobName;
+use crate::quota::AccountView;
 use crate::run::RunOptions;
 
 /// Raised by every change that an older program would misunderstand.
@@ -91,6 +92,9 @@ pub(crate) struct DaemonView {
     pub running: usize,
     pub waiting: usize,
     pub jobs: Vec<DaemonJobView>,
+    /// What is left of what the APIs grant.
+    #[serde(default)]
+    pub quotas: Vec<AccountView>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

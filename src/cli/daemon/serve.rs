@@ -38,6 +38,8 @@ const END_WITHIN: Duration = Duration::from_secs(10);
 /// How often a job that is parked until somebody changes something is tried all the same: what was changed may be a secret, or
 /// at the API's end, and nobody may think of the reload.
 const PROBE_EVERY: Duration = Duration::from_secs(3_600);
+/// A run that would have to wait for its quota longer than this is parked: it ends, and begins again then.
+const PARK_AFTER: Duration = Duration::from_secs(60);
 
 /// `highwater serve`.
 pub(crate) async fn serve(context: &Context) -> Result<Exit, Failure> {
@@ -83,14 +85,15 @@ impl Daemon {
         let listeners: Vec<Arc<dyn Listener>> =
             vec![Arc::new(RunLog), history.clone(), hands.clone(), outlook.metrics.clone(), outlook.alerts.clone()];
         let engine = Engine::new(Arc::clone(&state), project.secrets.clone(), Arc::clone(&clock), spool);
-        let mut engine = engine.listened_by(listeners);
+        let mut engine = engine.parking_after(PARK_AFTER).listened_by(listeners);
         engine.faults = faults;
         let (stop, end, events) = (engine.stop.clone(), Stop::new(), engine.events.clone());
+        let budgets = Arc::clone(&engine.budgets);
         let runs = Runs::new(Arc::new(engine), Arc::clone(&files), Arc::clone(&hands), Arc::clone(&history));
         let jobs = files.reading().scheduled();
         let (driver, handle) = Driver::new(Arc::clone(&state), Arc::clone(&clock), Arc::new(runs), jobs, settings.runs);
         let since = clock.now();
-        let service = Arc::new(Service { clock, state: Arc::clone(&state), handle, files, hands, since });
+        let service = Arc::new(Service { clock, state: Arc::clone(&state), handle, files, hands, budgets, since });
         // All that may be refused comes before anything is at work.
         outlook.look_at(&service.files.reading()).await?;
         let web = open_web(settings, &*project.secrets, &service, &outlook.metrics).await?;
@@ -246,6 +249,7 @@ impl Daemon {
         if all.is_none() {
             tracing::warn!("parts of the daemon did not end in {END_WITHIN:?}, and are cut off");
         }
+        self.service.budgets.close().await;
     }
 }
 

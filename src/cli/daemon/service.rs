@@ -10,9 +10,10 @@ use crate::cli::commands::look_at_jobs;
 use crate::clock::Clock;
 use crate::disk;
 use crate::ids::JobName;
+use crate::quota::{AccountView, Budgets};
 use crate::schedule::{Handle, JobView};
 use crate::state::State;
-use crate::telemetry::metrics::Gauges;
+use crate::telemetry::metrics::{Gauges, QuotaGauge};
 use crate::web;
 
 use super::files::Files;
@@ -25,6 +26,7 @@ pub(super) struct Service {
     pub handle: Handle,
     pub files: Arc<Files>,
     pub hands: Arc<Hands>,
+    pub budgets: Arc<Budgets>,
     pub since: Timestamp,
 }
 
@@ -44,6 +46,7 @@ impl Service {
             running: view.running,
             waiting: view.waiting,
             jobs,
+            quotas: self.budgets.views(),
         }
     }
 
@@ -96,6 +99,7 @@ impl web::Daemon for Service {
             queued: view.waiting as u64,
             parked: view.jobs.iter().filter(|job| job.parked.is_some() && job.parked_until.is_none()).count() as u64,
             config_current: view.problem.is_none(),
+            quotas: view.quotas.iter().flat_map(quota_gauges).collect(),
             disk_free: folders.iter().filter_map(|folder| disk::free(folder).ok()).min(),
         }
     }
@@ -107,10 +111,24 @@ impl web::Daemon for Service {
     async fn status(&self) -> Result<serde_json::Value, String> {
         let reading = self.files.reading();
         let view = Some(self.view());
-        let told = look_at_jobs(&reading.catalog, &reading.parked, Some(&*self.state), view, self.clock.now()).await;
+        let told = look_at_jobs(&reading.catalog, &reading.parked, Some(&*self.state), view, Vec::new(), self.clock.now()).await;
         let told = told.map_err(|failure| failure.message)?;
         serde_json::to_value(told).map_err(|error| error.to_string())
     }
+}
+
+/// The figures of an account: one for each of its limits that tells what is left.
+fn quota_gauges(account: &AccountView) -> Vec<QuotaGauge> {
+    let gauge = |window: &crate::quota::WindowView| {
+        Some(QuotaGauge {
+            host: account.host.clone(),
+            credential: account.credential.clone(),
+            limit: window.label(),
+            most: window.limit?,
+            left: window.left?,
+        })
+    };
+    account.windows.iter().filter_map(gauge).collect()
 }
 
 fn job_view(job: JobView) -> DaemonJobView {

@@ -111,7 +111,7 @@ fn every_event_is_counted_under_its_name() {
     events("orders", clock.now()).iter().for_each(|event| metrics.hear(event));
     metrics.count_alert(true);
     clock.advance(Duration::from_secs(90));
-    let gauges = Gauges { running: 2, queued: 1, parked: 0, config_current: true, disk_free: Some(1 << 40) };
+    let gauges = Gauges { running: 2, queued: 1, parked: 0, config_current: true, disk_free: Some(1 << 40), quotas: Vec::new() };
     let page = metrics.render(&gauges);
     read(&page);
     insta::assert_snapshot!(steady(&page));
