@@ -39,7 +39,7 @@ pub(crate) fn quota_lines(account: &AccountView) -> Vec<String> {
     lines
 }
 
-/// `4,210 of 5,000 requests in 1h left, all of it in 12m`.
+/// `4,210 of 5,000 requests in 1h 00m left, all of it in 12m 00s`.
 pub(crate) fn window_text(window: &WindowView) -> String {
     let what = if window.points { "points" } else { "requests" };
     let per =
@@ -91,9 +91,9 @@ mod tests {
         assert_eq!(
             quota_lines(&account),
             [
-                "quota api.example.com (1a2b3c4d): 4,210 of 5,000 requests in 1h left, all of it in 12m",
+                "quota api.example.com (1a2b3c4d): 4,210 of 5,000 requests in 1h 00m left, all of it in 12m 00s",
                 "quota api.example.com (1a2b3c4d): search: 4,210 of 5,000 requests left (as it tells)",
-                "quota api.example.com (1a2b3c4d): no request for 1m30s; in the last hour: orders 1,200",
+                "quota api.example.com (1a2b3c4d): no request for 1m 30s; in the last hour: orders 1,200",
             ]
         );
     }

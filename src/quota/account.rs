@@ -512,6 +512,13 @@ impl Account {
                 self.gate.cap(limit.size.unwrap_or(u64::MAX));
                 continue;
             }
+            // Where the source says how long to wait, that counts (draft-ietf-httpapi-ratelimit-headers, section on Retry-After).
+            let patience = told.refusal.as_ref().and_then(|refusal| refusal.patience);
+            let mut limit = limit.clone();
+            if let (ToldShape::Window { reset, .. }, Some(0), Some(patience)) = (&mut limit.shape, limit.left, patience) {
+                *reset = Some(patience);
+            }
+            let limit = &limit;
             // One vendor's bucket and another's window of the same name are not the same limit.
             let name = match limit.shape {
                 ToldShape::Points { .. } => format!("{} points", limit.name),

@@ -225,7 +225,9 @@ impl Source for HttpSource {
                 }
                 Decision::Again { after, attempt } => {
                     self.tell(&failure, after, attempt);
-                    self.wait(after).await.map_err(|stopped| stopped.error)?;
+                    if !after.is_zero() {
+                        self.wait(after).await.map_err(|stopped| stopped.error)?;
+                    }
                 }
             }
         }

@@ -86,7 +86,7 @@ fn complete(known: &mut ToldLimit, other: &ToldLimit) {
         *per = per.or(other_per);
         *reset = reset.or(other_reset);
         known.size = known.size.or(other.size);
-        known.left = known.left.or(other.left);
+        known.left = known.left.or(other.left).map(|left| left.min(known.size.unwrap_or(SIZE_MAX)));
     }
 }
 
