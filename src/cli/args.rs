@@ -46,11 +46,16 @@ pub enum Command {
     /// Check every file; print every problem with line and help
     #[command(after_long_help = "Examples:\n  highwater check\n  highwater -C /etc/highwater check --json")]
     Check,
-    /// Show the slices and files that a run would make; fetches nothing
-    #[command(after_long_help = "Examples:\n  highwater plan\n  highwater plan earthquakes")]
+    /// Show what a run would do: slices, requests, share of the quota, when it would end; fetches nothing
+    #[command(
+        after_long_help = "Examples:\n  highwater plan\n  highwater plan earthquakes\n  highwater plan earthquakes --probe"
+    )]
     Plan {
         /// The job; all enabled jobs if none is named
         job: Option<String>,
+        /// Ask for the first page of each slice, to learn how many there are
+        #[arg(long, requires = "job")]
+        probe: bool,
     },
     /// Fetch a job's first rows and show them, types and rejects; writes nothing
     #[command(after_long_help = "Examples:\n  highwater preview earthquakes\n  highwater preview earthquakes --rows 100 --json")]

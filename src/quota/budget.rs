@@ -213,7 +213,13 @@ impl Budget {
         }
     }
 
-    pub(super) fn view(&self) -> AccountView {
+    /// Reads what the ledger knows of it; what takes a permit does so by itself.
+    pub async fn know(&self) {
+        self.read.get_or_init(|| self.read()).await;
+    }
+
+    /// What people are shown of it.
+    pub fn view(&self) -> AccountView {
         let now = self.clock.elapsed();
         let inner = self.inner();
         AccountView::of(&self.key, &inner.account, inner.queue.len(), now)

@@ -12,6 +12,7 @@ mod load;
 mod mark;
 mod options;
 mod preview;
+mod probe;
 mod read;
 mod recent;
 mod refine;
@@ -23,6 +24,7 @@ mod stage;
 
 pub use mark::{Mark, mark, mark_text, marks};
 pub use options::{Bound, Rewind, RewindKind, RunOptions};
+pub use probe::{Probed, probe};
 pub use report::{Preview, RunError, RunReport, SliceFailure};
 pub use rewind::{RewindPreview, preview as preview_rewind};
 pub use spool::clean as clean_spools;

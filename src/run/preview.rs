@@ -58,7 +58,7 @@ pub(super) async fn preview(job: &Job, rows_wanted: usize, ports: &Ports) -> Res
     Ok(report)
 }
 
-async fn refine(mut refinery: Refinery, page: crate::page::RawPage) -> Result<(Refinery, Refined), RunError> {
+pub(super) async fn refine(mut refinery: Refinery, page: crate::page::RawPage) -> Result<(Refinery, Refined), RunError> {
     let work = move || {
         let refined = refinery.refine(&page);
         (refinery, refined)
@@ -69,7 +69,7 @@ async fn refine(mut refinery: Refinery, page: crate::page::RawPage) -> Result<(R
     Ok((refinery, refined.map_err(explain)?))
 }
 
-fn explain(error: RefineError) -> RunError {
+pub(super) fn explain(error: RefineError) -> RunError {
     match error {
         RefineError::Page(error) => RunError::new(error.kind, error.to_string()),
         RefineError::Slice { kind, message } => RunError::new(kind, message),

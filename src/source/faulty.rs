@@ -48,6 +48,10 @@ impl Source for FaultySource {
         self.inner.judge(envelope)
     }
 
+    fn pages(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Option<u64> {
+        self.inner.pages(slice, envelope, headers)
+    }
+
     fn next(
         &self,
         slice: &Slice,

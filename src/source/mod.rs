@@ -30,6 +30,11 @@ pub trait Source: Send + Sync {
     /// What the decoded envelope means.
     fn judge(&self, envelope: &Envelope) -> Judgement;
 
+    /// How many pages the slice has, where its first page, decoded, tells.
+    fn pages(&self, _slice: &Slice, _envelope: &Envelope, _headers: &HeaderMap) -> Option<u64> {
+        None
+    }
+
     /// The page of the slice after this one, `None` at the end. An error where paging goes in a circle or leaves the allowed
     /// origins.
     fn next(

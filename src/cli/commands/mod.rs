@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod forecast;
 mod init;
 mod logs;
 mod plan;
@@ -34,7 +35,7 @@ pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failu
         Command::Check => check::check(context),
         Command::Schema { kind, dir } => schema::schema(context, kind.as_deref(), dir.as_deref()),
         Command::Completions { shell } => completions::completions(context, shell),
-        Command::Plan { job } => with_runtime(plan::plan(context, job.as_deref())),
+        Command::Plan { job, probe } => with_runtime(plan::plan(context, job.as_deref(), probe)),
         Command::Preview { job, rows } => with_runtime(preview::preview(context, &job, rows)),
         Command::Run { jobs, again, force } => with_runtime(run::run(context, &jobs, again, force)),
         Command::Serve => with_runtime(daemon::serve(context)),

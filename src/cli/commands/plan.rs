@@ -1,4 +1,4 @@
-//! `highwater plan [JOB]`: what a run would do. Fetches nothing.
+//! `highwater plan [JOB]`: what a run would do. Fetches nothing, but for the first page of each slice with `--probe`.
 
 use serde::Serialize;
 
@@ -17,6 +17,8 @@ use crate::sink::record::Record;
 use crate::sink::{SinkError, layout};
 use crate::slice::{Coverage, Reach, Slice};
 use crate::store::Store;
+
+use super::forecast::{Forecast, forecast};
 
 /// Slices listed in full.
 const LISTED_MAX: usize = 20;
@@ -37,6 +39,8 @@ struct PlanJson {
     requests_min: u64,
     /// How many requests that is exactly, where the stream is one page.
     requests: Option<u64>,
+    /// What it costs and when it ends; null where nothing is to be read, and where a secret is missing.
+    forecast: Option<Forecast>,
     /// The table's folder as a reader would type it.
     address: String,
     /// What the table holds now; null before its first commit, and where the sink does not answer.
@@ -78,7 +82,7 @@ struct Lake {
     rewrites: Option<RewritesJson>,
 }
 
-pub(super) async fn plan(context: &Context, job: Option<&str>) -> Result<Exit, Failure> {
+pub(super) async fn plan(context: &Context, job: Option<&str>, probe: bool) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
     let jobs = project.jobs(job)?;
     let state = project.look_at_state().await?;
@@ -90,6 +94,7 @@ pub(super) async fn plan(context: &Context, job: Option<&str>) -> Result<Exit, F
         };
         let coverage = known.map(|known| known.coverage).unwrap_or_default();
         let outline = outline(context, job, &coverage);
+        let forecast = forecast(context, &project, state.as_ref(), job, &outline, probe).await?;
         let store = project.store(job)?;
         let address = store.address(&job.table);
         // A plan can be made without the sink: then only what is there now stays unknown.
@@ -99,9 +104,9 @@ pub(super) async fn plan(context: &Context, job: Option<&str>) -> Result<Exit, F
             rewrites: rewrites(store.as_ref(), job).await.ok().flatten(),
         };
         if context.terminal.json {
-            plans.push(as_json(job, &outline, address, lake));
+            plans.push(as_json(job, &outline, address, lake, forecast));
         } else {
-            print(context, job, &outline, &address, &lake)?;
+            print(context, job, &outline, &address, &lake, forecast.as_ref())?;
         }
     }
     if context.terminal.json {
@@ -132,11 +137,25 @@ fn describe_table(table: &Result<Option<TableJson>, String>) -> String {
     }
 }
 
+fn describe_requests(job: &Job, outline: &Outline) -> String {
+    match exact_requests(job, outline) {
+        Some(requests) => counted(requests, "request"),
+        None => format!("at least {}, one a page of each slice", counted(outline.total(), "request")),
+    }
+}
+
 fn exact_requests(job: &Job, outline: &Outline) -> Option<u64> {
     matches!(job.stream.paging.kind, PagingKind::None).then(|| outline.total())
 }
 
-fn print(context: &Context, job: &Job, outline: &Outline, address: &str, lake: &Lake) -> Result<(), Failure> {
+fn print(
+    context: &Context,
+    job: &Job,
+    outline: &Outline,
+    address: &str,
+    lake: &Lake,
+    forecast: Option<&Forecast>,
+) -> Result<(), Failure> {
     let terminal = &context.terminal;
     let total = outline.total();
     let sets = if job.is_for_each() { format!(", {}", counted(job.sets.len() as u64, "set")) } else { String::new() };
@@ -148,11 +167,14 @@ fn print(context: &Context, job: &Job, outline: &Outline, address: &str, lake: &
     if unlisted > 0 {
         terminal.line(&format!("  ... and {} more", thousands(unlisted)))?;
     }
-    let requests = match exact_requests(job, outline) {
-        Some(requests) => counted(requests, "request"),
-        None => format!("at least {}, one a page of each slice", counted(total, "request")),
-    };
-    terminal.line(&format!("  requests: {requests}"))?;
+    match forecast {
+        Some(forecast) => {
+            for line in forecast.lines() {
+                terminal.line(&format!("  {line}"))?;
+            }
+        }
+        None => terminal.line(&format!("  requests: {}", describe_requests(job, outline)))?,
+    }
     terminal.line(&format!("  limits:   {}", describe_limits(job)))?;
     let keys: Vec<String> = job.partition_by.iter().map(|column| column.key()).collect();
     let per = if keys.is_empty() { "a slice".to_owned() } else { format!("a slice and value of {}", keys.join(", ")) };
@@ -208,7 +230,7 @@ fn describe_limits(job: &Job) -> String {
     if rates.is_empty() { "none declared".to_owned() } else { rates.join(", ") }
 }
 
-fn as_json(job: &Job, outline: &Outline, address: String, lake: Lake) -> PlanJson {
+fn as_json(job: &Job, outline: &Outline, address: String, lake: Lake, forecast: Option<Forecast>) -> PlanJson {
     let slice = |slice: &Slice| {
         let (from, to) = match &slice.reach {
             Reach::Snapshot => (None, None),
@@ -226,6 +248,7 @@ fn as_json(job: &Job, outline: &Outline, address: String, lake: Lake) -> PlanJso
         slices_total: outline.total(),
         requests_min: outline.total(),
         requests: exact_requests(job, outline),
+        forecast,
         address,
         table: lake.table.unwrap_or_default(),
         partitioned_by: job.partition_by.iter().map(|column| column.key()).collect(),

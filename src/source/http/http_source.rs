@@ -16,7 +16,7 @@ use crate::error::ErrorKind;
 use crate::event::{Event, Events};
 use crate::page::{Captured, Envelope, PageAt, PagePosition, RawPage, ResponsePath};
 use crate::quota::told::Told;
-use crate::quota::{BudgetKey, Budgets, Claim, Class};
+use crate::quota::{AccountView, BudgetKey, Budgets, Claim, Class, Forecast};
 use crate::slice::{Reach, Slice};
 use crate::stop::Stop;
 
@@ -116,6 +116,24 @@ impl HttpSource {
             cost: source.limits.cost.clone(),
             claim: Mutex::default(),
         })
+    }
+
+    /// How long so many requests for a slice's pages take, one after the other, each answered after `latency`, begun now. Nothing
+    /// is sent. What was spent before is known only once something was, or after [`know_quota`](Self::know_quota).
+    pub fn forecast(&self, slice: &Slice, requests: u64, latency: Duration) -> Result<Forecast, FetchError> {
+        let request = self.plan.request(&self.pager, &self.exchange.origins, slice, &PagePosition::start())?;
+        let claim = self.claim(slice, &PagePosition::start(), &request.url);
+        Ok(self.exchange.budget.forecast(&claim, requests, latency))
+    }
+
+    /// Reads what the ledger knows of the budget.
+    pub async fn know_quota(&self) {
+        self.exchange.budget.know().await;
+    }
+
+    /// What is left of the budget.
+    pub fn quota(&self) -> AccountView {
+        self.exchange.budget.view()
     }
 
     fn claim(&self, slice: &Slice, at: &PagePosition, url: &Url) -> Arc<Claim> {
@@ -262,6 +280,12 @@ impl Source for HttpSource {
             true => Judgement::ErrorInDisguise("the API refused the query for its cost (THROTTLED)".to_owned()),
             false => Judgement::Records,
         }
+    }
+
+    fn pages(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Option<u64> {
+        let start = PagePosition::start();
+        let more = self.next(slice, &start, envelope, headers).ok()?.is_some();
+        self.pager.pages(&start, envelope, headers, more)
     }
 
     fn next(

@@ -11,6 +11,7 @@ mod loads;
 mod merges;
 mod odd_sources;
 mod papers;
+mod quotas;
 mod refusals;
 mod scheduler;
 mod serve;

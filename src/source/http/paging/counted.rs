@@ -29,6 +29,19 @@ pub(super) fn more(end: &CountedEnd, page_size: Option<u64>, answer: &Answer<'_>
     }
 }
 
+/// How many pages the whole sequence has, where its first page tells.
+pub(super) fn pages(end: &CountedEnd, answer: &Answer<'_>) -> Option<u64> {
+    match end {
+        CountedEnd::Total(path) => {
+            let total = count("total", path, answer).ok()?;
+            Some(total.div_ceil(answer.envelope.records.max(1)).max(1))
+        }
+        CountedEnd::TotalPages(path) => Some(count("total_pages", path, answer).ok()?.max(1)),
+        CountedEnd::EmptyPage => (answer.envelope.records == 0).then_some(1),
+        CountedEnd::More(_) | CountedEnd::ShortPage => None,
+    }
+}
+
 fn truth(path: &ResponsePath, answer: &Answer<'_>) -> Result<bool, String> {
     match answer.value(path) {
         Some(Captured::Boolean(more)) => Ok(more),

@@ -1,0 +1,54 @@
+//! One request a slice: what its first page tells of the others. Writes nothing.
+
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::config::catalog::Job;
+use crate::error::{ErrorKind, chain};
+use crate::page::PagePosition;
+use crate::slice::Slice;
+use crate::source::{Judgement, Source};
+use crate::stop::Stop;
+
+use super::RunError;
+use super::preview::{explain, refine};
+use super::refine::Refinery;
+
+/// What was found out of a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probed {
+    pub slice: Slice,
+    /// Requests that reading it takes, retries aside; `None` where the API does not tell.
+    pub pages: Option<u64>,
+    /// How long the answer took, waits for the quota among it.
+    pub took: Duration,
+}
+
+/// Asks for the first page of each slice. Ends early, with what it has, where stop is asked for.
+pub async fn probe(
+    job: &Job,
+    slices: &[Slice],
+    source: &dyn Source,
+    clock: &dyn Clock,
+    stop: &Stop,
+) -> Result<Vec<Probed>, RunError> {
+    let mut probed = Vec::with_capacity(slices.len());
+    for slice in slices {
+        if stop.requested() {
+            break;
+        }
+        let began = clock.elapsed();
+        let page = source.fetch(slice, &PagePosition::start(), 1).await;
+        let page = page.map_err(|error| RunError::new(error.kind, chain(&error)))?;
+        let took = clock.elapsed().saturating_sub(began);
+        let headers = page.headers.clone();
+        let refinery = Refinery::new(job, None, source.wanted(), slice).map_err(explain)?;
+        let (_, refined) = refine(refinery, page).await?;
+        if let Judgement::ErrorInDisguise(message) = source.judge(&refined.envelope) {
+            return Err(RunError::new(ErrorKind::Unavailable, message));
+        }
+        let pages = source.pages(slice, &refined.envelope, &headers);
+        probed.push(Probed { slice: slice.clone(), pages, took });
+    }
+    Ok(probed)
+}
