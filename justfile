@@ -39,3 +39,8 @@ soak FOLDER *OPTIONS:
 bench-merge FOLDER *OPTIONS:
     cargo build --locked --release
     target/test-tools/venv/bin/python benches/merge.py target/release/highwater {{FOLDER}} {{OPTIONS}}
+
+# How well a quota is used and kept, judged by a server's own log; `--only declared,told` for some of it.
+bench-quota FOLDER *OPTIONS:
+    cargo build --locked --release
+    target/test-tools/venv/bin/python benches/quota.py target/release/highwater {{FOLDER}} {{OPTIONS}}
