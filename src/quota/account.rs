@@ -426,6 +426,7 @@ impl Account {
         let failed =
             outcome != Outcome::Answered || told.refusal.as_ref().is_some_and(|refusal| refusal.cause == RefusalCause::Overload);
         self.breaker.note(number, failed, now, fraction);
+        let mut found = false;
         if late && self.gate.places() == 1 {
             self.endpoint(&endpoint).latency.accept();
         }
@@ -433,11 +434,11 @@ impl Account {
             self.gate.lower(number, self.numbers);
         } else if !failed && !refused {
             self.gate.raise(number);
-            self.pace.came_through(number, now);
+            found = self.pace.came_through(number, now);
         }
         match &told.refusal {
             Some(refusal) => self.refused(refusal, told, number, &groups, now),
-            None => false,
+            None => found,
         }
     }
 

@@ -196,17 +196,17 @@ impl Pace {
         }
     }
 
-    /// The answer to request `number` was no refusal.
-    pub(super) fn came_through(&mut self, number: u64, now: Duration) {
+    /// The answer to request `number` was no refusal. Whether a pace was found.
+    pub(super) fn came_through(&mut self, number: u64, now: Duration) -> bool {
         self.through += 1;
         // What was sent before the refusal says nothing of what comes after it.
         if self.refusing.is_some() && number > self.lowered_at {
             self.find(now);
-            return;
+            return true;
         }
-        let Some(found) = &mut self.found else { return };
+        let Some(found) = &mut self.found else { return false };
         if now < found.until || self.refusing.is_some() {
-            return;
+            return false;
         }
         let factor = if found.rate > found.height * (1.0 + NEAR) { STEP_FAR } else { STEP_NEAR };
         found.rate *= factor;
@@ -214,6 +214,7 @@ impl Pace {
         if found.rate > found.height * FORGET {
             (self.found, self.next) = (None, None);
         }
+        false
     }
 
     /// Refusals are over: what came through since the stretch began is the pace.

@@ -52,6 +52,9 @@ pub struct WindowView {
     pub resets_in: Option<u64>,
 }
 
+/// An account that was not heard of for so long, and of which nothing is spent, is not shown.
+const STALE: Duration = Duration::from_secs(24 * 3600);
+
 impl WindowView {
     /// What tells it from the account's other limits: `/search/* 30/60s`.
     pub fn label(&self) -> String {
@@ -104,6 +107,7 @@ impl AccountView {
     pub(super) fn of_entry(account: &str, text: &str, moment: &Moment) -> Option<AccountView> {
         let entry = Entry::read(text).ok()?;
         let key = BudgetKey::of_account(account);
+        let mut of_late = false;
         let mut view = AccountView { host: key.host, credential: short(&key.credential), ..AccountView::default() };
         for part in entry.parts.values() {
             for (window, used) in part.windows(moment) {
@@ -121,8 +125,11 @@ impl AccountView {
             let paused = part.pauses.values().max().and_then(|left| u64::try_from(u128::from(*left).checked_sub(age)?).ok());
             view.paused_for = view.paused_for.max(paused.filter(|left| *left > 0).map(|left| left.div_ceil(1000)));
             view.pace = view.pace.or(part.pace);
+            of_late |= part.age(moment) < STALE;
         }
-        Some(view)
+        // A credential that is not used any more is no news.
+        let in_use = view.windows.iter().any(|window| window.left < window.limit) || view.paused_for.is_some();
+        (in_use || of_late).then_some(view)
     }
 }
 

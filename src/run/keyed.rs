@@ -123,6 +123,12 @@ impl Keyed {
         Ok(())
     }
 
+    /// No more distinct keys than this are written: those of the slice, and those of the files that it touches.
+    pub(super) fn keys_max(&self) -> u64 {
+        let carried: u64 = self.resolution.touched.iter().map(|touched| touched.file.rows).sum();
+        carried.saturating_add(self.ops.len())
+    }
+
     /// Whether anything of the slice changes the table.
     pub(super) fn changes_something(&mut self) -> Result<bool, RunError> {
         let mut changes = !self.resolution.touched.is_empty();

@@ -363,6 +363,7 @@ impl<'a> Reading<'a> {
             self.counts = keyed.counts_of_nothing(&collected)?;
             return Ok(());
         }
+        self.stage.keys_max = Some(keyed.keys_max());
         let schema = keyed.schema.clone().or_else(|| self.table.clone()).unwrap_or_default();
         if let Some(refinery) = &mut self.refinery {
             refinery.begin_anew();

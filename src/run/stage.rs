@@ -28,6 +28,8 @@ pub(super) struct Stage<'a> {
     open: Option<Open>,
     /// Numbers of staged files used up by encodings that were given up.
     files_before: usize,
+    /// How many distinct keys there are at most, where that is known before the first row.
+    pub keys_max: Option<u64>,
 }
 
 struct Open {
@@ -69,7 +71,7 @@ impl Rows {
 
 impl<'a> Stage<'a> {
     pub fn new(job: &'a Job, ports: &'a Ports, slice: &'a Slice, batch: BatchId) -> Self {
-        Stage { job, ports, slice, batch, open: None, files_before: 0 }
+        Stage { job, ports, slice, batch, open: None, files_before: 0, keys_max: None }
     }
 
     /// The columns of the rows so far; `None` before there is one.
@@ -118,6 +120,7 @@ impl<'a> Stage<'a> {
             batch: self.batch,
             set: self.slice.partition.clone(),
             memory: usize::try_from(self.ports.memory / 2).unwrap_or(usize::MAX),
+            keys_max: self.keys_max,
         };
         let staging = Staging::new(Arc::clone(&self.ports.store), self.job.dataset.clone(), self.batch, self.files_before);
         Open { encoder: Encoder::new(settings), staging, schema }

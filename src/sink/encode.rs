@@ -29,7 +29,8 @@ use super::{SinkError, table};
 const OPEN_MAX: usize = 256;
 /// The same for files whose keys have a bloom filter, which takes half a megabyte while its file is open.
 const KEYED_OPEN_MAX: usize = 64;
-/// Distinct keys of a row group that a bloom filter is laid out for; it is folded to what there are (`Sbbf::fold_to_target_fpp`).
+/// Distinct keys of a row group that a bloom filter is laid out for, where no less is known; it is folded to what there are
+/// (`Sbbf::fold_to_target_fpp`), which takes longer the more it was laid out for.
 const BLOOM_KEYS_MAX: u64 = 1 << 18;
 /// How often a bloom filter takes a key for one it has.
 const BLOOM_ERRORS: f64 = 0.01;
@@ -50,6 +51,8 @@ pub struct EncodeSettings {
     pub set: PartitionKey,
     /// Ceiling on rows held in open row groups over all files, bytes.
     pub memory: usize,
+    /// No file has more distinct keys than this, where that is known.
+    pub keys_max: Option<u64>,
 }
 
 /// Bytes of one file, in order within it.
@@ -284,9 +287,7 @@ impl Encoder {
                 (FileRole::Data, directory(&self.settings.partition_by, values)?, keys.zip(values.iter().cloned()).collect())
             }
         };
-        let options = ArrowWriterOptions::new()
-            .with_properties(properties(&self.settings.parquet, self.settings.own.keyed)?)
-            .with_skip_arrow_metadata(true);
+        let options = ArrowWriterOptions::new().with_properties(properties(&self.settings)?).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options).map_err(encode_error)?;
         let file = self.opened;
         self.opened += 1;
@@ -376,20 +377,20 @@ fn encode_error(error: parquet::errors::ParquetError) -> SinkError {
     SinkError::bug(format!("rows cannot be written as Parquet: {error}"))
 }
 
-fn properties(settings: &ParquetSettings, keyed: bool) -> Result<WriterProperties, SinkError> {
-    let compression = match settings.compression {
+fn properties(settings: &EncodeSettings) -> Result<WriterProperties, SinkError> {
+    let compression = match settings.parquet.compression {
         Compression::None => ParquetCompression::UNCOMPRESSED,
         Compression::Snappy => ParquetCompression::SNAPPY,
         Compression::Zstd(level) => ParquetCompression::ZSTD(ZstdLevel::try_new(level).map_err(encode_error)?),
     };
-    let row_group = usize::try_from(settings.row_group_size).unwrap_or(usize::MAX);
+    let row_group = usize::try_from(settings.parquet.row_group_size).unwrap_or(usize::MAX);
     let mut properties = WriterProperties::builder();
-    if keyed {
+    if settings.own.keyed {
         let key = ColumnPath::from(own::KEY);
         properties = properties
             .set_column_bloom_filter_enabled(key.clone(), true)
             .set_column_bloom_filter_fpp(key.clone(), BLOOM_ERRORS)
-            .set_column_bloom_filter_max_ndv(key, BLOOM_KEYS_MAX);
+            .set_column_bloom_filter_max_ndv(key, settings.keys_max.unwrap_or(BLOOM_KEYS_MAX).clamp(1, BLOOM_KEYS_MAX));
     }
     Ok(properties
         .set_compression(compression)

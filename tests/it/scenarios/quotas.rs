@@ -40,7 +40,10 @@ fn a_quota_outlasts_the_process_and_is_shown() {
     assert_eq!(forecast["shares"][0]["share"], 0.25, "{forecast}");
     for _ in 0..3 {
         let ended = highwater(&project, &["run", "items"]).run().expect_code(75);
-        assert!(ended.stderr.contains("the request limit of the source") || ended.stdout.contains("the request limit"), "{ended:?}");
+        assert!(
+            ended.stderr.contains("the request limit of the source") || ended.stdout.contains("the request limit"),
+            "{ended:?}"
+        );
         assert_eq!(api.seen().len(), 4, "the next process knows what the last one spent");
     }
     let status = highwater(&project, &["status"]).run().expect_code(0).stdout;
