@@ -75,7 +75,7 @@ pub enum Command {
         jobs: Vec<String>,
         #[command(flatten)]
         again: Again,
-        /// Replace a table even by nothing, or by less than half of what it has
+        /// Replace a table even by nothing, or by less than half of what it has; ask a source although it wanted patience before
         #[arg(long, requires = "jobs")]
         force: bool,
     },

@@ -132,6 +132,13 @@ impl Engine {
         self
     }
 
+    /// Sources are asked although they wanted patience of an earlier process.
+    pub fn impatient(mut self) -> Self {
+        let ledger: Arc<dyn Ledger> = Arc::clone(&self.state) as Arc<dyn State>;
+        self.budgets = Arc::new(Budgets::new(Arc::clone(&self.clock)).kept_in(ledger, &self.owner).impatient());
+        self
+    }
+
     pub fn listened_by(mut self, listeners: Vec<Arc<dyn Listener>>) -> Self {
         self.events = Events::to(listeners);
         self

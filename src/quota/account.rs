@@ -1,6 +1,7 @@
 //! Everything that is known of what one credential may ask of one host. Pure: time and chance are arguments.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::config::catalog::{HeaderTrust, Limits, Pace as DeclaredPace, PathPattern, Rate};
@@ -150,8 +151,10 @@ impl Why {
 /// What became of a request, as far as the account cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Any answer that the API gave on purpose.
+    /// What was asked for.
     Answered,
+    /// An answer, but not what was asked for: it may refuse for a reason that only its body shows.
+    Unclear,
     /// A status that says that the server is in trouble, or no answer at all.
     Failed,
     /// No complete answer in time.
@@ -289,7 +292,7 @@ impl Account {
         if let Some(next) = self.pace.next().filter(|next| now < *next) {
             blocks.add(Some(next), Why::Pace, true);
         }
-        let kept = if claim.class == Class::Scheduled { 0.0 } else { self.reserve };
+        let kept = if extra || claim.class == Class::Scheduled { 0.0 } else { self.reserve };
         let cost = self.cost(claim);
         let followed = self.followed();
         for limit in self.limits.iter_mut().filter(|limit| limit.counts(&groups)) {
@@ -346,6 +349,7 @@ impl Account {
         self.numbers += 1;
         let number = self.numbers;
         let (cost, groups) = (self.cost(claim), self.groups_of(&claim.path));
+        claim.counted.store(cost.points, Ordering::Relaxed);
         for limit in self.limits.iter_mut().filter(|limit| limit.counts(&groups)) {
             let amount = if limit.points { cost.points } else { 1 };
             limit.meter.send(now, amount);
@@ -415,13 +419,12 @@ impl Account {
         };
         // Whoever got no answer does not know when the request arrived, if it did.
         let quick = match outcome {
-            Outcome::Answered => self.endpoint(&endpoint).latency.excess(took).map(|excess| sent + excess),
+            Outcome::Answered | Outcome::Unclear => self.endpoint(&endpoint).latency.excess(took).map(|excess| sent + excess),
             Outcome::Failed | Outcome::TimedOut => None,
         };
         self.land(number, quick.unwrap_or(now), now);
-        let flying = self.flights.values().filter(|flight| !flight.answered).count() as u64;
         if self.trust != HeaderTrust::Ignore {
-            self.learn(told, number, &endpoint, now, flying);
+            self.learn(told, number, &endpoint, now);
         }
         let failed =
             outcome != Outcome::Answered || told.refusal.as_ref().is_some_and(|refusal| refusal.cause == RefusalCause::Overload);
@@ -432,7 +435,7 @@ impl Account {
         }
         if late || outcome == Outcome::TimedOut {
             self.gate.lower(number, self.numbers);
-        } else if !failed && !refused {
+        } else if outcome == Outcome::Answered && !failed && !refused {
             self.gate.raise(number);
             found = self.pace.came_through(number, now);
         }
@@ -507,7 +510,9 @@ impl Account {
         }
     }
 
-    fn learn(&mut self, told: &Told, number: u64, endpoint: &str, now: Duration, flying: u64) {
+    fn learn(&mut self, told: &Told, number: u64, endpoint: &str, now: Duration) {
+        let under_way = self.flights.values().filter(|flight| !flight.answered);
+        let (flying, points) = under_way.fold((0, 0), |(flying, points), flight| (flying + 1, points + flight.points));
         for limit in &told.limits {
             if limit.shape == ToldShape::Concurrency {
                 self.gate.cap(limit.size.unwrap_or(u64::MAX));
@@ -525,10 +530,16 @@ impl Account {
                 ToldShape::Points { .. } => format!("{} points", limit.name),
                 _ => limit.name.clone(),
             };
+            // One header can stand for a limit of each endpoint's own.
+            let name = match self.learnt.get(&name) {
+                Some(known) if known.is_of_others(limit, endpoint) => format!("{name} {endpoint}"),
+                _ => name,
+            };
             if self.learnt.len() >= LEARNT_MAX && !self.learnt.contains_key(&name) {
                 continue;
             }
             let learnt = self.learnt.entry(name).or_insert_with(|| Learnt::new(limit, self.burst.min(0.02)));
+            let flying = if matches!(limit.shape, ToldShape::Points { .. }) { points } else { flying };
             learnt.learn(limit, number, endpoint, now, flying);
         }
         if !told.limits.is_empty() {
@@ -539,9 +550,8 @@ impl Account {
 
     /// Takes in what a body told of limits, some time after its answer began.
     pub(super) fn learn_of_body(&mut self, told: &Told, endpoint: &str, now: Duration) {
-        let flying = self.flights.values().filter(|flight| !flight.answered).count() as u64;
         if self.trust != HeaderTrust::Ignore {
-            self.learn(told, self.numbers, endpoint, now, flying);
+            self.learn(told, self.numbers, endpoint, now);
         }
     }
 
@@ -551,13 +561,15 @@ impl Account {
         self.endpoints.entry(if full { String::new() } else { endpoint.to_owned() }).or_default()
     }
 
-    /// What a request of an endpoint cost, as its body tells: what was counted is put right, and the next is counted as this one.
-    pub(super) fn charge(&mut self, endpoint: &str, path: &str, points: u64, now: Duration) {
-        let (guess, groups) = (self.guess, self.groups_of(path));
-        let counted = self.endpoint(endpoint).points.replace(points.max(1)).unwrap_or(guess);
+    /// What a claim's request cost, as its answer tells: what was counted is put right, and the endpoint's next is counted as this.
+    pub(super) fn charge(&mut self, claim: &Claim, points: u64, now: Duration) {
+        let groups = self.groups_of(&claim.path);
+        let counted = claim.counted.swap(points, Ordering::Relaxed);
+        self.endpoint(&claim.endpoint).points = Some(points.max(1));
         for limit in self.limits.iter_mut().filter(|limit| limit.points && limit.counts(&groups)) {
             if points > counted {
                 limit.meter.count(now, points - counted);
+                limit.allowed = limit.allowed.saturating_sub(points - counted);
             } else {
                 limit.meter.refund(counted - points);
             }

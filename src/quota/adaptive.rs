@@ -106,8 +106,9 @@ impl Latency {
             return false;
         };
         self.least = Some(if took < least { took } else { least + (took - least).min(least) / 512 });
-        self.good = self.good.min(took);
         self.usual = (self.usual * 7 + took) / 8;
+        // Means with means: where quick and slow answers take turns, none of them is late.
+        self.good = self.good.min(self.usual) + self.usual.saturating_sub(self.good) / 512;
         self.usual > self.good * LATE_TIMES && self.usual > self.good + LATE_BY
     }
 

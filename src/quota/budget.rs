@@ -1,6 +1,6 @@
 //! The budget of one credential at one host: the account with a queue before it, a clock, and the ledger behind it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::catalog::Limits;
 use crate::stop::Stop;
 
-use super::account::{Account, Blocked, By, Outcome};
+use super::account::{Account, Blocked, By, Outcome, Why};
 use super::claim::Claim;
 use super::keep::{Entry, Moment, Part};
 use super::queue::{Place, Queue, Rank};
@@ -25,6 +25,9 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(3600);
 const LOOK: Duration = Duration::from_secs(5);
 /// How often a writing that another process overtook is begun anew.
 const WRITES_MAX: u32 = 5;
+
+/// Wishes that are remembered as turned down while others are served.
+const TURNED_DOWN_MAX: usize = 64;
 
 /// Told before each wait: why, and for how long.
 type Waiting<'a> = &'a (dyn Fn(&str, Duration) + Sync);
@@ -53,6 +56,8 @@ pub struct Budget {
 struct Inner {
     account: Account,
     queue: Queue<Waiter>,
+    /// When those in the queue that can be sent away have waited for too long; of some that are served already, too.
+    leaving: VecDeque<(Duration, Place)>,
     /// Who sleeps until the next moment, and that moment.
     watch: Option<(Place, Option<Duration>)>,
     /// What is in the way of the first.
@@ -92,7 +97,14 @@ pub struct Permit {
 
 impl Budget {
     pub(super) fn new(key: BudgetKey, clock: Arc<dyn Clock>, keeper: Option<Keeper>, patience: Duration) -> Self {
-        let inner = Inner { account: Account::new(), queue: Queue::new(), watch: None, blocked: None, kept: Kept::default() };
+        let inner = Inner {
+            account: Account::new(),
+            queue: Queue::new(),
+            leaving: VecDeque::new(),
+            watch: None,
+            blocked: None,
+            kept: Kept::default(),
+        };
         Budget { key, clock, keeper, patience, inner: Mutex::new(inner), read: OnceCell::new() }
     }
 
@@ -176,13 +188,15 @@ impl Budget {
     /// What a request cost, in points, as its body tells.
     pub fn charge(&self, claim: &Claim, points: u64) {
         let now = self.clock.elapsed();
-        self.inner().account.charge(&claim.endpoint, &claim.path, points, now);
+        self.inner().account.charge(claim, points, now);
+        self.serve();
     }
 
     /// Takes in what a body told of limits.
     pub fn learn(&self, claim: &Claim, told: &Told) {
         let now = self.clock.elapsed();
         self.inner().account.learn_of_body(told, &claim.endpoint, now);
+        self.serve();
     }
 
     /// A page is asked for the first time: that pays for a part of a retry.
@@ -241,12 +255,29 @@ impl Budget {
         let inner = &mut *inner;
         inner.account.thaw(inner.queue.len(), now, fraction);
         inner.blocked = None;
+        // Those that were served in time need not be looked at when their time is over.
+        let queue = &inner.queue;
+        while inner.leaving.pop_front_if(|(_, place)| !queue.contains(place)).is_some() {}
         inner.kept.wanted.clear();
         let mut next_at: Option<Duration> = None;
+        // Also whoever moves up too slowly is sent away.
+        while let Some((_, place)) = inner.leaving.pop_front_if(|(at, _)| *at <= now) {
+            if let Some(waiter) = inner.queue.leave(&place) {
+                let why = inner.account.ask(&waiter.claim, false, now).err().map_or(Why::Limit, |blocked| blocked.why);
+                // Whoever is gone need not be told.
+                drop(waiter.grant.send(Err(Refused::Later { why: why.text(), length: self.patience })));
+            }
+        }
         let mut passed: Option<Place> = None;
+        // Whoever wants the same as one that was turned down is turned down as well.
+        let mut turned_down: Vec<Arc<Claim>> = Vec::new();
         while let Some((place, waiter)) = inner.queue.after(passed) {
             let claim = Arc::clone(&waiter.claim);
             let extra = place.0 == Rank::GoesOn;
+            if !extra && turned_down.iter().any(|other| other.wants_the_same(&claim)) {
+                passed = Some(place);
+                continue;
+            }
             if let Err(blocked) = inner.account.ask(&claim, extra, now) {
                 let patience = if claim.holds || extra { PAUSE_MAX.max(self.patience) } else { self.patience };
                 if let Some(length) = blocked.at.map(|at| at.saturating_sub(now)).filter(|length| *length > patience) {
@@ -266,6 +297,9 @@ impl Budget {
                     break;
                 }
                 passed = Some(place);
+                if !extra && turned_down.len() < TURNED_DOWN_MAX {
+                    turned_down.push(claim);
+                }
                 continue;
             }
             if self.keeper.is_some() {
@@ -283,6 +317,10 @@ impl Budget {
                 inner.account.cancel(number);
             }
         }
+        let next_at = match (next_at, inner.leaving.front()) {
+            (Some(one), Some((other, _))) => Some(one.min(*other)),
+            (one, other) => one.or(other.map(|(at, _)| *at)),
+        };
         let first = inner.queue.first().map(|(place, waiter)| (*place, Arc::clone(&waiter.wake)));
         let watch = first.as_ref().map(|(place, _)| (*place, next_at));
         let writing_due = !inner.kept.wanted.is_empty() && !inner.kept.writing;
@@ -328,7 +366,13 @@ impl Budget {
         let mut inner = self.inner();
         inner.kept.version = entry.version;
         match Entry::read(&entry.text) {
-            Ok(known) => inner.take_past(known.parts.into_values().collect(), &moment),
+            Ok(known) => {
+                let mut past: Vec<Part> = known.parts.into_values().collect();
+                if !keeper.patient {
+                    past.iter_mut().for_each(|part| part.pauses.clear());
+                }
+                inner.take_past(past, &moment);
+            }
             Err(message) => {
                 tracing::warn!(quota.account = account, "what was spent before cannot be read, it is begun anew: {message}");
             }
@@ -378,6 +422,7 @@ impl Budget {
                 }
                 Err(error) => {
                     tracing::warn!(quota.account = account, %error, "what is spent is not kept, a crash would forget it: {error}");
+                    self.inner().kept.due = true;
                     break;
                 }
             }
@@ -458,7 +503,15 @@ impl<'a> Line<'a> {
         let (sender, grant) = oneshot::channel();
         let wake = Arc::new(Notify::new());
         let waiter = Waiter { claim: Arc::clone(&claim), grant: sender, wake: Arc::clone(&wake) };
-        let place = budget.inner().queue.enter(rank, &claim.job, waiter);
+        let leaves_at = budget.clock.elapsed().saturating_add(budget.patience);
+        let place = {
+            let mut inner = budget.inner();
+            let place = inner.queue.enter(rank, &claim.job, waiter);
+            if !claim.holds && rank != Rank::GoesOn {
+                inner.leaving.push_back((leaves_at, place));
+            }
+            place
+        };
         Line { budget, claim, place, grant, wake, served: false }
     }
 

@@ -1,5 +1,8 @@
 //! Who wants to send what.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use crate::ids::JobName;
 
 /// How urgent a request is; the smaller goes first.
@@ -29,4 +32,13 @@ pub struct Claim {
     pub path: String,
     /// Whoever has pages in hand that it would lose waits longer before it is sent away.
     pub holds: bool,
+    /// The points that it was counted as when it was last sent.
+    pub counted: Arc<AtomicU64>,
+}
+
+impl Claim {
+    /// Whether the account has the same answer to both.
+    pub(super) fn wants_the_same(&self, other: &Claim) -> bool {
+        (self.class, self.holds, &self.endpoint, &self.path) == (other.class, other.holds, &other.endpoint, &other.path)
+    }
 }

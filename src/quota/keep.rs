@@ -12,11 +12,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Uptime;
+use crate::ledger;
 
 use super::account::{Account, Limit, SHORT};
 
 /// Steps in which the past of a window is written.
 const STEPS: usize = 64;
+/// What a step takes of an entry's text at most, with room for what stands around it and for other processes.
+const STEP_BYTES: usize = 80;
 
 /// An account's text in the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -83,10 +86,11 @@ impl Part {
     /// What an account is to be remembered as. `wanted`: what its windows, by place, are to be granted with this writing.
     pub(super) fn of(account: &Account, open: bool, wanted: &[(usize, u64)], moment: &Moment) -> Part {
         let after = |at: Duration| millis(at.saturating_sub(moment.now));
+        let steps = (ledger::TEXT_MAX / STEP_BYTES / account.limits.len().max(1)).clamp(1, STEPS);
         let window = |(place, limit): (usize, &Limit)| {
             let granted: u64 = wanted.iter().filter(|(of, _)| *of == place).map(|(_, amount)| amount).sum();
             let mut leaving: Vec<(u64, u64)> =
-                limit.meter.steps(STEPS).into_iter().map(|(at, amount)| (after(at), amount)).collect();
+                limit.meter.steps(steps).into_iter().map(|(at, amount)| (after(at), amount)).collect();
             if limit.meter.flying() > 0 {
                 leaving.push((millis(limit.meter.per() + limit.meter.margin()), limit.meter.flying()));
             }

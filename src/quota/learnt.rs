@@ -18,6 +18,8 @@ const SLACK_MOST: Duration = Duration::from_secs(1);
 const BLIND: Duration = Duration::from_secs(1);
 /// So many answers in a row must be explained by our own count before a guessed length is believed.
 const BELIEVED: u32 = 8;
+/// What our own count may lack of what is told, as a part of the limit, and still explain it: two windows are never cut alike.
+const SLIP_PART: u64 = 50;
 /// Windows up to this length are spent evenly.
 pub(super) const EVEN_MAX: Duration = Duration::from_secs(60);
 /// Endpoints that are remembered; beyond, a limit counts for all.
@@ -116,9 +118,11 @@ impl Learnt {
         {
             let burst = (length <= EVEN_MAX).then_some(self.burst);
             let mut anew = Meter::new(size, length, burst);
-            // What is under way was sent against the meter of before, or against none.
-            let before = meter.as_mut().map_or(0, |meter| meter.used(now));
-            anew.count(now, before.max(flying + 1));
+            match meter {
+                Some(before) => anew.take_over(before),
+                // What is under way was sent against none.
+                None => anew.count(now, flying + 1),
+            }
             *meter = Some(anew);
         }
         *per = longest;
@@ -126,14 +130,14 @@ impl Learnt {
         *reset = told_reset.map(|length| now + length + slack(length));
         if let (Some(left), Some(meter), Some(size)) = (told_left, meter.as_mut(), self.size) {
             let ours = meter.used(now);
-            match (left + ours).cmp(&size) {
-                std::cmp::Ordering::Less => {
-                    *explained = 0;
-                    // Somebody else spends of it too.
-                    meter.count(now, size - left - ours);
-                }
-                _ => *explained = explained.saturating_add(1),
+            // Somebody else spends of it too, or their window is not where ours is.
+            let others = size.saturating_sub(left.saturating_add(ours));
+            if others > 0 {
+                // They count no longer than the window does, where its end is told.
+                let whole = now + meter.per() + meter.margin();
+                meter.count_until(reset.map_or(whole, |reset| reset.min(whole)), others);
             }
+            *explained = if others > size / SLIP_PART { 0 } else { explained.saturating_add(1) };
         }
         self.left = told_left.map(|left| left.saturating_sub(flying));
         self.told_at = now;
@@ -142,6 +146,12 @@ impl Learnt {
     /// Whether an endpoint's requests count against it: as far as is known.
     pub(super) fn binds(&self, endpoint: &str, known: bool) -> bool {
         !known || self.endpoints.contains(endpoint) || self.endpoints.len() >= ENDPOINTS_MAX
+    }
+
+    /// Whether what an endpoint's answer tells under this name is another limit: of another size, and told by others alone so far.
+    pub(super) fn is_of_others(&self, told: &ToldLimit, endpoint: &str) -> bool {
+        let differs = self.size.is_some() && told.size.is_some() && self.size != told.size;
+        differs && !self.endpoints.contains(endpoint)
     }
 
     pub(super) fn counts_points(&self) -> bool {
@@ -173,11 +183,8 @@ impl Learnt {
                 Err(Full::Until(now + Duration::from_secs_f64(wait.clamp(0.001, 86_400.0))))
             }
             Shape::Window { per, told, explained, reset, meter } => {
-                if let Some(meter) = meter.as_mut() {
-                    meter.room(now, 1, keep(meter.limit()))?;
-                    if *told || *explained >= BELIEVED {
-                        return Ok(());
-                    }
+                if let Some(meter) = meter.as_mut().filter(|_| *told || *explained >= BELIEVED) {
+                    return meter.room(now, 1, keep(meter.limit()));
                 }
                 let Some(left) = self.left else { return Ok(()) };
                 let over = reset.unwrap_or(self.told_at + per.unwrap_or(BLIND));

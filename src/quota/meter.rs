@@ -107,6 +107,15 @@ impl Meter {
         self.landed = self.landed.saturating_add(amount);
     }
 
+    /// Counts what another count of the same requests, over a shorter window or another limit, had.
+    pub(super) fn take_over(&mut self, before: &Meter) {
+        let longer = self.per.saturating_sub(before.per);
+        for (end, amount) in before.steps(usize::MAX) {
+            self.count_until(end + longer, amount);
+        }
+        self.flying = before.flying;
+    }
+
     /// Takes back what was counted too much, the latest first.
     pub(super) fn refund(&mut self, mut amount: u64) {
         while let Some(mut last) = self.leaving.last_entry() {

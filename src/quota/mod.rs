@@ -72,6 +72,8 @@ impl BudgetKey {
 pub(crate) struct Keeper {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) writer: String,
+    /// What a source asked an earlier process for holds for this one.
+    pub(crate) patient: bool,
 }
 
 /// All budgets of the process. They are kept for as long as the process lives: a job that opens its source again must not find
@@ -91,7 +93,15 @@ impl Budgets {
 
     /// Keeps them in a ledger. `writer` is the name of this process there, unlike any other's.
     pub fn kept_in(mut self, ledger: Arc<dyn Ledger>, writer: &str) -> Self {
-        self.keeper = Some(Keeper { ledger, writer: writer.to_owned() });
+        self.keeper = Some(Keeper { ledger, writer: writer.to_owned(), patient: true });
+        self
+    }
+
+    /// Asks sources although they wanted patience of an earlier process; what was spent still counts.
+    pub fn impatient(mut self) -> Self {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.patient = false;
+        }
         self
     }
 

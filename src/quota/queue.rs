@@ -7,6 +7,9 @@ use crate::ids::JobName;
 
 use super::claim::Class;
 
+/// Jobs that are remembered beyond those that wait.
+const ENDS_MAX: usize = 64;
+
 /// Whoever waits, by the order of service: rank, start in the rank's own time, arrival.
 pub(super) type Place = (Rank, u64, u64);
 
@@ -35,7 +38,9 @@ impl<T> Queue<T> {
     pub(super) fn enter(&mut self, rank: Rank, job: &JobName, waiter: T) -> Place {
         let served = self.served.get(&rank).copied().unwrap_or_default();
         // Whoever waited for nothing of late has no claim on what it did not use.
-        self.ends.retain(|(of, _), end| *of != rank || *end > served);
+        if self.ends.len() > self.waiting.len() * 2 + ENDS_MAX {
+            self.ends.retain(|(of, _), end| *of != rank || *end > served);
+        }
         let start = self.ends.get(&(rank, job.clone())).copied().unwrap_or_default().max(served);
         self.ends.insert((rank, job.clone()), start + 1);
         self.arrivals += 1;
@@ -65,6 +70,10 @@ impl<T> Queue<T> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = place.map_or(Unbounded, Excluded);
         self.waiting.range((from, Unbounded)).next().map(|(place, waiter)| (*place, waiter))
+    }
+
+    pub(super) fn contains(&self, place: &Place) -> bool {
+        self.waiting.contains_key(place)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -11,6 +11,9 @@ use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
 
+/// A timer wakes up this much too late at worst, where a machine is not overloaded.
+const LATE: Duration = Duration::from_millis(3);
+
 /// Spreads a window's amount over its length, less a share that may leave at once.
 pub(super) struct Smooth {
     limit: u64,
@@ -26,9 +29,11 @@ impl Smooth {
     /// `limit` in `per`, of which `share`, in `(0, 1]`, may leave at once.
     pub(super) fn new(limit: u64, per: Duration, share: f64) -> Self {
         let limit = limit.max(1);
-        let burst = ((limit as f64 * share) as u64).clamp(1, limit).min(u64::from(u32::MAX)) as u32;
-        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
         let interval = Duration::from_nanos((per.as_nanos() / u128::from(limit)).clamp(1, u128::from(u64::MAX)) as u64);
+        // Who wakes up late must be able to make up for it, or a part of each interval is lost.
+        let late = if per > LATE * 100 { 1 } else { (LATE.as_nanos() / interval.as_nanos().max(1)) as u64 + 2 };
+        let burst = ((limit as f64 * share) as u64).max(late).clamp(1, limit).min(u64::from(u32::MAX)) as u32;
+        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::with_period(interval).expect("the interval is at least a nanosecond").allow_burst(burst);
         let (moment, slot) = (Moment::default(), Slot::default());
         let limiter = RateLimiter::new(quota, slot.clone(), moment.clone());

@@ -29,6 +29,7 @@ fn claim(job: &str) -> Claim {
         endpoint: "/orders".to_owned(),
         path: "/orders".to_owned(),
         holds: false,
+        counted: Arc::default(),
     }
 }
 

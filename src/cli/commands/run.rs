@@ -144,12 +144,18 @@ pub(crate) async fn run_until_stopped(
     let faults = Faults::read(&context.environment)?;
     // Past the faults: what is noted for `logs` is no effect of a run.
     let (history, writer) = History::new(Arc::clone(&state), Arc::clone(&context.clock));
+    if options.force {
+        for job in &jobs {
+            history.note(Some(&job.name), "forced", "run with --force".to_owned());
+        }
+    }
     let mut listeners: Vec<Arc<dyn Listener>> = vec![history];
     if !context.terminal.json {
         let names = jobs.iter().map(|job| &job.name);
         listeners.push(Arc::new(Progress::new(context.screen.clone(), Arc::clone(&context.clock), names)));
     }
     let engine = Engine::new(faults.in_state(state), project.secrets.clone(), Arc::clone(&context.clock), spool);
+    let engine = if options.force { engine.impatient() } else { engine };
     let mut engine = engine.listened_by(listeners);
     engine.memory = settings.memory;
     engine.runs = settings.runs;

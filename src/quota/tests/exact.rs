@@ -238,14 +238,14 @@ fn points_are_counted_as_they_come_to_be_known() {
     let number = account.send(&claim, false, secs(10));
     account.answered(number, Outcome::Answered, &told::Told::default(), secs(10), 0.0);
     account.landed(number, secs(10));
-    account.charge("/orders", "/orders", 40, secs(10));
+    account.charge(&claim, 40, secs(10));
     assert_eq!(account.limits[0].meter.used(secs(10)), 40);
     // The next is counted as the last one cost: 40 and 40 fit, a third does not.
     let number = account.send(&claim, false, secs(11));
     account.answered(number, Outcome::Answered, &told::Told::default(), secs(11), 0.0);
     account.landed(number, secs(11));
     assert!(account.ask(&claim, false, secs(12)).is_err());
-    account.charge("/orders", "/orders", 20, secs(12));
+    account.charge(&claim, 20, secs(12));
     assert!(account.ask(&claim, false, secs(12)).is_ok());
 }
 

@@ -97,7 +97,6 @@ impl Exchange {
                 let next = self.go_on(last).await?;
                 permits.push(next);
             }
-            // Another host's limits are none of the budget's.
             let permit = permits.last().filter(|_| standing == Standing::Own || hop == 0);
             let response = self.send(request, &url, standing, permit).await?;
             let Some(location) = location(&response) else { return Ok(Arrived { response, url, standing, permits }) };
@@ -135,9 +134,11 @@ impl Exchange {
         if let Some(permit) = permit {
             // Before the body is read: every request that another job sends meanwhile would be one too many.
             match &sent {
-                Ok(response) => {
-                    permit.answered(outcome(response.status()), &self.told(response.status(), response.headers(), &[]))
+                Ok(response) if standing == Standing::Own => {
+                    permit.answered(outcome(response.status()), &self.told(response.status(), response.headers(), &[]));
                 }
+                // Another host's limits are none of the budget's.
+                Ok(_) => permit.answered(Outcome::Unclear, &Told::default()),
                 Err(error) if error.is_timeout() => permit.answered(Outcome::TimedOut, &Told::default()),
                 Err(_) => permit.answered(Outcome::Failed, &Told::default()),
             }
@@ -202,7 +203,11 @@ impl Exchange {
 
 /// What a status means to whoever watches whether the source is well.
 fn outcome(status: StatusCode) -> Outcome {
-    if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT { Outcome::Failed } else { Outcome::Answered }
+    match status.as_u16() {
+        408 | 500..=599 => Outcome::Failed,
+        400..=499 => Outcome::Unclear,
+        _ => Outcome::Answered,
+    }
 }
 
 fn date(headers: &HeaderMap) -> Option<Timestamp> {

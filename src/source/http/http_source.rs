@@ -148,6 +148,7 @@ impl HttpSource {
             endpoint: self.endpoint.clone(),
             path: url.path().strip_prefix(&self.base_path).unwrap_or(url.path()).to_owned(),
             holds: at.index > 0,
+            counted: Arc::default(),
         });
         *self.claim.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&claim));
         claim

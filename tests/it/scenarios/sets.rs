@@ -130,7 +130,13 @@ fn a_source_that_wants_patience_ends_the_run_of_all_sets() {
     let report = run(&project, 75);
     assert_eq!((&report["sets_left"], api.seen().len()), (&1.into(), 1), "{report}");
     api.heal();
-    assert_eq!(run(&project, 0)["counts"]["kept"], 37);
+    // its patience holds for the next process too, unless somebody knows better.
+    run(&project, 75);
+    assert_eq!(api.seen().len(), 1);
+    let forced = highwater(&project, &["run", "items", "--force", "--json"]).run().expect_code(0).json();
+    assert_eq!(forced[0]["counts"]["kept"], 37, "{forced}");
+    let logs = highwater(&project, &["logs", "items"]).run().expect_code(0).stdout;
+    assert!(logs.contains("--force"), "{logs}");
 }
 
 #[test]
