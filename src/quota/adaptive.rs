@@ -138,6 +138,8 @@ const STEP_FAR: f64 = 1.25;
 /// A pace that is this far beyond what was found, and still never waited for, is none.
 const FORGET: f64 = 16.0;
 const NEAR: f64 = 0.15;
+/// Where no more came through before a refusal, there is nothing to reckon a pace from.
+const THROUGH_LEAST: u64 = 5;
 /// While a source refuses, it is tried after this, then after twice as long, and so on.
 const TRY_FIRST: Duration = Duration::from_millis(100);
 const TRY_MOST: Duration = Duration::from_secs(60);
@@ -221,6 +223,11 @@ impl Pace {
     /// Refusals are over: what came through since the stretch began is the pace.
     fn find(&mut self, now: Duration) {
         self.refusing = None;
+        // Refused from the start: that was a door that was shut, not a limit that was reached.
+        if self.found.is_none() && self.through <= THROUGH_LEAST {
+            (self.since, self.through, self.next) = (Some(now), 1, None);
+            return;
+        }
         let stretch = now.saturating_sub(self.since.unwrap_or(now)).as_secs_f64().max(0.001);
         let reached = self.through as f64 / stretch;
         let rate = match &self.found {

@@ -37,6 +37,16 @@ fn more_is_used_once_there_is_more() {
 }
 
 #[test]
+fn a_door_that_was_shut_for_a_while_leaves_no_pace_behind() {
+    let mut world = World::new(Account::new(), Api::new(&[(0, secs(1))]));
+    world.run(50, secs(6), &silent);
+    world.api.windows.clear();
+    let through: u64 = world.run(50, secs(60), &silent).iter().sum();
+    assert!(world.account.pace.rate().is_none());
+    assert!(through >= 60 * 100, "{through}");
+}
+
+#[test]
 fn slowness_lowers_concurrency() {
     //
     let mut account = Account::new();

@@ -85,7 +85,9 @@ impl HttpSource {
         let origins = OriginRule::new(&source.base_url, &source.allow_hosts, source.allow_private)
             .map_err(|why| in_source(FetchError::new(ErrorKind::Config, why)))?;
         let credentials = Credentials::open(&source.auth, secrets).map_err(in_source)?;
-        let host = source.base_url.host_str().unwrap_or_default().to_owned();
+        let host = source.base_url.host_str().unwrap_or_default();
+        // Another port is another service.
+        let host = source.base_url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let budget = budgets.get(BudgetKey { credential: credentials.fingerprint().to_owned(), host }, &source.limits);
         let plan = RequestPlan::new(job).map_err(in_source)?;
         let exchange = Exchange {

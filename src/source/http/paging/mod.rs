@@ -19,6 +19,7 @@ mod none;
 mod offset;
 mod page;
 mod page_token;
+mod total;
 
 #[cfg(test)]
 mod tests;
@@ -97,17 +98,6 @@ impl Pager {
             _ => None,
         };
         ask.ok_or_else(|| format!("a position of another kind than paging `{}`", self.paging.kind.name()))
-    }
-
-    /// How many pages there are, where the answer at the first position tells; `more` says whether there is another at all.
-    pub(super) fn pages(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap, more: bool) -> Option<u64> {
-        let answer = Answer { at, envelope, headers };
-        match &self.paging.kind {
-            _ if !more => Some(1),
-            PagingKind::Page { end, .. } | PagingKind::Offset { end, .. } => counted::pages(end, &answer),
-            PagingKind::None => Some(1),
-            PagingKind::PageToken { .. } | PagingKind::NextUrl { .. } | PagingKind::LinkHeader => None,
-        }
     }
 
     /// The position after an answer, `None` at the end. `from` is the address that links are relative to.

@@ -57,7 +57,7 @@ const REFUSALS: [fn(&Answer<'_>) -> Option<Refusal>; 5] =
 pub(super) fn read(status: StatusCode, headers: &HeaderMap, body_start: &[u8], now: Timestamp) -> Told {
     let answer = Answer::new(status, headers, body_start, now);
     let mut limits: Vec<ToldLimit> = Vec::new();
-    // what a cache kept is what was left when somebody else asked.
+    // What a cache kept is what was left when somebody else asked.
     if !answer.is_from_cache() {
         for dialect in LIMITS {
             for limit in dialect(&answer).into_iter().filter_map(bounded) {
