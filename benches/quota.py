@@ -13,6 +13,7 @@ what is too much. Prints a line for each case and exits with 1 if one of them mi
     bucket     a bucket of 40 that leaks 2 a second and tells its level: no refusal, at least 95 %
     restart    600/min, and the process is killed and started again three times: no minute holds more
     herd       1,000 jobs that were all told to wait leave spread
+    forecast   `plan --probe` says how many requests a run takes, and within 10 % how long
 """
 
 import argparse
@@ -37,6 +38,7 @@ class Api:
         self.latency, self.patience, self.closed_until = latency, patience, closed_until
         self.inside = [collections.deque() for _ in self.windows]
         self.level, self.level_at = 0.0, 0.0
+        self.pages = 1
         self.log = []  # (moment, job, taken)
 
     def arrive(self, job, now):
@@ -77,7 +79,7 @@ class Api:
                 page = int(dict(part.split("=") for part in query.split("&") if part).get("page", 1))
                 more = not job.startswith("once")
                 rows = ",".join(f'{{"id":{page * 10 + row},"text":"row {row} of page {page}"}}' for row in range(10))
-                body = f'{{"more":{json.dumps(more)},"data":[{rows}]}}' if taken else '{"error":"too many"}'
+                body = f'{{"more":{json.dumps(more)},"pages":{self.pages},"data":[{rows}]}}' if taken else '{"error":"too many"}'
                 head = [f"HTTP/1.1 {'200 OK' if taken else '429 Too Many Requests'}", "Content-Type: application/json"]
                 head += [f"{name}: {value}" for name, value in headers.items()]
                 head += [f"Content-Length: {len(body)}", "", body]
@@ -106,13 +108,13 @@ def shopify(api, now, left, reset):
     return {"X-Shopify-Shop-Api-Call-Limit": f"{int(-(-api.level // 1))}/{api.bucket[0]}"}
 
 
-def write_project(folder, port, requests, jobs, runs):
+def write_project(folder, port, requests, jobs, runs, end='more = "more"'):
     shutil.rmtree(folder, ignore_errors=True)
     limits = f"[limits]\nrequests = {json.dumps(requests)}\n" if requests else ""
     names = [f"job{number}" for number in range(JOBS)] if jobs is None else jobs
     streams = "".join(
         f'[streams.{name}]\npath = "/{name}"\nrecords = "data"\nprimary_key = ["id"]\n'
-        'paging = { type = "page", param = "page", more = "more", pages_max = 1000000 }\n'
+        f'paging = {{ type = "page", param = "page", {end}, pages_max = 1000000 }}\n'
         for name in names
     )
     files = {
@@ -250,6 +252,28 @@ async def herd(arguments):
                   spread_s=taken[-1] - first)
 
 
+async def forecast(arguments):
+    results = []
+    for requests, pages in ((["20/s"], 600), (["300/min"], 450), (["1000/s"], 400)):
+        api = Api((), latency=arguments.latency)
+        api.pages = pages
+        folder = os.path.join(arguments.folder, "forecast")
+        server = await asyncio.start_server(api.serve, "127.0.0.1", 0)
+        write_project(folder, server.sockets[0].getsockname()[1], requests, ["total"], 1, 'total_pages = "pages"')
+        call = [arguments.binary, "-C", folder, "--json"]
+        plan = await asyncio.to_thread(subprocess.run, [*call, "plan", "total", "--probe"], capture_output=True, check=True)
+        said = json.loads(plan.stdout)[0]["forecast"]
+        await asyncio.sleep(1.5)
+        asked, began = len(api.log), time.monotonic()
+        await asyncio.to_thread(subprocess.run, [*call, "run", "total"], capture_output=True, check=True)
+        took = api.log[-1][0] + arguments.latency - api.log[asked][0]
+        ok = said["requests"] == len(api.log) - asked and abs(said["seconds"] / took - 1) <= 0.1
+        results.append(report("forecast", "exact, within 10 %", ok, limit=requests[0], requests=said["requests"],
+                              sent=len(api.log) - asked, said_s=said["seconds"], took_s=took, with_start_s=time.monotonic() - began))
+        server.close()
+    return all(results)
+
+
 async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("binary")
@@ -267,6 +291,7 @@ async def main():
         "bucket": bucket,
         "restart": restart,
         "herd": herd,
+        "forecast": forecast,
     }
     wanted = [name for name in arguments.only.split(",") if name] or list(cases)
     results = [await cases[name](arguments) for name in wanted]

@@ -46,7 +46,7 @@ pub enum Command {
     /// Check every file; print every problem with line and help
     #[command(after_long_help = "Examples:\n  highwater check\n  highwater -C /etc/highwater check --json")]
     Check,
-    /// Show what a run would do: slices, requests, share of the quota, when it would end; fetches nothing
+    /// Show a run's slices, requests, share of the quota and end; fetches nothing
     #[command(
         after_long_help = "Examples:\n  highwater plan\n  highwater plan earthquakes\n  highwater plan earthquakes --probe"
     )]
@@ -273,7 +273,7 @@ mod tests {
         Commands:
           init         Write a project with a working example
           check        Check every file; print every problem with line and help
-          plan         Show the slices and files that a run would make; fetches nothing
+          plan         Show a run's slices, requests, share of the quota and end; fetches nothing
           preview      Fetch a job's first rows and show them, types and rejects; writes nothing
           run          Run jobs now, once, with progress
           serve        Run jobs on their schedules until stopped: the daemon

@@ -62,6 +62,7 @@ fn open(clock: &Arc<TestClock>, paper: &Arc<Paper>, writer: &str, limits: &Limit
 
 #[tokio::test]
 async fn a_long_window_is_not_overrun_by_a_crash() {
+    //
     let (clock, paper) = (Arc::new(TestClock::new()), Arc::new(Paper::default()));
     let limits = limits(&[(640, 3600)], Some(4));
     let mut sent = 0;

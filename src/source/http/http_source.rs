@@ -279,9 +279,12 @@ impl Source for HttpSource {
         }
         let limits = told::points(&envelope.captured).into_iter().collect();
         self.exchange.budget.learn(&claim, &Told { limits, refusal: None });
-        match envelope.captured.get(&error_code()).and_then(Captured::text).as_deref() == Some("THROTTLED") {
-            true => Judgement::ErrorInDisguise("the API refused the query for its cost (THROTTLED)".to_owned()),
-            false => Judgement::Records,
+        match envelope.captured.get(&error_code()).and_then(Captured::text).as_deref() {
+            Some("THROTTLED") => Judgement::ErrorInDisguise("the API refused the query for its cost (THROTTLED)".to_owned()),
+            Some("MAX_COST_EXCEEDED") => Judgement::ErrorInDisguise(
+                "one query costs more than the API grants at once (MAX_COST_EXCEEDED): ask for smaller pages".to_owned(),
+            ),
+            _ => Judgement::Records,
         }
     }
 

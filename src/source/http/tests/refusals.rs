@@ -6,8 +6,8 @@ use super::fixture::*;
 use super::server::{Answer, Server, json};
 use crate::clock::Clock;
 use crate::error::ErrorKind;
-use crate::page::PagePosition;
-use crate::source::Source;
+use crate::page::{Captured, Envelope, PagePosition, ResponsePath};
+use crate::source::{Judgement, Source};
 
 fn fine() -> Vec<u8> {
     json("200 OK", "", "[1]")
@@ -81,4 +81,27 @@ async fn a_403_means_what_its_reason_says() {
     let error = world.fetch(&job(&server.url(""))).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Throttled { retry_at: Some(before + Duration::from_secs(3660)) });
     assert_eq!((server.seen().len(), world.clock.slept().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_query_that_costs_too_much_is_told_in_a_status_of_success() {
+    // R-18 R-19
+    let code = ResponsePath::Body(["errors", "0", "extensions", "code"].map(str::to_owned).to_vec());
+    let world = World::new();
+    let server = Server::script(vec![fine()]);
+    let mut job = job(&server.url(""));
+    job.stream.path = template("/graphql");
+    let source = world.open(&job);
+    assert!(source.wanted().contains(&code));
+    source.fetch(&snapshot(), &PagePosition::start(), 1).await.unwrap();
+    let judged = |text: Option<&str>| {
+        let captured = text.map(|text| (code.clone(), Captured::Text(text.to_owned())));
+        source.judge(&Envelope { captured: captured.into_iter().collect(), records: 0 })
+    };
+    for (text, said) in [("THROTTLED", "refused the query for its cost"), ("MAX_COST_EXCEEDED", "ask for smaller pages")] {
+        let Judgement::ErrorInDisguise(message) = judged(Some(text)) else { panic!("{text} is taken for records") };
+        assert!(message.contains(said), "{message}");
+    }
+    assert_eq!(judged(Some("OTHER")), Judgement::Records);
+    assert_eq!(judged(None), Judgement::Records);
 }

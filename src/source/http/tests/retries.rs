@@ -47,6 +47,20 @@ async fn errors_that_pass_are_waited_out() {
 }
 
 #[tokio::test]
+async fn noise_around_an_answer_is_none_of_it() {
+    // interim answers before it, chunks with extensions, trailers after it.
+    let early = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>; rel=\"next\"\r\n\r\n";
+    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n";
+    let body = "1;name=value\r\n[\r\n2\r\n1]\r\n0\r\nX-Sum: 3\r\nRetry-After: 99\r\n\r\n";
+    let world = World::new();
+    let server = Server::script(vec![format!("{early}{answer}{body}").into_bytes()]);
+    let page = world.fetch(&job(&server.url(""))).await.unwrap();
+    assert_eq!((&page.body[..], server.seen().len()), (&b"[1]"[..], 1));
+    assert!(page.headers.get("link").is_none() && page.headers.get("retry-after").is_none());
+    assert!(world.clock.slept().is_empty());
+}
+
+#[tokio::test]
 async fn attempts_come_to_an_end() {
     // counted at the server, so that a layer below that retries too would show.
     let server = Server::start(|_, _| Answer::Say(json("503 Service Unavailable", "", "{\"error\":\"overloaded\"}")));
