@@ -52,7 +52,7 @@ pub(super) struct KeptWindow {
     pub(super) limit: u64,
     /// Milliseconds.
     pub(super) per: u64,
-    /// May be sent without asking again.
+    /// May be sent without asking again, or is under way.
     ahead: u64,
     /// Amounts by the milliseconds after which they leave the window.
     leaving: Vec<(u64, u64)>,
@@ -91,7 +91,8 @@ impl Part {
             let granted: u64 = wanted.iter().filter(|(of, _)| *of == place).map(|(_, amount)| amount).sum();
             let mut leaving: Vec<(u64, u64)> =
                 limit.meter.steps(steps).into_iter().map(|(at, amount)| (after(at), amount)).collect();
-            if limit.meter.flying() > 0 {
+            // What is under way may arrive as late as the process dies.
+            if !open && limit.meter.flying() > 0 {
                 leaving.push((millis(limit.meter.per() + limit.meter.margin()), limit.meter.flying()));
             }
             KeptWindow {
@@ -99,7 +100,7 @@ impl Part {
                 points: limit.points,
                 limit: limit.meter.limit(),
                 per: millis(limit.meter.per()),
-                ahead: if open { limit.allowed + granted } else { 0 },
+                ahead: if open { limit.allowed + granted + limit.meter.flying() } else { 0 },
                 leaving,
             }
         };
