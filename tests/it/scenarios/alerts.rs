@@ -98,6 +98,9 @@ async fn a_job_that_keeps_failing_is_told_once_over_restarts() {
     let desk = Desk::open(state.clone(), &channels);
     desk.fail();
     until("the failure is told", || receiver.received().len() == 1).await;
+    let delivered =
+        |desk: &Desk| desk.metrics.render(&Gauges::default()).contains("highwater_alerts_total{outcome=\"delivered\"} 1");
+    until("and known to be told", || delivered(&desk)).await;
     for _ in 0..50 {
         desk.fail();
     }
