@@ -126,17 +126,19 @@ impl Engine {
 
     /// Runs that would wait for their quota longer than this end, to be begun again: for whoever does that.
     pub fn parking_after(mut self, patience: Duration) -> Self {
-        let ledger: Arc<dyn Ledger> = Arc::clone(&self.state) as Arc<dyn State>;
-        let budgets = Budgets::new(Arc::clone(&self.clock)).kept_in(ledger, &self.owner).patient_for(patience);
-        self.budgets = Arc::new(budgets);
+        self.budgets = Arc::new(self.new_budgets().patient_for(patience));
         self
     }
 
     /// Sources are asked although they wanted patience of an earlier process.
     pub fn impatient(mut self) -> Self {
-        let ledger: Arc<dyn Ledger> = Arc::clone(&self.state) as Arc<dyn State>;
-        self.budgets = Arc::new(Budgets::new(Arc::clone(&self.clock)).kept_in(ledger, &self.owner).impatient());
+        self.budgets = Arc::new(self.new_budgets().impatient());
         self
+    }
+
+    fn new_budgets(&self) -> Budgets {
+        let ledger: Arc<dyn Ledger> = Arc::clone(&self.state) as Arc<dyn State>;
+        Budgets::new(Arc::clone(&self.clock)).kept_in(ledger, &self.owner)
     }
 
     pub fn listened_by(mut self, listeners: Vec<Arc<dyn Listener>>) -> Self {

@@ -11,7 +11,8 @@ use crate::clock::Clock;
 use crate::config::catalog::Limits;
 use crate::stop::Stop;
 
-use super::account::{Account, Blocked, By, Outcome, Why};
+use super::account::{Account, Outcome};
+use super::blocked::{Blocked, By, Why};
 use super::claim::Claim;
 use super::keep::{Entry, Moment, Part};
 use super::queue::{Place, Queue, Rank};

@@ -23,6 +23,7 @@ use crate::ledger::{Ledger, LedgerEntry};
 
 mod account;
 mod adaptive;
+mod blocked;
 mod breaker;
 mod budget;
 mod claim;

@@ -47,6 +47,21 @@ async fn errors_that_pass_are_waited_out() {
 }
 
 #[tokio::test]
+async fn the_retries_that_all_share_run_out() {
+    //
+    let server = Server::start(|_, _| Answer::Say(json("500 Internal Server Error", "", "{}")));
+    let world = World::new();
+    let mut job = job(&server.url(""));
+    job.source.attempts_max = 20;
+    let error = world.fetch(&job).await.unwrap_err();
+    assert_eq!((error.kind, server.seen().len()), (ErrorKind::Unavailable, 11), "{}", error.message);
+    assert!(error.message.contains("are used up"), "{}", error.message);
+    // Another job of the credential finds none left.
+    world.fetch(&job).await.unwrap_err();
+    assert_eq!(server.seen().len(), 12);
+}
+
+#[tokio::test]
 async fn noise_around_an_answer_is_none_of_it() {
     // interim answers before it, chunks with extensions, trailers after it.
     let early = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>; rel=\"next\"\r\n\r\n";
