@@ -1,22 +1,30 @@
 //! The checked types: what a project's files say, with every default filled in. Invalid states have no type here.
 
+mod auth;
+mod cursor;
+mod paging;
+mod stream;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
-use jiff::tz::TimeZone;
+use http::HeaderName;
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use crate::cadence::Schedule;
 use crate::ids::{DatasetName, JobName, PartitionKey};
-use crate::page::ResponsePath;
 use crate::schema::ColumnType;
 use crate::template::Template;
 
 use super::secret::SecretRef;
 use super::service::{AlertChannel, WebSettings};
+
+pub use auth::{ApiKeyPlace, Auth};
+pub use cursor::{Cursor, CursorFormat, CursorNulls, CursorType, Order};
+pub use paging::{CountedEnd, Paging, PagingKind, TokenPlace};
+pub use stream::Stream;
 
 pub use super::limits::{HeaderTrust, LimitGroup, Limits, Pace, PathPattern, Rate};
 
@@ -180,156 +188,6 @@ pub struct Source {
     pub limits: Limits,
     /// Attempts per page, the first included.
     pub attempts_max: u32,
-}
-
-#[derive(Clone, Debug)]
-pub enum Auth {
-    None,
-    Bearer { token: SecretRef },
-    Basic { username: SecretRef, password: SecretRef },
-    ApiKey { name: String, place: ApiKeyPlace, value: SecretRef, prefix: String },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ApiKeyPlace {
-    Header,
-    Query,
-}
-
-#[derive(Clone, Debug)]
-pub struct Stream {
-    pub name: String,
-    pub method: Method,
-    /// Joined below `base_url`'s own path; parts are percent-encoded by position.
-    pub path: Template,
-    /// In file order; an entry that renders to nothing is left out.
-    pub query: Vec<(String, Template)>,
-    /// Where the records stand in the body; the root is the body itself.
-    pub records: ResponsePath,
-    /// The records' list may be missing or null, meaning an empty page.
-    pub records_optional: bool,
-    /// Dotted paths of the fields that identify a record; may be empty.
-    pub primary_key: Vec<String>,
-    /// Dotted path of the field that says that a record was deleted.
-    pub deleted: Option<String>,
-    pub paging: Paging,
-    pub cursor: Option<Cursor>,
-}
-
-#[derive(Clone, Debug)]
-pub struct Paging {
-    pub kind: PagingKind,
-    /// Reaching it is an error.
-    pub pages_max: u64,
-}
-
-#[derive(Clone, Debug)]
-pub enum PagingKind {
-    None,
-    Page { param: String, start: u64, page_size: Option<u64>, size_param: Option<String>, end: CountedEnd },
-    Offset { offset_param: String, limit_param: Option<String>, start: u64, page_size: u64, end: CountedEnd },
-    PageToken { token: ResponsePath, place: TokenPlace },
-    NextUrl { url: ResponsePath },
-    LinkHeader,
-}
-
-impl PagingKind {
-    pub fn name(&self) -> &'static str {
-        match self {
-            PagingKind::None => "none",
-            PagingKind::Page { .. } => "page",
-            PagingKind::Offset { .. } => "offset",
-            PagingKind::PageToken { .. } => "page_token",
-            PagingKind::NextUrl { .. } => "next_url",
-            PagingKind::LinkHeader => "link_header",
-        }
-    }
-}
-
-/// How counted paging knows its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CountedEnd {
-    /// The first empty page.
-    EmptyPage,
-    /// A boolean that says whether there is more.
-    More(ResponsePath),
-    /// The number of records of the whole sequence.
-    Total(ResponsePath),
-    /// The number of pages of the whole sequence.
-    TotalPages(ResponsePath),
-    /// A page with fewer records than `page_size`.
-    ShortPage,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenPlace {
-    Param(String),
-    Header(HeaderName),
-}
-
-/// The field that orders a stream's records, and how the API is asked by it.
-#[derive(Clone, Debug)]
-pub struct Cursor {
-    /// Dotted path in the record.
-    pub field: String,
-    pub cursor_type: CursorType,
-    /// Query entries by name, with `from` and `to` in scope.
-    pub query: Vec<(String, Template)>,
-    pub order: Order,
-    /// How `from` and `to` are written into requests.
-    pub format: CursorFormat,
-    /// The API is asked this much wider on both ends.
-    pub precision: SignedDuration,
-    /// The source's zone: dates are its days.
-    pub timezone: TimeZone,
-    /// The API's upper bound includes the value itself.
-    pub to_inclusive: bool,
-    pub nulls: CursorNulls,
-}
-
-impl Cursor {
-    /// Whether its values are numbers, not points in time.
-    pub fn counts(&self) -> bool {
-        self.cursor_type == CursorType::Integer
-    }
-
-    /// Whether the API can be asked for an upper bound; without one `window.step` is ignored.
-    pub fn has_upper_bound(&self, stream: &Stream) -> bool {
-        let in_query = self.query.iter().chain(&stream.query).any(|(_, template)| template.uses("to"));
-        in_query || stream.path.uses("to")
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CursorType {
-    Timestamp,
-    Date,
-    EpochS,
-    EpochMs,
-    EpochUs,
-    Integer,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    None,
-    Ascending,
-    Descending,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CursorFormat {
-    /// RFC 3339, UTC, milliseconds, `Z`.
-    Rfc3339,
-    /// A strftime pattern, in the cursor's zone.
-    Strftime(String),
-    /// A whole number of the cursor's unit.
-    Number,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CursorNulls {
-    DeadLetter,
 }
 
 /// `[window]`.

@@ -1,9 +1,14 @@
 //! The four kinds of files, key by key. The only place where a key's name, form and meaning are said.
 
+mod auth;
+mod cursor;
 mod job;
+mod limits;
+mod paging;
 mod settings;
 mod sink;
 mod source;
+mod stream;
 
 pub(super) use job::JOB;
 pub(super) use settings::SETTINGS;

@@ -1,0 +1,79 @@
+//! `paging = { ... }`.
+
+use super::super::kinds::Kind;
+use super::super::shape::{Choice, Key, Shape, TableShape, Tagged, Variant, WORDS, optional, required};
+
+const PAGES_MAX: Key = optional("pages_max", Shape::Integer(1, 1_000_000_000), "Reaching it is an error. Default: 100000.");
+const MORE: Key = optional("more", Shape::Text(Kind::ResponsePath), "Path of a boolean that says whether there is more.");
+const TOTAL: Key = optional("total", Shape::Text(Kind::ResponsePath), "Path of the number of records of all pages.");
+const TOTAL_PAGES: Key = optional("total_pages", Shape::Text(Kind::ResponsePath), "Path of the number of pages.");
+const UNTIL: Key =
+    optional("until", Shape::Choice(&UNTIL_WORDS), "\"short_page\": a page with fewer than `page_size` records is the last.");
+static UNTIL_WORDS: Choice = Choice { words: &["short_page"], later: &[] };
+const COUNT: Shape = Shape::Integer(0, i64::MAX);
+const SIZE: Shape = Shape::Integer(1, 1_000_000);
+
+pub(super) static PAGING: Tagged = Tagged {
+    variants: &[
+        Variant { name: "none", about: "One page is all there is.", table: TableShape::new(&[PAGES_MAX]) },
+        Variant {
+            name: "page",
+            about: "Pages are counted.",
+            table: TableShape::new(&[
+                required("param", WORDS, "Query entry for the page's number."),
+                optional("start", COUNT, "Number of the first page. Default: 1."),
+                optional("page_size", SIZE, "Records per page; sent only with `size_param`."),
+                optional("size_param", WORDS, "Query entry for the page's size."),
+                MORE,
+                TOTAL,
+                TOTAL_PAGES,
+                UNTIL,
+                PAGES_MAX,
+            ]),
+        },
+        Variant {
+            name: "offset",
+            about: "Records are counted.",
+            table: TableShape::new(&[
+                required("offset_param", WORDS, "Query entry for the offset."),
+                optional("limit_param", WORDS, "Query entry for the page's size."),
+                optional("start", COUNT, "Offset of the first record. Default: 0."),
+                required("page_size", SIZE, "Records per page."),
+                MORE,
+                TOTAL,
+                TOTAL_PAGES,
+                UNTIL,
+                PAGES_MAX,
+            ]),
+        },
+        Variant {
+            name: "page_token",
+            about: "Each page brings the next page's token.",
+            table: TableShape::new(&[
+                required(
+                    "token",
+                    Shape::Text(Kind::ResponsePath),
+                    "Path of the next page's token; missing, null or empty at the end.",
+                ),
+                optional("param", WORDS, "Query entry that the token goes back in."),
+                optional("header", Shape::Text(Kind::HeaderName), "Header that the token goes back in."),
+                PAGES_MAX,
+            ])
+            .later(&["body"]),
+        },
+        Variant {
+            name: "next_url",
+            about: "Each page brings the next page's address.",
+            table: TableShape::new(&[
+                required(
+                    "url",
+                    Shape::Text(Kind::ResponsePath),
+                    "Path of the next page's address; missing, null or empty at the end.",
+                ),
+                PAGES_MAX,
+            ]),
+        },
+        Variant { name: "link_header", about: "`Link: <...>; rel=\"next\"` (RFC 8288).", table: TableShape::new(&[PAGES_MAX]) },
+    ],
+    later: &["keyset", "odata", "graphql"],
+};

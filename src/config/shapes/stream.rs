@@ -1,0 +1,31 @@
+//! `[streams.NAME]`.
+
+use super::super::kinds::Kind;
+use super::super::shape::{Choice, FIELDS, Shape, TableShape, optional, required};
+
+use super::cursor::CURSOR;
+use super::paging::PAGING;
+use super::source::{QUERY, TEMPLATE};
+
+pub(super) static STREAM: TableShape = TableShape::new(&[
+    required("path", TEMPLATE, "Joined below `base_url`'s own path; each part is percent-encoded."),
+    optional("method", Shape::Choice(&METHOD), "The request's method. Default: \"GET\"."),
+    optional("query", QUERY, "What every request carries; an entry that renders to nothing is left out."),
+    optional(
+        "records",
+        Shape::Text(Kind::BodyPath),
+        "Where the records stand in the body, such as \"data.items\". Default: \"\", the body itself.",
+    ),
+    optional("records_optional", Shape::Boolean, "The list of records may be missing or null and is then empty. Default: false."),
+    optional("primary_key", FIELDS, "The fields that identify a record."),
+    optional(
+        "deleted",
+        Shape::Text(Kind::FieldPath),
+        "The field that says that a record was deleted: true, a time, or anything but null, false, 0 and empty.",
+    ),
+    optional("paging", Shape::Tagged(&PAGING), "How one page leads to the next. Default: none."),
+    optional("cursor", Shape::Table(&CURSOR), "The field that orders records, for reading only what changed."),
+])
+.later(&["parent", "body"]);
+
+static METHOD: Choice = Choice { words: &["GET"], later: &["POST"] };
