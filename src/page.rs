@@ -8,7 +8,7 @@ use http::HeaderMap;
 use jiff::Timestamp;
 
 /// A path into a response: `header.NAME`, or dotted into the body (`data.items`, `items.0.id`); a key that holds a dot is quoted
-/// (`'"@odata.nextLink"'`). The empty path is the body itself.
+/// (`'"@odata.nextLink"'`). In a list a step is an index, `-1` the last. The empty path is the body itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResponsePath {
     /// A response header, in lower case.
@@ -128,6 +128,13 @@ pub struct RawPage {
     pub address: String,
 }
 
+impl RawPage {
+    /// The page of an answer that counts as none: nothing is in it, and nothing follows it.
+    pub fn into_nothing(self) -> Self {
+        RawPage { status: 204, headers: HeaderMap::new(), body: Bytes::new(), ..self }
+    }
+}
+
 /// A scalar found at a path, as the text it had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Captured {
@@ -158,4 +165,6 @@ pub struct Envelope {
     pub captured: BTreeMap<ResponsePath, Captured>,
     /// Records in the page, before any cut.
     pub records: u64,
+    /// The answer has no body, or none that counts: nothing follows it.
+    pub is_nothing: bool,
 }

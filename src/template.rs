@@ -3,6 +3,7 @@
 //! What a value contains is never looked at again: a parameter that holds `{{ }}` stays what it is. There are no includes, no
 //! functions and no escaping: whoever uses a rendered text encodes it for the place where it goes. Work and output are bounded.
 
+mod json;
 mod scope;
 
 use std::collections::BTreeSet;
@@ -13,6 +14,7 @@ use http::HeaderValue;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
+pub use json::{DEPTH_MAX, JsonTemplate};
 pub use scope::{RESERVED, Scope};
 
 /// Longest template and longest rendered text, bytes.
@@ -84,6 +86,30 @@ impl Template {
         }
         rendered.map_err(|error| explain(&error))?;
         String::from_utf8(output.bytes).map_err(|_| "the rendered text is not UTF-8".to_owned())
+    }
+
+    /// Fills the template in as a JSON value: what the expression gives where the template is one expression and nothing else, else
+    /// the rendered text.
+    pub fn render_json(&self, scope: &Scope) -> Result<serde_json::Value, String> {
+        let Some(expression) = self.single_expression() else { return self.render(scope).map(serde_json::Value::String) };
+        if let Some(missing) = self.names.iter().find(|name| !scope.has(name)) {
+            return Err(format!("`{missing}` is not defined here; in scope: {}", scope.describe()));
+        }
+        let compiled = ENGINE.compile_expression(expression).map_err(|error| explain(&error))?;
+        let value = compiled.eval(scope.value()).map_err(|error| explain(&error))?;
+        if value.is_undefined() {
+            return Err("a value in the template is undefined".to_owned());
+        }
+        serde_json::to_value(&value).map_err(|_| "the expression gives a value that JSON does not have".to_owned())
+    }
+
+    /// What stands between the braces, where they enclose the whole text.
+    fn single_expression(&self) -> Option<&str> {
+        let inner = self.text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
+        let inner = inner.strip_prefix('-').unwrap_or(inner);
+        let inner = inner.strip_suffix('-').unwrap_or(inner);
+        // A second pair of braces, or a text that holds some, is rendered as text.
+        (!inner.contains("{{") && !inner.contains("}}") && !inner.contains("{%")).then_some(inner)
     }
 
     /// Fills the template in as a header's value, which has no line break or other control character (RFC 9110 section 5.5):

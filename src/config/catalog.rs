@@ -1,7 +1,9 @@
 //! The checked types: what a project's files say, with every default filled in. Invalid states have no type here.
 
 mod auth;
+mod body;
 mod cursor;
+mod errors;
 mod paging;
 mod stream;
 
@@ -22,8 +24,10 @@ use super::secret::SecretRef;
 use super::service::{AlertChannel, WebSettings};
 
 pub use auth::{ApiKeyPlace, Auth};
+pub use body::{QueryText, RequestBody};
 pub use cursor::{Cursor, CursorFormat, CursorNulls, CursorType, Order};
-pub use paging::{CountedEnd, Paging, PagingKind, TokenPlace};
+pub use errors::{ErrorRule, Then};
+pub use paging::{CountedEnd, Paging, PagingKind, Placed, TokenPlace};
 pub use stream::Stream;
 
 pub use super::limits::{HeaderTrust, LimitGroup, Limits, Pace, PathPattern, Rate};

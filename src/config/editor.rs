@@ -49,6 +49,7 @@ fn describe(shape: Shape) -> Map<String, Value> {
         Shape::Integer(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Shape::Boolean => json!({ "type": "boolean" }),
         Shape::Scalar | Shape::ScalarTemplate => json!({ "type": ["string", "number", "boolean"] }),
+        Shape::JsonTemplate => json!({ "type": ["string", "number", "boolean", "array", "object"] }),
         Shape::Start | Shape::Lookback => json!({ "type": ["string", "integer"] }),
         Shape::Secret(_) => json!({ "anyOf": [{ "type": "string" }, reference()] }),
         Shape::StorageValue => json!({ "anyOf": [{ "type": ["string", "number", "boolean"] }, reference()] }),

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp, civil};
 use url::Url;
 
 use crate::page::ResponsePath;
-use crate::template::Template;
+use crate::template::{JsonTemplate, Template};
 
 use super::catalog::{Compression, DeclaredType, PartitionColumn, PathPattern, Rate};
 use super::problem::Place;
@@ -29,6 +29,7 @@ pub(super) enum Value {
     Integer(i64),
     Boolean(bool),
     Template(Template),
+    Json(JsonTemplate),
     Duration(SignedDuration),
     Size(u64),
     Rate(Rate),
@@ -81,6 +82,7 @@ impl Table {
         integer: Integer -> i64;
         boolean: Boolean -> bool;
         template: Template -> Template;
+        json: Json -> JsonTemplate;
         duration: Duration -> SignedDuration;
         size: Size -> u64;
         share: Share -> f64;
@@ -152,6 +154,20 @@ impl Node {
     pub fn template(&self) -> Option<&Template> {
         match &self.value {
             Value::Template(template) => Some(template),
+            _ => None,
+        }
+    }
+
+    pub fn json(&self) -> Option<&JsonTemplate> {
+        match &self.value {
+            Value::Json(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    pub fn integer(&self) -> Option<i64> {
+        match &self.value {
+            Value::Integer(number) => Some(*number),
             _ => None,
         }
     }

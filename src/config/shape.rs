@@ -16,6 +16,8 @@ pub(super) enum Shape {
     Scalar,
     /// A template, or a number or boolean that is sent as it is.
     ScalarTemplate,
+    /// A JSON value whose texts are templates.
+    JsonTemplate,
     /// `window.start`: an instant, a day or a whole number.
     Start,
     /// `window.lookback`: a duration or a whole number.

@@ -6,6 +6,8 @@ use jiff::{Timestamp, civil};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::template::{DEPTH_MAX, JsonTemplate, Template};
+
 use super::kinds::Kind;
 use super::node::{Node, Start, Table, Value, join_key};
 use super::problem::{Place, Report, nearest, quote};
@@ -140,6 +142,7 @@ impl Walker<'_, '_> {
             (Shape::ScalarTemplate, _) if scalar_text(value).is_some() => {
                 self.read_text(&scalar_text(value).unwrap_or_default(), at, Kind::Template)
             }
+            (Shape::JsonTemplate, _) => self.read_json(value, at, DEPTH_MAX).map(Value::Json),
             (Shape::Start, _) => self.read_start(value, at),
             (Shape::Lookback, DeValue::String(text)) => self.read_text(text, at, Kind::Duration),
             (Shape::Lookback, DeValue::Integer(_)) => self.read(value, at, Shape::Integer(0, i64::MAX)),
@@ -184,6 +187,45 @@ impl Walker<'_, '_> {
             return self.refuse(at, format!("`{word}` is not built yet"), now_help(choice.words.iter().copied()));
         }
         self.refuse(at, format!("{} is not known here", quote(word)), nearest(word, choice.words.iter().copied(), "words"))
+    }
+
+    /// A body of JSON, with templates for its texts.
+    fn read_json(&mut self, value: &DeValue<'_>, at: &Place, depth: usize) -> Option<JsonTemplate> {
+        if depth == 0 {
+            return self.refuse(at, "the value is nested too deeply", "write a flatter one");
+        }
+        match value {
+            DeValue::String(text) => match self.read_text(text, at, Kind::Template)? {
+                Value::Template(template) => Some(JsonTemplate::Text(template)),
+                _ => None,
+            },
+            DeValue::Boolean(value) => Some(JsonTemplate::Boolean(*value)),
+            DeValue::Integer(_) | DeValue::Float(_) => match scalar_text(value).and_then(|text| text.parse().ok()) {
+                Some(number) => Some(JsonTemplate::Number(number)),
+                None => self.refuse(at, "this is no number that JSON has", "write it in quotes"),
+            },
+            DeValue::Datetime(moment) => Template::parse(moment.to_string()).ok().map(JsonTemplate::Text),
+            DeValue::Array(items) => {
+                self.check_count(items.len(), at)?;
+                let mut list = Vec::with_capacity(items.len());
+                for (index, item) in items.iter().enumerate() {
+                    let place = self.place(item.span(), format!("{}[{}]", at.key, index + 1));
+                    list.push(self.read_json(item.get_ref(), &place, depth - 1));
+                }
+                // Only now: every problem is reported, not just the first.
+                list.into_iter().collect::<Option<_>>().map(JsonTemplate::List)
+            }
+            DeValue::Table(entries) => {
+                self.check_count(entries.len(), at)?;
+                let mut object = Vec::with_capacity(entries.len());
+                for (key, value) in in_file_order(entries) {
+                    let place = self.place(value.span(), join_key(&at.key, key.get_ref()));
+                    let value = self.read_json(value.get_ref(), &place, depth - 1);
+                    object.push(value.map(|value| (key.get_ref().to_string(), value)));
+                }
+                object.into_iter().collect::<Option<_>>().map(JsonTemplate::Object)
+            }
+        }
     }
 
     fn read_start(&mut self, value: &DeValue<'_>, at: &Place) -> Option<Value> {
@@ -329,6 +371,7 @@ fn expected(shape: Shape) -> &'static str {
         Shape::Text(_) | Shape::Choice(_) => "text",
         Shape::Boolean => "true or false",
         Shape::Scalar | Shape::ScalarTemplate => "text, a number or a boolean",
+        Shape::JsonTemplate => "text, a number, a boolean, a list or a table",
         Shape::Start => "a timestamp",
         Shape::Lookback => "a duration or a whole number",
         Shape::Secret(_) => "a reference to a secret",

@@ -11,9 +11,8 @@ use super::{DecodeError, DecodeSpec};
 /// Builds the tree of the records' fields. An error of kind `Config` names the declaration that cannot hold.
 pub fn plant(spec: &DecodeSpec, committed: Option<&TableSchema>) -> Result<Object, DecodeError> {
     let fields = committed.map_or(&[][..], |schema| &schema.fields);
-    let mut root = Object::committed(fields).map_err(|found| DecodeError {
-        kind: ErrorKind::Bug,
-        message: format!("a committed column has a type that no page can fill: `{found}`"),
+    let mut root = Object::committed(fields).map_err(|found| {
+        DecodeError::new(ErrorKind::Bug, format!("a committed column has a type that no page can fill: `{found}`"))
     })?;
     for (path, declared) in &spec.declared {
         let steps = split_path(path).map_err(|reason| config_error(format!("the declared column is not a path: {reason}")))?;
@@ -23,7 +22,7 @@ pub fn plant(spec: &DecodeSpec, committed: Option<&TableSchema>) -> Result<Objec
 }
 
 fn config_error(message: String) -> DecodeError {
-    DecodeError { kind: ErrorKind::Config, message }
+    DecodeError::new(ErrorKind::Config, message)
 }
 
 fn declare(root: &mut Object, steps: &[String], declared: &DeclaredType) -> Result<(), String> {

@@ -83,7 +83,7 @@ impl Decoder {
             rows: RecordBatch::new_empty(Arc::clone(&self.arrow_schema)),
             places: Vec::new(),
             rejects: Vec::new(),
-            envelope: Envelope::default(),
+            envelope: Envelope { is_nothing: true, ..Envelope::default() },
             cursor: None,
             key_hashes: None,
             keys: self.plan.keep_keys.then(Vec::new),

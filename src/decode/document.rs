@@ -137,12 +137,13 @@ impl<'a> Document<'a> {
         members
     }
 
-    /// The value at a path from `at`; an index steps into a list.
+    /// The value at a path from `at`; an index steps into a list, `-1` to its last item.
     pub fn find<S: AsRef<str>>(&self, at: u32, steps: &[S]) -> Option<u32> {
         let mut at = at;
         for step in steps {
             let step = step.as_ref();
             at = match self.item(at) {
+                Item::List(_) if step == "-1" => self.items(at).last()?,
                 Item::Object(_) => self.members(at).filter(|(key, _)| *key == step).last()?.1,
                 Item::List(_) => self.items(at).nth(step.parse().ok()?)?,
                 _ => return None,

@@ -106,4 +106,12 @@ pub struct Decoded {
 pub struct DecodeError {
     pub kind: ErrorKind,
     pub message: String,
+    /// What the page holds besides the records that are not there: often an error that came with a status of success.
+    pub envelope: Option<Box<Envelope>>,
+}
+
+impl DecodeError {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        DecodeError { kind, message: message.into(), envelope: None }
+    }
 }

@@ -64,10 +64,10 @@ impl Judge<'_, '_> {
             OnTypeChange::DeadLetter => {
                 Ok(Some(Misfit { reason: format!("the column is {column_type}, the value {found}: `{excerpt}`"), field }))
             }
-            OnTypeChange::Fail => Err(DecodeError {
-                kind: ErrorKind::Data,
-                message: format!("the type of `{field}` changed from {column_type} to {found}: `{excerpt}`"),
-            }),
+            OnTypeChange::Fail => Err(DecodeError::new(
+                ErrorKind::Data,
+                format!("the type of `{field}` changed from {column_type} to {found}: `{excerpt}`"),
+            )),
         }
     }
 }
@@ -125,7 +125,7 @@ pub fn collision(doc: &Document<'_>, object: &Object, at: u32) -> Option<String>
 pub fn absorb_record(doc: &Document<'_>, root: &mut Object, record: u32) -> Result<(), DecodeError> {
     absorb_fields(doc, root, record)?;
     match root.nodes.len() > FIELDS_MAX {
-        true => Err(DecodeError { kind: ErrorKind::Data, message: format!("the records have more than `{FIELDS_MAX}` fields") }),
+        true => Err(DecodeError::new(ErrorKind::Data, format!("the records have more than `{FIELDS_MAX}` fields"))),
         false => Ok(()),
     }
 }
@@ -157,7 +157,7 @@ fn absorb(doc: &Document<'_>, node: &mut Node, at: u32) -> Result<(), DecodeErro
             absorb_fields(doc, object, at)?;
             if object.nodes.len() > FIELDS_MAX {
                 let message = format!("the objects of one field have more than `{FIELDS_MAX}` fields: `{}`", node.name);
-                return Err(DecodeError { kind: ErrorKind::Data, message });
+                return Err(DecodeError::new(ErrorKind::Data, message));
             }
         }
         (Kind::List(item), Item::List(_)) => {

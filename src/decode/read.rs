@@ -51,9 +51,10 @@ pub struct Outcome {
 }
 
 pub fn read(doc: &Document<'_>, task: &Task) -> Result<Outcome, DecodeError> {
-    let items: Vec<u32> = match locate_records(doc, &task.plan)? {
-        Some(list) => doc.items(list).collect(),
-        None => Vec::new(),
+    let items: Vec<u32> = match locate_records(doc, &task.plan) {
+        Ok(Some(list)) => doc.items(list).collect(),
+        Ok(None) => Vec::new(),
+        Err(error) => return Err(DecodeError { envelope: Some(Box::new(envelope(doc, &task.plan, 0))), ..error }),
     };
     let envelope = envelope(doc, &task.plan, items.len());
     let mut reader = Reader { doc, task, tree: None, rows: Vec::new(), places: Vec::new(), rejects: Vec::new() };
@@ -109,11 +110,11 @@ fn envelope(doc: &Document<'_>, plan: &Plan, records: usize) -> Envelope {
 
 // An API that is in trouble often says so with a status of success and a body of another shape: worth asking again.
 fn no_records(message: String) -> DecodeError {
-    DecodeError { kind: ErrorKind::Unavailable, message }
+    DecodeError::new(ErrorKind::Unavailable, message)
 }
 
 fn data_error(message: String) -> DecodeError {
-    DecodeError { kind: ErrorKind::Data, message }
+    DecodeError::new(ErrorKind::Data, message)
 }
 
 /// What identifies and orders the rows, and the rows' columns.
@@ -347,7 +348,7 @@ fn halted(halt: Halt) -> DecodeError {
     match halt {
         Halt::TooLarge => too_large(),
         Halt::New => not_settled(),
-        Halt::Arrow(error) => DecodeError { kind: ErrorKind::Bug, message: format!("failed to build the columns: {error}") },
+        Halt::Arrow(error) => DecodeError::new(ErrorKind::Bug, format!("failed to build the columns: {error}")),
     }
 }
 
@@ -356,5 +357,5 @@ fn too_large() -> DecodeError {
 }
 
 fn not_settled() -> DecodeError {
-    DecodeError { kind: ErrorKind::Bug, message: "the page does not fit the types that were found in it".to_owned() }
+    DecodeError::new(ErrorKind::Bug, "the page does not fit the types that were found in it".to_owned())
 }

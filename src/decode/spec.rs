@@ -77,5 +77,5 @@ impl FieldPath {
 }
 
 fn config_error(message: String) -> DecodeError {
-    DecodeError { kind: ErrorKind::Config, message }
+    DecodeError::new(ErrorKind::Config, message)
 }

@@ -85,7 +85,7 @@ impl TapeReader {
         let Slot::Done(outcome) = self.desk.swap(Slot::Empty) else {
             return Err(match flushed {
                 Err(error) => unavailable(format!("the body is not JSON: {}", reason(&error))),
-                Ok(_) => DecodeError { kind: ErrorKind::Bug, message: "the page was not read".to_owned() },
+                Ok(_) => DecodeError::new(ErrorKind::Bug, "the page was not read".to_owned()),
             });
         };
         self.decoder = Some(decoder);
@@ -98,7 +98,7 @@ impl TapeReader {
             .with_batch_size(1)
             .with_decoder_factory(Arc::new(self.desk.clone()))
             .build_decoder()
-            .map_err(|error| DecodeError { kind: ErrorKind::Bug, message: format!("failed to open a JSON reader: {error}") })
+            .map_err(|error| DecodeError::new(ErrorKind::Bug, format!("failed to open a JSON reader: {error}")))
     }
 }
 
@@ -150,5 +150,5 @@ fn reason(error: &ArrowError) -> String {
 }
 
 fn unavailable(message: String) -> DecodeError {
-    DecodeError { kind: ErrorKind::Unavailable, message }
+    DecodeError::new(ErrorKind::Unavailable, message)
 }

@@ -21,6 +21,7 @@ mod rewind;
 mod settle;
 mod spool;
 mod stage;
+mod whole;
 
 pub use mark::{Mark, mark, mark_text, marks};
 pub use options::{Bound, Rewind, RewindKind, RunOptions};

@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::catalog::Job;
-use crate::error::{ErrorKind, chain};
 use crate::page::PagePosition;
 use crate::slice::Slice;
-use crate::source::{Judgement, Source};
+use crate::source::Source;
 use crate::stop::Stop;
 
 use super::RunError;
-use super::preview::{explain, refine};
 use super::refine::Refinery;
+use super::whole::{Desk, explain, fetch};
 
 /// What was found out of a slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,16 +37,11 @@ pub async fn probe(
             break;
         }
         let began = clock.elapsed();
-        let page = source.fetch(slice, &PagePosition::start(), 1).await;
-        let page = page.map_err(|error| RunError::new(error.kind, chain(&error)))?;
+        let first = fetch(source, slice, &PagePosition::start(), 1).await?;
         let took = clock.elapsed().saturating_sub(began);
-        let headers = page.headers.clone();
         let refinery = Refinery::new(job, None, source.wanted(), slice).map_err(explain)?;
-        let (_, refined) = refine(refinery, page).await?;
-        if let Judgement::ErrorInDisguise(message) = source.judge(&refined.envelope) {
-            return Err(RunError::new(ErrorKind::Unavailable, message));
-        }
-        let pages = source.pages(slice, &refined.envelope, &headers);
+        let (page, refined) = Desk::new(refinery).whole(job, source, slice, first).await?;
+        let pages = source.pages(slice, &refined.envelope, &page.headers);
         probed.push(Probed { slice: slice.clone(), pages, took });
     }
     Ok(probed)

@@ -19,16 +19,14 @@ use crate::sink::settle::Head;
 use crate::sink::stage::StagedFile;
 use crate::sink::table;
 use crate::slice::{Cover, Reach, Slice, Span};
-use crate::source::Judgement;
 
 use super::keyed::{self, Keyed, Picked};
-use super::refine::{RefineError, Refined, Refinery};
+use super::refine::{Refined, Refinery};
 use super::spool::Spool;
-use super::stage::{Rows, Stage, off_thread};
+use super::stage::{Rows, Stage};
+use super::whole::{Desk, explain, fetch};
 use super::{Ports, RunError, RunOptions};
 
-/// How often a page whose body is cut off is asked for.
-const PAGE_ATTEMPTS: u32 = 4;
 /// Pages up to which a change of types encodes anew at once.
 const FEW_PAGES: usize = 8;
 
@@ -93,7 +91,7 @@ struct Reading<'a> {
     batch: BatchId,
     /// The table as it is committed.
     table: Option<TableSchema>,
-    refinery: Option<Refinery>,
+    desk: Desk,
     reach: Reach,
     spool: Spool,
     stage: Stage<'a>,
@@ -119,7 +117,7 @@ impl<'a> Reading<'a> {
         // A table that was emptied, or has no row yet, binds no type.
         let known = |schema: &&TableSchema| !schema.fields.is_empty();
         let read_schema = head.record.as_ref().map(|record| &record.read_schema).filter(known);
-        let refinery = Refinery::new(job, read_schema, ports.source.wanted(), slice).map_err(slice_error)?;
+        let refinery = Refinery::new(job, read_schema, ports.source.wanted(), slice).map_err(explain)?;
         Ok(Reading {
             job,
             ports,
@@ -127,7 +125,7 @@ impl<'a> Reading<'a> {
             slice,
             batch,
             table: head.record.as_ref().map(|record| &record.schema).filter(known).cloned(),
-            refinery: Some(refinery),
+            desk: Desk::new(refinery),
             reach: slice.reach.clone(),
             spool: Spool::new(&ports.spool, batch, ports.memory / 8),
             stage: Stage::new(job, ports, slice, batch),
@@ -148,14 +146,15 @@ impl<'a> Reading<'a> {
 
     async fn read_pages(&mut self) -> Result<(), RunError> {
         let first = PagePosition::start();
-        let mut page = fetch(self.ports, self.slice, &first, 1).await?;
-        if !self.close_time(&page) {
+        let source = self.ports.source.as_ref();
+        let mut page = fetch(source, self.slice, &first, 1).await?;
+        if !self.close_time(&page)? {
             self.pages += 1;
             self.bytes += page.body.len() as u64;
             return Ok(());
         }
         loop {
-            let (whole, refined) = self.refine_whole(page).await?;
+            let (whole, refined) = self.desk.whole(self.job, source, self.slice, page).await?;
             let next = self
                 .ports
                 .source
@@ -163,12 +162,11 @@ impl<'a> Reading<'a> {
                 .map_err(|error| RunError::new(error.kind, chain(&error)))?;
             self.tell_page(&whole, &refined);
             self.spool.keep(&whole)?;
-            let ports = self.ports;
             let slice = self.slice;
             let (staged, fetched) = match next {
                 None => (self.stage_page(refined).await, None),
                 Some(position) => {
-                    let (staged, fetched) = tokio::join!(self.stage_page(refined), fetch(ports, slice, &position, 1));
+                    let (staged, fetched) = tokio::join!(self.stage_page(refined), fetch(source, slice, &position, 1));
                     (staged, Some(fetched))
                 }
             };
@@ -185,69 +183,26 @@ impl<'a> Reading<'a> {
     }
 
     /// Cuts the slice to what is closed by the source's own clock; false if nothing of it is.
-    fn close_time(&mut self, page: &RawPage) -> bool {
+    fn close_time(&mut self, page: &RawPage) -> Result<bool, RunError> {
         let believed = page.received_at.checked_add(plan::CLOCK_AHEAD_MAX).unwrap_or(Timestamp::MAX);
         let source_now = page.source_now.filter(|source_now| *source_now <= believed);
         if let (Some(told), None) = (page.source_now, source_now) {
             tracing::warn!(job.id = %self.job.name, "the source says it is {told}, which is not believed: time is closed by this machine's clock");
         }
         self.skew = source_now.map(|source_now| source_now.duration_since(page.received_at));
-        let (Reach::Time(span), Some(cursor)) = (&self.reach, &self.job.stream.cursor) else { return true };
+        let (Reach::Time(span), Some(cursor)) = (&self.reach, &self.job.stream.cursor) else { return Ok(true) };
         let source_now = source_now.unwrap_or(page.received_at);
-        let Some(end) = plan::closed_end(cursor, self.job.window.settle, source_now) else { return true };
+        let Some(end) = plan::closed_end(cursor, self.job.window.settle, source_now) else { return Ok(true) };
         if end >= span.to {
-            return true;
+            return Ok(true);
         }
         self.cut_short = true;
         if span.from.is_some_and(|from| end <= from) {
-            return false;
+            return Ok(false);
         }
         self.reach = Reach::Time(Span::new(span.from, end));
-        if let Some(refinery) = &mut self.refinery {
-            refinery.set_reach(self.reach.clone());
-        }
-        true
-    }
-
-    /// A page that is one whole document; asked for again while its body is cut off or an error in disguise.
-    async fn refine_whole(&mut self, first: RawPage) -> Result<(RawPage, Refined), RunError> {
-        let mut page = first;
-        for attempt in 1..=PAGE_ATTEMPTS {
-            let reason = match self.refine(&page).await? {
-                Ok(refined) => match self.ports.source.judge(&refined.envelope) {
-                    Judgement::Records => return Ok((page, refined)),
-                    Judgement::ErrorInDisguise(message) => {
-                        // Its records were none: they must not be taken for those of the page that comes instead.
-                        if let Some(refinery) = &mut self.refinery {
-                            refinery.begin_anew();
-                        }
-                        message
-                    }
-                },
-                Err(RefineError::Page(error)) => error.to_string(),
-                Err(error) => return Err(slice_error(error)),
-            };
-            let what = format!("page {} of `{}`: {reason}", page.position.index + 1, page.address);
-            if attempt == PAGE_ATTEMPTS {
-                return Err(RunError::new(ErrorKind::Unavailable, format!("{what}; asked for {PAGE_ATTEMPTS} times")));
-            }
-            tracing::warn!(job.id = %self.job.name, attempt, "{what}");
-            // The source waits before it asks again for a page that it has delivered once.
-            page = fetch(self.ports, self.slice, &page.position.clone(), attempt + 1).await?;
-        }
-        Err(RunError::new(ErrorKind::Bug, "a page was asked for no times"))
-    }
-
-    async fn refine(&mut self, page: &RawPage) -> Result<Result<Refined, RefineError>, RunError> {
-        let mut refinery = self.refinery.take().ok_or_else(|| RunError::new(ErrorKind::Bug, "the refinery is lost"))?;
-        let page = page.clone();
-        let work = move || {
-            let refined = refinery.refine(&page);
-            (refinery, refined)
-        };
-        let (refinery, refined) = off_thread(work).await?;
-        self.refinery = Some(refinery);
-        Ok(refined)
+        self.desk.refinery()?.set_reach(self.reach.clone());
+        Ok(true)
     }
 
     fn tell_page(&mut self, page: &RawPage, refined: &Refined) {
@@ -324,9 +279,7 @@ impl<'a> Reading<'a> {
         if let Some(keyed) = &mut self.keyed {
             keyed.begin_anew(self.job);
         }
-        if let Some(refinery) = &mut self.refinery {
-            refinery.begin_anew();
-        }
+        self.desk.refinery()?.begin_anew();
         for index in 0..self.spool.pages() {
             let refined = self.refine_again(index).await?;
             let schema = self.schema_of(&refined)?;
@@ -338,7 +291,7 @@ impl<'a> Reading<'a> {
     /// A page that was read before, once more.
     async fn refine_again(&mut self, index: usize) -> Result<Refined, RunError> {
         let page = self.spool.page(index)?;
-        let refined = self.refine(&page).await?.map_err(slice_error)?;
+        let refined = self.desk.refine(&page).await?.map_err(explain)?;
         if refined.changes.is_empty() {
             return Ok(refined);
         }
@@ -365,9 +318,7 @@ impl<'a> Reading<'a> {
         }
         self.stage.keys_max = Some(keyed.keys_max());
         let schema = keyed.schema.clone().or_else(|| self.table.clone()).unwrap_or_default();
-        if let Some(refinery) = &mut self.refinery {
-            refinery.begin_anew();
-        }
+        self.desk.refinery()?.begin_anew();
         for index in 0..self.spool.pages() {
             let refined = self.refine_again(index).await?;
             let Picked { batch, rejects, counts, buried_keys, buried_cursors } = keyed.pick(refined)?;
@@ -433,11 +384,12 @@ impl<'a> Reading<'a> {
     }
 
     async fn finish(mut self) -> Result<SliceRead, RunError> {
-        let refinery = self.refinery.take().ok_or_else(|| RunError::new(ErrorKind::Bug, "the refinery is lost"))?;
         let staged = self.stage.finish().await?;
         let (schema, files) = staged.unwrap_or_else(|| (self.table.clone().unwrap_or_default(), Vec::new()));
         let nothing_closed = self.cut_short && self.reach == self.slice.reach;
-        let cover = if nothing_closed { None } else { self.cover(&refinery) };
+        let mut desk = self.desk;
+        let refinery = desk.refinery()?;
+        let cover = if nothing_closed { None } else { cover(self.slice, &self.reach, refinery) };
         Ok(SliceRead {
             cover,
             files,
@@ -452,27 +404,16 @@ impl<'a> Reading<'a> {
             cut_short: self.cut_short,
         })
     }
+}
 
-    fn cover(&self, refinery: &Refinery) -> Option<Cover> {
-        let partition = self.slice.partition.clone();
-        match &self.reach {
-            Reach::Snapshot => None,
-            Reach::Time(span) => Some(Cover::Span { partition, from: span.from, to: span.to }),
-            Reach::Integer(before) => {
-                let mark = refinery.integer_mark()?.clone();
-                Some(Cover::Integer { partition, before: before.clone(), mark })
-            }
+fn cover(slice: &Slice, reach: &Reach, refinery: &Refinery) -> Option<Cover> {
+    let partition = slice.partition.clone();
+    match reach {
+        Reach::Snapshot => None,
+        Reach::Time(span) => Some(Cover::Span { partition, from: span.from, to: span.to }),
+        Reach::Integer(before) => {
+            let mark = refinery.integer_mark()?.clone();
+            Some(Cover::Integer { partition, before: before.clone(), mark })
         }
-    }
-}
-
-async fn fetch(ports: &Ports, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, RunError> {
-    ports.source.fetch(slice, at, attempt).await.map_err(|error| RunError::new(error.kind, chain(&error)))
-}
-
-fn slice_error(error: RefineError) -> RunError {
-    match error {
-        RefineError::Page(error) => RunError::new(error.kind, error.to_string()),
-        RefineError::Slice { kind, message } => RunError::new(kind, message),
     }
 }

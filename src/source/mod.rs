@@ -52,6 +52,10 @@ pub enum Judgement {
     Records,
     /// An error that came with a status of success. Retried as a page, then the slice fails.
     ErrorInDisguise(String),
+    /// The same, and no second attempt would mend it: the slice fails.
+    Refused(ErrorKind, String),
+    /// It counts as an empty page, the last one.
+    Nothing,
 }
 
 /// Why a page could not be had.

@@ -39,6 +39,12 @@ impl Scope {
         self
     }
 
+    /// One more name that has fields of its own: `page.number`.
+    pub fn set_fields(mut self, name: &str, fields: impl IntoIterator<Item = (&'static str, Value)>) -> Scope {
+        self.values.insert(name.to_owned(), Value::from_pairs(fields));
+        self
+    }
+
     pub(super) fn has(&self, name: &str) -> bool {
         self.values.contains_key(name)
     }

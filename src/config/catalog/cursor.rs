@@ -35,8 +35,8 @@ impl Cursor {
 
     /// Whether the API can be asked for an upper bound; without one `window.step` is ignored.
     pub fn has_upper_bound(&self, stream: &Stream) -> bool {
-        let in_query = self.query.iter().chain(&stream.query).any(|(_, template)| template.uses("to"));
-        in_query || stream.path.uses("to")
+        self.query.iter().any(|(_, template)| template.uses("to"))
+            || stream.templates().iter().any(|template| template.uses("to"))
     }
 }
 

@@ -14,11 +14,44 @@ pub struct Paging {
 #[derive(Clone, Debug)]
 pub enum PagingKind {
     None,
-    Page { param: String, start: u64, page_size: Option<u64>, size_param: Option<String>, end: CountedEnd },
-    Offset { offset_param: String, limit_param: Option<String>, start: u64, page_size: u64, end: CountedEnd },
-    PageToken { token: ResponsePath, place: TokenPlace },
-    NextUrl { url: ResponsePath },
+    Page {
+        param: String,
+        start: u64,
+        page_size: Option<u64>,
+        size_param: Option<String>,
+        end: CountedEnd,
+        placed: Placed,
+    },
+    Offset {
+        offset_param: String,
+        limit_param: Option<String>,
+        start: u64,
+        page_size: u64,
+        end: CountedEnd,
+        placed: Placed,
+    },
+    PageToken {
+        token: ResponsePath,
+        place: TokenPlace,
+    },
+    NextUrl {
+        url: ResponsePath,
+    },
     LinkHeader,
+    /// `from` is the dotted path of the last record's field; the end is never a total.
+    Keyset {
+        from: Vec<String>,
+        place: TokenPlace,
+        page_size: Option<u64>,
+        size_param: Option<String>,
+        end: CountedEnd,
+    },
+    Odata,
+    Graphql {
+        has_next: ResponsePath,
+        end_cursor: ResponsePath,
+        variable: String,
+    },
 }
 
 impl PagingKind {
@@ -30,6 +63,9 @@ impl PagingKind {
             PagingKind::PageToken { .. } => "page_token",
             PagingKind::NextUrl { .. } => "next_url",
             PagingKind::LinkHeader => "link_header",
+            PagingKind::Keyset { .. } => "keyset",
+            PagingKind::Odata => "odata",
+            PagingKind::Graphql { .. } => "graphql",
         }
     }
 }
@@ -53,4 +89,15 @@ pub enum CountedEnd {
 pub enum TokenPlace {
     Param(String),
     Header(HeaderName),
+    /// Steps into the request's JSON body, or the one field of its form.
+    Body(Vec<String>),
+    /// A template of the stream names it: `page.token`.
+    Template,
+}
+
+/// Where counted paging writes its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    Query,
+    Body,
 }

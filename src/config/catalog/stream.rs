@@ -1,11 +1,11 @@
 //! One kind of record of an API.
 
-use http::Method;
+use http::{HeaderName, Method};
 
 use crate::page::ResponsePath;
 use crate::template::Template;
 
-use super::{Cursor, Paging};
+use super::{Cursor, ErrorRule, Paging, RequestBody};
 
 #[derive(Clone, Debug)]
 pub struct Stream {
@@ -15,6 +15,11 @@ pub struct Stream {
     pub path: Template,
     /// In file order; an entry that renders to nothing is left out.
     pub query: Vec<(String, Template)>,
+    /// Over the source's own.
+    pub headers: Vec<(HeaderName, Template)>,
+    pub body: Option<RequestBody>,
+    /// The stream's own, then the source's.
+    pub errors: Vec<ErrorRule>,
     /// Where the records stand in the body; the root is the body itself.
     pub records: ResponsePath,
     /// The records' list may be missing or null, meaning an empty page.
@@ -25,4 +30,13 @@ pub struct Stream {
     pub deleted: Option<String>,
     pub paging: Paging,
     pub cursor: Option<Cursor>,
+}
+
+impl Stream {
+    /// All templates that a request is made of, but the cursor's.
+    pub fn templates(&self) -> Vec<&Template> {
+        let named = self.query.iter().map(|(_, template)| template).chain(self.headers.iter().map(|(_, template)| template));
+        let body = self.body.iter().flat_map(RequestBody::templates);
+        std::iter::once(&self.path).chain(named).chain(body).collect()
+    }
 }

@@ -1,8 +1,10 @@
 //! From trees that fit their shapes to checked types: what belongs together must fit together.
 
+mod body;
 mod cursor;
 mod delivery;
 mod drafts;
+mod errors;
 mod job;
 mod limits;
 mod names;

@@ -33,7 +33,8 @@ fn complaint(name: &str, position: Position, parameters: &BTreeSet<String>) -> O
         Position::LowerBounded => &["from"],
         Position::Header | Position::Unbounded => &[],
     };
-    if parameters.contains(name) || bounds.contains(&name) {
+    let paged = position != Position::Header && name == "page";
+    if parameters.contains(name) || bounds.contains(&name) || paged {
         return None;
     }
     let (message, help) = match (name, position) {

@@ -1,20 +1,24 @@
 //! `paging = { ... }`.
 
-use crate::config::catalog::{CountedEnd, Paging, PagingKind, TokenPlace};
+use crate::config::catalog::{CountedEnd, Paging, PagingKind, Placed, RequestBody, Stream, TokenPlace};
 use crate::config::node::Table;
 use crate::config::problem::{Report, quote};
+use crate::page::{ResponsePath, split_path};
 
 const PAGES_MAX: u64 = 100_000;
 
-/// A stream without `paging` has one page.
-pub(super) fn check(table: Option<&Table>, report: &mut Report) -> Option<Paging> {
+/// A stream without `paging` has one page. `stream` is what its requests are made of.
+pub(super) fn check(table: Option<&Table>, stream: &Stream, report: &mut Report) -> Option<Paging> {
     let Some(table) = table else {
         return Some(Paging { kind: PagingKind::None, pages_max: PAGES_MAX });
     };
     let kind = match table.text("type")?.as_str() {
-        "page" => page(table, report)?,
-        "offset" => offset(table, report)?,
-        "page_token" => page_token(table, report)?,
+        "page" => page(table, stream, report)?,
+        "offset" => offset(table, stream, report)?,
+        "page_token" => PagingKind::PageToken { token: table.path("token")?, place: token_place(table, stream, report)? },
+        "keyset" => keyset(table, stream, report)?,
+        "odata" => PagingKind::Odata,
+        "graphql" => graphql(table, stream, report)?,
         "next_url" => PagingKind::NextUrl { url: table.path("url")? },
         "link_header" => PagingKind::LinkHeader,
         _ => PagingKind::None,
@@ -22,7 +26,7 @@ pub(super) fn check(table: Option<&Table>, report: &mut Report) -> Option<Paging
     Some(Paging { kind, pages_max: number(table, "pages_max").unwrap_or(PAGES_MAX) })
 }
 
-fn page(table: &Table, report: &mut Report) -> Option<PagingKind> {
+fn page(table: &Table, stream: &Stream, report: &mut Report) -> Option<PagingKind> {
     let page_size = number(table, "page_size");
     if table.has("size_param") && !table.has("page_size") {
         report.error(&table.place("size_param"), "`size_param` has no size to send", "add `page_size`");
@@ -33,10 +37,11 @@ fn page(table: &Table, report: &mut Report) -> Option<PagingKind> {
         start: number(table, "start").unwrap_or(1),
         page_size,
         size_param: table.text("size_param"),
+        placed: placed(table, &["param", "size_param"], stream, report)?,
     })
 }
 
-fn offset(table: &Table, report: &mut Report) -> Option<PagingKind> {
+fn offset(table: &Table, stream: &Stream, report: &mut Report) -> Option<PagingKind> {
     let (offset_param, limit_param) = (table.text("offset_param"), table.text("limit_param"));
     if offset_param.is_some() && offset_param == limit_param {
         report.error(&table.place("limit_param"), "both parameters have one name", "name the one for the page's size");
@@ -47,6 +52,7 @@ fn offset(table: &Table, report: &mut Report) -> Option<PagingKind> {
         limit_param,
         start: number(table, "start").unwrap_or(0),
         page_size: number(table, "page_size")?,
+        placed: placed(table, &["offset_param", "limit_param"], stream, report)?,
     })
 }
 
@@ -72,17 +78,91 @@ fn counted_end(table: &Table, report: &mut Report) -> Option<CountedEnd> {
     }
 }
 
-fn page_token(table: &Table, report: &mut Report) -> Option<PagingKind> {
-    let place = match (table.has("param"), table.has("header")) {
-        (true, false) => TokenPlace::Param(table.text("param")?),
-        (false, true) => TokenPlace::Header(table.header("header")?),
-        (given, _) => {
-            let message = if given { "the token goes back in one place" } else { "nothing says where the token goes back" };
-            report.error(&table.at, message, "write either `param` or `header`");
+fn keyset(table: &Table, stream: &Stream, report: &mut Report) -> Option<PagingKind> {
+    if table.has("size_param") && !table.has("page_size") {
+        report.error(&table.place("size_param"), "`size_param` has no size to send", "add `page_size`");
+    }
+    Some(PagingKind::Keyset {
+        from: split_path(&table.text("from")?).ok()?,
+        place: token_place(table, stream, report)?,
+        page_size: number(table, "page_size"),
+        size_param: table.text("size_param"),
+        end: counted_end(table, report)?,
+    })
+}
+
+fn graphql(table: &Table, stream: &Stream, report: &mut Report) -> Option<PagingKind> {
+    if !matches!(stream.body, Some(RequestBody::Graphql { .. })) {
+        let help = "give the stream body = { type = \"graphql\", query = \"..\" }";
+        report.error(&table.place("type"), "only a GraphQL query has a variable for the next page", help);
+    }
+    let ResponsePath::Body(page_info) = table.path("page_info")? else { return None };
+    let field = |name: &str| ResponsePath::Body(page_info.iter().cloned().chain([name.to_owned()]).collect());
+    Some(PagingKind::Graphql {
+        has_next: field("hasNextPage"),
+        end_cursor: field("endCursor"),
+        variable: table.text("variable").unwrap_or_else(|| "after".to_owned()),
+    })
+}
+
+/// Where counted paging writes. `params` are the keys that hold paths, where it writes into the body.
+fn placed(table: &Table, params: &[&str], stream: &Stream, report: &mut Report) -> Option<Placed> {
+    if table.text("in").as_deref() != Some("body") {
+        return Some(Placed::Query);
+    }
+    for param in params {
+        if let Some(path) = table.text(param) {
+            body_path(&path, table, param, stream, report)?;
+        }
+    }
+    Some(Placed::Body)
+}
+
+/// Steps into the request's body.
+fn body_path(path: &str, table: &Table, key: &str, stream: &Stream, report: &mut Report) -> Option<Vec<String>> {
+    let steps = match split_path(path) {
+        Ok(steps) if !steps.is_empty() => steps,
+        Ok(_) => return None,
+        Err(why) => {
+            report.error(&table.place(key), why, "write a dotted path, such as \"paging.after\"");
             return None;
         }
     };
-    Some(PagingKind::PageToken { token: table.path("token")?, place })
+    match &stream.body {
+        Some(RequestBody::Json(_) | RequestBody::Graphql { .. }) => Some(steps),
+        Some(RequestBody::Form(_)) if steps.len() == 1 => Some(steps),
+        Some(RequestBody::Form(_)) => {
+            report.error(&table.place(key), "a form's fields have no paths", "name one field");
+            None
+        }
+        Some(RequestBody::Text { .. }) => {
+            report.error(&table.place(key), "a text has no fields", "write `{{ page.token }}` into the text, and take this out");
+            None
+        }
+        None => {
+            report.error(&table.place(key), "the stream has no body", "give it one: body = { type = \"json\", value = {} }");
+            None
+        }
+    }
+}
+
+fn token_place(table: &Table, stream: &Stream, report: &mut Report) -> Option<TokenPlace> {
+    let written: Vec<&str> = ["param", "header", "body"].into_iter().filter(|key| table.has(key)).collect();
+    match written.as_slice() {
+        ["param"] => table.text("param").map(TokenPlace::Param),
+        ["header"] => table.header("header").map(TokenPlace::Header),
+        ["body"] => body_path(&table.text("body")?, table, "body", stream, report).map(TokenPlace::Body),
+        [] if stream.templates().iter().any(|template| template.uses("page")) => Some(TokenPlace::Template),
+        [] => {
+            let help = "write one of `param`, `header` and `body`, or `{{ page.token }}` where it belongs";
+            report.error(&table.at, "nothing says where the token goes back", help);
+            None
+        }
+        _ => {
+            report.error(&table.at, "the token goes back in one place", "keep one of `param`, `header` and `body`");
+            None
+        }
+    }
 }
 
 /// Shapes allow no negative number here.

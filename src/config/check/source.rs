@@ -14,7 +14,7 @@ use crate::config::units::size_text;
 use crate::template::{RESERVED, Scope, Template};
 
 use super::names::{self, Position};
-use super::{limits, stream};
+use super::{errors, limits, stream};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const BODY_MAX: u64 = 64 << 20;
@@ -56,9 +56,14 @@ pub(super) fn check(
         checked.parameters = parameters(table, report);
         let names: BTreeSet<String> = checked.parameters.keys().cloned().collect();
         checked.source = source(file, table, project, memory, &names, report);
-        let key_param = checked.source.as_ref().and_then(|source| key_param(&source.auth));
+        let around = stream::Around {
+            parameters: &names,
+            auth: checked.source.as_ref().map(|source| &source.auth),
+            errors: &errors::check(table, report),
+            root: &project.root,
+        };
         for (name, node) in table.map("streams") {
-            let stream = node.table().and_then(|table| stream::check(name, table, &names, key_param.as_deref(), report));
+            let stream = node.table().and_then(|table| stream::check(name, table, &around, report));
             checked.streams.insert(name.clone(), stream);
         }
         if table.table("streams").is_some_and(|streams| streams.entries.is_empty()) {
@@ -78,7 +83,7 @@ fn source(
     report: &mut Report,
 ) -> Option<Source> {
     let auth = auth(table.table("auth"), report);
-    let headers = headers(table, auth.as_ref(), names, report);
+    let headers = headers(table, auth.as_ref(), Position::Header, names, report);
     let timeout = timeout(table, report);
     let body_max = body_max(table, memory, report);
     let limits = limits::check(table.table("limits"), report);
@@ -189,21 +194,28 @@ fn auth_header(auth: &Auth) -> Option<HeaderName> {
 }
 
 /// The query entry that the authentication writes.
-fn key_param(auth: &Auth) -> Option<String> {
+pub(super) fn key_param(auth: &Auth) -> Option<String> {
     match auth {
         Auth::ApiKey { name, place: ApiKeyPlace::Query, .. } => Some(name.clone()),
         _ => None,
     }
 }
 
-fn headers(table: &Table, auth: Option<&Auth>, names: &BTreeSet<String>, report: &mut Report) -> Vec<(HeaderName, Template)> {
+/// The headers of a source, or of one of its streams.
+pub(super) fn headers(
+    table: &Table,
+    auth: Option<&Auth>,
+    position: Position,
+    names: &BTreeSet<String>,
+    report: &mut Report,
+) -> Vec<(HeaderName, Template)> {
     let taken = auth.and_then(auth_header);
     let mut headers: Vec<(HeaderName, Template)> = Vec::new();
     for (name, node) in table.map("headers") {
         let (Ok(name), Some(template)) = (HeaderName::from_bytes(name.as_bytes()), node.template()) else {
             continue;
         };
-        names::check(template, &node.at, Position::Header, names, report);
+        names::check(template, &node.at, position, names, report);
         check_header(&name, template, &node.at, report);
         if taken.as_ref() == Some(&name) {
             report.error(&node.at, format!("`auth` writes the header `{name}` already"), "keep one of them");

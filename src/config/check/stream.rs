@@ -1,40 +1,63 @@
 //! `[streams.NAME]`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use http::Method;
 
-use crate::config::catalog::{CursorType, PagingKind, Stream, TokenPlace};
+use crate::config::catalog::{Auth, CursorType, ErrorRule, Paging, PagingKind, Placed, Stream, TokenPlace};
 use crate::config::node::{Node, Table};
 use crate::config::problem::{Report, quote};
 use crate::page::ResponsePath;
 use crate::template::Template;
 
 use super::names::{self, Position};
-use super::{cursor, paging};
+use super::{body, cursor, errors, paging, source};
 
-/// `key_param` is the query entry that the source's authentication writes.
-pub(super) fn check(
-    name: &str,
-    table: &Table,
-    parameters: &BTreeSet<String>,
-    key_param: Option<&str>,
-    report: &mut Report,
-) -> Option<Stream> {
-    let position = position(table);
+/// What a stream's check knows of its source.
+pub(super) struct Around<'a> {
+    pub parameters: &'a BTreeSet<String>,
+    pub auth: Option<&'a Auth>,
+    /// The source's own rules.
+    pub errors: &'a [ErrorRule],
+    /// The project's folder.
+    pub root: &'a Path,
+}
+
+pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut Report) -> Option<Stream> {
+    let (position, parameters) = (position(table), around.parameters);
     let path = table.template("path");
     if let Some(path) = &path {
         names::check(path, &table.place("path"), position, parameters, report);
         check_path(path, table, report);
     }
-    let query = query(table, position, parameters, report);
-    let primary_key = primary_key(table, report);
-    let paging = paging::check(table.table("paging"), report);
-    let asked_from =
-        query.iter().any(|(_, template)| template.uses("from")) || path.as_ref().is_some_and(|path| path.uses("from"));
+    let mut errors = errors::check(table, report);
+    errors.extend(around.errors.iter().cloned());
+    let body = match table.table("body") {
+        Some(body) => body::check(body, around.root, position, parameters, report).map(Some),
+        None if table.has("body") => None,
+        None => Some(None),
+    };
+    let mut stream = Stream {
+        name: name.to_owned(),
+        method: method(table, report),
+        path: path?,
+        query: query(table, position, parameters, report),
+        headers: source::headers(table, around.auth, position, parameters, report),
+        body: body?,
+        errors,
+        records: table.path("records").unwrap_or_else(ResponsePath::root),
+        records_optional: table.boolean("records_optional").unwrap_or(false),
+        primary_key: primary_key(table, report),
+        deleted: table.text("deleted"),
+        paging: Paging { kind: PagingKind::None, pages_max: 1 },
+        cursor: None,
+    };
+    let paging = paging::check(table.table("paging"), &stream, report);
+    let asked_from = stream.templates().iter().any(|template| template.uses("from"));
     let cursor = match table.table("cursor") {
         Some(table) => {
-            let query = self::query(table, position, parameters, report);
+            let query = query(table, position, parameters, report);
             cursor::check(table, query, asked_from, report).map(Some)
         }
         // A cursor that is written but is no table was reported; the stream must not become one without a cursor.
@@ -49,19 +72,25 @@ pub(super) fn check(
         let message = "a whole-number cursor needs a key: rows at the mark are read again and told apart by it";
         report.error(&cursor_table.place("type"), message, "add primary_key = [\"id\"] to the stream");
     }
-    refuse_double_entries(table, paging.as_ref().map(|paging| &paging.kind), key_param, report);
-    Some(Stream {
-        name: name.to_owned(),
-        method: Method::GET,
-        path: path?,
-        query,
-        records: table.path("records").unwrap_or_else(ResponsePath::root),
-        records_optional: table.boolean("records_optional").unwrap_or(false),
-        primary_key,
-        deleted: table.text("deleted"),
-        paging: paging?,
-        cursor: cursor?,
-    })
+    let key_param = around.auth.and_then(source::key_param);
+    refuse_double_entries(table, paging.as_ref().map(|paging| &paging.kind), key_param.as_deref(), report);
+    stream.paging = paging?;
+    stream.cursor = cursor?;
+    Some(stream)
+}
+
+fn method(table: &Table, report: &mut Report) -> Method {
+    let method = match table.text("method").as_deref() {
+        Some("POST") => Method::POST,
+        Some("PUT") => Method::PUT,
+        Some("PATCH") => Method::PATCH,
+        None if table.has("body") => Method::POST,
+        _ => Method::GET,
+    };
+    if method == Method::GET && table.has("body") {
+        report.error(&table.place("method"), "a GET carries no body", "write \"POST\", or take the body out");
+    }
+    method
 }
 
 fn position(table: &Table) -> Position {
@@ -136,13 +165,19 @@ fn refuse_double_entries(table: &Table, paging: Option<&PagingKind>, key_param: 
 
 fn paging_params(paging: Option<&PagingKind>) -> Vec<&str> {
     match paging {
-        Some(PagingKind::Page { param, size_param, .. }) => {
-            [Some(param), size_param.as_ref()].into_iter().flatten().map(String::as_str).collect()
+        Some(PagingKind::Page { param, size_param, placed: Placed::Query, .. }) => names_of([Some(param), size_param.as_ref()]),
+        Some(PagingKind::Offset { offset_param, limit_param, placed: Placed::Query, .. }) => {
+            names_of([Some(offset_param), limit_param.as_ref()])
         }
-        Some(PagingKind::Offset { offset_param, limit_param, .. }) => {
-            [Some(offset_param), limit_param.as_ref()].into_iter().flatten().map(String::as_str).collect()
+        Some(PagingKind::Keyset { place: TokenPlace::Param(param), size_param, .. }) => {
+            names_of([Some(param), size_param.as_ref()])
         }
+        Some(PagingKind::Keyset { size_param, .. }) => names_of([size_param.as_ref(), None]),
         Some(PagingKind::PageToken { place: TokenPlace::Param(param), .. }) => vec![param],
         _ => Vec::new(),
     }
+}
+
+fn names_of(names: [Option<&String>; 2]) -> Vec<&str> {
+    names.into_iter().flatten().map(String::as_str).collect()
 }

@@ -1,7 +1,9 @@
 //! The four kinds of files, key by key. The only place where a key's name, form and meaning are said.
 
 mod auth;
+mod body;
 mod cursor;
+mod errors;
 mod job;
 mod limits;
 mod paging;

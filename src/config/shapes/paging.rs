@@ -10,6 +10,15 @@ const TOTAL_PAGES: Key = optional("total_pages", Shape::Text(Kind::ResponsePath)
 const UNTIL: Key =
     optional("until", Shape::Choice(&UNTIL_WORDS), "\"short_page\": a page with fewer than `page_size` records is the last.");
 static UNTIL_WORDS: Choice = Choice { words: &["short_page"], later: &[] };
+const PLACE: Key = optional("in", Shape::Choice(&PLACE_WORDS), "Where paging writes: \"query\" or \"body\". Default: \"query\".");
+static PLACE_WORDS: Choice = Choice { words: &["query", "body"], later: &[] };
+const TOKEN_PARAM: Key = optional("param", WORDS, "Query entry that it goes back in.");
+const TOKEN_HEADER: Key = optional("header", Shape::Text(Kind::HeaderName), "Header that it goes back in.");
+const TOKEN_BODY: Key = optional(
+    "body",
+    Shape::Text(Kind::FieldPath),
+    "Path in the request's JSON body, or field of its form, that it goes back in.",
+);
 const COUNT: Shape = Shape::Integer(0, i64::MAX);
 const SIZE: Shape = Shape::Integer(1, 1_000_000);
 
@@ -20,7 +29,8 @@ pub(super) static PAGING: Tagged = Tagged {
             name: "page",
             about: "Pages are counted.",
             table: TableShape::new(&[
-                required("param", WORDS, "Query entry for the page's number."),
+                required("param", WORDS, "Query entry for the page's number; a path with in = \"body\"."),
+                PLACE,
                 optional("start", COUNT, "Number of the first page. Default: 1."),
                 optional("page_size", SIZE, "Records per page; sent only with `size_param`."),
                 optional("size_param", WORDS, "Query entry for the page's size."),
@@ -35,7 +45,8 @@ pub(super) static PAGING: Tagged = Tagged {
             name: "offset",
             about: "Records are counted.",
             table: TableShape::new(&[
-                required("offset_param", WORDS, "Query entry for the offset."),
+                required("offset_param", WORDS, "Query entry for the offset; a path with in = \"body\"."),
+                PLACE,
                 optional("limit_param", WORDS, "Query entry for the page's size."),
                 optional("start", COUNT, "Offset of the first record. Default: 0."),
                 required("page_size", SIZE, "Records per page."),
@@ -55,11 +66,11 @@ pub(super) static PAGING: Tagged = Tagged {
                     Shape::Text(Kind::ResponsePath),
                     "Path of the next page's token; missing, null or empty at the end.",
                 ),
-                optional("param", WORDS, "Query entry that the token goes back in."),
-                optional("header", Shape::Text(Kind::HeaderName), "Header that the token goes back in."),
+                TOKEN_PARAM,
+                TOKEN_HEADER,
+                TOKEN_BODY,
                 PAGES_MAX,
-            ])
-            .later(&["body"]),
+            ]),
         },
         Variant {
             name: "next_url",
@@ -73,7 +84,36 @@ pub(super) static PAGING: Tagged = Tagged {
                 PAGES_MAX,
             ]),
         },
+        Variant {
+            name: "keyset",
+            about: "The next page begins behind the last record of this one.",
+            table: TableShape::new(&[
+                required("from", Shape::Text(Kind::FieldPath), "The field of the last record that the next request names."),
+                TOKEN_PARAM,
+                TOKEN_HEADER,
+                TOKEN_BODY,
+                optional("page_size", SIZE, "Records per page."),
+                optional("size_param", WORDS, "Query entry for the page's size."),
+                MORE,
+                UNTIL,
+                PAGES_MAX,
+            ]),
+        },
+        Variant {
+            name: "odata",
+            about: "`@odata.nextLink` in the body, or what older versions of OData call it.",
+            table: TableShape::new(&[PAGES_MAX]),
+        },
+        Variant {
+            name: "graphql",
+            about: "A connection of Relay's kind: `hasNextPage` and `endCursor`.",
+            table: TableShape::new(&[
+                required("page_info", Shape::Text(Kind::BodyPath), "Path of the `pageInfo`, such as \"data.orders.pageInfo\"."),
+                optional("variable", WORDS, "The query's variable that `endCursor` goes back in. Default: \"after\"."),
+                PAGES_MAX,
+            ]),
+        },
         Variant { name: "link_header", about: "`Link: <...>; rel=\"next\"` (RFC 8288).", table: TableShape::new(&[PAGES_MAX]) },
     ],
-    later: &["keyset", "odata", "graphql"],
+    later: &[],
 };

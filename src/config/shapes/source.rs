@@ -3,6 +3,7 @@
 use super::super::kinds::Kind;
 use super::super::shape::{Choice, Shape, TableShape, VERSION, WORDS, optional, required};
 use super::auth::AUTH;
+use super::errors::ERROR_RULE;
 use super::limits::LIMITS;
 use super::stream::STREAM;
 
@@ -30,6 +31,11 @@ pub(in super::super) static SOURCE: TableShape = TableShape::new(&[
     optional("timeout", Shape::Text(Kind::Duration), "For one request, to the last byte of its body. Default: \"60s\"."),
     optional("body_max", Shape::Text(Kind::Size), "Largest body after decompression. Default: \"64MiB\"."),
     optional("retry", Shape::Table(&RETRY), "How failing requests are tried again."),
+    optional(
+        "errors",
+        Shape::List(&Shape::Table(&ERROR_RULE)),
+        "What answers mean to this API alone; the first that holds counts.",
+    ),
     optional("limits", Shape::Table(&LIMITS), "The API's quota: one budget per credential and host, shared by all jobs."),
     optional("parameters", Shape::Map(Kind::Words, &Shape::Table(&PARAMETER)), "What a job must or may fill in."),
     required("streams", Shape::Map(Kind::Words, &Shape::Table(&STREAM)), "The kinds of records that the API has."),

@@ -3,14 +3,19 @@
 use super::super::kinds::Kind;
 use super::super::shape::{Choice, FIELDS, Shape, TableShape, optional, required};
 
+use super::body::BODY;
 use super::cursor::CURSOR;
+use super::errors::ERROR_RULE;
 use super::paging::PAGING;
 use super::source::{QUERY, TEMPLATE};
 
 pub(super) static STREAM: TableShape = TableShape::new(&[
     required("path", TEMPLATE, "Joined below `base_url`'s own path; each part is percent-encoded."),
-    optional("method", Shape::Choice(&METHOD), "The request's method. Default: \"GET\"."),
+    optional("method", Shape::Choice(&METHOD), "The request's method. Default: \"GET\", with a body \"POST\"."),
     optional("query", QUERY, "What every request carries; an entry that renders to nothing is left out."),
+    optional("headers", Shape::Map(Kind::HeaderName, &TEMPLATE), "This stream's own headers, over the source's."),
+    optional("body", Shape::Tagged(&BODY), "What every request carries in its body."),
+    optional("errors", Shape::List(&Shape::Table(&ERROR_RULE)), "As the source's `errors`; looked at first."),
     optional(
         "records",
         Shape::Text(Kind::BodyPath),
@@ -26,6 +31,6 @@ pub(super) static STREAM: TableShape = TableShape::new(&[
     optional("paging", Shape::Tagged(&PAGING), "How one page leads to the next. Default: none."),
     optional("cursor", Shape::Table(&CURSOR), "The field that orders records, for reading only what changed."),
 ])
-.later(&["parent", "body"]);
+.later(&["parent"]);
 
-static METHOD: Choice = Choice { words: &["GET"], later: &["POST"] };
+static METHOD: Choice = Choice { words: &["GET", "POST", "PUT", "PATCH"], later: &[] };

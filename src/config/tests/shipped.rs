@@ -65,7 +65,7 @@ fn schemas_come_from_the_shapes() {
     assert_eq!(job["properties"]["steps"]["items"]["maxProperties"], 1);
     let paging = &schemas[1].1["properties"]["streams"]["additionalProperties"]["properties"]["paging"];
     let names: Vec<_> = paging["oneOf"].as_array().unwrap().iter().map(|one| &one["properties"]["type"]["const"]).collect();
-    assert_eq!(names, ["none", "page", "offset", "page_token", "next_url", "link_header"]);
+    assert_eq!(names, ["none", "page", "offset", "page_token", "next_url", "keyset", "odata", "graphql", "link_header"]);
     assert!(schemas.iter().all(|(_, schema)| described(&schema["properties"])));
 }
 

@@ -2,7 +2,7 @@
 
 use crate::config::catalog::{ApiKeyPlace, Auth, CountedEnd, CursorFormat, PagingKind, TokenPlace};
 
-use super::{Files, SOURCE, with_source};
+use super::{Files, SOURCE, shown, with_source};
 
 const BASE: &str = "base_url = \"https://api.example.org/v1\"";
 
@@ -220,8 +220,8 @@ fn paths() {
 #[test]
 fn paging() {
     insta::assert_snapshot!(with_stream("paging = { type = \"keyset\" }"), @r#"
-    error: sources/shop.toml:16:19: streams.plain.paging.type: `keyset` is not built yet
-      help: write one of "none", "page", "offset", "page_token", "next_url", "link_header"
+    error: sources/shop.toml:16:10: streams.plain.paging.from: `from` is missing
+      help: add `from`
     "#);
     insta::assert_snapshot!(with_stream("paging = { type = \"offset\", offset_param = \"o\" }"), @r#"
     error: sources/shop.toml:16:10: streams.plain.paging.page_size: `page_size` is missing
@@ -238,14 +238,12 @@ fn paging() {
       help: keep one of `more`, `total`
     "#);
     insta::assert_snapshot!(with_stream("paging = { type = \"page_token\", token = \"next\", body = \"x\" }"), @r#"
-    error: sources/shop.toml:16:10: streams.plain.paging: nothing says where the token goes back
-      help: write either `param` or `header`
-    error: sources/shop.toml:16:49: streams.plain.paging.body: `body` is not built yet
-      help: take it out
+    error: sources/shop.toml:16:56: streams.plain.paging.body: the stream has no body
+      help: give it one: body = { type = "json", value = {} }
     "#);
     insta::assert_snapshot!(with_stream("paging = { type = \"page_token\", token = \"next\", param = \"a\", header = \"b\" }"), @r#"
     error: sources/shop.toml:16:10: streams.plain.paging: the token goes back in one place
-      help: write either `param` or `header`
+      help: keep one of `param`, `header` and `body`
     "#);
     insta::assert_snapshot!(with_stream("paging = { type = \"next_url\", url = \"a..b\", pages_max = 0 }"), @r#"
     error: sources/shop.toml:16:37: streams.plain.paging.url: `a..b` has an empty step
@@ -257,6 +255,85 @@ fn paging() {
     error: sources/shop.toml:16:15: streams.plain.query.p: `paging` writes the query entry `p` already
       help: keep one of them
     "#);
+}
+
+#[test]
+fn bodies() {
+    insta::assert_snapshot!(with_stream("method = \"GET\"\nbody = { type = \"json\", value = {} }"), @r#"
+    error: sources/shop.toml:16:10: streams.plain.method: a GET carries no body
+      help: write "POST", or take the body out
+    "#);
+    insta::assert_snapshot!(with_stream("body = { type = \"graphql\", query = \"{ a(x: \\\"{{ from }}\\\") }\", query_file = \"a\" }"), @r#"
+    error: sources/shop.toml:16:77: streams.plain.body.query_file: the query is given twice
+      help: keep one of `query` and `query_file`
+    "#);
+    insta::assert_snapshot!(with_stream("body = { type = \"graphql\" }"), @r#"
+    error: sources/shop.toml:16:8: streams.plain.body: there is no query
+      help: write `query`, or `query_file`
+    "#);
+    insta::assert_snapshot!(with_stream("body = { type = \"json\", value = { a = [\"{{ frm }}\", \"{{ x\"], b = 2026-01-01, c = nan } }"), @r#"
+    error: sources/shop.toml:16:53: streams.plain.body.value.a[2]: not a template: unexpected end of input, expected end of variable block
+      help: a name stands in double braces, such as "{{ from }}"
+    error: sources/shop.toml:16:82: streams.plain.body.value.c: this is no number that JSON has
+      help: write it in quotes
+    "#);
+    insta::assert_snapshot!(with_stream("body = { type = \"text\", text = \"x\", content_type = \"sql\" }"), @r#"
+    error: sources/shop.toml:16:52: streams.plain.body.content_type: `sql` is not a media type
+      help: write one, such as "application/sparql-query"
+    "#);
+    insta::assert_snapshot!(with_stream("body = { type = \"form\", fields = { a = 1 } }\npaging = { type = \"page_token\", token = \"next\", body = \"a.b\" }"), @r#"
+    error: sources/shop.toml:17:56: streams.plain.paging.body: a form's fields have no paths
+      help: name one field
+    "#);
+    insta::assert_snapshot!(with_stream("paging = { type = \"page\", param = \"p\", in = \"body\" }"), @r#"
+    error: sources/shop.toml:16:35: streams.plain.paging.param: the stream has no body
+      help: give it one: body = { type = "json", value = {} }
+    "#);
+    insta::assert_snapshot!(with_stream("paging = { type = \"graphql\", page_info = \"data.x.pageInfo\" }"), @r#"
+    error: sources/shop.toml:16:19: streams.plain.paging.type: only a GraphQL query has a variable for the next page
+      help: give the stream body = { type = "graphql", query = ".." }
+    "#);
+}
+
+#[test]
+fn rules_for_errors() {
+    insta::assert_snapshot!(with_stream("[[streams.plain.errors]]\nthen = \"skip\""), @r#"
+    error: sources/shop.toml:16:1: streams.plain.errors[1]: the rule holds for every answer
+      help: add `status`, `at` or `contains`
+    "#);
+    insta::assert_snapshot!(with_stream("[[streams.plain.errors]]\nstatus = [99]\nis = [\"a\"]\ncontains = \"b\"\nwait = \"0s\"\nthen = \"refresh\""), @r#"
+    error: sources/shop.toml:17:11: streams.plain.errors[1].status[1]: `99` is out of range
+      help: write a whole number from 100 to 599
+    error: sources/shop.toml:18:6: streams.plain.errors[1].is: nothing says where it should stand
+      help: add `at`, such as "error.code"
+    error: sources/shop.toml:19:12: streams.plain.errors[1].contains: `is` and `contains` are given both
+      help: keep one of them, or write two rules
+    error: sources/shop.toml:21:8: streams.plain.errors[1].then: `refresh` is not built yet
+      help: write one of "retry", "wait", "fail", "skip"
+    "#);
+    insta::assert_snapshot!(with_stream("[[streams.plain.errors]]\nat = \"error.code\"\nwait = \"5s\"\nthen = \"fail\""), @r#"
+    error: sources/shop.toml:18:8: streams.plain.errors[1].wait: only then = "wait" waits
+      help: take it out, or write then = "wait"
+    "#);
+}
+
+#[test]
+fn a_body_makes_a_post_and_a_streams_rules_come_first() {
+    let rule = "[[errors]]\nstatus = [409]\nthen = \"retry\"\n[streams.orders]";
+    let own =
+        "body = { type = \"json\", value = { since = \"{{ from }}\", until = \"{{ to }}\", n = 1.5 } }\nprimary_key = [\"id\"]";
+    let source = SOURCE
+        .replacen("[streams.orders]", rule, 1)
+        .replacen("primary_key = [\"id\"]", own, 1)
+        .replacen("query = { since = \"{{ from }}\", until = \"{{ to }}\" }", "", 1)
+        .replacen("[streams.plain]", "[[streams.orders.errors]]\nstatus = [404]\nthen = \"skip\"\n[streams.plain]", 1);
+    let loaded = Files { source, ..Files::good() }.load();
+    assert_eq!(shown(&loaded.problems), "");
+    let job = loaded.catalog.jobs.values().next().unwrap();
+    assert_eq!(job.stream.method, http::Method::POST);
+    assert_eq!(job.stream.errors.iter().map(|rule| rule.status[0]).collect::<Vec<_>>(), [404, 409]);
+    // The bounds in the body are bounds like those in a query.
+    assert!(job.stream.cursor.as_ref().unwrap().has_upper_bound(&job.stream));
 }
 
 #[test]

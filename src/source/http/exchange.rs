@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ::http::header::{CONTENT_ENCODING, DATE, LOCATION};
 use ::http::{HeaderMap, Method, StatusCode};
+use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::{Client, Response};
 use url::Url;
@@ -25,6 +26,7 @@ use super::body::{BodyError, read_all, read_start};
 use super::failure::Failure;
 use super::origin::{OriginRule, Standing, without_query};
 use super::request::Request;
+use super::rules::Rules;
 use super::status::judge;
 use super::told;
 
@@ -42,6 +44,7 @@ pub(super) struct Exchange {
     pub(super) credentials: Credentials,
     pub(super) budget: Arc<Budget>,
     pub(super) body_max: u64,
+    pub(super) rules: Rules,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) events: Events,
     pub(super) stop: Stop,
@@ -66,9 +69,9 @@ impl Exchange {
         let permit = permit.map_err(|refused| Failure::refused(refused, self.clock.now()))?;
         let arrived = self.follow(request, permit).await?;
         if !arrived.response.status().is_success() {
-            return Err(self.explain(request, arrived, at).await);
+            return self.explain(request, arrived, at).await;
         }
-        self.page(arrived, at).await
+        self.page(request, arrived, at).await
     }
 
     /// Waits until the request that a redirect leads to may be sent.
@@ -109,6 +112,11 @@ impl Exchange {
                 );
                 return Err(Failure::last(ErrorKind::Config, message));
             }
+            if request.payload.is_some() && self.origins.follow(&url, &location).is_ok_and(|(_, to)| to != Standing::Own) {
+                let message =
+                    format!("{} redirects a request with a body to another host, which is refused", without_query(&url));
+                return Err(Failure::last(ErrorKind::Config, message));
+            }
             let (next, next_standing) = self.origins.follow(&url, &location).map_err(|why| {
                 Failure::last(ErrorKind::Config, format!("{} redirects, which is refused: {why}", without_query(&url)))
             })?;
@@ -130,7 +138,11 @@ impl Exchange {
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.events.tell(Event::RequestSent { job: self.job.clone() });
-        let sent = self.client.request(request.method.clone(), target).headers(headers).send().await;
+        let mut sending = self.client.request(request.method.clone(), target).headers(headers);
+        if let Some(payload) = &request.payload {
+            sending = sending.body(payload.bytes.clone());
+        }
+        let sent = sending.send().await;
         if let Some(permit) = permit {
             // Before the body is read: every request that another job sends meanwhile would be one too many.
             match &sent {
@@ -146,8 +158,8 @@ impl Exchange {
         sent.map_err(|error| Failure::transport(url, error))
     }
 
-    /// What a status that is no success means.
-    async fn explain(&self, request: &Request, arrived: Arrived, at: &PagePosition) -> Failure {
+    /// What a status that is no success means: a failure, or nothing where a rule says so.
+    async fn explain(&self, request: &Request, arrived: Arrived, at: &PagePosition) -> Result<RawPage, Failure> {
         let Arrived { response, url, standing, permits } = arrived;
         let status = response.status();
         let headers = response.headers().clone();
@@ -166,20 +178,42 @@ impl Exchange {
         if let Some(excerpt) = self.credentials.redactor().excerpt(&start) {
             message = format!("{message}: {excerpt}");
         }
+        let rule = self.rules.of_failure(status, &headers, &start);
+        if let Some(rule) = rule
+            && rule.skips()
+        {
+            return Ok(self.nothing(&url, &headers, at));
+        }
         let mut failure = Failure::last(kind, message);
         failure.remedy = remedy;
         failure.paused = standing == Standing::Own && told.refusal.is_some_and(|refusal| refusal.patience.is_some());
-        failure
+        Err(match rule {
+            Some(rule) => failure.under(rule),
+            None => failure,
+        })
+    }
+
+    /// The page of an answer that counts as none.
+    fn nothing(&self, url: &Url, headers: &HeaderMap, at: &PagePosition) -> RawPage {
+        RawPage {
+            position: at.clone(),
+            status: StatusCode::NO_CONTENT.as_u16(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            received_at: self.clock.now(),
+            source_now: date(headers),
+            address: self.credentials.redactor().clean(&without_query(url)),
+        }
     }
 
     fn told(&self, status: StatusCode, headers: &HeaderMap, body_start: &[u8]) -> Told {
         told::read(status, headers, body_start, self.clock.now())
     }
 
-    async fn page(&self, arrived: Arrived, at: &PagePosition) -> Result<RawPage, Failure> {
+    async fn page(&self, request: &Request, arrived: Arrived, at: &PagePosition) -> Result<RawPage, Failure> {
         let Arrived { response, url, permits: _permits, .. } = arrived;
         let address = self.credentials.redactor().clean(&without_query(&url));
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let (status, headers) = (response.status(), response.headers().clone());
         // What the client knows how to decompress it has taken off.
         if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
             let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
@@ -196,7 +230,18 @@ impl Exchange {
             }
             BodyError::Broken(error) => Failure::transport(&url, error),
         })?;
-        let source_now = date(&headers);
+        match self.rules.of_success(status, &headers, &body) {
+            Some(rule) if rule.skips() => return Ok(self.nothing(&url, &headers, at)),
+            Some(rule) => {
+                let mut message = format!("{} {address} answered {status} with an error", request.method);
+                if let Some(excerpt) = self.credentials.redactor().excerpt(&body[..body.len().min(ERROR_BODY_MAX)]) {
+                    message = format!("{message}: {excerpt}");
+                }
+                return Err(Failure::last(ErrorKind::Data, message).under(rule));
+            }
+            None => {}
+        }
+        let (status, source_now) = (status.as_u16(), date(&headers));
         Ok(RawPage { position: at.clone(), status, headers, body, received_at: self.clock.now(), source_now, address })
     }
 }

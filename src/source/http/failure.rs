@@ -6,6 +6,7 @@ use std::io;
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
+use crate::config::catalog::{ErrorRule, Then};
 use crate::error::ErrorKind;
 use crate::quota::Refused;
 use crate::source::FetchError;
@@ -30,6 +31,21 @@ impl Failure {
 
     pub(super) fn cancelled() -> Self {
         Failure::last(ErrorKind::Cancelled, "stop was asked for")
+    }
+
+    /// What the API's own rule makes of it.
+    pub(super) fn under(mut self, rule: &ErrorRule) -> Self {
+        self.error.message = rule.explain(std::mem::take(&mut self.error.message));
+        (self.error.kind, self.remedy, self.paused) = match rule.then {
+            Then::Retry => (ErrorKind::Unavailable, Remedy::Retry, false),
+            Then::Wait(length) => (ErrorKind::Throttled { retry_at: None }, Remedy::Wait(length), false),
+            Then::Fail | Then::Skip => match self.error.kind {
+                // It would be tried again, and the rule says that this is of no use.
+                ErrorKind::Unavailable | ErrorKind::Throttled { .. } => (ErrorKind::Data, Remedy::None, false),
+                kind => (kind, Remedy::None, false),
+            },
+        };
+        self
     }
 
     /// No request was granted.

@@ -10,11 +10,12 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use crate::clock::Clock;
-use crate::config::catalog::Job;
+use crate::config::catalog::{ErrorRule, Job, RequestBody, Then};
 use crate::config::secret::SecretSource;
 use crate::error::ErrorKind;
 use crate::event::{Event, Events};
 use crate::page::{Captured, Envelope, PageAt, PagePosition, RawPage, ResponsePath};
+use crate::printable::one_line;
 use crate::quota::told::Told;
 use crate::quota::{AccountView, BudgetKey, Budgets, Claim, Class, Forecast};
 use crate::slice::{Reach, Slice};
@@ -25,11 +26,14 @@ use super::auth::Credentials;
 use super::client;
 use super::exchange::Exchange;
 use super::failure::Failure;
+use super::graphql;
 use super::origin::OriginRule;
 use super::paging::Pager;
+use super::redact::EXCERPT_MAX;
 use super::request::RequestPlan;
 use super::resolver::{Lookup, SystemLookup};
 use super::retry::{Attempts, Decision, backoff};
+use super::rules::Rules;
 use super::status::Remedy;
 use super::told;
 
@@ -45,6 +49,7 @@ pub struct HttpSource {
     class: Class,
     /// Where a response says what its request cost.
     cost: Option<ResponsePath>,
+    speaks_graphql: bool,
     /// Of the latest request.
     claim: Mutex<Option<Arc<Claim>>>,
 }
@@ -90,6 +95,7 @@ impl HttpSource {
         let host = source.base_url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let budget = budgets.get(BudgetKey { credential: credentials.fingerprint().to_owned(), host }, &source.limits);
         let plan = RequestPlan::new(job).map_err(in_source)?;
+        let pager = Pager::new(job.stream.paging.clone(), &job.stream.records);
         let exchange = Exchange {
             job: job.name.clone(),
             client: client::client(source, around.lookup).map_err(in_source)?,
@@ -97,6 +103,7 @@ impl HttpSource {
             credentials,
             budget,
             body_max: source.body_max,
+            rules: Rules::new(&job.stream.errors),
             clock: around.clock,
             events: around.events,
             stop: around.stop,
@@ -104,9 +111,8 @@ impl HttpSource {
         };
         // One set's address that cannot be written is no reason to leave the others unread.
         if !job.is_for_each() {
-            plan.check().map_err(in_source)?;
+            plan.check(&pager).map_err(in_source)?;
         }
-        let pager = Pager::new(job.stream.paging.clone());
         Ok(HttpSource {
             plan,
             pager,
@@ -116,6 +122,7 @@ impl HttpSource {
             base_path: source.base_url.path().trim_end_matches('/').to_owned(),
             class: Class::Scheduled,
             cost: source.limits.cost.clone(),
+            speaks_graphql: matches!(job.stream.body, Some(RequestBody::Graphql { .. })),
             claim: Mutex::default(),
         })
     }
@@ -156,8 +163,30 @@ impl HttpSource {
         claim
     }
 
-    fn speaks_graphql(&self) -> bool {
-        self.endpoint.contains("graphql")
+    /// What the API's own rule makes of an answer that claimed success.
+    fn judge_by(&self, rule: &ErrorRule, envelope: &Envelope, claim: &Claim) -> Judgement {
+        let place = rule.at.as_ref().map_or_else(|| "the body".to_owned(), |at| format!("`{at}`"));
+        let found = rule.at.as_ref().and_then(|at| envelope.captured.get(at)).and_then(Captured::text).unwrap_or_default();
+        let message = rule.explain(format!("the answer has an error at {place}: `{}`", short(&found)));
+        self.clean(match rule.then {
+            Then::Retry => Judgement::ErrorInDisguise(message),
+            Then::Wait(length) => {
+                self.exchange.budget.pause(&claim.path, length);
+                Judgement::ErrorInDisguise(message)
+            }
+            Then::Fail => Judgement::Refused(ErrorKind::Data, message),
+            Then::Skip => Judgement::Nothing,
+        })
+    }
+
+    /// A judgement whose message shows no secret.
+    fn clean(&self, judgement: Judgement) -> Judgement {
+        let clean = |message: String| self.exchange.credentials.redactor().clean(&message);
+        match judgement {
+            Judgement::ErrorInDisguise(message) => Judgement::ErrorInDisguise(clean(message)),
+            Judgement::Refused(kind, message) => Judgement::Refused(kind, clean(message)),
+            other => other,
+        }
     }
 
     /// What a page cost, where a header tells.
@@ -261,31 +290,29 @@ impl Source for HttpSource {
     fn wanted(&self) -> Vec<ResponsePath> {
         let mut wanted = self.pager.wanted();
         wanted.extend(self.cost.clone().filter(|path| matches!(path, ResponsePath::Body(_))));
-        if self.speaks_graphql() {
+        wanted.extend(self.exchange.rules.wanted());
+        if self.speaks_graphql {
             wanted.extend(told::points_paths());
-            wanted.push(error_code());
+            wanted.extend(graphql::wanted());
         }
         wanted
     }
 
-    /// A GraphQL API that refuses a request for its cost does so with a status of success.
+    /// Takes in what the body tells of the budget, and looks for an error in disguise.
     fn judge(&self, envelope: &Envelope) -> Judgement {
         let Some(claim) = self.claim.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return Judgement::Records };
         if let Some(points) = self.cost.as_ref().and_then(|path| envelope.captured.get(path)).and_then(points) {
             self.exchange.budget.charge(&claim, points);
         }
-        if !self.speaks_graphql() {
+        if let Some(rule) = self.exchange.rules.of_envelope(envelope) {
+            return self.judge_by(rule, envelope, &claim);
+        }
+        if !self.speaks_graphql {
             return Judgement::Records;
         }
         let limits = told::points(&envelope.captured).into_iter().collect();
         self.exchange.budget.learn(&claim, &Told { limits, refusal: None });
-        match envelope.captured.get(&error_code()).and_then(Captured::text).as_deref() {
-            Some("THROTTLED") => Judgement::ErrorInDisguise("the API refused the query for its cost (THROTTLED)".to_owned()),
-            Some("MAX_COST_EXCEEDED") => Judgement::ErrorInDisguise(
-                "one query costs more than the API grants at once (MAX_COST_EXCEEDED): ask for smaller pages".to_owned(),
-            ),
-            _ => Judgement::Records,
-        }
+        self.clean(graphql::judge(envelope).unwrap_or(Judgement::Records))
     }
 
     fn pages(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Option<u64> {
@@ -308,21 +335,21 @@ impl Source for HttpSource {
         // What relative links of a first page are relative to.
         let address = match address {
             Some(address) => address,
-            None => self.plan.stream_address(slice)?,
+            None => self.plan.stream_address(&self.pager, slice)?,
         };
         self.pager.next(at, envelope, headers, &address, &self.exchange.origins)
     }
-}
-
-/// Where a GraphQL body says why a query was refused.
-fn error_code() -> ResponsePath {
-    ResponsePath::Body(["errors", "0", "extensions", "code"].map(str::to_owned).to_vec())
 }
 
 /// A cost as a response writes it, in whole points; nonsense is none.
 fn points(cost: &Captured) -> Option<u64> {
     let cost: f64 = cost.text()?.parse().ok()?;
     (0.0..=1e9).contains(&cost).then(|| cost.ceil() as u64)
+}
+
+/// The beginning of what a body says.
+fn short(text: &str) -> String {
+    one_line(&text.chars().take(EXCERPT_MAX).collect::<String>())
 }
 
 fn later(now: Timestamp, length: Duration) -> Option<Timestamp> {

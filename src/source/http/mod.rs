@@ -4,7 +4,7 @@
 //! redirects within `origin`, body cap), `retry` decides about another attempt, and here all of it becomes a `Source`. `status`
 //! alone knows what a status means; `told` what an answer says of limits; `client` alone how the client is set up.
 //!
-//! Absent on purpose: cookies, caches, request bodies, and every retry but the one here.
+//! Absent on purpose: cookies, caches, and every retry but the one here.
 
 mod address;
 mod auth;
@@ -13,13 +13,16 @@ mod bounds;
 mod client;
 mod exchange;
 mod failure;
+mod graphql;
 mod http_source;
 mod origin;
 mod paging;
+mod payload;
 mod redact;
 mod request;
 mod resolver;
 mod retry;
+mod rules;
 mod status;
 mod told;
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ::http::Method;
-use ::http::header::{ACCEPT, HeaderMap, HeaderValue};
+use ::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use ::http::{HeaderName, Method};
+use minijinja::Value as Field;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
@@ -18,6 +19,7 @@ use crate::template::{Scope, Template};
 use super::bounds::{Bounds, bounds};
 use super::origin::{OriginRule, Standing};
 use super::paging::Pager;
+use super::payload::{Draft, Payload};
 
 /// What RFC 3986 section 2.3 leaves as it is; everything else of a value is encoded.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -30,14 +32,18 @@ pub(super) fn encode_query(text: &str) -> String {
     utf8_percent_encode(text, QUERY).to_string()
 }
 
+/// What templates know as `page`.
+type PageFields = [(&'static str, Field); 4];
+
 /// A request ready to be sent, credentials not yet on it.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) standing: Standing,
-    /// The source's own headers; only for its own origin.
+    /// The source's and the stream's own headers; only for its own origin.
     pub(super) headers: HeaderMap,
+    pub(super) payload: Option<Payload>,
 }
 
 /// What all requests of a stream have in common.
@@ -46,6 +52,8 @@ pub(super) struct RequestPlan {
     base_url: Url,
     path: Template,
     query: Vec<(String, Template)>,
+    headers: Vec<(HeaderName, Template)>,
+    draft: Option<Draft>,
     cursor: Option<Cursor>,
     sets: BTreeMap<PartitionKey, SetPlan>,
 }
@@ -68,6 +76,8 @@ impl RequestPlan {
             base_url: job.source.base_url.clone(),
             path: job.stream.path.clone(),
             query: job.stream.query.clone(),
+            headers: job.stream.headers.clone(),
+            draft: job.stream.body.as_ref().map(Draft::new).transpose()?,
             cursor: job.stream.cursor.clone(),
             sets,
         })
@@ -83,36 +93,57 @@ impl RequestPlan {
     ) -> Result<Request, FetchError> {
         let ask = pager.ask(&at.at).map_err(|why| FetchError::new(ErrorKind::Bug, why))?;
         let set = self.set(slice)?;
+        let bounds = bounds(self.cursor.as_ref(), &slice.reach).map_err(|why| config(&why))?;
+        let page = pager.fields(at);
+        let scope = set.scope(&bounds, &page, str::to_owned);
         let mut headers = set.headers.clone();
+        for (name, template) in &self.headers {
+            let value = template.render_header(&scope).map_err(|why| config(&format!("headers.{name}: {why}")))?;
+            if !value.is_empty() {
+                headers.insert(name.clone(), value);
+            }
+        }
         headers.extend(ask.headers);
         let url = match ask.url {
             Some(link) => Url::parse(&link).map_err(|error| bug(&format!("a position's address does not parse: {error}")))?,
-            None => self.address(set, slice, ask.query)?,
+            None => self.address(set, &bounds, &page, &scope, ask.query)?,
         };
+        let payload = self.draft.as_ref().map(|draft| draft.render(&scope, &ask.body)).transpose();
+        let payload = payload.map_err(|why| config(&format!("body: {why}")))?;
+        if let Some(payload) = &payload {
+            headers.entry(CONTENT_TYPE).or_insert_with(|| payload.content_type.clone());
+        }
         // A position may come from a place where it was written down: the rule holds for it again.
         let standing = origins.check(&url).map_err(|why| FetchError::new(ErrorKind::Config, why))?;
-        Ok(Request { method: self.method.clone(), url, standing, headers })
+        Ok(Request { method: self.method.clone(), url, standing, headers, payload })
     }
 
     /// The stream's address for relative links where only the parameters are known.
-    pub(super) fn stream_address(&self, slice: &Slice) -> Result<Url, FetchError> {
-        self.path_below_base(self.set(slice)?, &Bounds::default())
+    pub(super) fn stream_address(&self, pager: &Pager, slice: &Slice) -> Result<Url, FetchError> {
+        self.path_below_base(self.set(slice)?, &Bounds::default(), &pager.fields(&PagePosition::start()))
     }
 
     /// Renders the address of every set once, so that none fails later for what its values are.
-    pub(super) fn check(&self) -> Result<(), FetchError> {
-        self.sets.values().try_for_each(|set| self.path_below_base(set, &Bounds::default()).map(drop))
+    pub(super) fn check(&self, pager: &Pager) -> Result<(), FetchError> {
+        let page = pager.fields(&PagePosition::start());
+        self.sets.values().try_for_each(|set| self.path_below_base(set, &Bounds::default(), &page).map(drop))
     }
 
     fn set(&self, slice: &Slice) -> Result<&SetPlan, FetchError> {
         self.sets.get(&slice.partition).ok_or_else(|| bug(&format!("there is no parameter set `{}`", slice.partition)))
     }
 
-    fn address(&self, set: &SetPlan, slice: &Slice, paging: Vec<(String, String)>) -> Result<Url, FetchError> {
-        let bounds = bounds(self.cursor.as_ref(), &slice.reach).map_err(|why| config(&why))?;
-        let mut url = self.path_below_base(set, &bounds)?;
-        let own = render(set, &self.query, &bounds)?;
-        let cursor = render(set, self.cursor.as_ref().map_or(&[], |cursor| &cursor.query), &bounds)?;
+    fn address(
+        &self,
+        set: &SetPlan,
+        bounds: &Bounds,
+        page: &PageFields,
+        scope: &Scope,
+        paging: Vec<(String, String)>,
+    ) -> Result<Url, FetchError> {
+        let mut url = self.path_below_base(set, bounds, page)?;
+        let own = render(scope, &self.query)?;
+        let cursor = render(scope, self.cursor.as_ref().map_or(&[], |cursor| &cursor.query))?;
         let mut entries = own;
         for later in [cursor, paging] {
             // What the cursor or the paging says of a name wins: an entry twice is read differently by every server.
@@ -125,13 +156,9 @@ impl RequestPlan {
         Ok(url)
     }
 
-    fn path_below_base(&self, set: &SetPlan, bounds: &Bounds) -> Result<Url, FetchError> {
+    fn path_below_base(&self, set: &SetPlan, bounds: &Bounds, page: &PageFields) -> Result<Url, FetchError> {
         // Values are encoded before they enter the template: afterwards nobody could tell their slashes from the template's own.
-        let encode = |text: &str| utf8_percent_encode(text, VALUE).to_string();
-        let parameters: BTreeMap<String, String> =
-            set.parameters.iter().map(|(name, value)| (name.clone(), encode(value))).collect();
-        let (from, to) = (bounds.from.as_deref().map(encode), bounds.to.as_deref().map(encode));
-        let scope = Scope::new().parameters(&parameters).bounds(from.as_deref(), to.as_deref());
+        let scope = set.scope(bounds, page, |text| utf8_percent_encode(text, VALUE).to_string());
         let rendered = self.path.render(&scope).map_err(|why| config(&format!("path: {why}")))?;
         let path = utf8_percent_encode(rendered.trim_start_matches('/'), LITERAL).to_string();
         if path.split('/').any(is_dots) {
@@ -145,12 +172,23 @@ impl RequestPlan {
     }
 }
 
+impl SetPlan {
+    /// What the templates of a request may speak of; `write` is how its place writes a text.
+    fn scope(&self, bounds: &Bounds, page: &PageFields, write: impl Fn(&str) -> String) -> Scope {
+        let parameters: BTreeMap<String, String> =
+            self.parameters.iter().map(|(name, value)| (name.clone(), write(value))).collect();
+        let (from, to) = (bounds.from.as_deref().map(&write), bounds.to.as_deref().map(&write));
+        let page =
+            page.iter().map(|(name, value)| (*name, value.as_str().map_or_else(|| value.clone(), |text| write(text).into())));
+        Scope::new().parameters(&parameters).bounds(from.as_deref(), to.as_deref()).set_fields("page", page)
+    }
+}
+
 /// Query entries; one that renders to nothing is left out.
-fn render(set: &SetPlan, entries: &[(String, Template)], bounds: &Bounds) -> Result<Vec<(String, String)>, FetchError> {
-    let scope = Scope::new().parameters(&set.parameters).bounds(bounds.from.as_deref(), bounds.to.as_deref());
+fn render(scope: &Scope, entries: &[(String, Template)]) -> Result<Vec<(String, String)>, FetchError> {
     let mut rendered = Vec::with_capacity(entries.len());
     for (name, template) in entries {
-        let value = template.render(&scope).map_err(|why| config(&format!("query.{name}: {why}")))?;
+        let value = template.render(scope).map_err(|why| config(&format!("query.{name}: {why}")))?;
         if !value.is_empty() {
             rendered.push((name.clone(), value));
         }

@@ -2,10 +2,25 @@
 //!
 //! A path that leads nowhere is an error here, not the end: a misspelt `more` would else read one page and call it everything.
 
-use crate::config::catalog::CountedEnd;
-use crate::page::{Captured, ResponsePath};
+use crate::config::catalog::{CountedEnd, Placed};
+use crate::page::{Captured, ResponsePath, split_path};
 
-use super::Answer;
+use super::{Answer, Ask, Written};
+
+/// What counted paging adds to a request: its number, and the page's size. In a body the names are paths.
+pub(super) fn ask(placed: Placed, number: (&str, u64), size: Option<(&str, u64)>) -> Ask {
+    let entries = [Some(number), size].into_iter().flatten();
+    match placed {
+        Placed::Query => {
+            Ask { query: entries.map(|(name, value)| (name.to_owned(), value.to_string())).collect(), ..Ask::default() }
+        }
+        Placed::Body => {
+            // Checked when the files were read.
+            let written = |(name, value): (&str, u64)| Some(Written { steps: split_path(name).ok()?, value: value.into() });
+            Ask { body: entries.filter_map(written).collect(), ..Ask::default() }
+        }
+    }
+}
 
 /// The path that the end is read from.
 pub(super) fn path(end: &CountedEnd) -> Option<&ResponsePath> {

@@ -2,6 +2,8 @@
 //! paging stand above them, once.
 
 use ::http::{HeaderMap, HeaderName, HeaderValue};
+use minijinja::Value as Field;
+use serde_json::Value as Json;
 use url::Url;
 
 use crate::config::catalog::{Paging, PagingKind};
@@ -12,10 +14,13 @@ use crate::source::FetchError;
 use super::origin::OriginRule;
 
 mod counted;
+mod graphql;
 mod guard;
+mod keyset;
 mod link_header;
 mod next_url;
 mod none;
+mod odata;
 mod offset;
 mod page;
 mod page_token;
@@ -29,6 +34,8 @@ use guard::Guard;
 /// The paging of one stream.
 pub(super) struct Pager {
     paging: Paging,
+    /// Where keyset paging finds the field that it goes on from.
+    last_field: Option<ResponsePath>,
     guard: Guard,
 }
 
@@ -37,8 +44,17 @@ pub(super) struct Pager {
 pub(super) struct Ask {
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// What goes into the request's body.
+    pub(super) body: Vec<Written>,
     /// The whole address, in place of the stream's own.
     pub(super) url: Option<String>,
+}
+
+/// A value that paging puts into a request's body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) steps: Vec<String>,
+    pub(super) value: Json,
 }
 
 /// An answer as the kinds see it.
@@ -65,36 +81,85 @@ impl Answer<'_> {
 }
 
 impl Pager {
-    pub(super) fn new(paging: Paging) -> Self {
-        Pager { paging, guard: Guard::default() }
+    /// `records` is where the records stand.
+    pub(super) fn new(paging: Paging, records: &ResponsePath) -> Self {
+        let last_field = match &paging.kind {
+            PagingKind::Keyset { from, .. } => Some(keyset::path(records, from)),
+            _ => None,
+        };
+        Pager { paging, last_field, guard: Guard::default() }
     }
 
     /// Body paths that must be captured for `next`.
     pub(super) fn wanted(&self) -> Vec<ResponsePath> {
-        let path = match &self.paging.kind {
-            PagingKind::None | PagingKind::LinkHeader => None,
-            PagingKind::Page { end, .. } | PagingKind::Offset { end, .. } => counted::path(end),
-            PagingKind::PageToken { token, .. } => Some(token),
-            PagingKind::NextUrl { url } => Some(url),
+        let paths: Vec<ResponsePath> = match &self.paging.kind {
+            PagingKind::None | PagingKind::LinkHeader => Vec::new(),
+            PagingKind::Page { end, .. } | PagingKind::Offset { end, .. } => counted::path(end).cloned().into_iter().collect(),
+            PagingKind::PageToken { token, .. } => vec![token.clone()],
+            PagingKind::NextUrl { url } => vec![url.clone()],
+            PagingKind::Keyset { end, .. } => counted::path(end).into_iter().chain(&self.last_field).cloned().collect(),
+            PagingKind::Odata => odata::paths(),
+            PagingKind::Graphql { has_next, end_cursor, .. } => vec![has_next.clone(), end_cursor.clone()],
         };
-        path.into_iter().filter(|path| matches!(path, ResponsePath::Body(_))).cloned().collect()
+        paths.into_iter().filter(|path| matches!(path, ResponsePath::Body(_))).collect()
+    }
+
+    /// What templates know as `page`: `index` (from 0), `number` (of the page, as the API counts), `offset` (records before it) and
+    /// `token` (empty on the first page).
+    pub(super) fn fields(&self, at: &PagePosition) -> [(&'static str, Field); 4] {
+        let (mut number, mut offset) = (at.index.saturating_add(1), at.records_before);
+        match (&self.paging.kind, &at.at) {
+            (PagingKind::Page { .. }, PageAt::Number(counted)) => number = *counted,
+            (PagingKind::Page { start, .. }, _) => number = *start,
+            (PagingKind::Offset { .. }, PageAt::Number(counted)) => offset = *counted,
+            (PagingKind::Offset { start, .. }, _) => offset = *start,
+            _ => {}
+        }
+        let token = match &at.at {
+            PageAt::Token(token) => token.as_str(),
+            _ => "",
+        };
+        [
+            ("index", Field::from(at.index)),
+            ("number", Field::from(number)),
+            ("offset", Field::from(offset)),
+            ("token", Field::from(token)),
+        ]
     }
 
     /// The error tells of a position that this kind never made.
     pub(super) fn ask(&self, at: &PageAt) -> Result<Ask, String> {
         let ask = match (&self.paging.kind, at) {
-            (PagingKind::None | PagingKind::LinkHeader | PagingKind::NextUrl { .. }, PageAt::Start) => Some(Ask::default()),
-            (PagingKind::LinkHeader | PagingKind::NextUrl { .. }, PageAt::Url(url)) => {
+            (
+                PagingKind::None
+                | PagingKind::LinkHeader
+                | PagingKind::NextUrl { .. }
+                | PagingKind::Odata
+                | PagingKind::PageToken { .. }
+                | PagingKind::Graphql { .. },
+                PageAt::Start,
+            ) => Some(Ask::default()),
+            (PagingKind::LinkHeader | PagingKind::NextUrl { .. } | PagingKind::Odata, PageAt::Url(url)) => {
                 Some(Ask { url: Some(url.clone()), ..Ask::default() })
             }
-            (PagingKind::Page { param, start, page_size, size_param, .. }, at) => {
-                number(at, *start).map(|number| page::ask(param, number, size_param.as_deref(), *page_size))
+            (PagingKind::Page { param, start, page_size, size_param, placed, .. }, at) => {
+                number(at, *start).map(|number| counted::ask(*placed, (param, number), size_param.as_deref().zip(*page_size)))
             }
-            (PagingKind::Offset { offset_param, limit_param, start, page_size, .. }, at) => {
-                number(at, *start).map(|number| offset::ask(offset_param, number, limit_param.as_deref(), *page_size))
+            (PagingKind::Offset { offset_param, limit_param, start, page_size, placed, .. }, at) => {
+                number(at, *start).map(|number| {
+                    counted::ask(*placed, (offset_param, number), limit_param.as_deref().map(|name| (name, *page_size)))
+                })
             }
-            (PagingKind::PageToken { .. }, PageAt::Start) => Some(Ask::default()),
             (PagingKind::PageToken { place, .. }, PageAt::Token(token)) => Some(page_token::ask(place, token)?),
+            (PagingKind::Keyset { place, page_size, size_param, .. }, at @ (PageAt::Start | PageAt::Token(_))) => {
+                let mut ask = match at {
+                    PageAt::Token(token) => page_token::ask(place, token)?,
+                    _ => Ask::default(),
+                };
+                ask.query.extend(size_param.as_ref().zip(*page_size).map(|(name, size)| (name.clone(), size.to_string())));
+                Some(ask)
+            }
+            (PagingKind::Graphql { variable, .. }, PageAt::Token(cursor)) => Some(graphql::ask(variable, cursor)),
             _ => None,
         };
         ask.ok_or_else(|| format!("a position of another kind than paging `{}`", self.paging.kind.name()))
@@ -112,12 +177,19 @@ impl Pager {
         let answer = Answer { at, envelope, headers };
         let place = |why: String| FetchError::new(ErrorKind::Data, format!("paging `{}`: {why}", self.paging.kind.name()));
         let next = match &self.paging.kind {
+            _ if envelope.is_nothing => Ok(None),
             PagingKind::None => none::next(),
             PagingKind::Page { start, page_size, end, .. } => page::next(*start, *page_size, end, &answer),
             PagingKind::Offset { start, page_size, end, .. } => offset::next(*start, *page_size, end, &answer),
             PagingKind::PageToken { token, .. } => page_token::next(token, &answer),
             PagingKind::NextUrl { url } => next_url::next(url, &answer, from, origins),
             PagingKind::LinkHeader => link_header::next(&answer, from, origins),
+            PagingKind::Keyset { page_size, end, .. } => match &self.last_field {
+                Some(path) => keyset::next(path, *page_size, end, &answer),
+                None => none::next(),
+            },
+            PagingKind::Odata => odata::next(&answer, from, origins),
+            PagingKind::Graphql { has_next, end_cursor, .. } => graphql::next(has_next, end_cursor, &answer),
         };
         let Some(next) = next.map_err(place)? else {
             self.guard.finish(at);

@@ -3,15 +3,7 @@
 use crate::config::catalog::CountedEnd;
 use crate::page::PageAt;
 
-use super::{Answer, Ask, counted, number};
-
-pub(super) fn ask(offset_param: &str, offset: u64, limit_param: Option<&str>, page_size: u64) -> Ask {
-    let mut query = vec![(offset_param.to_owned(), offset.to_string())];
-    if let Some(name) = limit_param {
-        query.push((name.to_owned(), page_size.to_string()));
-    }
-    Ask { query, ..Ask::default() }
-}
+use super::{Answer, counted, number};
 
 pub(super) fn next(start: u64, page_size: u64, end: &CountedEnd, answer: &Answer<'_>) -> Result<Option<PageAt>, String> {
     if !counted::more(end, Some(page_size), answer)? {

@@ -5,7 +5,7 @@ use ::http::HeaderValue;
 use crate::config::catalog::TokenPlace;
 use crate::page::{Captured, PageAt, ResponsePath};
 
-use super::{Answer, Ask};
+use super::{Answer, Ask, Written};
 
 pub(super) fn ask(place: &TokenPlace, token: &str) -> Result<Ask, String> {
     match place {
@@ -15,6 +15,11 @@ pub(super) fn ask(place: &TokenPlace, token: &str) -> Result<Ask, String> {
                 HeaderValue::from_str(token).map_err(|_| "the token holds characters that a header cannot carry".to_owned())?;
             Ok(Ask { headers: vec![(name.clone(), value)], ..Ask::default() })
         }
+        TokenPlace::Body(steps) => {
+            Ok(Ask { body: vec![Written { steps: steps.clone(), value: token.into() }], ..Ask::default() })
+        }
+        // The templates have it already.
+        TokenPlace::Template => Ok(Ask::default()),
     }
 }
 

@@ -1,12 +1,12 @@
 use super::*;
-use crate::config::catalog::{CountedEnd, TokenPlace};
+use crate::config::catalog::{CountedEnd, Placed, TokenPlace};
 
 fn path(text: &str) -> ResponsePath {
     ResponsePath::parse(text).unwrap()
 }
 
 fn pager(kind: PagingKind) -> Pager {
-    Pager::new(Paging { kind, pages_max: 1000 })
+    Pager::new(Paging { kind, pages_max: 1000 }, &path("data.items"))
 }
 
 fn by_offset(end: CountedEnd) -> Pager {
@@ -16,6 +16,7 @@ fn by_offset(end: CountedEnd) -> Pager {
         start: 0,
         page_size: 100,
         end,
+        placed: Placed::Query,
     };
     pager(kind)
 }
@@ -27,6 +28,7 @@ fn by_page(end: CountedEnd) -> Pager {
         page_size: Some(50),
         size_param: Some("per_page".to_owned()),
         end,
+        placed: Placed::Query,
     };
     pager(kind)
 }
@@ -37,7 +39,7 @@ fn by_token() -> Pager {
 
 fn envelope(records: u64, captured: &[(&str, Captured)]) -> Envelope {
     let captured = captured.iter().map(|(name, value)| (path(name), value.clone())).collect();
-    Envelope { captured, records }
+    Envelope { captured, records, ..Envelope::default() }
 }
 
 fn text(text: &str) -> Captured {
@@ -222,9 +224,15 @@ fn sequences_side_by_side_do_not_disturb_each_other() {
 
 #[test]
 fn endless_paging_meets_its_bound() {
-    let kind =
-        PagingKind::Page { param: "page".to_owned(), start: 1, page_size: None, size_param: None, end: CountedEnd::EmptyPage };
-    let pager = Pager::new(Paging { kind, pages_max: 25 });
+    let kind = PagingKind::Page {
+        param: "page".to_owned(),
+        start: 1,
+        page_size: None,
+        size_param: None,
+        end: CountedEnd::EmptyPage,
+        placed: Placed::Query,
+    };
+    let pager = Pager::new(Paging { kind, pages_max: 25 }, &ResponsePath::root());
     let (pages, error) = walk(&pager, |_| envelope(1, &[]));
     assert_eq!(pages, 25);
     assert!(error.unwrap().contains("`25` pages"));

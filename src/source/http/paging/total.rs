@@ -15,7 +15,12 @@ impl Pager {
             _ if !more => Some(1),
             PagingKind::Page { end, .. } | PagingKind::Offset { end, .. } => counted::pages(end, &answer),
             PagingKind::None => Some(1),
-            PagingKind::PageToken { .. } | PagingKind::NextUrl { .. } | PagingKind::LinkHeader => None,
+            PagingKind::PageToken { .. }
+            | PagingKind::NextUrl { .. }
+            | PagingKind::LinkHeader
+            | PagingKind::Keyset { .. }
+            | PagingKind::Odata
+            | PagingKind::Graphql { .. } => None,
         }
     }
 }

@@ -58,6 +58,9 @@ pub(super) fn job(base_url: &str) -> Job {
         method: Method::GET,
         path: template("/items"),
         query: Vec::new(),
+        headers: Vec::new(),
+        body: None,
+        errors: Vec::new(),
         records: ResponsePath::root(),
         records_optional: false,
         deleted: None,
@@ -213,6 +216,11 @@ pub(super) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
         let (key, value) = line.split_once(':')?;
         key.eq_ignore_ascii_case(name).then(|| value.trim())
     })
+}
+
+/// The body of a request.
+pub(super) fn body(request: &str) -> &str {
+    request.split_once("\r\n\r\n").map_or("", |(_, body)| body)
 }
 
 /// The target in a request's first line.

@@ -1,3 +1,4 @@
+mod bodies;
 mod fixture;
 mod origins;
 mod refusals;

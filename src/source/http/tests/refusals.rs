@@ -5,9 +5,11 @@ use std::time::Duration;
 use super::fixture::*;
 use super::server::{Answer, Server, json};
 use crate::clock::Clock;
+use crate::config::catalog::{QueryText, RequestBody};
 use crate::error::ErrorKind;
 use crate::page::{Captured, Envelope, PagePosition, ResponsePath};
 use crate::source::{Judgement, Source};
+use crate::template::JsonTemplate;
 
 fn fine() -> Vec<u8> {
     json("200 OK", "", "[1]")
@@ -90,18 +92,22 @@ async fn a_query_that_costs_too_much_is_told_in_a_status_of_success() {
     let world = World::new();
     let server = Server::script(vec![fine()]);
     let mut job = job(&server.url(""));
-    job.stream.path = template("/graphql");
+    job.stream.body = Some(RequestBody::Graphql {
+        query: QueryText::Written("{ items }".to_owned()),
+        variables: JsonTemplate::Object(Vec::new()),
+    });
     let source = world.open(&job);
     assert!(source.wanted().contains(&code));
     source.fetch(&snapshot(), &PagePosition::start(), 1).await.unwrap();
-    let judged = |text: Option<&str>| {
-        let captured = text.map(|text| (code.clone(), Captured::Text(text.to_owned())));
-        source.judge(&Envelope { captured: captured.into_iter().collect(), records: 0 })
+    let first = ResponsePath::Body(["errors", "0"].map(str::to_owned).to_vec());
+    let judged = |text: &str| {
+        let captured = [(code.clone(), Captured::Text(text.to_owned())), (first.clone(), Captured::Nested)];
+        source.judge(&Envelope { captured: captured.into(), ..Envelope::default() })
     };
-    for (text, said) in [("THROTTLED", "refused the query for its cost"), ("MAX_COST_EXCEEDED", "ask for smaller pages")] {
-        let Judgement::ErrorInDisguise(message) = judged(Some(text)) else { panic!("{text} is taken for records") };
-        assert!(message.contains(said), "{message}");
-    }
-    assert_eq!(judged(Some("OTHER")), Judgement::Records);
-    assert_eq!(judged(None), Judgement::Records);
+    let Judgement::ErrorInDisguise(message) = judged("THROTTLED") else { panic!("it is taken for records") };
+    assert!(message.contains("refused the query for its cost"), "{message}");
+    let Judgement::Refused(ErrorKind::Config, message) = judged("MAX_COST_EXCEEDED") else { panic!("it is asked for again") };
+    assert!(message.contains("ask for smaller pages"), "{message}");
+    assert!(matches!(judged("OTHER"), Judgement::ErrorInDisguise(_)));
+    assert_eq!(source.judge(&Envelope::default()), Judgement::Records);
 }

@@ -4,7 +4,7 @@ use ::http::HeaderName;
 
 use super::fixture::*;
 use super::server::{Server, json};
-use crate::config::catalog::{ApiKeyPlace, Auth, CountedEnd, Job, PagingKind, ParameterSet, TokenPlace};
+use crate::config::catalog::{ApiKeyPlace, Auth, CountedEnd, Job, PagingKind, ParameterSet, Placed, TokenPlace};
 use crate::config::secret::SecretRef;
 use crate::error::ErrorKind;
 use crate::ids::PartitionKey;
@@ -152,6 +152,7 @@ async fn pages_are_asked_for_by_position() {
         start: 1,
         page_size: 100,
         end,
+        placed: Placed::Query,
     };
     let source = World::new().open(&job);
     source.fetch(&snapshot(), &PagePosition::start(), 1).await.unwrap();

@@ -40,7 +40,7 @@ impl Server {
                     break;
                 }
                 let Ok(mut stream) = connection else { continue };
-                let head = read_head(&mut stream);
+                let head = read_request(&mut stream);
                 let number = seen.lock().unwrap().len();
                 let answer = answer(number, &head);
                 seen.lock().unwrap().push(head);
@@ -67,7 +67,7 @@ impl Server {
         self.address.port()
     }
 
-    /// The heads of the requests so far.
+    /// The heads of the requests so far, each with its body.
     pub(super) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
@@ -81,13 +81,17 @@ impl Drop for Server {
     }
 }
 
-fn read_head(stream: &mut TcpStream) -> String {
+fn read_request(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     let mut byte = [0u8];
     while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
         head.push(byte[0]);
     }
-    String::from_utf8_lossy(&head).into_owned()
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let length = super::fixture::header(&head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    let body = stream.read_exact(&mut body).map(|()| String::from_utf8_lossy(&body).into_owned());
+    format!("{head}{}", body.unwrap_or_default())
 }
 
 fn serve(mut stream: TcpStream, answer: Answer, open: &mut Vec<TcpStream>) {

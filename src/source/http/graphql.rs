@@ -1,0 +1,104 @@
+//! Errors of GraphQL: they come in `errors`, mostly with a status of success, and with part of the data or none (GraphQL
+//! specification, section 7.1). A part is never a page.
+
+use crate::error::ErrorKind;
+use crate::page::{Captured, Envelope, ResponsePath};
+use crate::source::Judgement;
+
+/// Codes of errors that no second attempt mends, as Apollo, Shopify, GitHub and Hasura write them.
+const HOPELESS: [&str; 14] = [
+    "GRAPHQL_PARSE_FAILED",
+    "GRAPHQL_VALIDATION_FAILED",
+    "BAD_USER_INPUT",
+    "OPERATION_RESOLUTION_FAILURE",
+    "undefinedField",
+    "undefinedType",
+    "missingRequiredArguments",
+    "argumentNotAccepted",
+    "argumentLiteralsIncompatible",
+    "variableMismatch",
+    "validation-failed",
+    "parse-failed",
+    "parseError",
+    "INVALID_CURSOR_ARGUMENTS",
+];
+/// Codes of a credential that is not good enough.
+const SHUT_OUT: [&str; 5] = ["UNAUTHENTICATED", "FORBIDDEN", "ACCESS_DENIED", "INSUFFICIENT_SCOPES", "access-denied"];
+
+/// Body paths that `judge` looks at.
+pub(super) fn wanted() -> Vec<ResponsePath> {
+    vec![first(&[]), first(&["message"]), first(&["type"]), first(&["extensions", "code"])]
+}
+
+/// What an answer's `errors` mean; `None` where it has none.
+pub(super) fn judge(envelope: &Envelope) -> Option<Judgement> {
+    let at = |steps: &[&str]| envelope.captured.get(&first(steps)).and_then(Captured::text);
+    envelope.captured.get(&first(&[])).filter(|first| **first != Captured::Null)?;
+    // GitHub writes `type` where others write `extensions.code`.
+    let code = at(&["extensions", "code"]).or_else(|| at(&["type"])).unwrap_or_default();
+    let said = at(&["message"]).unwrap_or_default();
+    let told = match (code.is_empty(), said.is_empty()) {
+        (true, _) => said,
+        (false, true) => code.clone(),
+        (false, false) => format!("{said} ({code})"),
+    };
+    Some(match code.as_str() {
+        "THROTTLED" | "RATE_LIMITED" | "RATE_LIMIT" => {
+            Judgement::ErrorInDisguise(format!("the API refused the query for its cost ({code})"))
+        }
+        "MAX_COST_EXCEEDED" | "MAX_NODE_LIMIT_EXCEEDED" => Judgement::Refused(
+            ErrorKind::Config,
+            format!("one query costs more than the API grants at once ({code}): ask for smaller pages"),
+        ),
+        code if HOPELESS.contains(&code) => {
+            Judgement::Refused(ErrorKind::Config, format!("the API does not take the query: {told}"))
+        }
+        code if SHUT_OUT.contains(&code) => Judgement::Refused(ErrorKind::Auth, format!("the API shuts the query out: {told}")),
+        _ => Judgement::ErrorInDisguise(format!("the answer has `errors`: {told}")),
+    })
+}
+
+/// A path below the first error.
+fn first(steps: &[&str]) -> ResponsePath {
+    ResponsePath::Body(["errors", "0"].iter().chain(steps).map(|step| (*step).to_owned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(entries: &[(&[&str], &str)]) -> Envelope {
+        let mut envelope = Envelope::default();
+        envelope.captured.insert(first(&[]), Captured::Nested);
+        for (steps, text) in entries {
+            envelope.captured.insert(first(steps), Captured::Text((*text).to_owned()));
+        }
+        envelope
+    }
+
+    #[test]
+    fn errors_beside_data_are_an_error() {
+        // C-61
+        assert_eq!(judge(&Envelope::default()), None);
+        let judged = judge(&answer(&[(&["message"], "Something went wrong")])).unwrap();
+        assert_eq!(judged, Judgement::ErrorInDisguise("the answer has `errors`: Something went wrong".to_owned()));
+        assert!(matches!(judge(&answer(&[])), Some(Judgement::ErrorInDisguise(_))));
+    }
+
+    #[test]
+    fn a_query_that_is_wrong_is_not_sent_again() {
+        let wrong = answer(&[(&["message"], "Field 'x' doesn't exist"), (&["extensions", "code"], "undefinedField")]);
+        assert!(matches!(judge(&wrong), Some(Judgement::Refused(ErrorKind::Config, message)) if message.contains("Field 'x'")));
+        assert!(matches!(judge(&answer(&[(&["type"], "FORBIDDEN")])), Some(Judgement::Refused(ErrorKind::Auth, _))));
+    }
+
+    #[test]
+    fn costs_are_told_apart() {
+        // R-18 R-19
+        let coded = |code: &str| judge(&answer(&[(&["extensions", "code"], code)])).unwrap();
+        assert!(matches!(coded("THROTTLED"), Judgement::ErrorInDisguise(message) if message.contains("THROTTLED")));
+        assert!(
+            matches!(coded("MAX_COST_EXCEEDED"), Judgement::Refused(ErrorKind::Config, message) if message.contains("smaller pages"))
+        );
+    }
+}
