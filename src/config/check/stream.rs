@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use http::Method;
 
-use crate::config::catalog::{CursorType, PagingKind, Stream, TokenPlace};
+use crate::config::catalog::{PagingKind, Stream, TokenPlace};
 use crate::config::node::{Node, Table};
 use crate::config::problem::{Report, quote};
 use crate::page::ResponsePath;
@@ -42,11 +42,12 @@ pub(super) fn check(
         None => Some(None),
     };
     if let Some(Some(cursor)) = &cursor
-        && cursor.cursor_type == CursorType::Integer
+        && cursor.cursor_type.has_mark()
         && !table.has("primary_key")
         && let Some(cursor_table) = table.table("cursor")
     {
-        let message = "a whole-number cursor needs a key: rows at the mark are read again and told apart by it";
+        let message =
+            format!("{} needs a key: rows at the mark are read again and told apart by it", cursor::named(cursor.cursor_type));
         report.error(&cursor_table.place("type"), message, "add primary_key = [\"id\"] to the stream");
     }
     refuse_double_entries(table, paging.as_ref().map(|paging| &paging.kind), key_param, report);
@@ -68,7 +69,7 @@ fn position(table: &Table) -> Position {
     let cursor_type = table.table("cursor").and_then(|cursor| cursor.text("type"));
     match (table.has("cursor"), cursor_type.as_deref().and_then(cursor::type_named)) {
         (false, _) => Position::Unbounded,
-        (true, Some(CursorType::Integer)) => Position::LowerBounded,
+        (true, Some(cursor_type)) if !cursor_type.is_time() => Position::LowerBounded,
         (true, _) => Position::Bounded,
     }
 }

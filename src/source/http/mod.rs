@@ -21,6 +21,7 @@ mod request;
 mod resolver;
 mod retry;
 mod status;
+mod token;
 mod told;
 
 #[cfg(test)]
