@@ -3,6 +3,8 @@
 use arrow::array::RecordBatch;
 use jiff::Timestamp;
 
+use crate::cursor::CursorKey;
+
 /// Rows of one page, with where they came from.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -20,8 +22,8 @@ pub struct Batch {
 pub struct RowMarks {
     /// The JSON texts of the key's fields, joined by commas.
     pub keys: Vec<String>,
-    /// Microseconds for all that is a point in time, else the whole number; empty for a stream without a cursor.
-    pub cursors: Vec<i128>,
+    /// Empty for a stream without a cursor.
+    pub cursors: Vec<CursorKey>,
     /// Of the rows' columns as they are written.
     pub hashes: Vec<i64>,
 }

@@ -43,13 +43,24 @@ impl DatasetState {
         for known in std::mem::take(&mut self.pending).into_iter().chain([cover.clone()]) {
             match known {
                 Cover::Span { .. } => joined.add(&known),
-                Cover::Integer { .. } => others.push(known),
+                // Of a mark or token the latest says it all, from where the first of them began.
+                Cover::Mark { .. } | Cover::Token { .. } => put_latest(&mut others, known),
             }
         }
         self.coverage.add(&cover);
         self.pending = joined.to_covers();
         self.pending.extend(others);
     }
+}
+
+fn put_latest(others: &mut Vec<Cover>, cover: Cover) {
+    let Some(at) = others.iter().position(|other| other.partition() == cover.partition()) else { return others.push(cover) };
+    let joined = match (others.remove(at), cover) {
+        (Cover::Mark { before, .. }, Cover::Mark { partition, mark, .. }) => Cover::Mark { partition, before, mark },
+        (Cover::Token { before, .. }, Cover::Token { partition, token, .. }) => Cover::Token { partition, before, token },
+        (_, cover) => cover,
+    };
+    others.push(joined);
 }
 
 #[cfg(test)]
@@ -73,5 +84,22 @@ mod tests {
         assert_eq!(state.pending, [cover(0, 30)]);
         state.forget_pending(&[cover(10, 20)]);
         assert_eq!(state.pending, [cover(0, 10), cover(20, 30)], "what a rival brought is not ours to name, or to take back");
+    }
+
+    #[test]
+    fn of_the_tokens_of_runs_that_brought_nothing_the_last_one_waits() {
+        let token = |before: Option<&str>, token: &str| Cover::Token {
+            partition: PartitionKey::new("a"),
+            before: before.map(str::to_owned),
+            token: token.to_owned(),
+        };
+        let mut state = DatasetState::default();
+        state.add_pending(token(None, "1"));
+        state.add_pending(token(Some("1"), "2"));
+        state.add_pending(token(Some("2"), "3"));
+        assert_eq!(state.pending, [token(None, "3")]);
+        assert_eq!(state.coverage.token(&PartitionKey::new("a")), Some("3"));
+        state.coverage.subtract(&token(None, "3"));
+        assert_eq!(state.coverage.token(&PartitionKey::new("a")), None, "back to before the first of them");
     }
 }

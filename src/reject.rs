@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::cursor::CursorKey;
+
 /// Where a record was found not to fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RejectedAt {
@@ -36,8 +38,8 @@ pub struct Reject {
     /// The record's place in its page, counted from 0.
     pub place: u64,
     pub received_at: Timestamp,
-    /// Its cursor, where it has one that can be read: microseconds since 1970 for points in time, else the whole number.
-    pub cursor: Option<i128>,
+    /// Its cursor, where it has one that can be read.
+    pub cursor: Option<CursorKey>,
     /// The hash of its key, where the stream's rows have one; see `decode::Decoded::key_hashes`.
     pub key_hash: Option<String>,
 }

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::cursor::CursorKey;
 use crate::ids::PartitionKey;
+
+mod disk;
 
 /// A half-open stretch of a time-like cursor, `[from, to)`. Without `from` it has no lower end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,16 +42,25 @@ pub enum Reach {
     Snapshot,
     /// The rows whose cursor lies in the span.
     Time(Span),
-    /// The rows whose whole-number cursor is at least the mark; those at the mark whose key hash is listed were read before.
-    Integer(Option<IntegerMark>),
+    /// The rows whose whole-number or text cursor is at least the mark; those at the mark whose key hash is listed were read before.
+    Mark(Option<CursorMark>),
+    /// What has changed since the source gave this token; all that there is without one.
+    Token(Option<String>),
 }
 
-/// The largest whole-number cursor seen, with the hashes of the keys seen at it.
+/// The largest cursor seen of those that have no closed time, with the hashes of the keys seen at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IntegerMark {
-    pub value: i128,
+pub struct CursorMark {
+    pub value: CursorKey,
     /// Sorted; hex of the first 16 bytes of SHA-256 of the key's text form.
     pub keys: Vec<String>,
+}
+
+impl CursorMark {
+    /// A mark at which no key is known: everything at it is read.
+    pub fn at(value: impl Into<CursorKey>) -> Self {
+        CursorMark { value: value.into(), keys: Vec::new() }
+    }
 }
 
 /// Part of a stream that is read and committed as one.
@@ -60,7 +72,7 @@ pub struct Slice {
 
 /// What a committed slice covers. A snapshot covers nothing that a later run could leave out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(from = "disk::Cover", into = "disk::Cover")]
 pub enum Cover {
     Span {
         partition: PartitionKey,
@@ -68,20 +80,27 @@ pub enum Cover {
         to: Timestamp,
     },
     /// `before` is the mark that the slice began at.
-    Integer {
+    Mark {
         partition: PartitionKey,
-        before: Option<IntegerMark>,
-        mark: IntegerMark,
+        before: Option<CursorMark>,
+        mark: CursorMark,
+    },
+    /// `before` is the token that the slice began with, `token` the one that the next begins with.
+    Token {
+        partition: PartitionKey,
+        before: Option<String>,
+        token: String,
     },
 }
 
 /// What is covered of one partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(from = "disk::Covered", into = "disk::Covered")]
 pub enum Covered {
     /// Sorted, disjoint, never touching each other.
     Spans(Vec<Span>),
-    Integer(IntegerMark),
+    Mark(CursorMark),
+    Token(String),
 }
 
 /// What committed slices cover, by partition.
@@ -108,10 +127,18 @@ impl Coverage {
         self.partitions.keys().flat_map(of).collect()
     }
 
-    /// The largest whole-number cursor seen in a partition.
-    pub fn integer_mark(&self, partition: &PartitionKey) -> Option<&IntegerMark> {
+    /// The largest whole-number or text cursor seen in a partition.
+    pub fn cursor_mark(&self, partition: &PartitionKey) -> Option<&CursorMark> {
         match self.partitions.get(partition) {
-            Some(Covered::Integer(mark)) => Some(mark),
+            Some(Covered::Mark(mark)) => Some(mark),
+            _ => None,
+        }
+    }
+
+    /// The token that the source gave last.
+    pub fn token(&self, partition: &PartitionKey) -> Option<&str> {
+        match self.partitions.get(partition) {
+            Some(Covered::Token(token)) => Some(token),
             _ => None,
         }
     }
@@ -134,13 +161,17 @@ impl Coverage {
                 spans.push(Span::new(*from, *to));
                 self.partitions.insert(partition.clone(), Covered::Spans(join_spans(spans)));
             }
-            Cover::Integer { partition, mark, .. } => {
-                let mark = match self.integer_mark(partition) {
+            Cover::Mark { partition, mark, .. } => {
+                let mark = match self.cursor_mark(partition) {
                     Some(known) if known.value > mark.value => known.clone(),
                     Some(known) if known.value == mark.value => join_marks(known, mark),
                     _ => mark.clone(),
                 };
-                self.partitions.insert(partition.clone(), Covered::Integer(mark));
+                self.partitions.insert(partition.clone(), Covered::Mark(mark));
+            }
+            // Tokens have no order: the one that was given last is the one to go on with.
+            Cover::Token { partition, token, .. } => {
+                self.partitions.insert(partition.clone(), Covered::Token(token.clone()));
             }
         }
     }
@@ -149,12 +180,15 @@ impl Coverage {
     pub fn subtract(&mut self, cover: &Cover) {
         let (partition, from, to) = match cover {
             Cover::Span { partition, from, to } => (partition, from, to),
-            Cover::Integer { partition, before, mark } => {
-                if self.integer_mark(partition) == Some(mark) {
-                    match before {
-                        Some(before) => self.partitions.insert(partition.clone(), Covered::Integer(before.clone())),
-                        None => self.partitions.remove(partition),
-                    };
+            Cover::Mark { partition, before, mark } => {
+                if self.cursor_mark(partition) == Some(mark) {
+                    self.put_back(partition, before.clone().map(Covered::Mark));
+                }
+                return;
+            }
+            Cover::Token { partition, before, token } => {
+                if self.token(partition) == Some(token) {
+                    self.put_back(partition, before.clone().map(Covered::Token));
                 }
                 return;
             }
@@ -169,12 +203,19 @@ impl Coverage {
 }
 
 impl Coverage {
-    /// Takes out what an operator wants to be read again: of a whole-number cursor all that is known of its partition, whatever the
-    /// mark, since what is covered then is said anew.
+    /// Takes out what an operator wants to be read again: of a mark or token all that is known of its partition, whatever it was, since
+    /// what is covered then is said anew.
     pub fn forget(&mut self, cover: &Cover) {
         match cover {
             Cover::Span { .. } => self.subtract(cover),
-            Cover::Integer { partition, .. } => drop(self.partitions.remove(partition)),
+            Cover::Mark { partition, .. } | Cover::Token { partition, .. } => drop(self.partitions.remove(partition)),
+        }
+    }
+
+    fn put_back(&mut self, partition: &PartitionKey, before: Option<Covered>) {
+        match before {
+            Some(before) => drop(self.partitions.insert(partition.clone(), before)),
+            None => drop(self.partitions.remove(partition)),
         }
     }
 }
@@ -182,7 +223,7 @@ impl Coverage {
 impl Cover {
     pub fn partition(&self) -> &PartitionKey {
         match self {
-            Cover::Span { partition, .. } | Cover::Integer { partition, .. } => partition,
+            Cover::Span { partition, .. } | Cover::Mark { partition, .. } | Cover::Token { partition, .. } => partition,
         }
     }
 
@@ -229,12 +270,12 @@ fn join_spans(mut spans: Vec<Span>) -> Vec<Span> {
     joined
 }
 
-fn join_marks(known: &IntegerMark, found: &IntegerMark) -> IntegerMark {
+fn join_marks(known: &CursorMark, found: &CursorMark) -> CursorMark {
     let mut keys = known.keys.clone();
     keys.extend(found.keys.iter().cloned());
     keys.sort();
     keys.dedup();
-    IntegerMark { value: known.value, keys }
+    CursorMark { value: known.value.clone(), keys }
 }
 
 #[cfg(test)]

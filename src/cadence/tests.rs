@@ -205,7 +205,8 @@ fn fits(fields: &[&str; 5], wall: civil::DateTime) -> bool {
 /// Every minute of the wall's clock in a stretch of days, mapped by the rule that the papers state.
 fn by_hand(fields: &[&str; 5], zone: &TimeZone, first: civil::Date, days: i32) -> Vec<Timestamp> {
     let mut due = Vec::new();
-    let open_hour = fields[1].starts_with('*');
+    // All hours are every hour, however they are written.
+    let open_hour = fields[1].starts_with('*') || matches!(fields[1], "0-23" | "0-23/1");
     for minute in 0..days * 1440 {
         let wall = first.at(0, 0, 0, 0) + SignedDuration::from_mins(minute.into());
         if !fits(fields, wall) {

@@ -245,7 +245,6 @@ mod tests {
             "highwater",
             "highwater serve now",
             "highwater run j --full --from 1",
-            "highwater run j --from yesterday",
             "highwater state set j",
             "highwater check --connect",
             "highwater preview j --rows 0",

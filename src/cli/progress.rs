@@ -152,8 +152,10 @@ pub fn describe_slice(slice: &Slice) -> String {
             Some(from) => format!("{} to {}", instant(from), instant(span.to)),
             None => "everything until now".to_owned(),
         },
-        Reach::Integer(None) => "from the first number".to_owned(),
-        Reach::Integer(Some(mark)) => format!("from {}", mark.value),
+        Reach::Mark(None) => "from the first value".to_owned(),
+        Reach::Mark(Some(mark)) => format!("from {}", mark.value),
+        Reach::Token(None) => "everything".to_owned(),
+        Reach::Token(Some(_)) => "what changed since the last token".to_owned(),
     };
     match slice.partition.as_str() {
         "" => stretch,

@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::config::catalog::CursorType;
+use crate::cursor::CursorKey;
 
 use super::document::{Document, Item, MISSING};
 use super::instant::{cursor_date, cursor_timestamp};
@@ -10,6 +11,9 @@ use super::kind::{EpochUnit, Object};
 use super::number::exact_whole;
 use super::spec::{CursorPlan, FieldPath};
 use super::split::Columns;
+
+/// Longest text that is a cursor: it is kept with every row and in the mark, and goes back in an address.
+const TEXT_MAX: usize = 1024;
 
 /// Where a path's value stands in each row: the record's own field is already a column.
 pub struct Lookup<'p> {
@@ -30,10 +34,17 @@ impl<'p> Lookup<'p> {
     }
 }
 
-/// A cursor's value: microseconds for all that is a point in time, else the whole number. The error is why it has none.
-pub fn cursor_value(doc: &Document<'_>, plan: &CursorPlan, at: Option<u32>) -> Result<i128, String> {
+/// A cursor's value. The error is why it has none.
+pub fn cursor_value(doc: &Document<'_>, plan: &CursorPlan, at: Option<u32>) -> Result<CursorKey, String> {
     let Some(at) = at else { return Err("the cursor field is missing or null".to_owned()) };
     let zone = &plan.timezone;
+    if plan.cursor_type == CursorType::String {
+        return match doc.item(at) {
+            Item::Text(text) if text.len() <= TEXT_MAX => Ok(CursorKey::Text(text.to_owned())),
+            Item::Text(_) => Err(format!("the cursor is longer than {TEXT_MAX} bytes: `{}`", doc.excerpt(at))),
+            _ => Err(format!("the cursor is not a text: `{}`", doc.excerpt(at))),
+        };
+    }
     let (value, expected) = match (plan.cursor_type, doc.item(at)) {
         (CursorType::Timestamp, Item::Text(text)) => (cursor_timestamp(text, zone).map(i128::from), "a timestamp"),
         (CursorType::Timestamp, _) => (None, "a timestamp"),
@@ -44,8 +55,9 @@ pub fn cursor_value(doc: &Document<'_>, plan: &CursorPlan, at: Option<u32>) -> R
         (CursorType::EpochUs, _) => (epoch(doc, at, EpochUnit::Micros), "a number of microseconds within range"),
         (CursorType::Integer, Item::Number(text) | Item::Text(text)) => (exact_whole(text), "a whole number of 128 bits"),
         (CursorType::Integer, _) => (None, "a whole number of 128 bits"),
+        (CursorType::String | CursorType::Token, _) => (None, "a value that orders records"),
     };
-    value.ok_or_else(|| format!("the cursor is not {expected}: `{}`", doc.excerpt(at)))
+    value.map(CursorKey::Number).ok_or_else(|| format!("the cursor is not {expected}: `{}`", doc.excerpt(at)))
 }
 
 /// The key fields' JSON texts, joined by commas. A text has many spellings in JSON (`"\u00e9"` is `"é"`) and stands here in one; a

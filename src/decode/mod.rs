@@ -39,7 +39,7 @@ use jiff::tz::TimeZone;
 use thiserror::Error;
 
 use crate::config::catalog::{CursorType, DeclaredType, OnTypeChange};
-use crate::cursor::CursorColumn;
+use crate::cursor::CursorKey;
 use crate::error::ErrorKind;
 use crate::page::{Envelope, ResponsePath};
 use crate::reject::Reject;
@@ -86,9 +86,9 @@ pub struct Decoded {
     pub places: Vec<u64>,
     pub rejects: Vec<Reject>,
     pub envelope: Envelope,
-    /// One value a row, where the stream has a cursor.
-    pub cursor: Option<CursorColumn>,
-    /// One a row, where the stream has a key and the cursor is a whole number: hex of the first 16 bytes of SHA-256 of the
+    /// One value a row, where the stream has a cursor; points in time are rounded towards the past.
+    pub cursor: Option<Vec<CursorKey>>,
+    /// One a row, where the stream has a key and the cursor is a whole number or a text: hex of the first 16 bytes of SHA-256 of the
     /// key's exact JSON text (the fields' source texts joined by a comma).
     pub key_hashes: Option<Vec<String>>,
     /// One a row, where keys are kept: the key fields' JSON texts, joined by commas; texts in their one canonical spelling.

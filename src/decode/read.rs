@@ -7,8 +7,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::config::catalog::CursorType;
-use crate::cursor::CursorColumn;
+use crate::cursor::CursorKey;
 use crate::error::ErrorKind;
 use crate::page::{Envelope, join_path};
 use crate::reject::{Reject, RejectedAt};
@@ -44,7 +43,7 @@ pub struct Outcome {
     pub places: Vec<u64>,
     pub rejects: Vec<Reject>,
     pub envelope: Envelope,
-    pub cursor: Option<CursorColumn>,
+    pub cursor: Option<Vec<CursorKey>>,
     pub key_hashes: Option<Vec<String>>,
     pub keys: Option<Vec<String>>,
     pub deleted: Option<Vec<bool>>,
@@ -120,7 +119,7 @@ fn data_error(message: String) -> DecodeError {
 /// What identifies and orders the rows, and the rows' columns.
 struct Marks {
     columns: Columns,
-    cursor: Vec<i128>,
+    cursor: Vec<CursorKey>,
     key_hashes: Vec<String>,
     keys: Vec<String>,
     deleted: Vec<bool>,
@@ -151,7 +150,14 @@ impl Reader<'_, '_> {
         self.reject_marked(at, place, record, misfit, (None, None));
     }
 
-    fn reject_marked(&mut self, at: RejectedAt, place: u64, record: u32, misfit: Misfit, mark: (Option<i128>, Option<String>)) {
+    fn reject_marked(
+        &mut self,
+        at: RejectedAt,
+        place: u64,
+        record: u32,
+        misfit: Misfit,
+        mark: (Option<CursorKey>, Option<String>),
+    ) {
         let (cursor, key_hash) = mark;
         self.rejects.push(Reject {
             cursor,
@@ -271,7 +277,7 @@ impl Reader<'_, '_> {
             other => other.map_err(halted)?,
         };
         self.rejects.sort_by_key(|reject| reject.place);
-        let cursor = self.task.plan.cursor.as_ref().map(|plan| cursor_column(plan.cursor_type, marks.cursor));
+        let cursor = self.task.plan.cursor.is_some().then_some(marks.cursor);
         let key_hashes = self.task.plan.needs_key_hashes().then_some(marks.key_hashes);
         let keys = self.task.plan.keep_keys.then_some(marks.keys);
         let deleted = self.task.plan.deleted.is_some().then_some(marks.deleted);
@@ -308,7 +314,7 @@ impl Reader<'_, '_> {
             };
             match misfit {
                 Some(misfit) => {
-                    let mark = (marks.cursor.get(row).copied(), marks.key_hashes.get(row).cloned());
+                    let mark = (marks.cursor.get(row).cloned(), marks.key_hashes.get(row).cloned());
                     self.reject_marked(RejectedAt::Decode, self.places[row], record, misfit, mark);
                     *keep = false;
                 }
@@ -333,14 +339,6 @@ fn retain<T>(values: &mut Vec<T>, keep: &[bool]) {
     if values.len() == keep.len() && keep.contains(&false) {
         let mut keep = keep.iter();
         values.retain(|_| keep.next().copied().unwrap_or(true));
-    }
-}
-
-fn cursor_column(cursor_type: CursorType, values: Vec<i128>) -> CursorColumn {
-    match cursor_type {
-        CursorType::Integer => CursorColumn::Integer(values.into_iter().map(Some).collect()),
-        // Points in time were checked to be in range.
-        _ => CursorColumn::Time(values.into_iter().map(|value| i64::try_from(value).ok()).collect()),
     }
 }
 

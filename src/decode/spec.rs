@@ -63,8 +63,8 @@ impl Plan {
 
     /// Whether rows at one cursor value are told apart by hashes of their keys.
     pub fn needs_key_hashes(&self) -> bool {
-        let is_integer = self.cursor.as_ref().is_some_and(|cursor| cursor.cursor_type == CursorType::Integer);
-        is_integer && !self.key.is_empty()
+        let has_mark = self.cursor.as_ref().is_some_and(|cursor| cursor.cursor_type.has_mark());
+        has_mark && !self.key.is_empty()
     }
 }
 

@@ -9,8 +9,9 @@ mod window;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::catalog::{Cursor, CursorType, Job, Lookback, Mode};
+use crate::cursor::CursorKey;
 use crate::ids::PartitionKey;
-use crate::slice::{Coverage, IntegerMark, Reach, Slice, Span};
+use crate::slice::{Coverage, CursorMark, Reach, Slice, Span};
 
 pub use window::{CLOCK_AHEAD_MAX, align_start, closed_end, expected_now, gaps, next_end};
 
@@ -41,18 +42,21 @@ pub fn next(job: &Job, partition: &PartitionKey, coverage: &Coverage, tried: &[S
     if job.mode == Mode::Replace && !tried.is_empty() {
         return None;
     }
-    if cursor.cursor_type == CursorType::Integer {
-        let start = job.window.start_integer.map(|value| IntegerMark { value, keys: Vec::new() });
-        let mark = coverage
-            .integer_mark(&partition)
-            .cloned()
-            .filter(|mark| start.as_ref().is_none_or(|start| start.value <= mark.value));
+    if cursor.cursor_type == CursorType::Token {
+        // What replaces a table is all that there is, whatever has changed.
+        let token = coverage.token(&partition).filter(|_| job.mode != Mode::Replace).map(str::to_owned);
+        return tried.is_empty().then_some(Slice { partition, reach: Reach::Token(token) });
+    }
+    if cursor.cursor_type.has_mark() {
+        let start = job.window.start_integer.map(CursorMark::at);
+        let mark =
+            coverage.cursor_mark(&partition).cloned().filter(|mark| start.as_ref().is_none_or(|start| start.value <= mark.value));
         let mark = match (job.mode, job.window.lookback) {
             (Mode::Replace, _) => start,
             (_, Some(Lookback::Integer(units))) => mark.map(|mark| behind(&mark, units, start.as_ref())).or(start),
             _ => mark.or(start),
         };
-        return tried.is_empty().then_some(Slice { partition, reach: Reach::Integer(mark) });
+        return tried.is_empty().then_some(Slice { partition, reach: Reach::Mark(mark) });
     }
     let end = closed_end(cursor, job.window.settle, source_now)?;
     let start = window::align_start(cursor, job.window.start);
@@ -63,9 +67,11 @@ pub fn next(job: &Job, partition: &PartitionKey, coverage: &Coverage, tried: &[S
 }
 
 /// The mark that a whole-number cursor is read from again. Keys are told apart by what the table holds, not by the mark.
-fn behind(mark: &IntegerMark, units: i128, start: Option<&IntegerMark>) -> IntegerMark {
-    let value = mark.value.saturating_sub(units);
-    IntegerMark { value: start.map_or(value, |start| value.max(start.value)), keys: Vec::new() }
+fn behind(mark: &CursorMark, units: i128, start: Option<&CursorMark>) -> CursorMark {
+    // Texts cannot be counted back from; `check` refuses it.
+    let Some(value) = mark.value.number() else { return mark.clone() };
+    let value = CursorKey::Number(value.saturating_sub(units));
+    CursorMark { value: start.map_or(value.clone(), |start| value.max(start.value.clone())), keys: Vec::new() }
 }
 
 /// What need not be read: what is covered, less what is read again behind the mark. What replaces a table is read whole.

@@ -88,12 +88,12 @@ fn a_window_of_many_slices_is_counted_not_kept() {
 fn whole_numbers_are_read_from_their_mark_once_a_run() {
     let job = job("type = \"integer\"\nquery = { since = \"{{ from }}\" }", "");
     let first = next(&job, &PartitionKey::default(), &Coverage::default(), &[], Timestamp::UNIX_EPOCH).expect("a slice");
-    assert_eq!(first.reach, Reach::Integer(None));
+    assert_eq!(first.reach, Reach::Mark(None));
     assert_eq!(next(&job, &PartitionKey::default(), &Coverage::default(), &[first], Timestamp::UNIX_EPOCH), None);
     let mut from_four = job;
     from_four.window.start_integer = Some(4);
     let first = next(&from_four, &PartitionKey::default(), &Coverage::default(), &[], Timestamp::UNIX_EPOCH).expect("a slice");
-    assert_eq!(first.reach, Reach::Integer(Some(IntegerMark { value: 4, keys: Vec::new() })));
+    assert_eq!(first.reach, Reach::Mark(Some(CursorMark::at(4i64))));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use arrow::compute::filter_record_batch;
 
 use crate::batch::{Batch, Counts, RowMarks};
 use crate::config::catalog::{Job, Mode, OnDelete};
+use crate::cursor::CursorKey;
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, Generation};
 use crate::reject::Reject;
@@ -74,13 +75,13 @@ impl Keyed {
         let mut gone = refined.gone.iter().peekable();
         for (row, key) in marks.keys.iter().enumerate() {
             while let Some(gone) = gone.next_if(|gone| gone.before <= row) {
-                self.ops.push(&gone.key, gone.cursor, 0, gone.kind)?;
+                self.ops.push(&gone.key, &gone.cursor, 0, gone.kind)?;
             }
-            let cursor = marks.cursors.get(row).copied().unwrap_or_default();
+            let cursor = marks.cursors.get(row).unwrap_or(&CursorKey::NONE);
             self.ops.push(key, cursor, marks.hashes[row], OpKind::Upsert)?;
         }
         for gone in gone {
-            self.ops.push(&gone.key, gone.cursor, 0, gone.kind)?;
+            self.ops.push(&gone.key, &gone.cursor, 0, gone.kind)?;
         }
         if !refined.gone.is_empty() {
             // A record that leaves no row does not say where its row stands.
@@ -181,7 +182,7 @@ impl Keyed {
             match fate {
                 Fate::Counts | Fate::Buried => {
                     picked.keys.push(key.clone());
-                    picked.cursors.extend(marks.cursors.get(row));
+                    picked.cursors.extend(marks.cursors.get(row).cloned());
                     picked.hashes.push(marks.hashes[row]);
                 }
                 Fate::Superseded => counts.duplicate += 1,
@@ -208,7 +209,7 @@ pub(super) struct Picked {
     pub rejects: Vec<Reject>,
     pub counts: Counts,
     pub buried_keys: Vec<String>,
-    pub buried_cursors: Vec<i128>,
+    pub buried_cursors: Vec<CursorKey>,
 }
 
 /// Whether a slice's rows must be compared with the table's before they are written. An append that only goes on reads nothing twice.

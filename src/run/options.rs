@@ -63,13 +63,15 @@ impl fmt::Display for RewindKind {
     }
 }
 
-/// A place on a cursor's line as it is typed: an instant, a day (its beginning in the cursor's zone) or a whole number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A place on a cursor's line as it is typed: an instant, a day (its beginning in the cursor's zone), a whole number, or any text for
+/// cursors that are texts. What a type shows differently from how it was typed stays a text: whoever means the text means its letters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
     Instant(Timestamp),
     Day(civil::Date),
     Integer(i128),
+    Text(String),
 }
 
 impl fmt::Display for Bound {
@@ -78,6 +80,7 @@ impl fmt::Display for Bound {
             Bound::Instant(at) => at.fmt(f),
             Bound::Day(day) => day.fmt(f),
             Bound::Integer(value) => value.fmt(f),
+            Bound::Text(text) => f.write_str(text),
         }
     }
 }
@@ -86,17 +89,14 @@ impl FromStr for Bound {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(value) = text.parse() {
-            return Ok(Bound::Integer(value));
-        }
+        let typed = text.parse().map(Bound::Integer).ok();
         // A timestamp is a day too for the parser of days, which leaves the time out.
-        if let Ok(at) = text.parse() {
-            return Ok(Bound::Instant(at));
+        let typed = typed.or_else(|| text.parse().map(Bound::Instant).ok()).or_else(|| text.parse().map(Bound::Day).ok());
+        match typed.filter(|typed| typed.to_string() == text) {
+            Some(typed) => Ok(typed),
+            None if text.trim().is_empty() => Err("it is empty".to_owned()),
+            None => Ok(Bound::Text(text.to_owned())),
         }
-        let day = text.parse().ok().filter(|_| text.len() == "2026-01-31".len());
-        day.map(Bound::Day).ok_or_else(|| {
-            "it is neither an instant (2026-01-31T07:00:00Z), nor a day (2026-01-31), nor a whole number".to_owned()
-        })
     }
 }
 
@@ -106,14 +106,23 @@ mod tests {
 
     #[test]
     fn bounds_are_read_as_they_are_shown() {
-        for text in ["2026-01-31", "2026-01-31T07:00:00Z", "-12", "170141183460469231731687303715884105727"] {
+        for text in [
+            "2026-01-31",
+            "2026-01-31T07:00:00Z",
+            "-12",
+            "170141183460469231731687303715884105727",
+            "+5",
+            "2026-01-31T07:00:00+02:00",
+            "01J#a",
+        ] {
             let bound: Bound = text.parse().expect(text);
             assert_eq!(bound.to_string(), text);
             let json = serde_json::to_string(&bound).expect("JSON");
             assert_eq!(serde_json::from_str::<Bound>(&json).expect("a bound"), bound);
         }
-        for text in ["", "yesterday", "2026-01-31T07:00", "2026-13-01", "1.5"] {
-            assert!(text.parse::<Bound>().is_err(), "{text}");
+        assert!("".parse::<Bound>().is_err() && " ".parse::<Bound>().is_err());
+        for text in ["yesterday", "2026-01-31T07:00", "2026-13-01", "1.5", "2026-01-31T07:00:00+02:00"] {
+            assert_eq!(text.parse::<Bound>(), Ok(Bound::Text(text.to_owned())));
         }
     }
 

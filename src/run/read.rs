@@ -19,6 +19,7 @@ use crate::sink::settle::Head;
 use crate::sink::stage::StagedFile;
 use crate::sink::table;
 use crate::slice::{Cover, Reach, Slice, Span};
+use crate::source::FetchError;
 
 use super::keyed::{self, Keyed, Picked};
 use super::refine::{Refined, Refinery};
@@ -110,6 +111,8 @@ struct Reading<'a> {
     changes: Vec<String>,
     skew: Option<SignedDuration>,
     cut_short: bool,
+    /// What the source gave last to go on with.
+    token: Option<String>,
 }
 
 impl<'a> Reading<'a> {
@@ -141,6 +144,7 @@ impl<'a> Reading<'a> {
             changes: Vec::new(),
             skew: None,
             cut_short: false,
+            token: None,
         })
     }
 
@@ -155,11 +159,10 @@ impl<'a> Reading<'a> {
         }
         loop {
             let (whole, refined) = self.desk.whole(self.job, source, self.slice, page).await?;
-            let next = self
-                .ports
-                .source
-                .next(self.slice, &whole.position, &refined.envelope, &whole.headers)
-                .map_err(|error| RunError::new(error.kind, chain(&error)))?;
+            let failed = |error: FetchError| RunError::new(error.kind, chain(&error));
+            let next = source.next(self.slice, &whole.position, &refined.envelope, &whole.headers).map_err(failed)?;
+            let token = source.token(self.slice, &refined.envelope, &whole.headers).map_err(failed)?;
+            self.token = token.or(self.token.take());
             self.tell_page(&whole, &refined);
             self.spool.keep(&whole)?;
             let slice = self.slice;
@@ -176,9 +179,24 @@ impl<'a> Reading<'a> {
                 Some(fetched) => page = fetched?,
             }
         }
+        self.check_token()?;
         if self.waits {
             self.encode_anew().await?;
         }
+        Ok(())
+    }
+
+    /// Where no token ever came, the next run would read everything again, as would all after it, and nobody would know.
+    fn check_token(&self) -> Result<(), RunError> {
+        let (Reach::Token(before), Some(cursor), None) = (&self.reach, &self.job.stream.cursor, &self.token) else {
+            return Ok(());
+        };
+        let what = format!("no page held a token at `{}`", cursor.field);
+        if before.is_none() {
+            let message = format!("{what}, so the next run could not go on from there: check the cursor's `field`");
+            return Err(RunError::new(ErrorKind::Config, message));
+        }
+        tracing::warn!(job.id = %self.job.name, "{what}: the next run begins with the token of this one");
         Ok(())
     }
 
@@ -389,7 +407,7 @@ impl<'a> Reading<'a> {
         let nothing_closed = self.cut_short && self.reach == self.slice.reach;
         let mut desk = self.desk;
         let refinery = desk.refinery()?;
-        let cover = if nothing_closed { None } else { cover(self.slice, &self.reach, refinery) };
+        let cover = if nothing_closed { None } else { cover(self.slice, &self.reach, refinery, self.token) };
         Ok(SliceRead {
             cover,
             files,
@@ -406,14 +424,18 @@ impl<'a> Reading<'a> {
     }
 }
 
-fn cover(slice: &Slice, reach: &Reach, refinery: &Refinery) -> Option<Cover> {
+fn cover(slice: &Slice, reach: &Reach, refinery: &Refinery, token: Option<String>) -> Option<Cover> {
     let partition = slice.partition.clone();
     match reach {
         Reach::Snapshot => None,
         Reach::Time(span) => Some(Cover::Span { partition, from: span.from, to: span.to }),
-        Reach::Integer(before) => {
-            let mark = refinery.integer_mark()?.clone();
-            Some(Cover::Integer { partition, before: before.clone(), mark })
+        Reach::Mark(before) => {
+            let mark = refinery.cursor_mark()?;
+            Some(Cover::Mark { partition, before: before.clone(), mark })
+        }
+        Reach::Token(before) => {
+            let token = token?;
+            (Some(&token) != before.as_ref()).then(|| Cover::Token { partition, before: before.clone(), token })
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A page to rows that count: decoded, cut to the slice, put through the steps. Pure work, off the async threads.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -8,8 +9,8 @@ use arrow::datatypes::Schema;
 use bytes::Bytes;
 
 use crate::batch::{Batch, Counts, RowMarks};
-use crate::config::catalog::{Job, Mode, PagingKind};
-use crate::cursor::CursorColumn;
+use crate::config::catalog::{CursorType, Job, Mode, PagingKind};
+use crate::cursor::CursorKey;
 use crate::decode::{CursorSpec, DecodeError, DecodeSpec, Decoded, Decoder, raw_records};
 use crate::error::ErrorKind;
 use crate::ids::PartitionKey;
@@ -19,7 +20,7 @@ use crate::schema::TableSchema;
 use crate::sink::content::content_hashes;
 use crate::sink::merge::OpKind;
 use crate::sink::own;
-use crate::slice::{IntegerMark, Reach, Slice};
+use crate::slice::{CursorMark, Reach, Slice, Span};
 use crate::transform::{Steps, TransformError, Transformed};
 
 use super::recent::Recent;
@@ -39,7 +40,7 @@ pub(super) struct Refined {
 /// A record that leaves no row, and takes away the one that its key has in a merge.
 pub(super) struct Gone {
     pub key: String,
-    pub cursor: i128,
+    pub cursor: CursorKey,
     /// `Filtered` or `Deleted`.
     pub kind: OpKind,
     /// How many rows of the page stand before it.
@@ -52,8 +53,8 @@ pub(super) struct Refinery {
     steps: Steps,
     records: ResponsePath,
     reach: Reach,
-    /// The largest whole-number cursor seen, with the keys at it.
-    largest: Option<IntegerMark>,
+    /// The largest cursor seen of those that have a mark, with the keys at it.
+    largest: Option<Largest>,
     /// Where pages can shift and records can be told apart.
     recent: Option<Recent>,
     /// Where rows carry their keys: what stands before each.
@@ -62,6 +63,12 @@ pub(super) struct Refinery {
     takes_deleted: bool,
     /// The rows replace a table, if they are other rows.
     is_replacement: bool,
+}
+
+/// Many records may stand at one value: their keys are kept so that each finds its place at once.
+struct Largest {
+    value: CursorKey,
+    keys: BTreeSet<String>,
 }
 
 /// Why a page could not be refined.
@@ -88,21 +95,20 @@ impl Refinery {
         let keyed = own::is_keyed(job);
         let takes_deleted = job.mode == Mode::Merge && job.stream.deleted.is_some();
         let stream = &job.stream;
-        let spec = DecodeSpec {
-            records: stream.records.clone(),
-            records_optional: stream.records_optional,
-            declared: job.columns.clone(),
-            cursor: stream.cursor.as_ref().map(|cursor| CursorSpec {
-                field: cursor.field.clone(),
-                cursor_type: cursor.cursor_type,
-                timezone: cursor.timezone.clone(),
-            }),
-            key: stream.primary_key.clone(),
-            keep_keys: keyed,
-            deleted: stream.deleted.clone().filter(|_| takes_deleted),
-            wanted,
-            on_type_change: job.on_type_change,
-        };
+        let spec =
+            DecodeSpec {
+                records: stream.records.clone(),
+                records_optional: stream.records_optional,
+                declared: job.columns.clone(),
+                cursor: stream.cursor.as_ref().filter(|cursor| cursor.cursor_type != CursorType::Token).map(|cursor| {
+                    CursorSpec { field: cursor.field.clone(), cursor_type: cursor.cursor_type, timezone: cursor.timezone.clone() }
+                }),
+                key: stream.primary_key.clone(),
+                keep_keys: keyed,
+                deleted: stream.deleted.clone().filter(|_| takes_deleted),
+                wanted,
+                on_type_change: job.on_type_change,
+            };
         let decoder = Decoder::new(spec, committed.cloned())
             .map_err(|error| RefineError::Slice { kind: error.kind, message: error.to_string() })?;
         let may_shift = !stream.primary_key.is_empty() && !matches!(stream.paging.kind, PagingKind::None);
@@ -130,9 +136,10 @@ impl Refinery {
         self.decoder.schema()
     }
 
-    /// The mark that a whole-number slice reaches.
-    pub(super) fn integer_mark(&self) -> Option<&IntegerMark> {
-        self.largest.as_ref()
+    /// The mark that a slice reaches whose cursor has one.
+    pub(super) fn cursor_mark(&self) -> Option<CursorMark> {
+        let Largest { value, keys } = self.largest.as_ref()?;
+        Some(CursorMark { value: value.clone(), keys: keys.iter().cloned().collect() })
     }
 
     pub(super) fn refine(&mut self, page: &RawPage) -> Result<Refined, RefineError> {
@@ -142,7 +149,7 @@ impl Refinery {
         })?;
         let Decoded { rows, places, mut rejects, envelope, cursor, key_hashes, keys, deleted, changes } = decoded;
         let mut counts = Counts { fetched: envelope.records, ..Counts::default() };
-        let mut fates = self.cut(rows.num_rows(), cursor.as_ref(), key_hashes.as_deref());
+        let mut fates = self.cut(rows.num_rows(), cursor.as_deref(), key_hashes.as_deref());
         self.find_repeated(page, &places, &mut fates);
         if self.takes_deleted {
             find_deleted(&deleted.unwrap_or_default(), &mut fates);
@@ -161,7 +168,7 @@ impl Refinery {
         let transformed = self.transform(rows)?;
         let (marks, gone) = match &self.key_prefix {
             Some(prefix) => {
-                let identity = Identity { prefix, keys: keys.unwrap_or_default(), cursors: cursor_values(cursor) };
+                let identity = Identity { prefix, keys: keys.unwrap_or_default(), cursors: cursor.unwrap_or_default() };
                 let (marks, gone) = identity.tell(&fates, &transformed)?;
                 (Some(marks), gone)
             }
@@ -194,23 +201,15 @@ impl Refinery {
     }
 
     /// What becomes of each row by its cursor alone. Compared on parsed values: what the API makes of its own filter is its affair.
-    fn cut(&mut self, rows: usize, cursor: Option<&CursorColumn>, keys: Option<&[String]>) -> Vec<Fate> {
+    fn cut(&mut self, rows: usize, cursor: Option<&[CursorKey]>, keys: Option<&[String]>) -> Vec<Fate> {
         match (&self.reach, cursor) {
-            (Reach::Time(span), Some(CursorColumn::Time(values))) => {
-                let from = span.from.map_or(i64::MIN, |from| from.as_microsecond());
-                let to = span.to.as_microsecond();
-                let fate = |value: &Option<i64>| match value {
-                    Some(value) if from <= *value && *value < to => Fate::Kept,
-                    _ => Fate::OutOfWindow,
-                };
-                values.iter().map(fate).collect()
-            }
-            (Reach::Integer(mark), Some(CursorColumn::Integer(values))) => {
+            (Reach::Time(span), Some(values)) => values.iter().map(|value| cut_time(span, value)).collect(),
+            (Reach::Mark(mark), Some(values)) => {
                 let mark = mark.clone();
                 let mut fates = Vec::with_capacity(rows);
                 for (row, value) in values.iter().enumerate() {
                     let key = keys.and_then(|keys| keys.get(row));
-                    fates.push(self.cut_integer(mark.as_ref(), *value, key));
+                    fates.push(self.cut_at_mark(mark.as_ref(), value, key));
                 }
                 fates
             }
@@ -220,26 +219,22 @@ impl Refinery {
 
     /// A record that does not fit belongs to a slice like any other: else each slice that sees it would put it aside again.
     fn cut_reject(&mut self, reject: &Reject) -> Fate {
-        let Some(cursor) = reject.cursor else { return Fate::Kept };
+        let Some(cursor) = &reject.cursor else { return Fate::Kept };
         match &self.reach {
-            Reach::Time(span) => {
-                let from = span.from.map_or(i128::MIN, |from| i128::from(from.as_microsecond()));
-                let to = i128::from(span.to.as_microsecond());
-                if from <= cursor && cursor < to { Fate::Kept } else { Fate::OutOfWindow }
-            }
+            Reach::Time(span) => cut_time(span, cursor),
             // Without a key it cannot be told from another one at the mark.
-            Reach::Integer(Some(mark)) if reject.key_hash.is_none() => {
-                if cursor < mark.value {
+            Reach::Mark(Some(mark)) if reject.key_hash.is_none() => {
+                if *cursor < mark.value {
                     Fate::OutOfWindow
                 } else {
                     Fate::Kept
                 }
             }
-            Reach::Integer(mark) => {
+            Reach::Mark(mark) => {
                 let mark = mark.clone();
-                self.cut_integer(mark.as_ref(), Some(cursor), reject.key_hash.as_ref())
+                self.cut_at_mark(mark.as_ref(), cursor, reject.key_hash.as_ref())
             }
-            Reach::Snapshot => Fate::Kept,
+            Reach::Snapshot | Reach::Token(_) => Fate::Kept,
         }
     }
 
@@ -260,25 +255,26 @@ impl Refinery {
         }
     }
 
-    fn cut_integer(&mut self, mark: Option<&IntegerMark>, value: Option<i128>, key: Option<&String>) -> Fate {
-        let Some(value) = value else { return Fate::OutOfWindow };
+    fn cut_at_mark(&mut self, mark: Option<&CursorMark>, value: &CursorKey, key: Option<&String>) -> Fate {
         if let Some(mark) = mark {
-            if value < mark.value {
+            if *value < mark.value {
                 return Fate::OutOfWindow;
             }
-            if value == mark.value && key.is_none_or(|key| mark.keys.binary_search(key).is_ok()) {
+            if *value == mark.value && key.is_none_or(|key| mark.keys.binary_search(key).is_ok()) {
                 return Fate::Duplicate;
             }
         }
-        let start = self.largest.get_or_insert_with(|| mark.cloned().unwrap_or(IntegerMark { value, keys: Vec::new() }));
-        if value > start.value {
-            *start = IntegerMark { value, keys: Vec::new() };
+        let largest = self.largest.get_or_insert_with(|| match mark {
+            Some(mark) => Largest { value: mark.value.clone(), keys: mark.keys.iter().cloned().collect() },
+            None => Largest { value: value.clone(), keys: BTreeSet::new() },
+        });
+        if *value > largest.value {
+            *largest = Largest { value: value.clone(), keys: BTreeSet::new() };
         }
-        if value == start.value
+        if *value == largest.value
             && let Some(key) = key
-            && let Err(place) = start.keys.binary_search(key)
         {
-            start.keys.insert(place, key.clone());
+            largest.keys.insert(key.clone());
         }
         Fate::Kept
     }
@@ -328,11 +324,12 @@ fn find_deleted(deleted: &[bool], fates: &mut [Fate]) {
     }
 }
 
-fn cursor_values(cursor: Option<CursorColumn>) -> Vec<i128> {
-    match cursor {
-        Some(CursorColumn::Time(values)) => values.into_iter().map(|value| value.map_or(0, i128::from)).collect(),
-        Some(CursorColumn::Integer(values)) => values.into_iter().map(Option::unwrap_or_default).collect(),
-        None => Vec::new(),
+fn cut_time(span: &Span, value: &CursorKey) -> Fate {
+    let from = span.from.map_or(i128::MIN, |from| i128::from(from.as_microsecond()));
+    let to = i128::from(span.to.as_microsecond());
+    match value.number() {
+        Some(value) if from <= value && value < to => Fate::Kept,
+        _ => Fate::OutOfWindow,
     }
 }
 
@@ -341,13 +338,13 @@ struct Identity<'a> {
     prefix: &'a str,
     keys: Vec<String>,
     /// Empty for a stream without a cursor.
-    cursors: Vec<i128>,
+    cursors: Vec<CursorKey>,
 }
 
 impl Identity<'_> {
     /// The marks of the rows that came through the steps, and the records that leave no row.
     fn tell(&self, fates: &[Fate], transformed: &Transformed) -> Result<(RowMarks, Vec<Gone>), RefineError> {
-        let cursor = |record: usize| self.cursors.get(record).copied().unwrap_or_default();
+        let cursor = |record: usize| self.cursors.get(record).cloned().unwrap_or(CursorKey::NONE);
         let key = |record: usize| format!("{}{}", self.prefix, self.keys.get(record).map_or("", String::as_str));
         let mut marks = RowMarks::default();
         let mut gone = Vec::new();

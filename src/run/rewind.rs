@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::Counts;
 use crate::config::catalog::{Cursor, CursorType, Job, Mode};
+use crate::cursor::CursorKey;
 use crate::dataset::DatasetState;
 use crate::error::ErrorKind;
 use crate::ids::PartitionKey;
@@ -19,7 +20,7 @@ use crate::sink::live::{index_at, load_index};
 use crate::sink::own::is_keyed;
 use crate::sink::record::{FORMAT, Record, RecordKind, Restored, fingerprint, fingerprint_changes};
 use crate::sink::settle::Head;
-use crate::slice::{Cover, Coverage, IntegerMark, Span};
+use crate::slice::{Cover, Coverage, Covered, CursorMark, Span};
 use crate::state::Lease;
 use crate::store::Store;
 
@@ -144,8 +145,8 @@ pub fn plan(job: &Job, asked: &Rewind, state: &DatasetState, now: Timestamp) -> 
             let uncovers = sets.iter().map(|set| everything(job, &state.coverage, set)).collect();
             RewindPlan { uncovers, ..RewindPlan::default() }
         }
-        RewindKind::Range { from, to } => range(job, &sets, &state.coverage, *from, *to)?,
-        RewindKind::Mark(bound) => set_mark(job, &sets, &state.coverage, *bound, now)?,
+        RewindKind::Range { from, to } => range(job, &sets, &state.coverage, from.as_ref(), to.as_ref())?,
+        RewindKind::Mark(bound) => set_mark(job, &sets, &state.coverage, bound, now)?,
     };
     planned.coverage = state.coverage.clone();
     planned.uncovers.iter().for_each(|cover| planned.coverage.forget(cover));
@@ -173,11 +174,13 @@ pub fn may_read_again(job: &Job) -> Result<(), RunError> {
 
 /// Whether something that was read is read again.
 fn reads_again(before: &Coverage, after: &Coverage, set: &PartitionKey) -> bool {
-    let back = match (before.integer_mark(set), after.integer_mark(set)) {
+    let back = match (before.cursor_mark(set), after.cursor_mark(set)) {
         (Some(before), Some(after)) => after.value < before.value || after.keys.len() < before.keys.len(),
         (Some(_), None) => true,
         (None, _) => false,
     };
+    // Where another token leads to is not known.
+    let back = back || before.token(set).is_some_and(|token| after.token(set) != Some(token));
     let left = |span: &Span| {
         after.spans(set).iter().fold(vec![*span], |left, known| left.iter().flat_map(|piece| piece.without(known)).collect())
     };
@@ -208,19 +211,18 @@ fn refused(message: String) -> RunError {
     RunError::new(ErrorKind::Config, message)
 }
 
-fn is_integer(cursor: &Cursor) -> bool {
-    cursor.cursor_type == CursorType::Integer
-}
-
 /// All that a set can have been read of.
 fn everything(job: &Job, coverage: &Coverage, set: &PartitionKey) -> Cover {
     let partition = set.clone();
-    match job.stream.cursor.as_ref().is_some_and(is_integer) || coverage.integer_mark(set).is_some() {
-        true => {
-            let mark = coverage.integer_mark(set).cloned().unwrap_or(IntegerMark { value: 0, keys: Vec::new() });
-            Cover::Integer { partition, before: None, mark }
-        }
-        false => Cover::Span { partition, from: None, to: Timestamp::MAX },
+    let cursor_type = job.stream.cursor.as_ref().map(|cursor| cursor.cursor_type);
+    match (coverage.partitions.get(set), cursor_type) {
+        (Some(Covered::Mark(mark)), _) => Cover::Mark { partition, before: None, mark: mark.clone() },
+        (Some(Covered::Token(token)), _) => Cover::Token { partition, before: None, token: token.clone() },
+        // Nothing is known; what is uncovered is of the cursor's own kind all the same.
+        (None, Some(CursorType::Integer)) => Cover::Mark { partition, before: None, mark: CursorMark::at(0i64) },
+        (None, Some(CursorType::String)) => Cover::Mark { partition, before: None, mark: CursorMark::at("") },
+        (None, Some(CursorType::Token)) => Cover::Token { partition, before: None, token: String::new() },
+        _ => Cover::Span { partition, from: None, to: Timestamp::MAX },
     }
 }
 
@@ -236,12 +238,17 @@ fn range(
     job: &Job,
     sets: &[PartitionKey],
     coverage: &Coverage,
-    from: Option<Bound>,
-    to: Option<Bound>,
+    from: Option<&Bound>,
+    to: Option<&Bound>,
 ) -> Result<RewindPlan, RunError> {
     let cursor = ordered(job, "--from, --to")?;
-    if is_integer(&cursor) {
-        return integer_range(sets, coverage, from, to);
+    if cursor.cursor_type == CursorType::Token {
+        let message =
+            "--from, --to: a token says nothing of when; `run --full` reads all of it, `state set --mark TOKEN` goes back to one";
+        return Err(refused(message.to_owned()));
+    }
+    if cursor.cursor_type.has_mark() {
+        return marked_range(&cursor, sets, coverage, from, to);
     }
     let from = from.map(|from| instant(&cursor, from, "--from", Round::Down)).transpose()?;
     let to = to.map(|to| instant(&cursor, to, "--to", Round::Up)).transpose()?.unwrap_or(Timestamp::MAX);
@@ -252,38 +259,49 @@ fn range(
     Ok(RewindPlan { uncovers, ..RewindPlan::default() })
 }
 
-/// A whole-number cursor is read from its mark on, so only its mark can go back.
-fn integer_range(
+/// What has no closed time is read from its mark on, so only its mark can go back.
+fn marked_range(
+    cursor: &Cursor,
     sets: &[PartitionKey],
     coverage: &Coverage,
-    from: Option<Bound>,
-    to: Option<Bound>,
+    from: Option<&Bound>,
+    to: Option<&Bound>,
 ) -> Result<RewindPlan, RunError> {
     if to.is_some() {
-        return Err(refused("--to: a whole-number cursor is read from a number on, so there is no end to give".to_owned()));
+        return Err(refused("--to: such a cursor is read from a value on, so there is no end to give".to_owned()));
     }
-    let value = from.map(|from| integer(from, "--from")).transpose()?;
+    let value = from.map(|from| value(cursor, from, "--from")).transpose()?;
     let mut planned = RewindPlan::default();
     for set in sets {
-        let Some(mark) = coverage.integer_mark(set).filter(|mark| value.is_none_or(|value| value <= mark.value)) else {
+        let Some(mark) = coverage.cursor_mark(set).filter(|mark| value.as_ref().is_none_or(|value| *value <= mark.value)) else {
             continue;
         };
-        planned.uncovers.push(Cover::Integer { partition: set.clone(), before: None, mark: mark.clone() });
-        planned.covers.extend(value.map(|value| at_number(set, value)));
+        planned.uncovers.push(Cover::Mark { partition: set.clone(), before: None, mark: mark.clone() });
+        planned.covers.extend(value.clone().map(|value| at_value(set, value)));
     }
     Ok(planned)
 }
 
-fn at_number(set: &PartitionKey, value: i128) -> Cover {
-    Cover::Integer { partition: set.clone(), before: None, mark: IntegerMark { value, keys: Vec::new() } }
+fn at_value(set: &PartitionKey, value: CursorKey) -> Cover {
+    Cover::Mark { partition: set.clone(), before: None, mark: CursorMark::at(value) }
 }
 
-fn set_mark(job: &Job, sets: &[PartitionKey], coverage: &Coverage, bound: Bound, now: Timestamp) -> Result<RewindPlan, RunError> {
+fn set_mark(
+    job: &Job,
+    sets: &[PartitionKey],
+    coverage: &Coverage,
+    bound: &Bound,
+    now: Timestamp,
+) -> Result<RewindPlan, RunError> {
     let cursor = ordered(job, "--mark")?;
     let uncovers: Vec<Cover> = sets.iter().map(|set| everything(job, coverage, set)).collect();
-    if is_integer(&cursor) {
-        let value = integer(bound, "--mark")?;
-        let covers = sets.iter().map(|set| at_number(set, value)).collect();
+    if cursor.cursor_type == CursorType::Token {
+        let cover = |set: &PartitionKey| Cover::Token { partition: set.clone(), before: None, token: bound.to_string() };
+        return Ok(RewindPlan { uncovers, covers: sets.iter().map(cover).collect(), ..RewindPlan::default() });
+    }
+    if cursor.cursor_type.has_mark() {
+        let value = value(&cursor, bound, "--mark")?;
+        let covers = sets.iter().map(|set| at_value(set, value.clone())).collect();
         return Ok(RewindPlan { uncovers, covers, ..RewindPlan::default() });
     }
     let mark = instant(&cursor, bound, "--mark", Round::Down)?;
@@ -304,13 +322,19 @@ enum Round {
 }
 
 /// The instant that is meant. Of dates only whole days can be read; other cursors are compared in microseconds.
-fn instant(cursor: &Cursor, bound: Bound, option: &str, round: Round) -> Result<Timestamp, RunError> {
+fn instant(cursor: &Cursor, bound: &Bound, option: &str, round: Round) -> Result<Timestamp, RunError> {
     let out_of_range = || refused(format!("{option}: {bound} lies beyond all time"));
     let at = match bound {
         Bound::Integer(_) => {
             return Err(refused(format!("{option}: the cursor `{}` is a point in time, not a number", cursor.field)));
         }
-        Bound::Instant(at) => at,
+        Bound::Instant(at) => *at,
+        Bound::Text(text) => text.parse().map_err(|_| {
+            refused(format!(
+                "{option}: `{text}` is neither an instant (2026-01-31T07:00:00Z) nor a day (2026-01-31), as the cursor `{}` is",
+                cursor.field
+            ))
+        })?,
         Bound::Day(day) => day.to_zoned(cursor.timezone.clone()).map_err(|_| out_of_range())?.timestamp(),
     };
     let down = crate::plan::align_start(cursor, Some(at)).ok_or_else(out_of_range)?;
@@ -324,9 +348,13 @@ fn instant(cursor: &Cursor, bound: Bound, option: &str, round: Round) -> Result<
     }
 }
 
-fn integer(bound: Bound, option: &str) -> Result<i128, RunError> {
+fn value(cursor: &Cursor, bound: &Bound, option: &str) -> Result<CursorKey, RunError> {
+    if cursor.cursor_type == CursorType::String {
+        return Ok(CursorKey::Text(bound.to_string()));
+    }
     match bound {
-        Bound::Integer(value) => Ok(value),
+        Bound::Integer(value) => Ok(CursorKey::Number(*value)),
+        Bound::Text(text) if text.parse::<i128>().is_ok() => Ok(CursorKey::Number(text.parse().unwrap_or_default())),
         other => Err(refused(format!("{option}: the cursor is a whole number, `{other}` is none"))),
     }
 }

@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 
 use crate::batch::Batch;
 use crate::config::catalog::Job;
+use crate::cursor::CursorKey;
 use crate::error::ErrorKind;
 use crate::ids::BatchId;
 use crate::reject::Reject;
@@ -44,7 +45,7 @@ pub(super) struct Rows {
     pub batch: Option<Batch>,
     pub rejects: Vec<Reject>,
     pub buried_keys: Vec<String>,
-    pub buried_cursors: Vec<i128>,
+    pub buried_cursors: Vec<CursorKey>,
     /// Rows of a file that is replaced, and the partition they stood in.
     pub carried: Option<(PartitionValues, RecordBatch)>,
 }

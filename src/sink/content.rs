@@ -9,6 +9,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, TimeUnit, UInt64Type};
 use twox_hash::XxHash3_64;
 
+use crate::cursor::CursorKey;
+
 use super::SinkError;
 
 /// Signs before a value, so that values of different kinds never look alike.
@@ -58,7 +60,7 @@ pub fn bytes_hash(text: &[u8]) -> i64 {
 }
 
 /// One number a row. `cursors` is part of the content: a record that moved is another version even if no column shows it.
-pub fn content_hashes(rows: &RecordBatch, cursors: &[i128]) -> Result<Vec<i64>, SinkError> {
+pub fn content_hashes(rows: &RecordBatch, cursors: &[CursorKey]) -> Result<Vec<i64>, SinkError> {
     let schema = rows.schema();
     let mut columns: Vec<(&str, Column)> = Vec::with_capacity(rows.num_columns());
     for (field, array) in schema.fields().iter().zip(rows.columns()) {
@@ -72,7 +74,13 @@ pub fn content_hashes(rows: &RecordBatch, cursors: &[i128]) -> Result<Vec<i64>, 
     for row in 0..rows.num_rows() {
         bytes.clear();
         if let Some(cursor) = cursors.get(row) {
-            bytes.extend(cursor.to_le_bytes());
+            match cursor {
+                CursorKey::Number(value) => bytes.extend(value.to_le_bytes()),
+                CursorKey::Text(text) => {
+                    bytes.extend((text.len() as u64).to_le_bytes());
+                    bytes.extend(text.as_bytes());
+                }
+            }
         }
         for (name, column) in columns.iter().filter(|(_, column)| column.is_there(row)) {
             put_text(&mut bytes, name);
@@ -223,7 +231,7 @@ mod tests {
 
     fn hash(columns: Vec<(&str, ArrayRef)>) -> i64 {
         let rows = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)));
-        content_hashes(&rows.expect("a batch"), &[7]).expect("hashed")[0]
+        content_hashes(&rows.expect("a batch"), &[CursorKey::Number(7)]).expect("hashed")[0]
     }
 
     #[test]

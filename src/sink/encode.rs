@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::batch::Batch;
 use crate::config::catalog::{Compression, ParquetSettings, PartitionColumn, PartitionUnit};
+use crate::cursor::CursorKey;
 use crate::ids::{BatchId, PartitionKey};
 use crate::reject::Reject;
 use crate::schema::{Field, TableSchema};
@@ -169,8 +170,8 @@ impl Encoder {
         Ok(pieces)
     }
 
-    /// Takes in keys that were deleted, with the cursor of their deletion (0 for a stream without one).
-    pub fn add_tombstones(&mut self, keys: &[String], cursors: &[i128]) -> Result<Vec<Piece>, SinkError> {
+    /// Takes in keys that were deleted, with the cursor of their deletion ([`CursorKey::NONE`] for a stream without one).
+    pub fn add_tombstones(&mut self, keys: &[String], cursors: &[CursorKey]) -> Result<Vec<Piece>, SinkError> {
         let mut pieces = Vec::new();
         if keys.is_empty() {
             return Ok(pieces);
@@ -345,7 +346,7 @@ impl OpenFile {
             self.ranges.add_keys(keys.into_iter());
         }
         if let Some(cursors) = rows.column_by_name(own::CURSOR).and_then(own::read_cursors) {
-            self.ranges.add_cursors(cursors.into_iter());
+            self.ranges.add_cursors(cursors.iter());
         }
     }
 

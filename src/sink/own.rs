@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::RowMarks;
 use crate::config::catalog::{CursorType, Job, Mode, OnDelete};
+use crate::cursor::CursorKey;
 use crate::schema::{ColumnType, Field};
 
 use super::SinkError;
@@ -56,9 +57,12 @@ impl OwnColumns {
     /// A merge finds rows by their keys; an append knows by them what it reads a second time.
     pub fn of(job: &Job) -> Self {
         let keyed = is_keyed(job);
-        let cursor = job.stream.cursor.as_ref().filter(|_| keyed).map(|cursor| match cursor.cursor_type {
-            CursorType::Integer => ColumnType::Decimal { precision: CURSOR_DIGITS, scale: 0 },
-            _ => ColumnType::Timestamp,
+        let cursor = job.stream.cursor.as_ref().filter(|_| keyed).and_then(|cursor| match cursor.cursor_type {
+            CursorType::Integer => Some(ColumnType::Decimal { precision: CURSOR_DIGITS, scale: 0 }),
+            CursorType::String => Some(ColumnType::Text),
+            // Nothing in a record says which of two versions is the newer one.
+            CursorType::Token => None,
+            _ => Some(ColumnType::Timestamp),
         });
         let deleted = job.mode == Mode::Merge && job.on_delete == OnDelete::Soft && job.stream.deleted.is_some();
         OwnColumns { metadata: job.metadata, set: job.metadata && job.is_for_each(), keyed, cursor, deleted }
@@ -116,28 +120,35 @@ pub fn mark_columns(marks: &RowMarks, own: &OwnColumns) -> Result<Vec<(Field, Ar
 }
 
 /// Cursors as the column that files hold.
-pub fn cursor_array(cursors: &[i128], column_type: &ColumnType) -> Result<ArrayRef, SinkError> {
+pub fn cursor_array(cursors: &[CursorKey], column_type: &ColumnType) -> Result<ArrayRef, SinkError> {
+    let mixed = || SinkError::bug("cursors of two kinds in one column");
+    if *column_type == ColumnType::Text {
+        let texts = cursors.iter().map(|cursor| cursor.text().ok_or_else(mixed)).collect::<Result<Vec<&str>, _>>()?;
+        return Ok(Arc::new(StringViewArray::from_iter_values(texts)));
+    }
+    let numbers = cursors.iter().map(|cursor| cursor.number().ok_or_else(mixed)).collect::<Result<Vec<i128>, _>>()?;
     if *column_type == ColumnType::Timestamp {
-        let micros = cursors.iter().map(|cursor| i64::try_from(*cursor)).collect::<Result<Vec<i64>, _>>();
+        let micros = numbers.into_iter().map(i64::try_from).collect::<Result<Vec<i64>, _>>();
         let micros = micros.map_err(|_| SinkError::bug("a cursor is beyond all time"))?;
         return Ok(Arc::new(TimestampMicrosecondArray::from(micros).with_timezone("UTC")));
     }
-    let decimals = Decimal128Array::from_iter_values(cursors.iter().copied());
+    let decimals = Decimal128Array::from_iter_values(numbers);
     let decimals = decimals.with_precision_and_scale(CURSOR_DIGITS, 0).map_err(|error| SinkError::bug(error.to_string()))?;
     Ok(Arc::new(decimals))
 }
 
 /// The cursors that a file's column holds; `None` for a column of another type.
-pub fn read_cursors(array: &ArrayRef) -> Option<Vec<i128>> {
-    match array.data_type() {
+pub fn read_cursors(array: &ArrayRef) -> Option<Vec<CursorKey>> {
+    let numbers: Vec<i128> = match array.data_type() {
         DataType::Timestamp(_, _) => {
             let micros = array.as_primitive_opt::<TimestampMicrosecondType>()?;
-            Some(micros.values().iter().map(|value| i128::from(*value)).collect())
+            micros.values().iter().map(|value| i128::from(*value)).collect()
         }
-        DataType::Decimal128(_, _) => Some(array.as_primitive_opt::<Decimal128Type>()?.values().to_vec()),
-        DataType::Int64 => Some(array.as_primitive_opt::<Int64Type>()?.values().iter().map(|value| i128::from(*value)).collect()),
-        _ => None,
-    }
+        DataType::Decimal128(_, _) => array.as_primitive_opt::<Decimal128Type>()?.values().to_vec(),
+        DataType::Int64 => array.as_primitive_opt::<Int64Type>()?.values().iter().map(|value| i128::from(*value)).collect(),
+        _ => return Some(read_keys(array)?.into_iter().map(CursorKey::from).collect()),
+    };
+    Some(numbers.into_iter().map(CursorKey::Number).collect())
 }
 
 /// The least and the greatest of a file's keys and cursors, so that files that cannot hold a row need not be opened.
@@ -171,8 +182,9 @@ impl Ranges {
         });
     }
 
-    pub fn add_cursors(&mut self, cursors: impl Iterator<Item = i128>) {
-        for cursor in cursors {
+    /// Of texts no range is kept: every file may hold what is looked for.
+    pub fn add_cursors<'a>(&mut self, cursors: impl Iterator<Item = &'a CursorKey>) {
+        for cursor in cursors.filter_map(CursorKey::number) {
             self.cursors =
                 Some(self.cursors.map_or((cursor, cursor), |(least, greatest)| (least.min(cursor), greatest.max(cursor))));
         }
@@ -218,7 +230,7 @@ mod tests {
         assert!(ranges.may_hold("anything"), "nothing is known");
         ranges.add_keys(["12", "5"].into_iter());
         ranges.add_keys([long.as_str()].into_iter());
-        ranges.add_cursors([7, -3].into_iter());
+        ranges.add_cursors([CursorKey::Number(7), CursorKey::Number(-3)].iter());
         assert!(ranges.may_hold("12") && ranges.may_hold("13") && ranges.may_hold(&long));
         assert!(!ranges.may_hold("0") && !ranges.may_hold("y"));
         assert_eq!(ranges.cursors, Some((-3, 7)));
@@ -227,8 +239,9 @@ mod tests {
     #[test]
     fn cursors_come_back_from_their_columns() {
         for (column_type, cursors) in [
-            (ColumnType::Timestamp, vec![0, -5, 1_700_000_000_000_000]),
-            (ColumnType::Decimal { precision: 38, scale: 0 }, vec![i128::from(u64::MAX), -1]),
+            (ColumnType::Timestamp, [0i64, -5, 1_700_000_000_000_000].map(CursorKey::from).to_vec()),
+            (ColumnType::Decimal { precision: 38, scale: 0 }, [i128::from(u64::MAX), -1].map(CursorKey::from).to_vec()),
+            (ColumnType::Text, ["", "2024-01-01#17", "ü"].map(CursorKey::from).to_vec()),
         ] {
             let array = cursor_array(&cursors, &column_type).expect("in range");
             assert_eq!(read_cursors(&array), Some(cursors));

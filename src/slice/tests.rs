@@ -37,18 +37,36 @@ fn a_start_moved_earlier_leaves_a_hole_in_front() {
 }
 
 #[test]
-fn marks_of_whole_numbers_never_go_back() {
+fn marks_never_go_back() {
     let mut coverage = Coverage::default();
-    let mark = |value, keys: &[&str]| Cover::Integer {
+    let mark = |value, keys: &[&str]| Cover::Mark {
         partition: whole(),
         before: None,
-        mark: IntegerMark { value, keys: keys.iter().map(|key| (*key).to_owned()).collect() },
+        mark: CursorMark { value: CursorKey::Number(value), keys: keys.iter().map(|key| (*key).to_owned()).collect() },
     };
     coverage.add(&mark(7, &["a"]));
     coverage.add(&mark(5, &["b"]));
-    assert_eq!(coverage.integer_mark(&whole()), Some(&IntegerMark { value: 7, keys: vec!["a".into()] }));
+    assert_eq!(coverage.cursor_mark(&whole()), Some(&CursorMark { value: CursorKey::Number(7), keys: vec!["a".into()] }));
     coverage.add(&mark(7, &["c"]));
-    assert_eq!(coverage.integer_mark(&whole()), Some(&IntegerMark { value: 7, keys: vec!["a".into(), "c".into()] }));
+    assert_eq!(
+        coverage.cursor_mark(&whole()),
+        Some(&CursorMark { value: CursorKey::Number(7), keys: vec!["a".into(), "c".into()] })
+    );
+}
+
+#[test]
+fn marks_of_texts_are_ordered_byte_by_byte() {
+    // C-41
+    let mut coverage = Coverage::default();
+    let mark = |text: &str| Cover::Mark { partition: whole(), before: None, mark: CursorMark::at(text) };
+    for text in ["B", "a", "Z", "z", "é", "e\u{301}"] {
+        coverage.add(&mark(text));
+    }
+    assert_eq!(
+        coverage.cursor_mark(&whole()).map(|mark| mark.value.clone()),
+        Some("é".into()),
+        "neither case nor alphabet counts"
+    );
 }
 
 proptest! {

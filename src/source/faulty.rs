@@ -52,6 +52,10 @@ impl Source for FaultySource {
         self.inner.pages(slice, envelope, headers)
     }
 
+    fn token(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Result<Option<String>, FetchError> {
+        self.inner.token(slice, envelope, headers)
+    }
+
     fn next(
         &self,
         slice: &Slice,

@@ -35,6 +35,11 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// What this page gives the next run to go on with, where the stream's cursor is a token. An error where it cannot be kept.
+    fn token(&self, _slice: &Slice, _envelope: &Envelope, _headers: &HeaderMap) -> Result<Option<String>, FetchError> {
+        Ok(None)
+    }
+
     /// The page of the slice after this one, `None` at the end. An error where paging goes in a circle or leaves the allowed
     /// origins.
     fn next(

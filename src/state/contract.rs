@@ -7,10 +7,11 @@ use uuid::Uuid;
 
 use super::{BatchNote, BatchStatus, Condition, ConditionKey, DatasetState, DueTimes, EventRow, Lease, RunRow, State, Told};
 use crate::batch::Counts;
+use crate::cursor::CursorKey;
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, ClaimId, DatasetName, JobName, PartitionKey, RunId};
 use crate::ledger::{Ledger, LedgerEntry, TEXT_MAX};
-use crate::slice::{Cover, Coverage, Covered, IntegerMark, Span};
+use crate::slice::{Cover, Coverage, Covered, CursorMark, Span};
 
 /// Runs the suite in an empty state.
 ///
@@ -88,10 +89,11 @@ fn cover(n: i64) -> Cover {
 /// Coverage of both kinds, with the largest values there are.
 fn known(seq: u64) -> DatasetState {
     let spans = vec![Span::new(None, at(0)), Span::new(Some(at(1)), at(2))];
-    let mark = IntegerMark { value: i128::from(u64::MAX) * 10 + i128::from(seq), keys: vec!["00ff".to_owned()] };
+    let mark =
+        CursorMark { value: CursorKey::Number(i128::from(u64::MAX) * 10 + i128::from(seq)), keys: vec!["00ff".to_owned()] };
     let covered =
-        [(PartitionKey::new(""), Covered::Spans(spans)), (PartitionKey::new("ü \"quoted\""), Covered::Integer(mark.clone()))];
-    let pending = vec![cover(1), Cover::Integer { partition: PartitionKey::new(""), before: None, mark }];
+        [(PartitionKey::new(""), Covered::Spans(spans)), (PartitionKey::new("ü \"quoted\""), Covered::Mark(mark.clone()))];
+    let pending = vec![cover(1), Cover::Mark { partition: PartitionKey::new(""), before: None, mark }];
     DatasetState {
         seq,
         record_hash: format!("{seq:064x}"),

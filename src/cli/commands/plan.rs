@@ -235,7 +235,8 @@ fn as_json(job: &Job, outline: &Outline, address: String, lake: Lake, forecast: 
         let (from, to) = match &slice.reach {
             Reach::Snapshot => (None, None),
             Reach::Time(span) => (span.from.map(|from| from.to_string()), Some(span.to.to_string())),
-            Reach::Integer(mark) => (mark.as_ref().map(|mark| mark.value.to_string()), None),
+            Reach::Mark(mark) => (mark.as_ref().map(|mark| mark.value.to_string()), None),
+            Reach::Token(token) => (token.clone(), None),
         };
         SliceJson { partition: slice.partition.to_string(), from, to }
     };

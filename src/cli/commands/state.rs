@@ -85,7 +85,8 @@ fn print(context: &Context, one: &StateJson) -> Result<(), Failure> {
     for (partition, covered) in &state.coverage.partitions {
         let name = if partition.as_str().is_empty() { String::new() } else { format!("{partition}: ") };
         match covered {
-            Covered::Integer(mark) => terminal.line(&format!("  covered     {name}up to {}", mark.value))?,
+            Covered::Token(token) => terminal.line(&format!("  covered     {name}up to {}", run::Mark::Token(token.clone())))?,
+            Covered::Mark(mark) => terminal.line(&format!("  covered     {name}up to {}", mark.value))?,
             Covered::Spans(spans) => {
                 for span in spans {
                     let from = span.from.map_or_else(|| "the beginning".to_owned(), instant);

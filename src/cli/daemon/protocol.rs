@@ -142,7 +142,7 @@ pub(crate) async fn write_line<T: Serialize>(writer: &mut (impl AsyncWrite + Unp
 mod tests {
     use super::*;
     use crate::ids::{PartitionKey, RunId};
-    use crate::slice::{IntegerMark, Reach, Slice};
+    use crate::slice::{CursorMark, Reach, Slice};
 
     async fn read(text: &str, max: usize) -> io::Result<Option<Request>> {
         read_line(&mut text.as_bytes(), max).await
@@ -184,8 +184,8 @@ mod tests {
 
     #[test]
     fn events_survive_the_way() {
-        let mark = IntegerMark { value: i128::MAX, keys: vec!["ff".to_owned()] };
-        let slice = Slice { partition: PartitionKey::new("a"), reach: Reach::Integer(Some(mark)) };
+        let mark = CursorMark { value: i128::MAX.into(), keys: vec!["ff".to_owned()] };
+        let slice = Slice { partition: PartitionKey::new("a"), reach: Reach::Mark(Some(mark)) };
         let job = JobName::new("orders");
         let events = [
             Event::RunStarted { job: job.clone(), run: RunId(uuid::Uuid::nil()) },

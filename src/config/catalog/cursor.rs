@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 
+use crate::page::ResponsePath;
 use crate::template::Template;
 
 use super::Stream;
@@ -10,9 +11,11 @@ use super::Stream;
 /// The field that orders a stream's records, and how the API is asked by it.
 #[derive(Clone, Debug)]
 pub struct Cursor {
-    /// Dotted path in the record.
+    /// Dotted path in the record; of a token in the response.
     pub field: String,
     pub cursor_type: CursorType,
+    /// Where a response holds the token, if the cursor is one.
+    pub token: Option<ResponsePath>,
     /// Query entries by name, with `from` and `to` in scope.
     pub query: Vec<(String, Template)>,
     pub order: Order,
@@ -28,9 +31,10 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Whether its values are numbers, not points in time.
-    pub fn counts(&self) -> bool {
-        self.cursor_type == CursorType::Integer
+    /// Whether no request says where reading begins, so that a token is the address that it begins at.
+    pub fn is_address(&self, stream: &Stream) -> bool {
+        let asks = self.query.iter().chain(&stream.query).any(|(_, template)| template.uses("from"));
+        self.cursor_type == CursorType::Token && !asks && !stream.path.uses("from")
     }
 
     /// Whether the API can be asked for an upper bound; without one `window.step` is ignored.
@@ -48,6 +52,22 @@ pub enum CursorType {
     EpochMs,
     EpochUs,
     Integer,
+    /// Compared byte by byte.
+    String,
+    /// What the source gives to go on with; it is never compared.
+    Token,
+}
+
+impl CursorType {
+    /// Whether its values are points in time, of which the past is closed.
+    pub fn is_time(self) -> bool {
+        !self.has_mark() && self != CursorType::Token
+    }
+
+    /// Whether what is read of it is told by the largest value seen: nothing of it is ever closed.
+    pub fn has_mark(self) -> bool {
+        matches!(self, CursorType::Integer | CursorType::String)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

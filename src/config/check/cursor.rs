@@ -8,6 +8,7 @@ use crate::config::catalog::{Cursor, CursorFormat, CursorNulls, CursorType, Orde
 use crate::config::node::Table;
 use crate::config::problem::{Report, quote};
 use crate::config::units::duration_text;
+use crate::page::ResponsePath;
 use crate::template::Template;
 
 /// 2026-01-01T00:00:00Z, a boundary of every unit.
@@ -22,24 +23,34 @@ pub(super) fn type_named(name: &str) -> Option<CursorType> {
         "epoch_ms" => CursorType::EpochMs,
         "epoch_us" => CursorType::EpochUs,
         "integer" => CursorType::Integer,
+        "string" => CursorType::String,
+        "token" => CursorType::Token,
         _ => return None,
     })
 }
 
 /// `query` was checked; `asked_from` says whether the stream's own path or query ask for a lower bound.
 pub(super) fn check(table: &Table, query: Vec<(String, Template)>, asked_from: bool, report: &mut Report) -> Option<Cursor> {
-    if !asked_from && !query.iter().any(|(_, template)| template.uses("from")) {
+    let cursor_type = type_named(&table.text("type")?)?;
+    // A token that no request carries is the address that the next run begins at.
+    if cursor_type != CursorType::Token && !asked_from && !query.iter().any(|(_, template)| template.uses("from")) {
         let help = "add an entry such as query = { since = \"{{ from }}\" }";
         report.warning(&table.place("query"), "the API is never asked for what changed: every run reads everything", help);
     }
-    let cursor_type = type_named(&table.text("type")?)?;
     if matches!(table.text("order").as_deref(), Some("ascending" | "descending")) {
         let help = "nothing is lost by it; leave the key if it is true";
         report.warning(&table.place("order"), "the order is not made use of yet: the stream is read as if in none", help);
     }
-    if cursor_type == CursorType::Integer {
-        refuse_time_keys(table, report);
+    if !cursor_type.is_time() {
+        refuse_keys(table, &["format", "precision", "timezone", "to_inclusive"], cursor_type, report);
     }
+    if cursor_type == CursorType::Token {
+        refuse_keys(table, &["order", "nulls"], cursor_type, report);
+    }
+    let token = match cursor_type {
+        CursorType::Token => Some(token_path(table, report)?),
+        _ => None,
+    };
     let timezone = table.zone("timezone").unwrap_or(TimeZone::UTC);
     let format = format(table, cursor_type, &timezone, report)?;
     let precision = precision(table, cursor_type, report);
@@ -47,6 +58,7 @@ pub(super) fn check(table: &Table, query: Vec<(String, Template)>, asked_from: b
     Some(Cursor {
         field: table.text("field")?,
         cursor_type,
+        token,
         query,
         order: match table.text("order").as_deref() {
             Some("ascending") => Order::Ascending,
@@ -61,20 +73,39 @@ pub(super) fn check(table: &Table, query: Vec<(String, Template)>, asked_from: b
     })
 }
 
-fn refuse_time_keys(table: &Table, report: &mut Report) {
-    for key in ["format", "precision", "timezone", "to_inclusive"] {
-        if table.has(key) {
-            report.error(&table.place(key), format!("`{key}` has no meaning for an integer cursor"), "take it out");
+/// How a cursor of a type is called in messages.
+pub(super) fn named(cursor_type: CursorType) -> &'static str {
+    match cursor_type {
+        CursorType::Integer => "an integer cursor",
+        CursorType::String => "a string cursor",
+        CursorType::Token => "a token cursor",
+        _ => "a cursor of time",
+    }
+}
+
+fn refuse_keys(table: &Table, keys: &[&str], cursor_type: CursorType, report: &mut Report) {
+    for key in keys.iter().filter(|key| table.has(key)) {
+        report.error(&table.place(key), format!("`{key}` has no meaning for {}", named(cursor_type)), "take it out");
+    }
+}
+
+fn token_path(table: &Table, report: &mut Report) -> Option<ResponsePath> {
+    match ResponsePath::parse(&table.text("field")?) {
+        Ok(path) if path != ResponsePath::root() => Some(path),
+        Ok(_) => None,
+        Err(error) => {
+            report.error(&table.place("field"), error, "write the token's path in a response, or \"header.NAME\"");
+            None
         }
     }
 }
 
 fn format(table: &Table, cursor_type: CursorType, timezone: &TimeZone, report: &mut Report) -> Option<CursorFormat> {
-    if !table.has("format") || cursor_type == CursorType::Integer {
+    if !table.has("format") || !cursor_type.is_time() {
         return Some(match cursor_type {
             CursorType::Timestamp => CursorFormat::Rfc3339,
             CursorType::Date => CursorFormat::Strftime("%Y-%m-%d".to_owned()),
-            CursorType::EpochS | CursorType::EpochMs | CursorType::EpochUs | CursorType::Integer => CursorFormat::Number,
+            _ => CursorFormat::Number,
         });
     }
     let pattern = table.text("format")?;
@@ -96,7 +127,7 @@ fn written(pattern: &str, later: SignedDuration, timezone: &TimeZone) -> Result<
 
 fn precision(table: &Table, cursor_type: CursorType, report: &mut Report) -> SignedDuration {
     let default = match cursor_type {
-        CursorType::Integer => SignedDuration::ZERO,
+        CursorType::Integer | CursorType::String | CursorType::Token => SignedDuration::ZERO,
         CursorType::Date => SignedDuration::from_hours(24),
         _ => SignedDuration::from_secs(1),
     };

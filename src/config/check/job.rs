@@ -120,7 +120,8 @@ fn columns(table: &Table, stream: Option<&Stream>, report: &mut Report) -> BTree
         }
     }
     refuse_inner_columns(table, &columns, report);
-    let Some(cursor) = stream.and_then(|stream| stream.cursor.as_ref()) else {
+    let cursor = stream.and_then(|stream| stream.cursor.as_ref()).filter(|cursor| cursor.cursor_type != CursorType::Token);
+    let Some(cursor) = cursor else {
         return columns;
     };
     if let Some(declared) = columns.get(&cursor.field)
@@ -133,7 +134,7 @@ fn columns(table: &Table, stream: Option<&Stream>, report: &mut Report) -> BTree
         CursorType::EpochS => Some(DeclaredType::EpochS),
         CursorType::EpochMs => Some(DeclaredType::EpochMs),
         CursorType::EpochUs => Some(DeclaredType::EpochUs),
-        CursorType::Timestamp | CursorType::Date | CursorType::Integer => None,
+        _ => None,
     };
     if let Some(implied) = implied {
         columns.entry(cursor.field.clone()).or_insert(implied);
@@ -149,6 +150,8 @@ fn agrees(declared: &DeclaredType, cursor: CursorType) -> bool {
         CursorType::Timestamp => *declared == DeclaredType::Column(ColumnType::Timestamp),
         CursorType::Date => *declared == DeclaredType::Column(ColumnType::Date),
         CursorType::Integer => *declared == DeclaredType::Column(ColumnType::Int64),
+        // What is compared is the text, whatever the column makes of it.
+        CursorType::String | CursorType::Token => true,
     }
 }
 

@@ -42,7 +42,7 @@ fn complaint(name: &str, position: Position, parameters: &BTreeSet<String>) -> O
             (format!("`{name}` is not in scope in a header"), "use it in `path` or `query`".to_owned())
         }
         ("to", Position::LowerBounded) => {
-            ("an integer cursor has no `to`: it is read from the mark on".to_owned(), "take the entry out".to_owned())
+            ("such a cursor has no `to`: it is read from the mark on".to_owned(), "take the entry out".to_owned())
         }
         ("from" | "to", _) => {
             (format!("`{name}` is in scope only where the stream has a cursor"), "add a `cursor`, or take it out".to_owned())

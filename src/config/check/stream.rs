@@ -5,7 +5,7 @@ use std::path::Path;
 
 use http::Method;
 
-use crate::config::catalog::{Auth, CursorType, ErrorRule, Paging, PagingKind, Placed, Stream, TokenPlace};
+use crate::config::catalog::{Auth, ErrorRule, Paging, PagingKind, Placed, Stream, TokenPlace};
 use crate::config::node::{Node, Table};
 use crate::config::problem::{Report, quote};
 use crate::page::ResponsePath;
@@ -65,11 +65,12 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
         None => Some(None),
     };
     if let Some(Some(cursor)) = &cursor
-        && cursor.cursor_type == CursorType::Integer
+        && cursor.cursor_type.has_mark()
         && !table.has("primary_key")
         && let Some(cursor_table) = table.table("cursor")
     {
-        let message = "a whole-number cursor needs a key: rows at the mark are read again and told apart by it";
+        let message =
+            format!("{} needs a key: rows at the mark are read again and told apart by it", cursor::named(cursor.cursor_type));
         report.error(&cursor_table.place("type"), message, "add primary_key = [\"id\"] to the stream");
     }
     let key_param = around.auth.and_then(source::key_param);
@@ -97,7 +98,7 @@ fn position(table: &Table) -> Position {
     let cursor_type = table.table("cursor").and_then(|cursor| cursor.text("type"));
     match (table.has("cursor"), cursor_type.as_deref().and_then(cursor::type_named)) {
         (false, _) => Position::Unbounded,
-        (true, Some(CursorType::Integer)) => Position::LowerBounded,
+        (true, Some(cursor_type)) if !cursor_type.is_time() => Position::LowerBounded,
         (true, _) => Position::Bounded,
     }
 }

@@ -7,6 +7,8 @@ use crate::config::catalog::{Cursor, CursorType, Lookback, Stream, Window};
 use crate::config::node::{Start, Table};
 use crate::config::problem::Report;
 
+use super::cursor::named;
+
 const SETTLE: SignedDuration = SignedDuration::from_secs(60);
 
 /// `stream` is `None` where it is not known well enough.
@@ -42,6 +44,9 @@ fn refuse(table: &Table, keys: &[&str], whom: &str, report: &mut Report) {
 }
 
 fn check_start(table: &Table, cursor: &Cursor, window: &mut Window, report: &mut Report) {
+    if matches!(cursor.cursor_type, CursorType::String | CursorType::Token) {
+        return refuse(table, &["start"], named(cursor.cursor_type), report);
+    }
     let integer = cursor.cursor_type == CursorType::Integer;
     match table.start("start") {
         None => {}
@@ -77,6 +82,9 @@ fn midnight(day: civil::Date, timezone: &TimeZone) -> Option<Timestamp> {
 }
 
 fn check_lookback(table: &Table, cursor: &Cursor, stream: &Stream, window: &mut Window, report: &mut Report) {
+    if matches!(cursor.cursor_type, CursorType::String | CursorType::Token) {
+        return refuse(table, &["lookback"], named(cursor.cursor_type), report);
+    }
     let integer = cursor.cursor_type == CursorType::Integer;
     let place = table.place("lookback");
     window.lookback = match (table.duration("lookback"), table.integer("lookback")) {
@@ -99,8 +107,8 @@ fn check_lookback(table: &Table, cursor: &Cursor, stream: &Stream, window: &mut 
 }
 
 fn check_step(table: &Table, cursor: &Cursor, stream: &Stream, window: &mut Window, report: &mut Report) {
-    if cursor.cursor_type == CursorType::Integer {
-        return refuse(table, &["step", "settle"], "an integer cursor", report);
+    if !cursor.cursor_type.is_time() {
+        return refuse(table, &["step", "settle"], named(cursor.cursor_type), report);
     }
     if table.has("step") && !cursor.has_upper_bound(stream) {
         let help = "add a query entry with `{{ to }}` to the stream if the API takes an upper bound, else take `step` out";

@@ -6,7 +6,11 @@ use super::super::shape::{Choice, Shape, TableShape, WORDS, optional, required};
 use super::source::QUERY;
 
 pub(super) static CURSOR: TableShape = TableShape::new(&[
-    required("field", Shape::Text(Kind::FieldPath), "Dotted path of the field in a record."),
+    required(
+        "field",
+        Shape::Text(Kind::FieldPath),
+        "Dotted path of the field in a record; of a token in the response, or `header.NAME`.",
+    ),
     required("type", Shape::Choice(&CURSOR_TYPE), "What the field holds."),
     optional("query", QUERY, "How the API is asked: entries with `from` and `to`; one that renders to nothing is left out."),
     optional("order", Shape::Choice(&ORDER), "How the API sorts by the cursor. Default: \"none\"."),
@@ -26,6 +30,6 @@ pub(super) static CURSOR: TableShape = TableShape::new(&[
 ]);
 
 static CURSOR_TYPE: Choice =
-    Choice { words: &["timestamp", "date", "epoch_s", "epoch_ms", "epoch_us", "integer"], later: &["string", "token"] };
+    Choice { words: &["timestamp", "date", "epoch_s", "epoch_ms", "epoch_us", "integer", "string", "token"], later: &[] };
 static ORDER: Choice = Choice { words: &["none", "ascending", "descending"], later: &[] };
 static NULLS: Choice = Choice { words: &["dead_letter"], later: &[] };

@@ -261,7 +261,7 @@ fn integer_cursors() {
       help: take it out
     "#);
     insta::assert_snapshot!(with_source("type = \"timestamp\"", "type = \"integer\""), @r#"
-    error: sources/shop.toml:13:41: streams.orders.cursor.query.until: an integer cursor has no `to`: it is read from the mark on
+    error: sources/shop.toml:13:41: streams.orders.cursor.query.until: such a cursor has no `to`: it is read from the mark on
       help: take the entry out
     "#);
 }

@@ -338,9 +338,19 @@ fn a_body_makes_a_post_and_a_streams_rules_come_first() {
 
 #[test]
 fn cursors() {
-    insta::assert_snapshot!(with_cursor("type = \"token\""), @r#"
-    error: sources/shop.toml:12:8: streams.orders.cursor.type: `token` is not built yet
-      help: write one of "timestamp", "date", "epoch_s", "epoch_ms", "epoch_us", "integer"
+    insta::assert_snapshot!(with_cursor("type = \"token\"\norder = \"ascending\""), @r#"
+    warning: sources/shop.toml:13:9: streams.orders.cursor.order: the order is not made use of yet: the stream is read as if in none
+      help: nothing is lost by it; leave the key if it is true
+    error: sources/shop.toml:13:9: streams.orders.cursor.order: `order` has no meaning for a token cursor
+      help: take it out
+    error: sources/shop.toml:14:41: streams.orders.cursor.query.until: such a cursor has no `to`: it is read from the mark on
+      help: take the entry out
+    "#);
+    insta::assert_snapshot!(with_cursor("type = \"string\"\nprecision = \"1s\""), @r#"
+    error: sources/shop.toml:13:13: streams.orders.cursor.precision: `precision` has no meaning for a string cursor
+      help: take it out
+    error: sources/shop.toml:14:41: streams.orders.cursor.query.until: such a cursor has no `to`: it is read from the mark on
+      help: take the entry out
     "#);
     insta::assert_snapshot!(with_cursor("type = \"timestamp\"\ntimezone = \"Mars/Base\"\norder = \"up\""), @r#"
     error: sources/shop.toml:13:12: streams.orders.cursor.timezone: `Mars/Base` is not a time zone
@@ -371,7 +381,7 @@ fn cursors() {
     insta::assert_snapshot!(with_cursor("type = \"integer\"\nformat = \"%s\""), @r#"
     error: sources/shop.toml:13:10: streams.orders.cursor.format: `format` has no meaning for an integer cursor
       help: take it out
-    error: sources/shop.toml:14:41: streams.orders.cursor.query.until: an integer cursor has no `to`: it is read from the mark on
+    error: sources/shop.toml:14:41: streams.orders.cursor.query.until: such a cursor has no `to`: it is read from the mark on
       help: take the entry out
     "#);
     insta::assert_snapshot!(with_source("query = { since = \"{{ from }}\", until = \"{{ to }}\" }", ""), @r#"
@@ -431,7 +441,7 @@ fn counted_paging_is_built() {
 fn a_whole_number_cursor_without_a_key() {
     let lines = "[streams.plain.cursor]\nfield = \"seq\"\ntype = \"integer\"\nquery = { after = \"{{ from }}\" }";
     insta::assert_snapshot!(with_stream(lines), @r#"
-    error: sources/shop.toml:18:8: streams.plain.cursor.type: a whole-number cursor needs a key: rows at the mark are read again and told apart by it
+    error: sources/shop.toml:18:8: streams.plain.cursor.type: an integer cursor needs a key: rows at the mark are read again and told apart by it
       help: add primary_key = ["id"] to the stream
     "#);
 }

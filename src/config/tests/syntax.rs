@@ -125,7 +125,7 @@ fn every_problem_of_every_file_at_once_and_in_order() {
     error: sinks/lake.toml:2:8: type: `delta` is not built yet
       help: write "parquet"
     error: sources/shop.toml:12:8: streams.orders.cursor.type: `stamp` is not known here
-      help: the words are `timestamp`, `date`, `epoch_s`, `epoch_ms`, `epoch_us`, `integer`
+      help: the words are `timestamp`, `date`, `epoch_s`, `epoch_ms`, `epoch_us`, `integer`, `string`, `token`
     "#);
     assert!(loaded.catalog.jobs.is_empty());
     assert!(loaded.parked[&JobName::new("orders")].starts_with("config.toml:3:8: "));

@@ -2,7 +2,7 @@ use sha2::{Digest, Sha256};
 
 use super::show::{columns, rows};
 use crate::config::catalog::CursorType;
-use crate::cursor::CursorColumn;
+use crate::cursor::CursorKey;
 use crate::decode::fixture::{page, spec_with_cursor};
 use crate::decode::{DecodeSpec, Decoded, Decoder};
 use crate::reject::RejectedAt;
@@ -17,10 +17,7 @@ fn decode(cursor_type: CursorType, zone: &str, values: &[&str]) -> (Decoder, Dec
 fn times(cursor_type: CursorType, zone: &str, values: &[&str]) -> Vec<i64> {
     let (_, decoded) = decode(cursor_type, zone, values);
     assert_eq!(decoded.rejects.len(), 0, "{:?}", decoded.rejects);
-    match decoded.cursor.unwrap() {
-        CursorColumn::Time(times) => times.into_iter().map(Option::unwrap).collect(),
-        CursorColumn::Integer(_) => panic!("a point in time is no whole number"),
-    }
+    decoded.cursor.unwrap().iter().map(|cursor| i64::try_from(cursor.number().unwrap()).unwrap()).collect()
 }
 
 fn micros(text: &str) -> i64 {
@@ -45,7 +42,7 @@ fn timestamps_and_dates() {
 fn finer_than_the_column_is_cut_and_the_column_keeps_its_text() {
     // C-33
     let (decoder, decoded) = decode(CursorType::Timestamp, "UTC", &[r#""2026-01-31T00:00:00.1239999Z""#]);
-    assert!(matches!(decoded.cursor, Some(CursorColumn::Time(times)) if times == [Some(micros("2026-01-31T00:00:00.123999Z"))]));
+    assert_eq!(decoded.cursor.unwrap(), [CursorKey::from(micros("2026-01-31T00:00:00.123999Z"))]);
     assert_eq!(columns(&decoder), ["at text"]);
     assert_eq!(rows(&decoded.rows), [r#"{"at":"2026-01-31T00:00:00.1239999Z"}"#]);
 }
@@ -71,11 +68,10 @@ fn whole_numbers_are_exact_at_any_size() {
     // C-39
     let values = ["9007199254740993", "18446744073709551615", "-170141183460469231731687303715884105728", "\"42\"", "7.0"];
     let (decoder, decoded) = decode(CursorType::Integer, "UTC", &values[..2]);
-    let Some(CursorColumn::Integer(found)) = decoded.cursor else { panic!("whole numbers") };
-    assert_eq!(found, [Some(9_007_199_254_740_993), Some(18_446_744_073_709_551_615)]);
+    assert_eq!(decoded.cursor.unwrap(), [9_007_199_254_740_993i128, 18_446_744_073_709_551_615].map(CursorKey::from));
     assert_eq!(columns(&decoder), ["at text"], "the column is as exact as the cursor");
     let (_, decoded) = decode(CursorType::Integer, "UTC", &values[3..]);
-    assert!(matches!(decoded.cursor, Some(CursorColumn::Integer(found)) if found == [Some(42), Some(7)]));
+    assert_eq!(decoded.cursor.unwrap(), [42i64, 7].map(CursorKey::from));
 }
 
 #[test]
@@ -122,7 +118,18 @@ fn nested_cursors_and_hashes_of_keys() {
     let decoded = decoder.decode(&page(body)).unwrap();
     let hash = |text: &str| Sha256::digest(text)[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     assert_eq!(decoded.key_hashes.unwrap(), [hash(r#""a\u0062",1.0"#), hash("2,1")]);
-    assert!(matches!(decoded.cursor, Some(CursorColumn::Integer(found)) if found == [Some(5), Some(6)]));
+    assert_eq!(decoded.cursor.unwrap(), [5i64, 6].map(CursorKey::from));
+}
+
+#[test]
+fn texts_are_cursors_as_they_stand() {
+    // C-41
+    let values = ["\"2024-01-01#17\"", "\"\\u00fc\"", "\"A\"", "\"a\"", "\"\"", "12", "null"];
+    let (_, decoded) = decode(CursorType::String, "UTC", &values);
+    assert_eq!(decoded.cursor.unwrap(), ["2024-01-01#17", "ü", "A", "a", ""].map(CursorKey::from));
+    assert_eq!(decoded.rejects.len(), 2, "a number is no text: where the type changes nothing is guessed");
+    let long = format!("\"{}\"", "x".repeat(1025));
+    assert_eq!(decode(CursorType::String, "UTC", &[&long]).1.rejects.len(), 1);
 }
 
 #[test]

@@ -109,21 +109,21 @@ fn a_mark_goes_back_and_forth() {
 fn whole_numbers_only_go_back() {
     let job = job(NUMBER, "mode = \"merge\"");
     let mut state = DatasetState { seq: 1, fingerprint: fingerprint(&job), ..DatasetState::default() };
-    state.coverage.add(&at_number(&set("a"), 100));
+    state.coverage.add(&at_value(&set("a"), 100i64.into()));
     let planned = plan(&job, &asked(range("40", "")), &state, at(NOW)).expect("a plan");
-    assert_eq!(planned.coverage.integer_mark(&set("a")).map(|mark| mark.value), Some(40));
-    assert_eq!(planned.coverage.integer_mark(&set("b")), None, "of it nothing was read");
+    assert_eq!(planned.coverage.cursor_mark(&set("a")).and_then(|mark| mark.value.number()), Some(40));
+    assert_eq!(planned.coverage.cursor_mark(&set("b")), None, "of it nothing was read");
     assert!(!plan(&job, &asked(range("200", "")), &state, at(NOW)).expect("a plan").changes);
     let planned = plan(&job, &asked(mark("200")), &state, at(NOW)).expect("a plan");
-    assert_eq!(planned.coverage.integer_mark(&set("b")).map(|mark| mark.value), Some(200));
+    assert_eq!(planned.coverage.cursor_mark(&set("b")).and_then(|mark| mark.value.number()), Some(200));
 
     // The log alone may know of less than the state did, whose last slices were empty.
     let mut log_only = Coverage::default();
-    log_only.add(&at_number(&set("a"), 70));
+    log_only.add(&at_value(&set("a"), 70i64.into()));
     let planned = plan(&job, &asked(range("40", "")), &state, at(NOW)).expect("a plan");
     planned.uncovers.iter().for_each(|cover| log_only.forget(cover));
     planned.covers.iter().for_each(|cover| log_only.add(cover));
-    assert_eq!(log_only.integer_mark(&set("a")).map(|mark| mark.value), Some(40));
+    assert_eq!(log_only.cursor_mark(&set("a")).and_then(|mark| mark.value.number()), Some(40));
 
     assert!(refusal(&job, range("", "40")).contains("there is no end to give"));
     assert!(refusal(&job, range("2026-01-01", "")).contains("`2026-01-01` is none"));

@@ -9,6 +9,7 @@ use parquet::arrow::async_reader::ParquetRecordBatchStream;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
 
+use crate::cursor::CursorKey;
 use crate::error::{ErrorKind, chain};
 use crate::fault::Guards;
 use crate::store::{Store, StoreError};
@@ -101,7 +102,7 @@ pub(super) struct StoredRow<'a> {
     /// Counted from 0 within the file.
     pub row: u64,
     pub key: &'a str,
-    pub cursor: i128,
+    pub cursor: &'a CursorKey,
     pub content: i64,
     pub deleted: bool,
 }
@@ -139,7 +140,7 @@ fn take_rows(path: &str, batch: &RecordBatch, first: u64, take: &mut impl FnMut(
         take(StoredRow {
             row: first + index as u64,
             key,
-            cursor: cursors.as_ref().map_or(0, |cursors| cursors[index]),
+            cursor: cursors.as_ref().map_or(&CursorKey::NONE, |cursors| &cursors[index]),
             content: contents.map_or(0, |contents| contents.value(index)),
             deleted: deleted.is_some_and(|deleted| deleted.is_valid(index) && deleted.value(index)),
         });

@@ -8,6 +8,7 @@ use arrow::datatypes::{Field as ArrowField, Schema};
 use futures::TryStreamExt;
 use parquet::arrow::async_reader::ParquetRecordBatchStream;
 
+use crate::cursor::CursorKey;
 use crate::ids::BatchId;
 use crate::schema::ColumnType;
 use crate::store::Store;
@@ -64,7 +65,7 @@ fn stay(batch: &RecordBatch, first: u64, touched: &Touched, by: BatchId) -> Resu
 
 /// Marked rows keep what was last seen of them; the mark tells when it was set, and by which batch.
 fn mark(batch: &RecordBatch, rows: std::ops::Range<u64>, touched: &Touched, by: BatchId) -> Result<RecordBatch, SinkError> {
-    let marks: Vec<Option<i128>> = rows.map(|row| touched.mark(row)).collect();
+    let marks: Vec<Option<&CursorKey>> = rows.map(|row| touched.mark(row)).collect();
     let mut columns: Vec<(Arc<ArrowField>, ArrayRef)> =
         batch.schema().fields().iter().cloned().zip(batch.columns().iter().cloned()).collect();
     let column = |name: &str| batch.column_by_name(name);
@@ -73,7 +74,7 @@ fn mark(batch: &RecordBatch, rows: std::ops::Range<u64>, touched: &Touched, by: 
     put(&mut columns, own::DELETED, Arc::new(BooleanArray::from(deleted.collect::<Vec<bool>>())));
     if let Some(column) = column(own::CURSOR) {
         let cursors = own::read_cursors(column).ok_or_else(|| SinkError::data(format!("`{}` has odd cursors", touched.path)))?;
-        let moved: Vec<i128> = cursors.iter().zip(&marks).map(|(cursor, mark)| mark.unwrap_or(*cursor)).collect();
+        let moved: Vec<CursorKey> = cursors.iter().zip(&marks).map(|(cursor, mark)| mark.unwrap_or(cursor).clone()).collect();
         let column_type = ColumnType::from_arrow(column.data_type()).map_err(|error| SinkError::bug(error.to_string()))?;
         put(&mut columns, own::CURSOR, own::cursor_array(&moved, &column_type)?);
     }

@@ -5,13 +5,16 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use crate::cursor::CursorKey;
 use crate::error::ErrorKind;
 
 use super::super::SinkError;
 use super::super::own::Ranges;
 
-/// Bytes of an operation on disk: key 16, cursor 16, content 8, kind 1.
-const WIDTH: usize = 41;
+/// Bytes of an operation on disk before its cursor: key 16, content 8, kind 1, length of a text cursor 4.
+const HEAD: usize = 29;
+/// What stands for the length of a cursor that is a number, whose 16 bytes follow.
+const NUMBER: u32 = u32::MAX;
 /// Texts of keys are kept up to so many bytes, or half of the memory if that is less, to tell files that hold none of them; past it
 /// their range has to do.
 const TEXTS_MAX: usize = 16 << 20;
@@ -29,11 +32,11 @@ pub enum OpKind {
 }
 
 /// What one record says of its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Op {
     /// 128 bits that stand for the key within this process.
     pub key: u128,
-    pub cursor: i128,
+    pub cursor: CursorKey,
     pub content: i64,
     pub kind: OpKind,
 }
@@ -43,6 +46,9 @@ pub struct Ops {
     hasher: KeyHasher,
     held_max: usize,
     held: Vec<Op>,
+    /// Bytes of text cursors among those that are held, and among all.
+    held_texts: usize,
+    cursor_texts: u64,
     spill: PathBuf,
     file: Option<BufWriter<File>>,
     /// Operations on disk; those in memory come after them.
@@ -80,6 +86,8 @@ impl Ops {
             hasher: KeyHasher { high: RandomState::new(), low: RandomState::new(), with_content },
             held_max: half / size_of::<Op>(),
             held: Vec::new(),
+            held_texts: 0,
+            cursor_texts: 0,
             spill: spill.to_path_buf(),
             file: None,
             spilled: 0,
@@ -102,6 +110,11 @@ impl Ops {
         self.len() == 0
     }
 
+    /// Bytes that the cursors take besides their places.
+    pub fn cursor_texts(&self) -> u64 {
+        self.cursor_texts
+    }
+
     /// The range of all keys and cursors.
     pub fn ranges(&self) -> &Ranges {
         &self.ranges
@@ -116,12 +129,14 @@ impl Ops {
     }
 
     /// Takes an operation in. The error is local disk that is full.
-    pub fn push(&mut self, key: &str, cursor: i128, content: i64, kind: OpKind) -> Result<(), SinkError> {
+    pub fn push(&mut self, key: &str, cursor: &CursorKey, content: i64, kind: OpKind) -> Result<(), SinkError> {
         self.ranges.add_keys([key].into_iter());
         self.ranges.add_cursors([cursor].into_iter());
         self.keep_text(key);
-        self.held.push(Op { key: self.hasher.hash(key, content), cursor, content, kind });
-        if self.held.len() >= self.held_max.max(1) {
+        self.held_texts += cursor.heap_bytes();
+        self.cursor_texts += cursor.heap_bytes() as u64;
+        self.held.push(Op { key: self.hasher.hash(key, content), cursor: cursor.clone(), content, kind });
+        if self.held.len() + self.held_texts / size_of::<Op>() >= self.held_max.max(1) {
             self.write().map_err(|error| self.failed(&error))?;
         }
         Ok(())
@@ -131,6 +146,7 @@ impl Ops {
     pub fn clear(&mut self) {
         self.drop_file();
         self.held.clear();
+        (self.held_texts, self.cursor_texts) = (0, 0);
         self.spilled = 0;
         (self.texts, self.texts_size) = (Some(Vec::new()), 0);
         self.ranges = Ranges::default();
@@ -166,11 +182,12 @@ impl Ops {
             }
         };
         for op in &self.held {
-            file.write_all(&op.to_bytes())?;
+            op.write(file)?;
         }
         file.flush()?;
         self.spilled += self.held.len() as u64;
         self.held.clear();
+        self.held_texts = 0;
         Ok(())
     }
 
@@ -182,7 +199,7 @@ impl Ops {
             read.map_err(|error| self.failed(&error))?;
         }
         for (place, op) in (spilled..).zip(&self.held) {
-            take(place, *op);
+            take(place, op.clone());
         }
         Ok(())
     }
@@ -197,10 +214,8 @@ fn read_all(file: &mut File, count: u64, take: &mut impl FnMut(u64, Op)) -> std:
     file.seek(SeekFrom::Start(0))?;
     {
         let mut reader = BufReader::with_capacity(1 << 16, &mut *file);
-        let mut bytes = [0; WIDTH];
         for place in 0..count {
-            reader.read_exact(&mut bytes)?;
-            take(place, Op::from_bytes(&bytes));
+            take(place, Op::read(&mut reader)?);
         }
     }
     file.seek(SeekFrom::End(0))?;
@@ -208,28 +223,49 @@ fn read_all(file: &mut File, count: u64, take: &mut impl FnMut(u64, Op)) -> std:
 }
 
 impl Op {
-    fn to_bytes(self) -> [u8; WIDTH] {
-        let mut bytes = [0; WIDTH];
-        bytes[..16].copy_from_slice(&self.key.to_le_bytes());
-        bytes[16..32].copy_from_slice(&self.cursor.to_le_bytes());
-        bytes[32..40].copy_from_slice(&self.content.to_le_bytes());
-        bytes[40] = self.kind as u8;
-        bytes
+    fn write(&self, to: &mut impl Write) -> std::io::Result<()> {
+        to.write_all(&self.key.to_le_bytes())?;
+        to.write_all(&self.content.to_le_bytes())?;
+        to.write_all(&[self.kind as u8])?;
+        match &self.cursor {
+            CursorKey::Number(value) => {
+                to.write_all(&NUMBER.to_le_bytes())?;
+                to.write_all(&value.to_le_bytes())
+            }
+            CursorKey::Text(text) => {
+                let length = u32::try_from(text.len()).map_err(|_| std::io::ErrorKind::InvalidInput)?;
+                to.write_all(&length.to_le_bytes())?;
+                to.write_all(text.as_bytes())
+            }
+        }
     }
 
-    fn from_bytes(bytes: &[u8; WIDTH]) -> Self {
-        let sixteen = |at: usize| <[u8; 16]>::try_from(&bytes[at..at + 16]).expect("sixteen bytes");
-        let kind = match bytes[40] {
+    fn read(from: &mut impl Read) -> std::io::Result<Self> {
+        let mut head = [0; HEAD];
+        from.read_exact(&mut head)?;
+        let kind = match head[24] {
             0 => OpKind::Upsert,
             1 => OpKind::Filtered,
             _ => OpKind::Deleted,
         };
-        Op {
-            key: u128::from_le_bytes(sixteen(0)),
-            cursor: i128::from_le_bytes(sixteen(16)),
-            content: i64::from_le_bytes(<[u8; 8]>::try_from(&bytes[32..40]).expect("eight bytes")),
+        let cursor = match u32::from_le_bytes(<[u8; 4]>::try_from(&head[25..]).expect("four bytes")) {
+            NUMBER => {
+                let mut bytes = [0; 16];
+                from.read_exact(&mut bytes)?;
+                CursorKey::Number(i128::from_le_bytes(bytes))
+            }
+            length => {
+                let mut bytes = vec![0; length as usize];
+                from.read_exact(&mut bytes)?;
+                CursorKey::Text(String::from_utf8(bytes).map_err(|_| std::io::ErrorKind::InvalidData)?)
+            }
+        };
+        Ok(Op {
+            key: u128::from_le_bytes(<[u8; 16]>::try_from(&head[..16]).expect("sixteen bytes")),
+            cursor,
+            content: i64::from_le_bytes(<[u8; 8]>::try_from(&head[16..24]).expect("eight bytes")),
             kind,
-        }
+        })
     }
 }
 
@@ -249,8 +285,9 @@ mod tests {
         let spill = folder.path().join("deep").join("x.ops");
         let mut ops = Ops::new(&spill, 2 * 3 * size_of::<Op>() as u64, false);
         let kinds = [OpKind::Upsert, OpKind::Filtered, OpKind::Deleted];
+        let cursor = |number: i64| if number == 4 { CursorKey::from("ü") } else { CursorKey::from(number - 5) };
         for number in 0..10i64 {
-            ops.push(&number.to_string(), i128::from(number) - 5, -number, kinds[number as usize % 3]).expect("kept");
+            ops.push(&number.to_string(), &cursor(number), -number, kinds[number as usize % 3]).expect("kept");
         }
         assert!(spill.exists(), "what memory does not hold is on disk");
         for _ in 0..2 {
@@ -259,22 +296,22 @@ mod tests {
             assert_eq!(seen.len(), 10);
             for (number, (place, op)) in (0..10i64).zip(seen) {
                 let key = ops.hasher().hash(&number.to_string(), 0);
-                let expected = Op { key, cursor: i128::from(number) - 5, content: -number, kind: kinds[number as usize % 3] };
+                let expected = Op { key, cursor: cursor(number), content: -number, kind: kinds[number as usize % 3] };
                 assert_eq!((place, op), (number as u64, expected));
             }
         }
-        ops.push("again", 0, 0, OpKind::Upsert).expect("kept");
+        ops.push("again", &CursorKey::NONE, 0, OpKind::Upsert).expect("kept");
         assert_eq!(ops.len(), 11);
         assert_eq!(ops.ranges().cursors, Some((-5, 4)));
         ops.clear();
         assert!(ops.is_empty() && !spill.exists() && *ops.ranges() == Ranges::default());
         assert_eq!(ops.sorted_keys(), Some(&[][..]));
         for number in 0..4i64 {
-            ops.push(&number.to_string(), 7, 0, OpKind::Upsert).expect("kept");
+            ops.push(&number.to_string(), &CursorKey::Number(7), 0, OpKind::Upsert).expect("kept");
         }
         let mut cursors = Vec::new();
-        ops.for_each(|place, op| cursors.push((place, op.cursor))).expect("read");
-        assert_eq!(cursors, [(0, 7), (1, 7), (2, 7), (3, 7)]);
+        ops.for_each(|place, op| cursors.push((place, op.cursor.number()))).expect("read");
+        assert_eq!(cursors, [(0, Some(7)), (1, Some(7)), (2, Some(7)), (3, Some(7))]);
         assert!(spill.exists());
         drop(ops);
         assert!(!spill.exists());
@@ -287,10 +324,10 @@ mod tests {
         let per_key = TEXT_BYTES + 4;
         let room = 1000 / per_key;
         for number in 0..room {
-            ops.push(&format!("{number:04}"), 0, 0, OpKind::Upsert).expect("kept");
+            ops.push(&format!("{number:04}"), &CursorKey::NONE, 0, OpKind::Upsert).expect("kept");
         }
         assert_eq!(ops.sorted_keys().map(<[String]>::len), Some(room));
-        ops.push("more", 0, 0, OpKind::Upsert).expect("kept");
+        ops.push("more", &CursorKey::NONE, 0, OpKind::Upsert).expect("kept");
         assert_eq!(ops.sorted_keys(), None, "their range has to do");
         assert_eq!(ops.len(), room as u64 + 1);
     }

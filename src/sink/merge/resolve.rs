@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::cursor::CursorKey;
 use crate::fault::Guards;
 use crate::store::Store;
 
@@ -50,7 +51,7 @@ pub struct Touched {
     pub file: CurrentFile,
     gone: Vec<u64>,
     /// Rows to be marked as deleted, with the cursor of the deletion.
-    marked: BTreeMap<u64, i128>,
+    marked: BTreeMap<u64, CursorKey>,
 }
 
 impl Touched {
@@ -76,8 +77,8 @@ impl Touched {
     }
 
     /// The cursor of the deletion that marks a row.
-    pub fn mark(&self, row: u64) -> Option<i128> {
-        self.marked.get(&row).copied()
+    pub fn mark(&self, row: u64) -> Option<&CursorKey> {
+        self.marked.get(&row)
     }
 
     pub fn has_marks(&self) -> bool {
@@ -100,12 +101,16 @@ pub struct Resolution {
 
 /// What is known of a key while it is resolved.
 struct Known {
-    cursor: i128,
+    cursor: CursorKey,
     content: i64,
     place: u64,
     kind: OpKind,
     /// Something of the key was found in the table, or an older version of it in the slice.
     had_another: bool,
+    /// Its deletion, just this one, is known already.
+    is_buried: bool,
+    /// A row of the table goes for it.
+    takes_a_row: bool,
     /// It need not be looked at any more: it is older than what is known, or changes nothing.
     settled: bool,
 }
@@ -140,7 +145,7 @@ pub async fn resolve(
     };
     let in_tombstones = tombstones.iter().filter(|(_, file)| !rules.append && is_late(file) && rules.guards.tombstones);
     let buried = candidates(store, in_tombstones, &wanted).await?;
-    let passes = passes(count, stored.iter().map(|(_, file)| file.rows).sum(), rules.memory);
+    let passes = passes(count, ops.cursor_texts(), stored.iter().map(|(_, file)| file.rows).sum(), rules.memory);
     let mut touched: BTreeMap<String, Touched> = BTreeMap::new();
     for pass in 0..passes {
         let mut keys = newest(ops, passes, pass, rules, &mut resolution.fates)?;
@@ -166,8 +171,12 @@ pub async fn resolve(
             .await?;
         }
         for known in keys.values().filter(|known| !known.settled && known.kind != OpKind::Upsert) {
-            if known.had_another || rules.holes {
-                resolution.fates[known.place as usize] = Fate::Buried;
+            let fate = &mut resolution.fates[known.place as usize];
+            match (known.is_buried, known.takes_a_row) {
+                (true, false) => *fate = Fate::Superseded,
+                (true, true) => {}
+                (false, _) if known.had_another || rules.holes => *fate = Fate::Buried,
+                (false, _) => {}
             }
         }
     }
@@ -180,10 +189,10 @@ pub async fn resolve(
 /// What is kept over all passes counts against it first: a byte for the fate of each operation, a bit for each row of a file that may
 /// be touched. It takes as much as half of the memory away, so that the passes do not become many; it would take more only of a slice
 /// that has a record for every other byte, whose spool is hundreds of times as large.
-fn passes(count: u64, stored_rows: u64, memory: u64) -> u128 {
+fn passes(count: u64, cursor_texts: u64, stored_rows: u64, memory: u64) -> u128 {
     let kept = count.saturating_add(stored_rows / 8);
     let room = memory.saturating_sub(kept).max(memory / 2).max(1);
-    (u128::from(count) * u128::from(KEY_BYTES)).div_ceil(u128::from(room)).max(1)
+    (u128::from(count) * u128::from(KEY_BYTES) + u128::from(cursor_texts)).div_ceil(u128::from(room)).max(1)
 }
 
 fn is_in(file: &CurrentFile, only: Option<&BTreeSet<Vec<Option<String>>>>) -> bool {
@@ -219,30 +228,36 @@ fn newest(ops: &mut Ops, passes: u128, pass: u128, rules: Rules, fates: &mut [Fa
 
 impl Known {
     fn of(place: u64, op: Op) -> Self {
-        Known { cursor: op.cursor, content: op.content, place, kind: op.kind, had_another: false, settled: false }
+        Known {
+            cursor: op.cursor,
+            content: op.content,
+            place,
+            kind: op.kind,
+            had_another: false,
+            is_buried: false,
+            takes_a_row: false,
+            settled: false,
+        }
     }
 }
 
 /// A key that was deleted before: what is older than its deletion stays away.
 fn late(tombstone: StoredRow<'_>, known: &mut Known, fates: &mut [Fate]) {
-    let is_older = match known.kind {
-        OpKind::Upsert => known.cursor < tombstone.cursor,
-        // The deletion is known already.
-        OpKind::Filtered | OpKind::Deleted => known.cursor <= tombstone.cursor,
-    };
-    if is_older {
+    // Where nothing orders versions, a row may have come back since: whether this deletion is nothing new is seen by the rows.
+    known.is_buried |= known.kind != OpKind::Upsert && known.cursor == *tombstone.cursor;
+    if known.cursor < *tombstone.cursor {
         fates[known.place as usize] = Fate::Superseded;
         known.settled = true;
     }
 }
 
 /// What becomes of a row of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     Stays,
     Gone,
     /// With the cursor of the deletion.
-    Marked(i128),
+    Marked(CursorKey),
 }
 
 /// A row of the table meets the newest operation of its key.
@@ -253,7 +268,7 @@ fn meet(row: StoredRow<'_>, known: &mut Known, rules: Rules, fates: &mut [Fate])
         known.settled = true;
         return Step::Stays;
     }
-    if row.cursor > known.cursor && rules.guards.newest_wins {
+    if *row.cursor > known.cursor && rules.guards.newest_wins {
         *fate = Fate::Superseded;
         known.settled = true;
         return Step::Stays;
@@ -267,10 +282,11 @@ fn meet(row: StoredRow<'_>, known: &mut Known, rules: Rules, fates: &mut [Fate])
         OpKind::Deleted if rules.soft => {
             // The marked row itself is what late versions meet.
             known.settled = true;
-            if row.deleted && row.cursor == known.cursor { Step::Stays } else { Step::Marked(known.cursor) }
+            if row.deleted && *row.cursor == known.cursor { Step::Stays } else { Step::Marked(known.cursor.clone()) }
         }
         OpKind::Upsert | OpKind::Filtered | OpKind::Deleted => {
             known.had_another = true;
+            known.takes_a_row = true;
             Step::Gone
         }
     }
@@ -283,12 +299,13 @@ mod tests {
     #[test]
     fn fates_and_rows_that_may_go_count_against_the_memory_of_the_passes() {
         let memory = 16_000;
-        assert_eq!(passes(0, 0, memory), 1);
-        assert_eq!(passes(99, 0, memory), 1, "15840 for the keys, 99 for their fates");
-        assert_eq!(passes(100, 0, memory), 2, "without their fates they would fit");
-        assert_eq!(passes(99, 8 * 100, memory), 2, "so they would without the rows of the table");
+        assert_eq!(passes(0, 0, 0, memory), 1);
+        assert_eq!(passes(99, 100, 0, memory), 2, "text cursors take their room");
+        assert_eq!(passes(99, 0, 0, memory), 1, "15840 for the keys, 99 for their fates");
+        assert_eq!(passes(100, 0, 0, memory), 2, "without their fates they would fit");
+        assert_eq!(passes(99, 0, 8 * 100, memory), 2, "so they would without the rows of the table");
         // However much is kept: half of the memory is for the keys, and the least memory is enough.
-        assert_eq!(passes(1000, u64::MAX, memory), 20);
-        assert_eq!(passes(3, 0, 0), 480);
+        assert_eq!(passes(1000, 0, u64::MAX, memory), 20);
+        assert_eq!(passes(3, 0, 0, 0), 480);
     }
 }

@@ -21,8 +21,9 @@ pub(super) struct Bounds {
 /// The bounds of a slice. The error says what is wrong with the cursor's format.
 pub(super) fn bounds(cursor: Option<&Cursor>, reach: &Reach) -> Result<Bounds, String> {
     match (cursor, reach) {
-        (None, _) | (_, Reach::Snapshot | Reach::Integer(None)) => Ok(Bounds::default()),
-        (Some(_), Reach::Integer(Some(mark))) => Ok(Bounds { from: Some(mark.value.to_string()), to: None }),
+        (None, _) | (_, Reach::Snapshot | Reach::Mark(None)) => Ok(Bounds::default()),
+        (Some(_), Reach::Mark(Some(mark))) => Ok(Bounds { from: Some(mark.value.to_string()), to: None }),
+        (Some(_), Reach::Token(token)) => Ok(Bounds { from: token.clone(), to: None }),
         (Some(cursor), Reach::Time(span)) => {
             let from = span.from.map(|from| write_from(cursor, from)).transpose()?;
             Ok(Bounds { from, to: Some(write_to(cursor, span.to)?) })
@@ -209,12 +210,13 @@ fn clear_of_folds(at: DateTime, zone: &TimeZone, step: Span) -> jiff::Zoned {
 mod tests {
     use super::*;
     use crate::config::catalog::{CursorNulls, Order};
-    use crate::slice::{IntegerMark, Span as Stretch};
+    use crate::slice::{CursorMark, Span as Stretch};
 
     fn cursor(cursor_type: CursorType, format: CursorFormat) -> Cursor {
         Cursor {
             field: "updated_at".to_owned(),
             cursor_type,
+            token: None,
             query: Vec::new(),
             order: Order::None,
             format,
@@ -329,16 +331,16 @@ mod tests {
         let open = Reach::Time(Stretch::new(None, "2026-01-01T00:00:00Z".parse().unwrap()));
         assert_eq!(bounds(Some(&time), &open).unwrap().from, None);
         let integer = cursor(CursorType::Integer, CursorFormat::Number);
-        assert_eq!(bounds(Some(&integer), &Reach::Integer(None)).unwrap(), Bounds::default());
+        assert_eq!(bounds(Some(&integer), &Reach::Mark(None)).unwrap(), Bounds::default());
         assert_eq!(bounds(None, &Reach::Snapshot).unwrap(), Bounds::default());
     }
 
     #[test]
     fn whole_numbers_are_asked_from_the_mark_itself() {
         // C-39
-        let mark = IntegerMark { value: i128::from(u64::MAX), keys: Vec::new() };
+        let mark = CursorMark::at(i128::from(u64::MAX));
         let integer = cursor(CursorType::Integer, CursorFormat::Number);
-        let bounds = bounds(Some(&integer), &Reach::Integer(Some(mark))).unwrap();
+        let bounds = bounds(Some(&integer), &Reach::Mark(Some(mark))).unwrap();
         assert_eq!((bounds.from.as_deref(), bounds.to), (Some("18446744073709551615"), None));
     }
 

@@ -175,6 +175,13 @@ impl Exchange {
             kind = ErrorKind::Unavailable;
             message.push_str(" in the middle of paging, its place there may have expired");
         }
+        if request.by_token && matches!(status.as_u16(), 400 | 404 | 409 | 410 | 422) {
+            kind = ErrorKind::Data;
+            let job = &self.job;
+            message.push_str(&format!(
+                " to the token of the last run, which may have expired; `highwater run {job} --full` reads everything anew"
+            ));
+        }
         if let Some(excerpt) = self.credentials.redactor().excerpt(&start) {
             message = format!("{message}: {excerpt}");
         }

@@ -35,6 +35,7 @@ use super::resolver::{Lookup, SystemLookup};
 use super::retry::{Attempts, Decision, backoff};
 use super::rules::Rules;
 use super::status::Remedy;
+use super::token;
 use super::told;
 
 /// One job's stream of an HTTP API.
@@ -289,6 +290,7 @@ impl Source for HttpSource {
 
     fn wanted(&self) -> Vec<ResponsePath> {
         let mut wanted = self.pager.wanted();
+        wanted.extend(self.plan.token_path().filter(|path| matches!(path, ResponsePath::Body(_))).cloned());
         wanted.extend(self.cost.clone().filter(|path| matches!(path, ResponsePath::Body(_))));
         wanted.extend(self.exchange.rules.wanted());
         if self.speaks_graphql {
@@ -319,6 +321,25 @@ impl Source for HttpSource {
         let start = PagePosition::start();
         let more = self.next(slice, &start, envelope, headers).ok()?.is_some();
         self.pager.pages(&start, envelope, headers, more)
+    }
+
+    fn token(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Result<Option<String>, FetchError> {
+        let Some(path) = self.plan.token_path() else { return Ok(None) };
+        let refused = |why: String| FetchError::new(ErrorKind::Data, format!("cursor.field `{path}`: {why}"));
+        let Some(token) = token::read(path, envelope, headers).map_err(refused)? else { return Ok(None) };
+        let token = match self.plan.token_is_address() {
+            false => token,
+            true => {
+                let from = self.plan.stream_address(&self.pager, slice)?;
+                let (url, _) = self.exchange.origins.follow(&from, &token).map_err(refused)?;
+                url.into()
+            }
+        };
+        // It is written down, in the state and in the lake.
+        if self.exchange.credentials.redactor().clean(&token) != token {
+            return Err(refused("the token holds the source's own credentials, which are not written down".to_owned()));
+        }
+        Ok(Some(token))
     }
 
     fn next(

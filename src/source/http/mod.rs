@@ -24,6 +24,7 @@ mod resolver;
 mod retry;
 mod rules;
 mod status;
+mod token;
 mod told;
 
 #[cfg(test)]

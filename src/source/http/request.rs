@@ -11,8 +11,8 @@ use url::Url;
 use crate::config::catalog::{Cursor, Job};
 use crate::error::ErrorKind;
 use crate::ids::PartitionKey;
-use crate::page::PagePosition;
-use crate::slice::Slice;
+use crate::page::{PagePosition, ResponsePath};
+use crate::slice::{Reach, Slice};
 use crate::source::FetchError;
 use crate::template::{Scope, Template};
 
@@ -44,6 +44,8 @@ pub(super) struct Request {
     /// The source's and the stream's own headers; only for its own origin.
     pub(super) headers: HeaderMap,
     pub(super) payload: Option<Payload>,
+    /// It begins where the last run's token says.
+    pub(super) by_token: bool,
 }
 
 /// What all requests of a stream have in common.
@@ -55,6 +57,7 @@ pub(super) struct RequestPlan {
     headers: Vec<(HeaderName, Template)>,
     draft: Option<Draft>,
     cursor: Option<Cursor>,
+    token_is_address: bool,
     sets: BTreeMap<PartitionKey, SetPlan>,
 }
 
@@ -79,6 +82,7 @@ impl RequestPlan {
             headers: job.stream.headers.clone(),
             draft: job.stream.body.as_ref().map(Draft::new).transpose()?,
             cursor: job.stream.cursor.clone(),
+            token_is_address: job.stream.cursor.as_ref().is_some_and(|cursor| cursor.is_address(&job.stream)),
             sets,
         })
     }
@@ -104,9 +108,12 @@ impl RequestPlan {
             }
         }
         headers.extend(ask.headers);
-        let url = match ask.url {
-            Some(link) => Url::parse(&link).map_err(|error| bug(&format!("a position's address does not parse: {error}")))?,
-            None => self.address(set, &bounds, &page, &scope, ask.query)?,
+        let url = match (ask.url, &slice.reach) {
+            (Some(link), _) => {
+                Url::parse(&link).map_err(|error| bug(&format!("a position's address does not parse: {error}")))?
+            }
+            (None, Reach::Token(Some(link))) if self.token_is_address => token_address(link, &ask.query)?,
+            (None, _) => self.address(set, &bounds, &page, &scope, ask.query)?,
         };
         let payload = self.draft.as_ref().map(|draft| draft.render(&scope, &ask.body)).transpose();
         let payload = payload.map_err(|why| config(&format!("body: {why}")))?;
@@ -115,7 +122,18 @@ impl RequestPlan {
         }
         // A position may come from a place where it was written down: the rule holds for it again.
         let standing = origins.check(&url).map_err(|why| FetchError::new(ErrorKind::Config, why))?;
-        Ok(Request { method: self.method.clone(), url, standing, headers, payload })
+        let by_token = at.index == 0 && matches!(slice.reach, Reach::Token(Some(_)));
+        Ok(Request { method: self.method.clone(), url, standing, headers, payload, by_token })
+    }
+
+    /// Where a response holds the token that the next run begins with.
+    pub(super) fn token_path(&self) -> Option<&ResponsePath> {
+        self.cursor.as_ref()?.token.as_ref()
+    }
+
+    /// The token is itself the address that the next run begins at.
+    pub(super) fn token_is_address(&self) -> bool {
+        self.token_is_address
     }
 
     /// The stream's address for relative links where only the parameters are known.
@@ -182,6 +200,15 @@ impl SetPlan {
             page.iter().map(|(name, value)| (*name, value.as_str().map_or_else(|| value.clone(), |text| write(text).into())));
         Scope::new().parameters(&parameters).bounds(from.as_deref(), to.as_deref()).set_fields("page", page)
     }
+}
+
+fn token_address(link: &str, paging: &[(String, String)]) -> Result<Url, FetchError> {
+    let mut url = Url::parse(link)
+        .map_err(|_| config("the token of the last run is no address; add an entry with `{{ from }}` to the cursor's `query`"))?;
+    for (name, value) in paging {
+        url.query_pairs_mut().append_pair(name, value);
+    }
+    Ok(url)
 }
 
 /// Query entries; one that renders to nothing is left out.

@@ -75,15 +75,15 @@ pub(super) fn status_from(name: &str) -> Result<BatchStatus, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slice::{Coverage, Covered, IntegerMark};
+    use crate::slice::{Coverage, Covered, CursorMark};
 
     #[test]
     fn what_version_1_wrote_is_read() {
         let text = r#"{"version":1,"value":{"partitions":{"":{"integer":{"value":-170141183460469231731687303715884105728,"keys":["ab"]}},
             "x":{"spans":[{"from":null,"to":"2026-01-02T03:04:05.000006Z"}]}}}}"#;
         let coverage: Coverage = from_json(text).unwrap();
-        let mark = IntegerMark { value: i128::MIN, keys: vec!["ab".to_owned()] };
-        assert_eq!(coverage.partitions.values().next(), Some(&Covered::Integer(mark)));
+        let mark = CursorMark { value: i128::MIN.into(), keys: vec!["ab".to_owned()] };
+        assert_eq!(coverage.partitions.values().next(), Some(&Covered::Mark(mark)));
         assert_eq!(from_json::<Coverage>(&to_json(&coverage).unwrap()), Ok(coverage));
     }
 

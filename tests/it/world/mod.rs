@@ -5,6 +5,7 @@ pub mod api;
 pub mod bucket;
 pub mod clock;
 pub mod daemon;
+pub mod desk;
 pub mod dice;
 pub mod feed;
 pub mod oracle;

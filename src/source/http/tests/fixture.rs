@@ -107,6 +107,7 @@ pub(super) fn time_cursor(query: &[(&str, &str)]) -> Cursor {
     Cursor {
         field: "updated_at".to_owned(),
         cursor_type: CursorType::Timestamp,
+        token: None,
         query: query.iter().map(|(name, text)| ((*name).to_owned(), template(text))).collect(),
         order: Order::None,
         format: CursorFormat::Rfc3339,

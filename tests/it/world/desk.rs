@@ -1,0 +1,85 @@
+//! A server that answers as a test's own function says: for APIs that the scripted one cannot be.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::response::Response;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::api::serve;
+
+/// The entries of a query.
+pub type Query = BTreeMap<String, String>;
+
+/// What the desk says to a query, and to which path: status and body.
+type Answer = Box<dyn Fn(&str, &Query) -> (u16, Value) + Send>;
+
+struct Inner {
+    answer: Answer,
+    date: String,
+    asked: Vec<Query>,
+}
+
+pub struct Desk {
+    address: SocketAddr,
+    inner: Arc<Mutex<Inner>>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Desk {
+    /// Starts on a free port, its clock at noon of 2026-03-01.
+    pub fn start(answer: impl Fn(&str, &Query) -> (u16, Value) + Send + 'static) -> Self {
+        let date = "Sun, 01 Mar 2026 12:00:00 GMT".to_owned();
+        let inner = Arc::new(Mutex::new(Inner { answer: Box::new(answer), date, asked: Vec::new() }));
+        let shared = inner.clone();
+        let (address, stop, thread) = serve(axum::Router::new().fallback(move |request| say(shared.clone(), request)));
+        Desk { address, inner, stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on it answers so.
+    pub fn answer(&self, answer: impl Fn(&str, &Query) -> (u16, Value) + Send + 'static) {
+        self.inner.lock().unwrap().answer = Box::new(answer);
+    }
+
+    /// From now on its clock stands here, as RFC 9110 writes it.
+    pub fn set_date(&self, date: &str) {
+        self.inner.lock().unwrap().date = date.to_owned();
+    }
+
+    /// The queries since this was last called.
+    pub fn asked(&self) -> Vec<Query> {
+        std::mem::take(&mut self.inner.lock().unwrap().asked)
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the desk closes without a panic");
+        }
+    }
+}
+
+async fn say(inner: Arc<Mutex<Inner>>, request: Request) -> Response {
+    let query: Query = url::form_urlencoded::parse(request.uri().query().unwrap_or("").as_bytes()).into_owned().collect();
+    let mut inner = inner.lock().unwrap();
+    let (status, body) = (inner.answer)(request.uri().path(), &query);
+    inner.asked.push(query);
+    Response::builder()
+        .status(StatusCode::from_u16(status).unwrap())
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::DATE, &inner.date)
+        .body(Body::from(body.to_string()))
+        .unwrap()
+}
