@@ -71,7 +71,7 @@ impl Watched {
 
 /// Where a job loads many parameter sets, the one that is furthest behind says how old the table is.
 fn time_mark(job: &Job, known: &DatasetState) -> Option<Timestamp> {
-    if job.stream.cursor.as_ref().is_none_or(|cursor| !cursor.cursor_type.is_time()) {
+    if job.stream.window_cursor().is_none_or(|cursor| !cursor.cursor_type.is_time()) {
         return None;
     }
     let marks = known.coverage.partitions.keys().map(|partition| known.coverage.mark(partition, job.window.start));

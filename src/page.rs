@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -88,6 +89,19 @@ pub struct PagePosition {
     pub records_before: u64,
     /// What the next request carries.
     pub at: PageAt,
+    /// Whose records are paged, where a stream is gone over for each record of another.
+    pub parent: Option<Arc<ParentAt>>,
+}
+
+/// A record of a parent stream: where it stands, and what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentAt {
+    /// The parents' page.
+    pub page: PagePosition,
+    /// Its place among those of the page that are gone over.
+    pub nth: usize,
+    /// Its JSON text; `None` until the page is there.
+    pub record: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,12 +118,12 @@ pub enum PageAt {
 
 impl PagePosition {
     pub fn start() -> Self {
-        PagePosition { index: 0, records_before: 0, at: PageAt::Start }
+        PagePosition { index: 0, records_before: 0, at: PageAt::Start, parent: None }
     }
 
     /// The position after a page of `records` records.
     pub fn after(&self, records: u64, at: PageAt) -> Self {
-        PagePosition { index: self.index + 1, records_before: self.records_before + records, at }
+        PagePosition { index: self.index + 1, records_before: self.records_before + records, at, parent: self.parent.clone() }
     }
 }
 
@@ -129,6 +143,19 @@ pub struct RawPage {
 }
 
 impl RawPage {
+    /// The page of an answer that was not kept, and counts as none.
+    pub fn nothing() -> Self {
+        RawPage {
+            position: PagePosition::start(),
+            status: 204,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            received_at: Timestamp::UNIX_EPOCH,
+            source_now: None,
+            address: String::new(),
+        }
+    }
+
     /// The page of an answer that counts as none: nothing is in it, and nothing follows it.
     pub fn into_nothing(self) -> Self {
         RawPage { status: 204, headers: HeaderMap::new(), body: Bytes::new(), ..self }

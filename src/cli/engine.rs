@@ -194,19 +194,12 @@ impl Engine {
             let reason = "not started: stop was asked for".to_owned();
             return Err(Trouble { exit: Exit::TryLater, kind: ErrorKind::Cancelled, reason });
         }
-        let source =
-            HttpSource::open(job, &*self.secrets, &self.budgets, Arc::clone(&self.clock), self.events.clone(), stop.clone());
-        // Nothing was sent yet: a secret that is missing is a matter of set-up, not of the API.
-        let source = source.map_err(|error| match error.kind {
-            ErrorKind::Auth => Trouble { exit: Exit::Config, kind: ErrorKind::Auth, reason: chain(&error) },
-            kind => Trouble { exit: kind.into(), kind, reason: chain(&error) },
-        })?;
         let class = match (purpose, &options.rewind) {
             (Purpose::Preview { .. }, _) => Class::Preview,
             (Purpose::Load, Some(_)) => Class::Backfill,
             (Purpose::Load, None) => Class::Scheduled,
         };
-        let source = Arc::new(source.at_most(class));
+        let source = self.open_source(job, class, memory)?;
         let store = store::open(&job.sink, &*self.secrets);
         let store = store.map_err(|error| Trouble { exit: error.kind.into(), kind: error.kind, reason: chain(&error) })?;
         let ports = Ports {
@@ -225,6 +218,26 @@ impl Engine {
         let report = run::run_job(job, purpose, &ports).await;
         let report = report.map_err(|error| Trouble { exit: error.kind.into(), kind: error.kind, reason: chain(&error) })?;
         Ok(Finished { report, requests: source.requests() })
+    }
+}
+
+impl Engine {
+    /// The source of a job's stream, with those of the streams that it is gone over for.
+    fn open_source(&self, job: &Job, class: Class, memory: u64) -> Result<Arc<dyn Source>, Trouble> {
+        let (clock, events) = (Arc::clone(&self.clock), self.events.clone());
+        let source = HttpSource::open(job, &*self.secrets, &self.budgets, clock, events, self.stop.clone());
+        // Nothing was sent yet: a secret that is missing is a matter of set-up, not of the API.
+        let source = source.map_err(|error| match error.kind {
+            ErrorKind::Auth => Trouble { exit: Exit::Config, kind: ErrorKind::Auth, reason: chain(&error) },
+            kind => Trouble { exit: kind.into(), kind, reason: chain(&error) },
+        })?;
+        let source: Arc<dyn Source> = Arc::new(source.at_most(class));
+        let Some(parents) = job.of_parent() else { return Ok(source) };
+        let parents = self.open_source(&parents, class, memory)?;
+        Ok(match run::Children::new(job, parents, Arc::clone(&source), memory) {
+            Some(children) => Arc::new(children),
+            None => source,
+        })
     }
 }
 

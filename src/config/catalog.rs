@@ -5,6 +5,7 @@ mod body;
 mod cursor;
 mod errors;
 mod paging;
+mod parent;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub use body::{QueryText, RequestBody};
 pub use cursor::{Cursor, CursorFormat, CursorNulls, CursorType, Order};
 pub use errors::{ErrorRule, Then};
 pub use paging::{CountedEnd, Paging, PagingKind, Placed, TokenPlace};
+pub use parent::Parent;
 pub use stream::Stream;
 
 pub use super::limits::{HeaderTrust, LimitGroup, Limits, Pace, PathPattern, Rate};
@@ -128,6 +130,12 @@ pub struct ParameterSet {
 }
 
 impl Job {
+    /// The job that reads the stream that this one's stream is gone over for.
+    pub fn of_parent(&self) -> Option<Job> {
+        let stream = self.stream.parent.as_ref()?.stream.as_ref().clone();
+        Some(Job { stream, mode: Mode::Append, steps: Vec::new(), columns: BTreeMap::new(), ..self.clone() })
+    }
+
     /// Whether the job goes over parameter sets.
     pub fn is_for_each(&self) -> bool {
         self.sets.iter().any(|set| !set.partition.is_none())

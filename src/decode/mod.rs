@@ -9,6 +9,7 @@
 //! and half of a surrogate pair (it becomes the text of its escape).
 
 mod build;
+mod carry;
 mod changes;
 mod declare;
 mod decoder;
@@ -44,6 +45,7 @@ use crate::error::ErrorKind;
 use crate::page::{Envelope, ResponsePath};
 use crate::reject::Reject;
 
+pub use carry::carry;
 pub use decoder::Decoder;
 pub use span::raw_records;
 

@@ -27,8 +27,8 @@ pub fn without_mark(body: &[u8]) -> &[u8] {
 
 type Span = std::ops::Range<usize>;
 
-/// Spans of the records up to the place `last`.
-fn record_spans(body: &[u8], steps: &[String], last: Option<u64>) -> Option<Vec<Span>> {
+/// Spans of the records up to the place `last`; `None` where there is no whole list of them.
+pub fn record_spans(body: &[u8], steps: &[String], last: Option<u64>) -> Option<Vec<Span>> {
     let last = last?;
     let mut at = skip_space(body, 0);
     for step in steps {

@@ -35,7 +35,7 @@ const COUNT_MAX: u64 = 1_000_000;
 /// became of them: a failed one is left as a hole for the next run.
 pub fn next(job: &Job, partition: &PartitionKey, coverage: &Coverage, tried: &[Slice], source_now: Timestamp) -> Option<Slice> {
     let partition = partition.clone();
-    let Some(cursor) = &job.stream.cursor else {
+    let Some(cursor) = job.stream.window_cursor() else {
         return tried.is_empty().then_some(Slice { partition, reach: Reach::Snapshot });
     };
     // What replaces a table is one slice: a second one would replace the first.
@@ -87,7 +87,7 @@ fn known_spans(job: &Job, cursor: &Cursor, coverage: &Coverage, partition: &Part
 
 fn first_piece(job: &Job, gap: Span) -> Span {
     let step = step(job);
-    match (&job.stream.cursor, step, gap.from) {
+    match (job.stream.window_cursor(), step, gap.from) {
         (Some(cursor), Some(step), Some(from)) => Span::new(Some(from), next_end(cursor, from, step).min(gap.to)),
         _ => gap,
     }
@@ -95,7 +95,7 @@ fn first_piece(job: &Job, gap: Span) -> Span {
 
 /// The step that counts: an API that cannot be asked for an upper bound is read in one slice.
 fn step(job: &Job) -> Option<SignedDuration> {
-    let bounded = job.stream.cursor.as_ref().is_some_and(|cursor| cursor.has_upper_bound(&job.stream));
+    let bounded = job.stream.window_cursor().is_some_and(|cursor| cursor.has_upper_bound(job.stream.window_stream()));
     job.window.step.filter(|_| bounded && job.mode != Mode::Replace)
 }
 
@@ -113,7 +113,7 @@ pub fn outline(job: &Job, coverage: &Coverage, source_now: Timestamp) -> Outline
 
 fn outline_set(job: &Job, partition: &PartitionKey, coverage: &Coverage, source_now: Timestamp, outline: &mut Outline) {
     let Some(first) = next(job, partition, coverage, &[], source_now) else { return };
-    let (Some(_), Some(cursor)) = (first.span(), &job.stream.cursor) else { return outline.add(first) };
+    let (Some(_), Some(cursor)) = (first.span(), job.stream.window_cursor()) else { return outline.add(first) };
     let Some(end) = closed_end(cursor, job.window.settle, source_now) else { return };
     let start = window::align_start(cursor, job.window.start);
     for mut gap in gaps(start, end, &known_spans(job, cursor, coverage, partition)) {

@@ -195,7 +195,7 @@ fn fail(job: &Job, ports: &Ports, slice: Slice, error: RunError, report: &mut Ru
 
 /// The error names the last stretch that is covered.
 fn expected_now(job: &Job, set: &PartitionKey, head: &Head, now: Timestamp) -> Result<Timestamp, (Span, RunError)> {
-    let Some(cursor) = &job.stream.cursor else { return Ok(now) };
+    let Some(cursor) = job.stream.window_cursor() else { return Ok(now) };
     let covered = head.state.coverage.spans(set);
     plan::expected_now(cursor, job.window.settle, covered, now).map_err(|end| {
         let message = format!(

@@ -38,7 +38,7 @@ impl fmt::Display for Mark {
 
 /// The mark of one set; `None` before its first commit and without a cursor.
 pub fn mark(job: &Job, set: &PartitionKey, coverage: &Coverage) -> Option<Mark> {
-    match job.stream.cursor.as_ref()?.cursor_type {
+    match job.stream.window_cursor()?.cursor_type {
         CursorType::Integer | CursorType::String => coverage.cursor_mark(set).map(|mark| Mark::Cursor(mark.value.clone())),
         CursorType::Token => coverage.token(set).map(|token| Mark::Token(token.to_owned())),
         _ => coverage.mark(set, job.window.start).map(Mark::Time),

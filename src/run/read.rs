@@ -208,7 +208,7 @@ impl<'a> Reading<'a> {
             tracing::warn!(job.id = %self.job.name, "the source says it is {told}, which is not believed: time is closed by this machine's clock");
         }
         self.skew = source_now.map(|source_now| source_now.duration_since(page.received_at));
-        let (Reach::Time(span), Some(cursor)) = (&self.reach, &self.job.stream.cursor) else { return Ok(true) };
+        let (Reach::Time(span), Some(cursor)) = (&self.reach, self.job.stream.window_cursor()) else { return Ok(true) };
         let source_now = source_now.unwrap_or(page.received_at);
         let Some(end) = plan::closed_end(cursor, self.job.window.settle, source_now) else { return Ok(true) };
         if end >= span.to {

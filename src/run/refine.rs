@@ -35,6 +35,8 @@ pub(super) struct Refined {
     pub gone: Vec<Gone>,
     /// What the page changed in the read schema.
     pub changes: Vec<String>,
+    /// Where in the page the records of the rows before the steps stand.
+    pub places: Vec<u64>,
 }
 
 /// A record that leaves no row, and takes away the one that its key has in a merge.
@@ -188,7 +190,7 @@ impl Refinery {
             let message = format!("the records of page {} do not add up: {counts:?}", page.position.index + 1);
             return Err(RefineError::Slice { kind: ErrorKind::Bug, message });
         }
-        Ok(Refined { batch, rejects, counts, envelope, gone, changes })
+        Ok(Refined { batch, rejects, counts, envelope, gone, changes, places })
     }
 
     /// A page without a row has nothing for the steps, and perhaps none of the columns that they name.

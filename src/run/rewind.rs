@@ -140,7 +140,7 @@ pub fn plan(job: &Job, asked: &Rewind, state: &DatasetState, now: Timestamp) -> 
             )));
         }
         // Every run reads all of it.
-        RewindKind::Full if job.stream.cursor.is_none() || job.mode == Mode::Replace => RewindPlan::default(),
+        RewindKind::Full if job.stream.window_cursor().is_none() || job.mode == Mode::Replace => RewindPlan::default(),
         RewindKind::Full => {
             let uncovers = sets.iter().map(|set| everything(job, &state.coverage, set)).collect();
             RewindPlan { uncovers, ..RewindPlan::default() }
@@ -214,7 +214,7 @@ fn refused(message: String) -> RunError {
 /// All that a set can have been read of.
 fn everything(job: &Job, coverage: &Coverage, set: &PartitionKey) -> Cover {
     let partition = set.clone();
-    let cursor_type = job.stream.cursor.as_ref().map(|cursor| cursor.cursor_type);
+    let cursor_type = job.stream.window_cursor().map(|cursor| cursor.cursor_type);
     match (coverage.partitions.get(set), cursor_type) {
         (Some(Covered::Mark(mark)), _) => Cover::Mark { partition, before: None, mark: mark.clone() },
         (Some(Covered::Token(token)), _) => Cover::Token { partition, before: None, token: token.clone() },
@@ -227,7 +227,7 @@ fn everything(job: &Job, coverage: &Coverage, set: &PartitionKey) -> Cover {
 }
 
 fn ordered(job: &Job, what: &str) -> Result<Cursor, RunError> {
-    match (&job.stream.cursor, job.mode) {
+    match (job.stream.window_cursor(), job.mode) {
         (None, _) => Err(refused(format!("{what}: the stream {} has no cursor: every run reads all of it", job.stream.name))),
         (_, Mode::Replace) => Err(refused(format!("{what}: job {} replaces its table: every run reads all of it", job.name))),
         (Some(cursor), _) => Ok(cursor.clone()),

@@ -13,6 +13,7 @@ use crate::batch::Counts;
 use crate::config::catalog::{Cursor, DeclaredType, Job};
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, DatasetName, Generation, PartitionKey, Seq};
+use crate::page::join_path;
 use crate::schema::TableSchema;
 use crate::slice::{Cover, Coverage};
 
@@ -228,7 +229,7 @@ pub fn fingerprint(job: &Job) -> BTreeMap<String, String> {
     put("parameters", parameters.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", "));
     // The sets themselves are not part of it: each has its own coverage, and one more fills its own.
     put(FOR_EACH, if job.is_for_each() { "sets of parameters" } else { "" }.to_owned());
-    let cursor = job.stream.cursor.as_ref();
+    let cursor = job.stream.window_cursor();
     let zone = |cursor: &Cursor| cursor.timezone.iana_name().map(|zone| format!(" in {zone}")).unwrap_or_default();
     put(
         "cursor",
@@ -236,6 +237,11 @@ pub fn fingerprint(job: &Job) -> BTreeMap<String, String> {
     );
     let epochs = job.columns.iter().filter(|(_, declared)| !matches!(declared, DeclaredType::Column(_)));
     put("epochs", epochs.map(|(path, declared)| format!("{path} as {declared:?}")).collect::<Vec<_>>().join(", "));
+    if let Some(parent) = &job.stream.parent {
+        let carry = parent.carry.iter().map(|(column, steps)| format!("{column} from {}", join_path(steps)));
+        let changed = if parent.changed_only { ", changed ones only" } else { "" };
+        put("parent", format!("{}{changed}: {}", parent.stream.name, carry.collect::<Vec<_>>().join(", ")));
+    }
     put("primary_key", job.stream.primary_key.join(", "));
     put("mode", job.mode.name().to_owned());
     put("partition_by", job.partition_by.iter().map(|column| column.key()).collect::<Vec<_>>().join(", "));

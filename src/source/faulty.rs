@@ -27,8 +27,7 @@ impl FaultySource {
 impl Source for FaultySource {
     async fn fetch(&self, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, FetchError> {
         let name = format!("source.fetch page {} attempt {attempt}", at.index);
-        let told =
-            |kind, message: &str| FetchError { kind, message: format!("fetch page {}: {message}", at.index), source: None };
+        let told = |kind, message: &str| FetchError::new(kind, format!("fetch page {}: {message}", at.index));
         match self.plan.effect(name, self.inner.fetch(slice, at, attempt)).await {
             Outcome::Answer(answer) => answer,
             Outcome::Killed => Err(told(ErrorKind::Cancelled, "killed")),

@@ -70,13 +70,15 @@ pub struct FetchError {
     pub kind: ErrorKind,
     /// Lower case, no full stop, names the address without its query, the status, and a first piece of what the body said.
     pub message: String,
+    /// Of the answer, where there was one that is no success.
+    pub status: Option<u16>,
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl FetchError {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        FetchError { kind, message: message.into(), source: None }
+        FetchError { kind, message: message.into(), status: None, source: None }
     }
 
     pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {

@@ -45,6 +45,12 @@ impl Scope {
         self
     }
 
+    /// One more name, whose value may have fields of its own.
+    pub fn set_value(mut self, name: &str, value: Value) -> Scope {
+        self.values.insert(name.to_owned(), value);
+        self
+    }
+
     pub(super) fn has(&self, name: &str) -> bool {
         self.values.contains_key(name)
     }

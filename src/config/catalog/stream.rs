@@ -5,7 +5,7 @@ use http::{HeaderName, Method};
 use crate::page::ResponsePath;
 use crate::template::Template;
 
-use super::{Cursor, ErrorRule, Paging, RequestBody};
+use super::{Cursor, ErrorRule, Paging, Parent, RequestBody};
 
 #[derive(Clone, Debug)]
 pub struct Stream {
@@ -30,6 +30,7 @@ pub struct Stream {
     pub deleted: Option<String>,
     pub paging: Paging,
     pub cursor: Option<Cursor>,
+    pub parent: Option<Parent>,
 }
 
 impl Stream {

@@ -33,7 +33,7 @@ fn mode(table: &Table, stream: Option<&Stream>) -> Option<Mode> {
         _ => {}
     }
     let stream = stream?;
-    Some(match (&stream.cursor, stream.primary_key.is_empty()) {
+    Some(match (stream.window_cursor(), stream.primary_key.is_empty()) {
         (Some(_), false) => Mode::Merge,
         (Some(_), true) => Mode::Append,
         (None, _) => Mode::Replace,

@@ -10,6 +10,7 @@ mod limits;
 mod names;
 mod paging;
 mod parameters;
+mod parent;
 mod schedule;
 mod service;
 mod settings;

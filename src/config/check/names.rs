@@ -47,6 +47,10 @@ fn complaint(name: &str, position: Position, parameters: &BTreeSet<String>) -> O
         ("from" | "to", _) => {
             (format!("`{name}` is in scope only where the stream has a cursor"), "add a `cursor`, or take it out".to_owned())
         }
+        ("parent", _) => {
+            let help = "give the stream a parent: parent = { stream = \"..\" }";
+            ("`parent` is in scope only where a stream is gone over for another".to_owned(), help.to_owned())
+        }
         _ if RESERVED.contains(&name) => (format!("`{name}` in a template is not built yet"), "take it out".to_owned()),
         _ => {
             let known = parameters.iter().map(String::as_str).chain(bounds.iter().copied());

@@ -76,7 +76,7 @@ pub(super) fn freshness(job: &Table, stream: Option<&Stream>, window: &Window, r
         return None;
     }
     // What is not read yet because it must settle is as old as that at best.
-    let reads_time = stream.and_then(|stream| stream.cursor.as_ref()).is_some_and(|cursor| cursor.cursor_type.is_time());
+    let reads_time = stream.and_then(|stream| stream.window_cursor()).is_some_and(|cursor| cursor.cursor_type.is_time());
     if reads_time && freshness <= window.settle {
         let settle = duration_text(window.settle);
         let message = format!("{} is never reached: the window settles for {settle}", quote(&duration_text(freshness)));

@@ -14,7 +14,7 @@ use crate::config::units::size_text;
 use crate::template::{RESERVED, Scope, Template};
 
 use super::names::{self, Position};
-use super::{errors, limits, stream};
+use super::{errors, limits, parent, stream};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const BODY_MAX: u64 = 64 << 20;
@@ -66,6 +66,8 @@ pub(super) fn check(
             let stream = node.table().and_then(|table| stream::check(name, table, &around, report));
             checked.streams.insert(name.clone(), stream);
         }
+        let tables = table.map("streams").iter().filter_map(|(name, node)| Some((name.as_str(), node.table()?))).collect();
+        parent::resolve(&tables, &mut checked.streams, report);
         if table.table("streams").is_some_and(|streams| streams.entries.is_empty()) {
             report.error(&table.place("streams"), "there is no stream", "add one: [streams.NAME]");
         }

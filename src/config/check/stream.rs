@@ -25,7 +25,12 @@ pub(super) struct Around<'a> {
 }
 
 pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut Report) -> Option<Stream> {
-    let (position, parameters) = (position(table), around.parameters);
+    let position = position(table);
+    let mut parameters = around.parameters.clone();
+    if table.has("parent") {
+        parameters.insert("parent".to_owned());
+    }
+    let parameters = &parameters;
     let path = table.template("path");
     if let Some(path) = &path {
         names::check(path, &table.place("path"), position, parameters, report);
@@ -52,6 +57,7 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
         deleted: table.text("deleted"),
         paging: Paging { kind: PagingKind::None, pages_max: 1 },
         cursor: None,
+        parent: None,
     };
     let paging = paging::check(table.table("paging"), &stream, report);
     let asked_from = stream.templates().iter().any(|template| template.uses("from"));

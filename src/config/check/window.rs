@@ -26,7 +26,7 @@ pub(super) fn check(table: Option<&Table>, stream: Option<&Stream>, report: &mut
     let Some(stream) = stream else {
         return window;
     };
-    match &stream.cursor {
+    match stream.window_cursor() {
         None => refuse(table, &["start", "step", "settle", "lookback"], "a stream without a cursor", report),
         Some(cursor) => {
             check_start(table, cursor, &mut window, report);

@@ -7,6 +7,7 @@ mod errors;
 mod job;
 mod limits;
 mod paging;
+mod parent;
 mod settings;
 mod sink;
 mod source;

@@ -7,6 +7,7 @@ use super::body::BODY;
 use super::cursor::CURSOR;
 use super::errors::ERROR_RULE;
 use super::paging::PAGING;
+use super::parent::PARENT;
 use super::source::{QUERY, TEMPLATE};
 
 pub(super) static STREAM: TableShape = TableShape::new(&[
@@ -28,9 +29,9 @@ pub(super) static STREAM: TableShape = TableShape::new(&[
         Shape::Text(Kind::FieldPath),
         "The field that says that a record was deleted: true, a time, or anything but null, false, 0 and empty.",
     ),
+    optional("parent", Shape::Table(&PARENT), "The stream is read once for each record of another one."),
     optional("paging", Shape::Tagged(&PAGING), "How one page leads to the next. Default: none."),
     optional("cursor", Shape::Table(&CURSOR), "The field that orders records, for reading only what changed."),
-])
-.later(&["parent"]);
+]);
 
 static METHOD: Choice = Choice { words: &["GET", "POST", "PUT", "PATCH"], later: &[] };

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use ::http::header::{CONTENT_ENCODING, DATE, LOCATION};
 use ::http::{HeaderMap, Method, StatusCode};
-use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::{Client, Response};
 use url::Url;
@@ -192,6 +191,7 @@ impl Exchange {
             return Ok(self.nothing(&url, &headers, at));
         }
         let mut failure = Failure::last(kind, message);
+        failure.error.status = Some(status.as_u16());
         failure.remedy = remedy;
         failure.paused = standing == Standing::Own && told.refusal.is_some_and(|refusal| refusal.patience.is_some());
         Err(match rule {
@@ -202,15 +202,8 @@ impl Exchange {
 
     /// The page of an answer that counts as none.
     fn nothing(&self, url: &Url, headers: &HeaderMap, at: &PagePosition) -> RawPage {
-        RawPage {
-            position: at.clone(),
-            status: StatusCode::NO_CONTENT.as_u16(),
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
-            received_at: self.clock.now(),
-            source_now: date(headers),
-            address: self.credentials.redactor().clean(&without_query(url)),
-        }
+        let address = self.credentials.redactor().clean(&without_query(url));
+        RawPage { position: at.clone(), received_at: self.clock.now(), source_now: date(headers), address, ..RawPage::nothing() }
     }
 
     fn told(&self, status: StatusCode, headers: &HeaderMap, body_start: &[u8]) -> Told {

@@ -131,8 +131,12 @@ impl HttpSource {
     /// How long so many requests for a slice's pages take, one after the other, each answered after `latency`, begun now. Nothing
     /// is sent. What was spent before is known only once something was, or after [`know_quota`](Self::know_quota).
     pub fn forecast(&self, slice: &Slice, requests: u64, latency: Duration) -> Result<Forecast, FetchError> {
-        let request = self.plan.request(&self.pager, &self.exchange.origins, slice, &PagePosition::start())?;
-        let claim = self.claim(slice, &PagePosition::start(), &request.url);
+        let start = PagePosition::start();
+        let claim = match self.plan.needs_parent() {
+            // Its address is known with a parent's record only.
+            true => self.claim(slice, &start, &self.plan.base_url),
+            false => self.claim(slice, &start, &self.plan.request(&self.pager, &self.exchange.origins, slice, &start)?.url),
+        };
         Ok(self.exchange.budget.forecast(&claim, requests, latency))
     }
 
@@ -157,7 +161,8 @@ impl HttpSource {
             class,
             endpoint: self.endpoint.clone(),
             path: url.path().strip_prefix(&self.base_path).unwrap_or(url.path()).to_owned(),
-            holds: at.index > 0,
+            // Below a second parent there are pages of the first in hand.
+            holds: at.index > 0 || at.parent.is_some(),
             counted: Arc::default(),
         });
         *self.claim.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&claim));
@@ -330,7 +335,7 @@ impl Source for HttpSource {
         let token = match self.plan.token_is_address() {
             false => token,
             true => {
-                let from = self.plan.stream_address(&self.pager, slice)?;
+                let from = self.plan.stream_address(&self.pager, slice, &PagePosition::start())?;
                 let (url, _) = self.exchange.origins.follow(&from, &token).map_err(refused)?;
                 url.into()
             }
@@ -356,7 +361,7 @@ impl Source for HttpSource {
         // What relative links of a first page are relative to.
         let address = match address {
             Some(address) => address,
-            None => self.plan.stream_address(&self.pager, slice)?,
+            None => self.plan.stream_address(&self.pager, slice, at)?,
         };
         self.pager.next(at, envelope, headers, &address, &self.exchange.origins)
     }

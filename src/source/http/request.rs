@@ -6,6 +6,7 @@ use ::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use ::http::{HeaderName, Method};
 use minijinja::Value as Field;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value as Json;
 use url::Url;
 
 use crate::config::catalog::{Cursor, Job};
@@ -32,8 +33,36 @@ pub(super) fn encode_query(text: &str) -> String {
     utf8_percent_encode(text, QUERY).to_string()
 }
 
-/// What templates know as `page`.
-type PageFields = [(&'static str, Field); 4];
+/// What templates know besides parameters and bounds.
+struct Around {
+    page: [(&'static str, Field); 4],
+    /// The record that the stream is gone over for.
+    parent: Option<Json>,
+}
+
+/// The record that a position stands below.
+fn parent(at: &PagePosition) -> Result<Option<Json>, FetchError> {
+    let Some(record) = at.parent.as_ref().and_then(|parent| parent.record.as_ref()) else { return Ok(None) };
+    let record = serde_json::from_str(record);
+    record.map(Some).map_err(|error| bug(&format!("a parent's record is not JSON: {error}")))
+}
+
+/// A value for templates, with every text in it written as its place wants it.
+fn field(value: &Json, write: &impl Fn(&str) -> String) -> Field {
+    match value {
+        Json::Null => Field::from(()),
+        Json::Bool(value) => Field::from(*value),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => Field::from(number),
+            (None, Some(number)) => Field::from(number),
+            // With the digits that it had.
+            (None, None) => Field::from(number.to_string()),
+        },
+        Json::String(text) => Field::from(write(text)),
+        Json::Array(items) => items.iter().map(|item| field(item, write)).collect(),
+        Json::Object(fields) => Field::from_pairs(fields.iter().map(|(name, value)| (name.as_str(), field(value, write)))),
+    }
+}
 
 /// A request ready to be sent, credentials not yet on it.
 #[derive(Clone, Debug)]
@@ -51,7 +80,7 @@ pub(super) struct Request {
 /// What all requests of a stream have in common.
 pub(super) struct RequestPlan {
     method: Method,
-    base_url: Url,
+    pub(super) base_url: Url,
     path: Template,
     query: Vec<(String, Template)>,
     headers: Vec<(HeaderName, Template)>,
@@ -98,8 +127,8 @@ impl RequestPlan {
         let ask = pager.ask(&at.at).map_err(|why| FetchError::new(ErrorKind::Bug, why))?;
         let set = self.set(slice)?;
         let bounds = bounds(self.cursor.as_ref(), &slice.reach).map_err(|why| config(&why))?;
-        let page = pager.fields(at);
-        let scope = set.scope(&bounds, &page, str::to_owned);
+        let around = Around { page: pager.fields(at), parent: parent(at)? };
+        let scope = set.scope(&bounds, &around, str::to_owned);
         let mut headers = set.headers.clone();
         for (name, template) in &self.headers {
             let value = template.render_header(&scope).map_err(|why| config(&format!("headers.{name}: {why}")))?;
@@ -113,7 +142,7 @@ impl RequestPlan {
                 Url::parse(&link).map_err(|error| bug(&format!("a position's address does not parse: {error}")))?
             }
             (None, Reach::Token(Some(link))) if self.token_is_address => token_address(link, &ask.query)?,
-            (None, _) => self.address(set, &bounds, &page, &scope, ask.query)?,
+            (None, _) => self.address(set, &bounds, &around, &scope, ask.query)?,
         };
         let payload = self.draft.as_ref().map(|draft| draft.render(&scope, &ask.body)).transpose();
         let payload = payload.map_err(|why| config(&format!("body: {why}")))?;
@@ -137,14 +166,25 @@ impl RequestPlan {
     }
 
     /// The stream's address for relative links where only the parameters are known.
-    pub(super) fn stream_address(&self, pager: &Pager, slice: &Slice) -> Result<Url, FetchError> {
-        self.path_below_base(self.set(slice)?, &Bounds::default(), &pager.fields(&PagePosition::start()))
+    pub(super) fn stream_address(&self, pager: &Pager, slice: &Slice, at: &PagePosition) -> Result<Url, FetchError> {
+        let first = PagePosition { parent: at.parent.clone(), ..PagePosition::start() };
+        let around = Around { page: pager.fields(&first), parent: parent(at)? };
+        self.path_below_base(self.set(slice)?, &Bounds::default(), &around)
     }
 
-    /// Renders the address of every set once, so that none fails later for what its values are.
+    /// Renders the address of every set once, so that none fails later for what its values are. What hangs on a parent's record is
+    /// known only with it.
     pub(super) fn check(&self, pager: &Pager) -> Result<(), FetchError> {
-        let page = pager.fields(&PagePosition::start());
-        self.sets.values().try_for_each(|set| self.path_below_base(set, &Bounds::default(), &page).map(drop))
+        if self.needs_parent() {
+            return Ok(());
+        }
+        let around = Around { page: pager.fields(&PagePosition::start()), parent: None };
+        self.sets.values().try_for_each(|set| self.path_below_base(set, &Bounds::default(), &around).map(drop))
+    }
+
+    /// Whether no address can be told without a parent's record.
+    pub(super) fn needs_parent(&self) -> bool {
+        self.path.uses("parent")
     }
 
     fn set(&self, slice: &Slice) -> Result<&SetPlan, FetchError> {
@@ -155,11 +195,11 @@ impl RequestPlan {
         &self,
         set: &SetPlan,
         bounds: &Bounds,
-        page: &PageFields,
+        around: &Around,
         scope: &Scope,
         paging: Vec<(String, String)>,
     ) -> Result<Url, FetchError> {
-        let mut url = self.path_below_base(set, bounds, page)?;
+        let mut url = self.path_below_base(set, bounds, around)?;
         let own = render(scope, &self.query)?;
         let cursor = render(scope, self.cursor.as_ref().map_or(&[], |cursor| &cursor.query))?;
         let mut entries = own;
@@ -174,9 +214,9 @@ impl RequestPlan {
         Ok(url)
     }
 
-    fn path_below_base(&self, set: &SetPlan, bounds: &Bounds, page: &PageFields) -> Result<Url, FetchError> {
+    fn path_below_base(&self, set: &SetPlan, bounds: &Bounds, around: &Around) -> Result<Url, FetchError> {
         // Values are encoded before they enter the template: afterwards nobody could tell their slashes from the template's own.
-        let scope = set.scope(bounds, page, |text| utf8_percent_encode(text, VALUE).to_string());
+        let scope = set.scope(bounds, around, |text| utf8_percent_encode(text, VALUE).to_string());
         let rendered = self.path.render(&scope).map_err(|why| config(&format!("path: {why}")))?;
         let path = utf8_percent_encode(rendered.trim_start_matches('/'), LITERAL).to_string();
         if path.split('/').any(is_dots) {
@@ -192,13 +232,19 @@ impl RequestPlan {
 
 impl SetPlan {
     /// What the templates of a request may speak of; `write` is how its place writes a text.
-    fn scope(&self, bounds: &Bounds, page: &PageFields, write: impl Fn(&str) -> String) -> Scope {
+    fn scope(&self, bounds: &Bounds, around: &Around, write: impl Fn(&str) -> String) -> Scope {
         let parameters: BTreeMap<String, String> =
             self.parameters.iter().map(|(name, value)| (name.clone(), write(value))).collect();
         let (from, to) = (bounds.from.as_deref().map(&write), bounds.to.as_deref().map(&write));
-        let page =
-            page.iter().map(|(name, value)| (*name, value.as_str().map_or_else(|| value.clone(), |text| write(text).into())));
-        Scope::new().parameters(&parameters).bounds(from.as_deref(), to.as_deref()).set_fields("page", page)
+        let fields = around.page.iter().map(|(name, value)| match value.as_str() {
+            Some(text) => (*name, Field::from(write(text))),
+            None => (*name, value.clone()),
+        });
+        let scope = Scope::new().parameters(&parameters).bounds(from.as_deref(), to.as_deref()).set_fields("page", fields);
+        match &around.parent {
+            Some(parent) => scope.set_value("parent", field(parent, &write)),
+            None => scope,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod loads;
 mod merges;
 mod odd_sources;
 mod papers;
+mod parents;
 mod quotas;
 mod refusals;
 mod scheduler;

@@ -116,5 +116,7 @@ fn hash(at: &PageAt) -> u64 {
 fn hash_position(at: &PagePosition) -> u64 {
     let mut hasher = DefaultHasher::new();
     (at.index, at.records_before, hash(&at.at)).hash(&mut hasher);
+    // The records of different parents are sequences of their own, and several are under way at once.
+    at.parent.as_ref().map(|parent| (parent.page.index, hash(&parent.page.at), parent.nth)).hash(&mut hasher);
     hasher.finish()
 }

@@ -57,7 +57,7 @@ fn step(pager: &Pager, at: &PagePosition, envelope: &Envelope) -> Result<Option<
 }
 
 fn at(number: u64, index: u64, records_before: u64) -> PagePosition {
-    PagePosition { index, records_before, at: PageAt::Number(number) }
+    PagePosition { index, records_before, at: PageAt::Number(number), parent: None }
 }
 
 /// Walks until the end or an error; the error and the pages walked.
@@ -170,7 +170,7 @@ fn tokens_end_with_nothing() {
         assert!(step(&by_token(), &PagePosition::start(), &envelope(1, captured)).unwrap().is_none());
     }
     let next = step(&by_token(), &PagePosition::start(), &envelope(7, &[("meta.next", digits("12"))])).unwrap().unwrap();
-    assert_eq!(next, PagePosition { index: 1, records_before: 7, at: PageAt::Token("12".to_owned()) });
+    assert_eq!(next, PagePosition { index: 1, records_before: 7, at: PageAt::Token("12".to_owned()), parent: None });
     assert!(step(&by_token(), &PagePosition::start(), &envelope(1, &[("meta.next", Captured::Nested)])).is_err());
 }
 

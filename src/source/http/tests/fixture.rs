@@ -67,6 +67,7 @@ pub(super) fn job(base_url: &str) -> Job {
         primary_key: Vec::new(),
         paging: Paging { kind: PagingKind::None, pages_max: 100 },
         cursor: None,
+        parent: None,
     };
     let sink = Sink {
         name: "lake".to_owned(),

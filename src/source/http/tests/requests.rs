@@ -167,7 +167,7 @@ async fn pages_are_asked_for_by_position() {
     job.stream.paging.kind = PagingKind::PageToken { token: ResponsePath::parse("next").unwrap(), place };
     let source = World::new().open(&job);
     assert_eq!(source.wanted(), [ResponsePath::parse("next").unwrap()]);
-    let token = PagePosition { index: 1, records_before: 1, at: PageAt::Token("t 1".to_owned()) };
+    let token = PagePosition { index: 1, records_before: 1, at: PageAt::Token("t 1".to_owned()), parent: None };
     source.fetch(&snapshot(), &token, 1).await.unwrap();
     assert_eq!(header(&server.seen()[2], "x-next"), Some("t 1"));
 }
@@ -195,7 +195,7 @@ async fn a_position_that_was_written_down_is_checked_again() {
     job.stream.paging.kind = PagingKind::LinkHeader;
     let source = World::new().open(&job);
     for url in ["https://evil.example/", "http://127.0.0.1:9/", "file:///etc/passwd"] {
-        let position = PagePosition { index: 1, records_before: 1, at: PageAt::Url(url.to_owned()) };
+        let position = PagePosition { index: 1, records_before: 1, at: PageAt::Url(url.to_owned()), parent: None };
         assert_eq!(source.fetch(&snapshot(), &position, 1).await.unwrap_err().kind, ErrorKind::Config);
     }
     assert_eq!(source.requests(), 0);

@@ -255,7 +255,7 @@ async fn a_token_that_expired_does_not_blame_the_files() {
         let mut job = job(&server.url(""));
         let place = TokenPlace::Param("cursor".to_owned());
         job.stream.paging.kind = PagingKind::PageToken { token: ResponsePath::parse("next").unwrap(), place };
-        let at = PagePosition { index: 3, records_before: 30, at: PageAt::Token("t3".to_owned()) };
+        let at = PagePosition { index: 3, records_before: 30, at: PageAt::Token("t3".to_owned()), parent: None };
         let error = World::new().open(&job).fetch(&snapshot(), &at, 1).await.unwrap_err();
         assert_eq!((error.kind, server.seen().len()), (ErrorKind::Unavailable, 1));
         assert!(error.message.contains("expired"), "{}", error.message);
