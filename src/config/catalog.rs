@@ -4,6 +4,7 @@ mod auth;
 mod body;
 mod cursor;
 mod errors;
+mod format;
 mod paging;
 mod stream;
 
@@ -27,6 +28,7 @@ pub use auth::{ApiKeyPlace, Auth};
 pub use body::{QueryText, RequestBody};
 pub use cursor::{Cursor, CursorFormat, CursorNulls, CursorType, Order};
 pub use errors::{ErrorRule, Then};
+pub use format::{Csv, Format, Packing, Xml};
 pub use paging::{CountedEnd, Paging, PagingKind, Placed, TokenPlace};
 pub use stream::Stream;
 

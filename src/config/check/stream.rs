@@ -12,7 +12,7 @@ use crate::page::ResponsePath;
 use crate::template::Template;
 
 use super::names::{self, Position};
-use super::{body, cursor, errors, paging, source};
+use super::{body, cursor, errors, format, paging, source};
 
 /// What a stream's check knows of its source.
 pub(super) struct Around<'a> {
@@ -38,6 +38,7 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
         None if table.has("body") => None,
         None => Some(None),
     };
+    let format = format::check(table, report);
     let mut stream = Stream {
         name: name.to_owned(),
         method: method(table, report),
@@ -46,6 +47,8 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
         headers: source::headers(table, around.auth, position, parameters, report),
         body: body?,
         errors,
+        format: format?,
+        packing: format::packing(table),
         records: table.path("records").unwrap_or_else(ResponsePath::root),
         records_optional: table.boolean("records_optional").unwrap_or(false),
         primary_key: primary_key(table, report),
