@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 
 use crate::page::{Envelope, RawPage};
 use crate::schema::TableSchema;
@@ -12,7 +13,7 @@ use super::kind::Object;
 use super::read::Task;
 use super::spec::Plan;
 use super::tape::TapeReader;
-use super::{DecodeError, DecodeSpec, Decoded, changes, declare, span};
+use super::{DecodeError, DecodeSpec, Decoded, changes, declare, format, unpack};
 
 /// The status of an answer that has no body because there is nothing to tell (RFC 9110, 15.3.5): an empty page.
 const NO_CONTENT: u16 = 204;
@@ -47,15 +48,18 @@ impl Decoder {
         if page.status == NO_CONTENT && page.body.is_empty() {
             return Ok(self.nothing());
         }
-        let mark = page.body.len() - span::without_mark(&page.body).len();
+        let body = unpack::unpack(&page.body, self.plan.packing, self.plan.body_max)?;
+        let text = format::to_json(&body, &self.plan)?;
         let outcome = self.reader.read(Task {
             plan: Arc::clone(&self.plan),
             tree: Arc::clone(&self.tree),
             schema: Arc::clone(&self.arrow_schema),
-            body: page.body.slice(mark..),
+            body: text.json.clone(),
+            starts: text.starts,
             page: page.position.index,
             received_at: page.received_at,
-        })?;
+        });
+        let outcome = outcome.map_err(|error| format::explain(&body, &self.plan.format, error))?;
         let mut changes = Vec::new();
         if let Some(tree) = outcome.tree {
             let schema = tree.schema();
@@ -66,6 +70,7 @@ impl Decoder {
         }
         Ok(Decoded {
             rows: outcome.rows,
+            json: text.json,
             places: outcome.places,
             rejects: outcome.rejects,
             envelope: outcome.envelope,
@@ -81,6 +86,7 @@ impl Decoder {
     fn nothing(&self) -> Decoded {
         Decoded {
             rows: RecordBatch::new_empty(Arc::clone(&self.arrow_schema)),
+            json: Bytes::new(),
             places: Vec::new(),
             rejects: Vec::new(),
             envelope: Envelope { is_nothing: true, ..Envelope::default() },
