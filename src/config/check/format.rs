@@ -45,6 +45,28 @@ pub(super) fn packing(table: &Table) -> Packing {
     }
 }
 
+/// A path into lines of records leads nowhere. Where that is the end of the pages, they would end with the first one.
+pub(super) fn refuse_paths(paging: Option<&Table>, format: &Format, report: &mut Report) {
+    let name = match format {
+        Format::Ndjson => "ndjson",
+        Format::Csv(_) => "csv",
+        Format::Json | Format::Xml(_) => return,
+    };
+    let Some(paging) = paging else { return };
+    if matches!(paging.text("type").as_deref(), Some("odata" | "graphql")) {
+        let help = "take another kind of paging, or format = { type = \"json\" }";
+        report.error(&paging.place("type"), format!("pages of this kind come in JSON, not in {name}"), help);
+    }
+    for key in ["token", "url", "more", "total", "total_pages"] {
+        let Some(ResponsePath::Body(steps)) = paging.path(key) else { continue };
+        let is_index = |step: &String| step == "-1" || step.bytes().all(|byte| byte.is_ascii_digit());
+        if !steps.first().is_some_and(is_index) {
+            let message = format!("a body in {name} has records and nothing around them");
+            report.error(&paging.place(key), message, "write the path of a header, such as \"header.X-Next\"");
+        }
+    }
+}
+
 fn refuse_records(table: &Table, format: &str, report: &mut Report) {
     if table.path("records").is_some_and(|path| path != ResponsePath::root()) {
         let message = format!("a body in {format} has no path: each of its lines is a record");

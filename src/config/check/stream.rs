@@ -57,6 +57,7 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
         cursor: None,
     };
     let paging = paging::check(table.table("paging"), &stream, report);
+    format::refuse_paths(table.table("paging"), &stream.format, report);
     let asked_from = stream.templates().iter().any(|template| template.uses("from"));
     let cursor = match table.table("cursor") {
         Some(table) => {

@@ -495,6 +495,23 @@ fn formats() {
 }
 
 #[test]
+fn paging_through_lines_of_records() {
+    let paging = "paging = { type = \"page_token\", token = \"next\", param = \"t\" }";
+    insta::assert_snapshot!(with_stream(&format!("format = {{ type = \"csv\" }}\n{paging}")), @r#"
+    error: sources/shop.toml:17:41: streams.plain.paging.token: a body in csv has records and nothing around them
+      help: write the path of a header, such as "header.X-Next"
+    "#);
+    insta::assert_snapshot!(with_stream("format = { type = \"ndjson\" }\npaging = { type = \"odata\" }"), @r#"
+    error: sources/shop.toml:17:19: streams.plain.paging.type: pages of this kind come in JSON, not in ndjson
+      help: take another kind of paging, or format = { type = "json" }
+    "#);
+    for fine in ["header.X-Next", "-1.id"] {
+        let lines = format!("format = {{ type = \"ndjson\" }}\n{}", paging.replace("next", fine));
+        assert_eq!(with_stream(&lines), "", "{fine}");
+    }
+}
+
+#[test]
 fn formats_are_built() {
     let csv = |written: &str| {
         let lines = format!("primary_key = [\"id\"]\nformat = {{ type = \"csv\"{written} }}");
