@@ -140,7 +140,12 @@ pub struct RawPage {
     pub source_now: Option<Timestamp>,
     /// The address without query and credentials, for messages.
     pub address: String,
+    /// Fields that each record gets besides its own.
+    pub carried: Option<Carried>,
 }
+
+/// Names and values of fields.
+pub type Carried = Arc<Vec<(String, serde_json::Value)>>;
 
 impl RawPage {
     /// The page of an answer that was not kept, and counts as none.
@@ -153,6 +158,7 @@ impl RawPage {
             received_at: Timestamp::UNIX_EPOCH,
             source_now: None,
             address: String::new(),
+            carried: None,
         }
     }
 

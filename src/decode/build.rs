@@ -89,7 +89,7 @@ impl Builder<'_, '_> {
         let doc = self.doc;
         Ok(match kind {
             Kind::Null => self.nulls(column)?,
-            Kind::Boolean => self.booleans(column)?,
+            Kind::Boolean => self.booleans(hold, column)?,
             Kind::Int { wide } => {
                 let known = |value: &i64| *wide || !is_wide(*value);
                 Arc::new(self.primitives(column, |at| doc.int(at, hold).filter(known))? as Int64Array)
@@ -121,12 +121,12 @@ impl Builder<'_, '_> {
         }
     }
 
-    fn booleans(&self, column: &[u32]) -> Result<ArrayRef, Halt> {
+    fn booleans(&self, hold: Hold, column: &[u32]) -> Result<ArrayRef, Halt> {
         let mut values = Vec::with_capacity(column.len());
         for at in column {
             match self.doc.is_null(*at) {
                 true => values.push(None),
-                false => values.push(Some(self.doc.boolean(*at).ok_or(Halt::New)?)),
+                false => values.push(Some(self.doc.boolean(*at, hold).ok_or(Halt::New)?)),
             }
         }
         Ok(Arc::new(BooleanArray::from(values)))

@@ -3,32 +3,34 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::page::ResponsePath;
-
 use super::span::{record_spans, without_mark};
 
 /// The page with these fields in each of its records, behind the record's own: of a name that is there twice the last counts. `None`
-/// where the body has no list of records, or one that holds something else than objects: whoever decodes it says what is wrong.
-pub fn carry(body: &Bytes, records: &ResponsePath, fields: &[(&str, Value)]) -> Option<Bytes> {
-    let ResponsePath::Body(steps) = records else { return None };
-    let body = without_mark(body);
-    let spans = record_spans(body, steps, Some(u64::MAX))?;
+/// where the body has no whole list of records: whoever decodes it says what is wrong.
+pub fn carry(json: &Bytes, records: &[String], fields: &[(String, Value)]) -> Option<Bytes> {
+    let body = without_mark(json);
+    let spans = record_spans(body, records, Some(u64::MAX))?;
     let mut written = String::new();
     for (name, value) in fields {
-        written.push_str(&format!(",{}:{value}", Value::from(*name)));
+        written.push_str(&format!(",{}:{value}", Value::from(name.as_str())));
     }
     let mut carried = Vec::with_capacity(body.len() + spans.len() * written.len());
     let mut done = 0;
     for std::ops::Range { start, end } in spans {
         let record = body.get(start..end)?;
-        let inner = record.strip_suffix(b"}")?;
         carried.extend_from_slice(&body[done..start]);
-        carried.extend_from_slice(inner);
+        done = end;
+        let fields = record.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}"));
+        let Some(fields) = fields else {
+            // No object: it is put aside as it is.
+            carried.extend_from_slice(record);
+            continue;
+        };
+        carried.extend_from_slice(&record[..record.len() - 1]);
         // An empty object takes the fields without the comma before them.
-        let is_empty = inner.strip_prefix(b"{")?.trim_ascii().is_empty();
+        let is_empty = fields.trim_ascii().is_empty();
         carried.extend_from_slice(written.as_bytes().get(usize::from(is_empty)..).unwrap_or_default());
         carried.push(b'}');
-        done = end;
     }
     carried.extend_from_slice(&body[done..]);
     Some(Bytes::from(carried))
@@ -37,10 +39,11 @@ pub fn carry(body: &Bytes, records: &ResponsePath, fields: &[(&str, Value)]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::split_path;
 
     fn carried(body: &str, records: &str) -> Option<String> {
-        let fields = [("n", Value::from(7)), ("a \"b\"", Value::from("x,\"y"))];
-        let carried = carry(&Bytes::copy_from_slice(body.as_bytes()), &ResponsePath::parse(records).unwrap(), &fields)?;
+        let fields = [("n".to_owned(), Value::from(7)), ("a \"b\"".to_owned(), Value::from("x,\"y"))];
+        let carried = carry(&Bytes::copy_from_slice(body.as_bytes()), &split_path(records).unwrap(), &fields)?;
         Some(String::from_utf8(carried.to_vec()).unwrap())
     }
 
@@ -51,13 +54,12 @@ mod tests {
         assert_eq!(carried(body, "x.items").as_deref(), Some(expected));
         assert!(serde_json::from_str::<Value>(expected).is_ok());
         assert_eq!(carried("[]", "").as_deref(), Some("[]"));
+        assert_eq!(carried("[1,[{}]]", "").as_deref(), Some("[1,[{}]]"), "what is no record stays as it is");
     }
 
     #[test]
     fn what_has_no_records_is_left_to_the_decoder() {
-        for (body, records) in
-            [("{}", "items"), ("", ""), ("[{\"a\":1}", ""), ("[{\"a\":1", ""), ("[1]", ""), ("{\"items\":null}", "items")]
-        {
+        for (body, records) in [("{}", "items"), ("", ""), ("[{\"a\":1}", ""), ("[{\"a\":1", ""), ("{\"items\":null}", "items")] {
             assert_eq!(carried(body, records), None, "{body}");
         }
     }

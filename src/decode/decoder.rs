@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 
 use crate::page::{Envelope, RawPage};
 use crate::schema::TableSchema;
 
+use super::carry::carry;
 use super::kind::Object;
 use super::read::Task;
 use super::spec::Plan;
 use super::tape::TapeReader;
-use super::{DecodeError, DecodeSpec, Decoded, changes, declare, span};
+use super::{DecodeError, DecodeSpec, Decoded, changes, declare, format, unpack};
 
 /// The status of an answer that has no body because there is nothing to tell (RFC 9110, 15.3.5): an empty page.
 const NO_CONTENT: u16 = 204;
@@ -47,15 +49,21 @@ impl Decoder {
         if page.status == NO_CONTENT && page.body.is_empty() {
             return Ok(self.nothing());
         }
-        let mark = page.body.len() - span::without_mark(&page.body).len();
+        let body = unpack::unpack(&page.body, self.plan.packing, self.plan.body_max)?;
+        let mut text = format::to_json(&body, &self.plan)?;
+        if let Some(json) = page.carried.as_ref().and_then(|carried| carry(&text.json, &self.plan.records, carried)) {
+            text.json = json;
+        }
         let outcome = self.reader.read(Task {
             plan: Arc::clone(&self.plan),
             tree: Arc::clone(&self.tree),
             schema: Arc::clone(&self.arrow_schema),
-            body: page.body.slice(mark..),
+            body: text.json.clone(),
+            starts: text.starts,
             page: page.position.index,
             received_at: page.received_at,
-        })?;
+        });
+        let outcome = outcome.map_err(|error| format::explain(&body, &self.plan.format, error))?;
         let mut changes = Vec::new();
         if let Some(tree) = outcome.tree {
             let schema = tree.schema();
@@ -66,6 +74,7 @@ impl Decoder {
         }
         Ok(Decoded {
             rows: outcome.rows,
+            json: text.json,
             places: outcome.places,
             rejects: outcome.rejects,
             envelope: outcome.envelope,
@@ -81,6 +90,7 @@ impl Decoder {
     fn nothing(&self) -> Decoded {
         Decoded {
             rows: RecordBatch::new_empty(Arc::clone(&self.arrow_schema)),
+            json: Bytes::new(),
             places: Vec::new(),
             rejects: Vec::new(),
             envelope: Envelope { is_nothing: true, ..Envelope::default() },

@@ -152,6 +152,11 @@ impl<'a> Document<'a> {
         Some(at)
     }
 
+    /// Whether the values at these places start at these bytes, all of them.
+    pub fn start_at(&self, places: &[u32], starts: &[u32]) -> bool {
+        places.len() == starts.len() && places.iter().zip(starts).all(|(place, start)| self.starts[*place as usize] == *start)
+    }
+
     /// A value's bytes as they stand in the page.
     pub fn raw(&self, at: u32) -> &'a [u8] {
         let start = self.starts[at as usize] as usize;

@@ -7,11 +7,13 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::config::catalog::{CursorType, DeclaredType, OnTypeChange};
+use crate::config::catalog::{CursorType, DeclaredType, Format, OnTypeChange, Packing};
 use crate::page::{PagePosition, RawPage, ResponsePath};
 use crate::schema::{ColumnType, Field, TableSchema};
 
 use super::{CursorSpec, DecodeSpec};
+
+pub const BODY_MAX: u64 = 64 << 20;
 
 pub fn page(body: impl Into<Vec<u8>>) -> RawPage {
     RawPage {
@@ -22,12 +24,16 @@ pub fn page(body: impl Into<Vec<u8>>) -> RawPage {
         received_at: Timestamp::UNIX_EPOCH,
         source_now: None,
         address: "https://api.example.com/records".to_owned(),
+        carried: None,
     }
 }
 
 /// The body is the list of records; nothing is declared.
 pub fn spec() -> DecodeSpec {
     DecodeSpec {
+        packing: Packing::Auto,
+        format: Format::Json,
+        body_max: BODY_MAX,
         records: ResponsePath::root(),
         records_optional: false,
         declared: BTreeMap::new(),

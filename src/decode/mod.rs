@@ -1,6 +1,6 @@
 //! Pages to columns: the page is decoded once, without a tree per record, and nothing is lost or bent on the way.
 //!
-//! A page's bytes become arrow-json's tape ([`tape`]), which is checked against the bytes ([`outline`], [`document`]) and split into columns
+//! A page's body is unpacked ([`unpack`]) and, where it is not JSON, written as JSON ([`format`]). These bytes become arrow-json's tape ([`tape`]), which is checked against the bytes ([`outline`], [`document`]) and split into columns
 //! of places ([`split`]). They are built into arrays at once where all is known ([`build`]); a page with something new is first looked at
 //! record by record ([`observe`]), which settles what the fields are ([`kind`]). Absent on purpose: any value that is guessed, rounded or
 //! left out without a word.
@@ -14,6 +14,8 @@ mod changes;
 mod declare;
 mod decoder;
 mod document;
+mod failure;
+mod format;
 mod instant;
 mod keys;
 mod kind;
@@ -26,6 +28,7 @@ mod spec;
 mod split;
 mod surrogates;
 mod tape;
+mod unpack;
 mod values;
 
 #[cfg(test)]
@@ -36,22 +39,28 @@ mod tests;
 use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
+use bytes::Bytes;
 use jiff::tz::TimeZone;
 use thiserror::Error;
 
-use crate::config::catalog::{CursorType, DeclaredType, OnTypeChange};
+use crate::config::catalog::{CursorType, DeclaredType, Format, OnTypeChange, Packing};
 use crate::cursor::CursorKey;
 use crate::error::ErrorKind;
 use crate::page::{Envelope, ResponsePath};
 use crate::reject::Reject;
 
-pub use carry::carry;
 pub use decoder::Decoder;
 pub use span::raw_records;
 
 /// What a stream's pages look like, as far as it was declared.
 #[derive(Clone, Debug)]
 pub struct DecodeSpec {
+    /// What the body is packed in.
+    pub packing: Packing,
+    /// How it is written.
+    pub format: Format,
+    /// Largest body, unpacked and as JSON, bytes.
+    pub body_max: u64,
     /// Where the list of records stands in the body.
     pub records: ResponsePath,
     /// A missing or null list is an empty page, not an error.
@@ -84,6 +93,8 @@ pub struct Decoded {
     /// The rows that fit, in the decoder's schema as it stands after this page. Columns that were only ever null have
     /// Arrow's Null type, and so have such parts of structs and lists.
     pub rows: RecordBatch,
+    /// The page as JSON; a JSON body itself, where nothing is packed.
+    pub json: Bytes,
     /// For each row its place in the page, counted from 0.
     pub places: Vec<u64>,
     pub rejects: Vec<Reject>,

@@ -28,8 +28,10 @@ pub struct Task {
     pub tree: Arc<Object>,
     /// The tree's own.
     pub schema: SchemaRef,
-    /// Without byte order mark.
+    /// JSON without byte order mark.
     pub body: Bytes,
+    /// Where in the body each record must start, if that is known beforehand.
+    pub starts: Option<Vec<u32>>,
     pub page: u64,
     pub received_at: Timestamp,
 }
@@ -55,6 +57,11 @@ pub fn read(doc: &Document<'_>, task: &Task) -> Result<Outcome, DecodeError> {
         Ok(None) => Vec::new(),
         Err(error) => return Err(DecodeError { envelope: Some(Box::new(envelope(doc, &task.plan, 0))), ..error }),
     };
+    if let Some(starts) = &task.starts
+        && !doc.start_at(&items, starts)
+    {
+        return Err(DecodeError::unavailable("a line holds more or less than one JSON value"));
+    }
     let envelope = envelope(doc, &task.plan, items.len());
     let mut reader = Reader { doc, task, tree: None, rows: Vec::new(), places: Vec::new(), rejects: Vec::new() };
     reader.take_objects(&items);

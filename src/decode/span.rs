@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use crate::page::{RawPage, ResponsePath};
+use crate::page::ResponsePath;
 
-/// The bytes of the records at these places of a page, in the order asked for; empty where there is no such record. The page must
-/// be one that could be decoded.
-pub fn raw_records(page: &RawPage, records: &ResponsePath, places: &[u64]) -> Vec<Bytes> {
-    let body = without_mark(&page.body);
+/// The bytes of the records at these places of a page, in the order asked for; empty where there is no such record. The page is
+/// the JSON of one that was decoded.
+pub fn raw_records(json: &[u8], records: &ResponsePath, places: &[u64]) -> Vec<Bytes> {
+    let body = without_mark(json);
     let spans = match records {
         ResponsePath::Body(steps) => record_spans(body, steps, places.iter().copied().max()).unwrap_or_default(),
         ResponsePath::Header(_) => Vec::new(),
@@ -124,11 +124,10 @@ pub fn string_end(body: &[u8], at: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::fixture::page;
 
     fn raw(body: &str, path: &str, places: &[u64]) -> Vec<String> {
         let records = ResponsePath::parse(path).unwrap();
-        let found = raw_records(&page(body), &records, places);
+        let found = raw_records(body.as_bytes(), &records, places);
         found.into_iter().map(|bytes| String::from_utf8(bytes.to_vec()).unwrap()).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use crate::config::catalog::{CursorType, OnTypeChange};
+use crate::config::catalog::{CursorType, Format, OnTypeChange, Packing};
 use crate::error::ErrorKind;
 use crate::page::{ResponsePath, split_path};
 
@@ -10,6 +10,9 @@ use super::{DecodeError, DecodeSpec};
 
 #[derive(Debug)]
 pub struct Plan {
+    pub packing: Packing,
+    pub format: Format,
+    pub body_max: u64,
     /// Steps to the records' list.
     pub records: Vec<String>,
     pub records_optional: bool,
@@ -50,6 +53,9 @@ impl Plan {
             ResponsePath::Header(_) => None,
         };
         Ok(Plan {
+            packing: spec.packing,
+            format: spec.format.clone(),
+            body_max: spec.body_max,
             records: records.clone(),
             records_optional: spec.records_optional,
             cursor: cursor.transpose()?,

@@ -126,7 +126,7 @@ fn fill(decoder: &mut ArrowDecoder, body: &[u8]) -> Result<(), DecodeError> {
     Ok(())
 }
 
-fn markup(body: &[u8]) -> &'static str {
+pub fn markup(body: &[u8]) -> &'static str {
     let head = String::from_utf8_lossy(&body[..body.len().min(1024)]).to_lowercase();
     if head.contains("<html") || head.contains("<!doctype html") {
         return "HTML";

@@ -5,5 +5,5 @@ mod cursors;
 mod documents;
 mod feed;
 mod oracle;
-mod show;
+pub mod show;
 mod types;

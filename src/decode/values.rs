@@ -12,10 +12,13 @@ pub fn is_wide(value: i64) -> bool {
 }
 
 impl<'a> Document<'a> {
+    /// Declared fields also take it from a string: XML has nothing else.
     #[inline]
-    pub fn boolean(&self, at: u32) -> Option<bool> {
+    pub fn boolean(&self, at: u32, hold: Hold) -> Option<bool> {
         match self.item(at) {
             Item::Boolean(value) => Some(value),
+            Item::Text("true") if hold == Hold::Declared => Some(true),
+            Item::Text("false") if hold == Hold::Declared => Some(false),
             _ => None,
         }
     }
@@ -124,7 +127,7 @@ impl<'a> Document<'a> {
         }
         match &node.kind {
             Kind::Null => false,
-            Kind::Boolean => self.boolean(at).is_some(),
+            Kind::Boolean => self.boolean(at, node.hold).is_some(),
             Kind::Int { .. } => self.int(at, node.hold).is_some(),
             Kind::Float => self.float(at, node.hold).is_some(),
             Kind::Decimal { precision, scale } => self.decimal(at, *precision, *scale).is_some(),

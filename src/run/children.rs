@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::config::catalog::{Job, Parent};
-use crate::decode::{carry, raw_records};
+use crate::decode::raw_records;
 use crate::error::ErrorKind;
 use crate::page::{Envelope, PagePosition, ParentAt, RawPage, ResponsePath};
 use crate::slice::{Reach, Slice};
@@ -40,7 +40,6 @@ pub struct Children {
     /// The job that reads the parents.
     job: Job,
     parent: Parent,
-    records: ResponsePath,
     parents: Arc<dyn Source>,
     children: Arc<dyn Source>,
     /// Requests for children at the same time, at most.
@@ -89,7 +88,6 @@ impl Children {
         Some(Children {
             job: job.of_parent()?,
             parent,
-            records: job.stream.records.clone(),
             parents,
             children,
             at_once: job.source.limits.concurrency.map_or(AHEAD_MAX, |most| most as usize).clamp(1, AHEAD_MAX),
@@ -124,7 +122,7 @@ impl Children {
         let first = fetch(source, &slice, at, 1).await.map_err(failed)?;
         let (page, refined) = Desk::new(refinery).whole(&self.job, source, &slice, first).await.map_err(failed)?;
         let next = source.next(&slice, &page.position, &refined.envelope, &page.headers)?;
-        let raw = raw_records(&page, &self.job.stream.records, &refined.places);
+        let raw = raw_records(&refined.json, &self.job.stream.records, &refined.places);
         let records = raw.iter().map(|record| String::from_utf8_lossy(record).into_owned()).collect();
         if !refined.rejects.is_empty() {
             let (stream, count) = (&self.job.stream.name, refined.rejects.len());
@@ -222,15 +220,13 @@ impl Children {
         }
         let bug = |error: serde_json::Error| FetchError::new(ErrorKind::Bug, format!("a parent's record is not JSON: {error}"));
         let record: Value = serde_json::from_str(parent.record.as_deref().unwrap_or("null")).map_err(bug)?;
-        let fields: Vec<(&str, Value)> = self
+        let fields: Vec<(String, Value)> = self
             .parent
             .carry
             .iter()
-            .map(|(column, steps)| (column.as_str(), find(&record, steps).cloned().unwrap_or_default()))
+            .map(|(column, steps)| (column.clone(), find(&record, steps).cloned().unwrap_or_default()))
             .collect();
-        if let Some(body) = carry(&page.body, &self.records, &fields) {
-            page.body = body;
-        }
+        page.carried = Some(Arc::new(fields));
         Ok(page)
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Refined {
     pub changes: Vec<String>,
     /// Where in the page the records of the rows before the steps stand.
     pub places: Vec<u64>,
+    /// The page as JSON.
+    pub json: Bytes,
 }
 
 /// A record that leaves no row, and takes away the one that its key has in a merge.
@@ -99,6 +101,9 @@ impl Refinery {
         let stream = &job.stream;
         let spec =
             DecodeSpec {
+                packing: stream.packing,
+                format: stream.format.clone(),
+                body_max: job.source.body_max,
                 records: stream.records.clone(),
                 records_optional: stream.records_optional,
                 declared: job.columns.clone(),
@@ -149,10 +154,10 @@ impl Refinery {
             ErrorKind::Unavailable => RefineError::Page(error),
             kind => RefineError::Slice { kind, message: error.to_string() },
         })?;
-        let Decoded { rows, places, mut rejects, envelope, cursor, key_hashes, keys, deleted, changes } = decoded;
+        let Decoded { rows, json, places, mut rejects, envelope, cursor, key_hashes, keys, deleted, changes } = decoded;
         let mut counts = Counts { fetched: envelope.records, ..Counts::default() };
         let mut fates = self.cut(rows.num_rows(), cursor.as_deref(), key_hashes.as_deref());
-        self.find_repeated(page, &places, &mut fates);
+        self.find_repeated(&json, &places, &mut fates);
         if self.takes_deleted {
             find_deleted(&deleted.unwrap_or_default(), &mut fates);
         }
@@ -183,14 +188,14 @@ impl Refinery {
         };
         counts.filtered = transformed.filtered;
         counts.kept = transformed.rows.num_rows() as u64;
-        rejects.extend(self.transform_rejects(page, &places, transformed.rejected));
+        rejects.extend(self.transform_rejects(page, &json, &places, transformed.rejected));
         counts.rejected = rejects.len() as u64;
         let batch = Batch { rows: transformed.rows, page: page.position.index, extracted_at: page.received_at, marks };
         if !counts.add_up() {
             let message = format!("the records of page {} do not add up: {counts:?}", page.position.index + 1);
             return Err(RefineError::Slice { kind: ErrorKind::Bug, message });
         }
-        Ok(Refined { batch, rejects, counts, envelope, gone, changes, places })
+        Ok(Refined { batch, rejects, counts, envelope, gone, changes, places, json })
     }
 
     /// A page without a row has nothing for the steps, and perhaps none of the columns that they name.
@@ -241,9 +246,9 @@ impl Refinery {
     }
 
     /// A record that moves while its pages are read comes twice, byte for byte: with a key it is one record, not two.
-    fn find_repeated(&mut self, page: &RawPage, places: &[u64], fates: &mut [Fate]) {
+    fn find_repeated(&mut self, json: &[u8], places: &[u64], fates: &mut [Fate]) {
         let Some(recent) = &mut self.recent else { return };
-        for (record, fate) in raw_records(page, &self.records, places).iter().zip(fates) {
+        for (record, fate) in raw_records(json, &self.records, places).iter().zip(fates) {
             if *fate == Fate::Kept && !recent.is_new(record) {
                 *fate = Fate::Duplicate;
             }
@@ -281,9 +286,15 @@ impl Refinery {
         Fate::Kept
     }
 
-    fn transform_rejects(&self, page: &RawPage, places: &[u64], rejected: Vec<crate::transform::RejectedRow>) -> Vec<Reject> {
+    fn transform_rejects(
+        &self,
+        page: &RawPage,
+        json: &[u8],
+        places: &[u64],
+        rejected: Vec<crate::transform::RejectedRow>,
+    ) -> Vec<Reject> {
         let rows: Vec<u64> = rejected.iter().map(|reject| places.get(reject.row).copied().unwrap_or_default()).collect();
-        let mut records = if rows.is_empty() { Vec::new() } else { raw_records(page, &self.records, &rows) }.into_iter();
+        let mut records = if rows.is_empty() { Vec::new() } else { raw_records(json, &self.records, &rows) }.into_iter();
         let mut rejects = Vec::with_capacity(rejected.len());
         for (reject, place) in rejected.into_iter().zip(rows) {
             rejects.push(Reject {

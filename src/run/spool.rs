@@ -5,15 +5,20 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorKind;
 use crate::ids::BatchId;
 use crate::page::{PagePosition, RawPage};
 
 use super::RunError;
+
+/// What a page takes in memory besides its body.
+const HEAD_COST: u64 = 128;
 
 pub(super) struct Spool {
     folder: PathBuf,
@@ -25,17 +30,25 @@ pub(super) struct Spool {
     file: Option<(PathBuf, File, u64)>,
 }
 
-struct Kept {
-    position: PagePosition,
-    status: u16,
-    received_at: Timestamp,
-    address: String,
-    body: Body,
+/// A page as it is kept. As small as can be: a slice may have a million of them.
+enum Kept {
+    Memory(Box<(Head, Bytes)>),
+    /// The head's JSON, and the body behind it.
+    File {
+        at: u64,
+        head: u32,
+        body: u32,
+    },
 }
 
-enum Body {
-    Memory(Bytes),
-    File { at: u64, length: usize },
+/// What of a page is needed besides its body to read it a second time.
+#[derive(Clone, Serialize, Deserialize)]
+struct Head {
+    index: u64,
+    status: u16,
+    received_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    carried: Option<Vec<(String, serde_json::Value)>>,
 }
 
 impl Spool {
@@ -48,25 +61,25 @@ impl Spool {
     }
 
     pub(super) fn keep(&mut self, page: &RawPage) -> Result<(), RunError> {
-        let length = page.body.len();
-        let body = match self.held + length as u64 <= self.memory_max {
-            true => {
-                self.held += length as u64;
-                Body::Memory(page.body.clone())
-            }
-            false => self.write(&page.body).map_err(|error| self.failed(&error))?,
-        };
-        self.pages.push(Kept {
-            position: page.position.clone(),
+        let head = Head {
+            index: page.position.index,
             status: page.status,
             received_at: page.received_at,
-            address: page.address.clone(),
-            body,
-        });
+            carried: page.carried.as_ref().map(|carried| carried.to_vec()),
+        };
+        let length = page.body.len() as u64 + HEAD_COST;
+        let kept = match self.held + length <= self.memory_max {
+            true => {
+                self.held += length;
+                Kept::Memory(Box::new((head, page.body.clone())))
+            }
+            false => self.write(&head, &page.body).map_err(|error| self.failed(&error))?,
+        };
+        self.pages.push(kept);
         Ok(())
     }
 
-    fn write(&mut self, bytes: &Bytes) -> std::io::Result<Body> {
+    fn write(&mut self, head: &Head, body: &Bytes) -> std::io::Result<Kept> {
         if self.file.is_none() {
             std::fs::create_dir_all(&self.folder)?;
             let path = self.folder.join(format!("{}.pages", self.batch));
@@ -74,36 +87,41 @@ impl Spool {
             self.file = Some((path, file, 0));
         }
         let Some((_, file, end)) = &mut self.file else { return Err(std::io::ErrorKind::NotFound.into()) };
+        let head = serde_json::to_vec(head)?;
+        let too_large = |_| std::io::Error::from(std::io::ErrorKind::FileTooLarge);
+        let lengths = (u32::try_from(head.len()).map_err(too_large)?, u32::try_from(body.len()).map_err(too_large)?);
         let at = *end;
         file.seek(SeekFrom::Start(at))?;
-        file.write_all(bytes)?;
-        *end += bytes.len() as u64;
-        Ok(Body::File { at, length: bytes.len() })
+        file.write_all(&head)?;
+        file.write_all(body)?;
+        *end += u64::from(lengths.0) + u64::from(lengths.1);
+        Ok(Kept::File { at, head: lengths.0, body: lengths.1 })
     }
 
-    /// The page kept as number `index`, without its headers, which nobody needs a second time.
+    /// The page kept as number `index`, without its headers and where it came from, which nobody needs a second time.
     pub(super) fn page(&mut self, index: usize) -> Result<RawPage, RunError> {
-        let Some(kept) = self.pages.get(index) else {
-            return Err(RunError::new(ErrorKind::Bug, format!("page {index} was never spooled")));
-        };
-        let (position, status, received_at, address) =
-            (kept.position.clone(), kept.status, kept.received_at, kept.address.clone());
-        let body = match &kept.body {
-            Body::Memory(bytes) => bytes.clone(),
-            Body::File { at, length } => {
-                let (at, length) = (*at, *length);
-                self.read(at, length).map_err(|error| self.failed(&error))?
+        let (head, body) = match self.pages.get(index) {
+            None => return Err(RunError::new(ErrorKind::Bug, format!("page {index} was never spooled"))),
+            Some(Kept::Memory(kept)) => (kept.0.clone(), kept.1.clone()),
+            Some(Kept::File { at, head, body }) => {
+                let (at, head, body) = (*at, *head, *body);
+                self.read(at, head, body).map_err(|error| self.failed(&error))?
             }
         };
-        Ok(RawPage { position, status, headers: http::HeaderMap::new(), body, received_at, source_now: None, address })
+        let position = PagePosition { index: head.index, ..PagePosition::start() };
+        let Head { status, received_at, carried, .. } = head;
+        Ok(RawPage { position, status, body, received_at, carried: carried.map(Arc::new), ..RawPage::nothing() })
     }
 
-    fn read(&mut self, at: u64, length: usize) -> std::io::Result<Bytes> {
+    fn read(&mut self, at: u64, head: u32, body: u32) -> std::io::Result<(Head, Bytes)> {
         let Some((_, file, _)) = &mut self.file else { return Err(std::io::ErrorKind::NotFound.into()) };
         file.seek(SeekFrom::Start(at))?;
-        let mut bytes = vec![0; length];
+        let mut bytes = vec![0; head as usize];
         file.read_exact(&mut bytes)?;
-        Ok(Bytes::from(bytes))
+        let head = serde_json::from_slice(&bytes)?;
+        let mut bytes = vec![0; body as usize];
+        file.read_exact(&mut bytes)?;
+        Ok((head, Bytes::from(bytes)))
     }
 
     fn failed(&self, error: &std::io::Error) -> RunError {
@@ -142,26 +160,24 @@ mod tests {
     #[test]
     fn pages_come_back_as_they_were() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut spool = Spool::new(folder.path(), BatchId(uuid::Uuid::now_v7()), 10);
+        let mut spool = Spool::new(folder.path(), BatchId(uuid::Uuid::now_v7()), 2 * HEAD_COST + 12);
         let bodies: Vec<Bytes> =
             ["first", "second", "third, longer than memory", ""].map(|text| Bytes::from_static(text.as_bytes())).to_vec();
         for (index, body) in bodies.iter().enumerate() {
             let position = PagePosition { index: index as u64, ..PagePosition::start() };
             let page = RawPage {
                 position,
-                status: 200,
-                headers: http::HeaderMap::new(),
                 body: body.clone(),
-                received_at: Timestamp::UNIX_EPOCH,
-                source_now: None,
-                address: String::new(),
+                carried: (index > 1).then(|| Arc::new(vec![("n".to_owned(), index.into())])),
+                ..RawPage::nothing()
             };
             spool.keep(&page).expect("kept");
         }
         assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 1, "what memory does not hold is on disk");
         for index in [2, 0, 3, 1] {
             let page = spool.page(index).expect("there");
-            assert_eq!((page.position.index, &page.body), (index as u64, &bodies[index]));
+            assert_eq!((page.position.index, &page.body, page.status), (index as u64, &bodies[index], 204));
+            assert_eq!(page.carried.is_some_and(|carried| carried[0].1 == index), index > 1);
         }
         drop(spool);
         assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0);

@@ -5,7 +5,7 @@ use http::{HeaderName, Method};
 use crate::page::ResponsePath;
 use crate::template::Template;
 
-use super::{Cursor, ErrorRule, Paging, Parent, RequestBody};
+use super::{Cursor, ErrorRule, Format, Packing, Paging, Parent, RequestBody};
 
 #[derive(Clone, Debug)]
 pub struct Stream {
@@ -20,6 +20,8 @@ pub struct Stream {
     pub body: Option<RequestBody>,
     /// The stream's own, then the source's.
     pub errors: Vec<ErrorRule>,
+    pub format: Format,
+    pub packing: Packing,
     /// Where the records stand in the body; the root is the body itself.
     pub records: ResponsePath,
     /// The records' list may be missing or null, meaning an empty page.

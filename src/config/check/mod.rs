@@ -5,6 +5,7 @@ mod cursor;
 mod delivery;
 mod drafts;
 mod errors;
+mod format;
 mod job;
 mod limits;
 mod names;

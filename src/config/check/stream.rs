@@ -12,7 +12,7 @@ use crate::page::ResponsePath;
 use crate::template::Template;
 
 use super::names::{self, Position};
-use super::{body, cursor, errors, paging, source};
+use super::{body, cursor, errors, format, paging, source};
 
 /// What a stream's check knows of its source.
 pub(super) struct Around<'a> {
@@ -43,6 +43,7 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
         None if table.has("body") => None,
         None => Some(None),
     };
+    let format = format::check(table, report);
     let mut stream = Stream {
         name: name.to_owned(),
         method: method(table, report),
@@ -51,6 +52,8 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
         headers: source::headers(table, around.auth, position, parameters, report),
         body: body?,
         errors,
+        format: format?,
+        packing: format::packing(table),
         records: table.path("records").unwrap_or_else(ResponsePath::root),
         records_optional: table.boolean("records_optional").unwrap_or(false),
         primary_key: primary_key(table, report),
@@ -60,6 +63,7 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
         parent: None,
     };
     let paging = paging::check(table.table("paging"), &stream, report);
+    format::refuse_paths(table.table("paging"), &stream.format, report);
     let asked_from = stream.templates().iter().any(|template| template.uses("from"));
     let cursor = match table.table("cursor") {
         Some(table) => {

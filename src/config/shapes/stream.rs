@@ -6,6 +6,7 @@ use super::super::shape::{Choice, FIELDS, Shape, TableShape, optional, required}
 use super::body::BODY;
 use super::cursor::CURSOR;
 use super::errors::ERROR_RULE;
+use super::format::{COMPRESSION, FORMAT};
 use super::paging::PAGING;
 use super::parent::PARENT;
 use super::source::{QUERY, TEMPLATE};
@@ -21,6 +22,12 @@ pub(super) static STREAM: TableShape = TableShape::new(&[
         "records",
         Shape::Text(Kind::BodyPath),
         "Where the records stand in the body, such as \"data.items\". Default: \"\", the body itself.",
+    ),
+    optional("format", Shape::Tagged(&FORMAT), "How the body is written. Default: JSON."),
+    optional(
+        "compression",
+        Shape::Choice(&COMPRESSION),
+        "What the body is packed in besides `Content-Encoding`. Default: \"auto\".",
     ),
     optional("records_optional", Shape::Boolean, "The list of records may be missing or null and is then empty. Default: false."),
     optional("primary_key", FIELDS, "The fields that identify a record."),

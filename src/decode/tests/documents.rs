@@ -160,6 +160,25 @@ fn the_last_of_two_equal_keys_counts() {
 }
 
 #[test]
+fn documents_made_to_hurt_are_taken_or_refused_in_the_time_of_others() {
+    // S-21
+    let deep = format!("[{}", "{\"a\":".repeat(1_000_000));
+    assert_eq!(error(spec(), deep).kind, ErrorKind::Unavailable);
+    let closed = format!("[{}1{}]", "{\"a\":".repeat(1_000_000), "}".repeat(1_000_000));
+    assert_eq!(error(spec(), closed).message, "the body is not JSON: objects and lists are nested deeper than `128`");
+    let long = format!("[{{\"a\":\"{}\"}}]", "x".repeat(32 << 20));
+    let decoded = Decoder::new(spec(), None).unwrap().decode(&page(long)).unwrap();
+    assert_eq!(decoded.rows.num_rows(), 1);
+    let keys: Vec<String> = (0..1_000_000).map(|key| format!("\"k{key}\":1")).collect();
+    let wide = format!("{{{}}}", keys.join(","));
+    assert_eq!(error(spec(), format!("[{wide}]")).message, "the records have more than `2000` fields");
+    let (columns, shown) = decode_one(spec(), &format!("[{{\"map\":{wide}}}]"));
+    assert_eq!((columns, shown.len()), (vec!["map json".to_owned()], 1));
+    let doubled = format!("[{{{}\"a\":2}}]", "\"a\":1,".repeat(1_000_000));
+    assert_eq!(decode_one(spec(), &doubled).1, [r#"{"a":2}"#]);
+}
+
+#[test]
 fn too_many_fields_are_refused_or_stay_json() {
     let fields: Vec<String> = (0..2_001).map(|field| format!("\"f{field}\":1")).collect();
     let wide = format!("{{{}}}", fields.join(","));

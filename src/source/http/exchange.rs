@@ -242,7 +242,16 @@ impl Exchange {
             None => {}
         }
         let (status, source_now) = (status.as_u16(), date(&headers));
-        Ok(RawPage { position: at.clone(), status, headers, body, received_at: self.clock.now(), source_now, address })
+        Ok(RawPage {
+            position: at.clone(),
+            status,
+            headers,
+            body,
+            received_at: self.clock.now(),
+            source_now,
+            address,
+            carried: None,
+        })
     }
 }
 

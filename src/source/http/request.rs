@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 use url::Url;
 
-use crate::config::catalog::{Cursor, Job};
+use crate::config::catalog::{Cursor, Format, Job};
 use crate::error::ErrorKind;
 use crate::ids::PartitionKey;
 use crate::page::{PagePosition, ResponsePath};
@@ -283,9 +283,19 @@ fn headers(job: &Job, parameters: &BTreeMap<String, String>) -> Result<HeaderMap
         headers.append(name.clone(), value);
     }
     if !headers.contains_key(ACCEPT) {
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static(accepted(&job.stream.format)));
     }
     Ok(headers)
+}
+
+/// Few APIs that send something else than JSON know its name: whatever they have is taken too.
+fn accepted(format: &Format) -> &'static str {
+    match format {
+        Format::Json => "application/json",
+        Format::Ndjson => "application/x-ndjson, */*;q=0.1",
+        Format::Csv(_) => "text/csv, */*;q=0.1",
+        Format::Xml(_) => "application/xml, text/xml;q=0.9, */*;q=0.1",
+    }
 }
 
 fn config(message: &str) -> FetchError {

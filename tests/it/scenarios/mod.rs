@@ -5,6 +5,7 @@ mod alerts;
 mod cursors;
 mod demo;
 mod exactness;
+mod formats;
 mod histories;
 mod init;
 mod kill;

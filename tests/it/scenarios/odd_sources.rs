@@ -46,6 +46,7 @@ impl Source for Scripted {
             received_at: self.here.parse().unwrap(),
             source_now: Some(self.now.parse().unwrap()),
             address: "fake://rows".to_owned(),
+            carried: None,
         })
     }
 

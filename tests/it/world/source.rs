@@ -55,6 +55,7 @@ impl Source for FakeSource {
             received_at: self.now,
             source_now: Some(self.now),
             address: "fake://items".to_owned(),
+            carried: None,
         })
     }
 

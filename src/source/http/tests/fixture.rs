@@ -13,8 +13,8 @@ use jiff::tz::TimeZone;
 use url::Url;
 
 use crate::config::catalog::{
-    Auth, CatchUp, Compression, Cursor, CursorFormat, CursorNulls, CursorType, Job, Limits, Mode, OnDelete, OnTypeChange, Order,
-    Paging, PagingKind, ParameterSet, ParquetSettings, Sink, SinkPlace, Source as ApiSource, Stream, Window,
+    Auth, CatchUp, Compression, Cursor, CursorFormat, CursorNulls, CursorType, Format, Job, Limits, Mode, OnDelete, OnTypeChange,
+    Order, Packing, Paging, PagingKind, ParameterSet, ParquetSettings, Sink, SinkPlace, Source as ApiSource, Stream, Window,
 };
 use crate::config::secret::{SecretRef, SecretSource, SecretString};
 use crate::event::{Event, Events, Listener};
@@ -61,6 +61,8 @@ pub(super) fn job(base_url: &str) -> Job {
         headers: Vec::new(),
         body: None,
         errors: Vec::new(),
+        format: Format::Json,
+        packing: Packing::Auto,
         records: ResponsePath::root(),
         records_optional: false,
         deleted: None,
