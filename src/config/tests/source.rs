@@ -86,11 +86,11 @@ fn headers() {
 fn auth() {
     insta::assert_snapshot!(with_top("auth = { token = { env = \"T\" } }"), @r#"
     error: sources/shop.toml:4:8: auth: `type` is missing
-      help: write one of "none", "bearer", "basic", "api_key"
+      help: write one of "none", "bearer", "basic", "api_key", "oauth2"
     "#);
-    insta::assert_snapshot!(with_top("auth = { type = \"oauth2\" }"), @r#"
-    error: sources/shop.toml:4:17: auth.type: `oauth2` is not built yet
-      help: write one of "none", "bearer", "basic", "api_key"
+    insta::assert_snapshot!(with_top("auth = { type = \"oauth1\" }"), @r#"
+    error: sources/shop.toml:4:17: auth.type: `oauth1` is not built yet
+      help: write one of "none", "bearer", "basic", "api_key", "oauth2"
     "#);
     insta::assert_snapshot!(with_top("auth = { type = \"baerer\", token = { env = \"T\" } }"), @r#"
     error: sources/shop.toml:4:17: auth.type: `baerer` is not known here
@@ -116,10 +116,10 @@ fn auth() {
     error: sources/shop.toml:4:8: auth.password: `password` is missing
       help: add `password`
     "#);
-    insta::assert_snapshot!(with_top("auth = { type = \"api_key\", name = \"k\", in = \"cookie\", value = { credential = \"../x\" } }"), @r#"
-    error: sources/shop.toml:4:45: auth.in: `cookie` is not built yet
-      help: write one of "header", "query"
-    error: sources/shop.toml:4:78: auth.value.credential: that is not a name of a credential
+    insta::assert_snapshot!(with_top("auth = { type = \"api_key\", name = \"k=\", in = \"cookie\", value = { credential = \"../x\" } }"), @r#"
+    error: sources/shop.toml:4:35: auth.name: that is not a name of a cookie
+      help: use letters, digits, `_` and `-`, such as "SID"
+    error: sources/shop.toml:4:79: auth.value.credential: that is not a name of a credential
       help: write the plain name that systemd's LoadCredential= gives it
     "#);
     insta::assert_snapshot!(with_top("auth = { type = \"api_key\", name = \"a b\", value = { env = \"K\" }, prefix = \"a\\nb\" }"), @r#"
