@@ -20,7 +20,7 @@ fn loaded(auth: &str) -> Auth {
 #[test]
 fn a_grant_says_what_it_needs() {
     insta::assert_snapshot!(oauth2("grant = \"password\""), @r#"
-    error: sources/shop.toml:4:74: auth.grant: `password` is not known here
+    error: sources/shop.toml:4:79: auth.grant: `password` is not known here
       help: the words are `client_credentials`, `refresh_token`, `jwt_bearer`
     "#);
     insta::assert_snapshot!(oauth2("grant = \"client_credentials\", refresh_token = { env = \"R\" }"), @r#"
@@ -28,13 +28,13 @@ fn a_grant_says_what_it_needs() {
       help: add `client_id`
     error: sources/shop.toml:4:8: auth.client_secret: the grant `client_credentials` needs `client_secret`
       help: add `client_secret`
-    error: sources/shop.toml:4:112: auth.refresh_token: the grant `client_credentials` has no use for `refresh_token`
+    error: sources/shop.toml:4:117: auth.refresh_token: the grant `client_credentials` has no use for `refresh_token`
       help: take it out
     "#);
     insta::assert_snapshot!(oauth2("grant = \"jwt_bearer\", key = { file = \"k.pem\" }, issuer = \"me\", lifetime = \"0s\", claims = { exp = 1 }"), @r#"
-    error: sources/shop.toml:4:157: auth.lifetime: that is no lifetime of an assertion
+    error: sources/shop.toml:4:145: auth.lifetime: that is no lifetime of an assertion
       help: give a duration up to a day, such as "1h"
-    error: sources/shop.toml:4:180: auth.claims.exp: `exp` cannot be written here: the assertion has it already
+    error: sources/shop.toml:4:168: auth.claims.exp: `exp` cannot be written here: the assertion has it already
       help: take it out
     "#);
 }
@@ -43,11 +43,11 @@ fn a_grant_says_what_it_needs() {
 fn scopes_entries_and_addresses_are_looked_at() {
     let credentials = "grant = \"client_credentials\", client_id = \"me\", client_secret = { env = \"S\" }";
     insta::assert_snapshot!(oauth2(&format!("{credentials}, scopes = [\"read write\", \"é\"], extra = {{ scope = \"x\" }}")), @r#"
-    error: sources/shop.toml:4:162: auth.scopes[1]: `read write` is not one scope
+    error: sources/shop.toml:4:160: auth.scopes[1]: `read write` is not one scope
       help: write each scope as an entry of its own: ["read", "write"]
-    error: sources/shop.toml:4:176: auth.scopes[2]: `é` is not a scope
+    error: sources/shop.toml:4:174: auth.scopes[2]: `é` is not a scope
       help: use visible ASCII without quotes and backslashes
-    error: sources/shop.toml:4:200: auth.extra.scope: `scope` cannot be written here: the token request has it already
+    error: sources/shop.toml:4:198: auth.extra.scope: `scope` cannot be written here: the token request has it already
       help: take it out
     "#);
     let plain = format!("auth = {{ type = \"oauth2\", token_url = \"http://id.example.org/token\", {credentials} }}");

@@ -301,15 +301,15 @@ fn rules_for_errors() {
     error: sources/shop.toml:16:1: streams.plain.errors[1]: the rule holds for every answer
       help: add `status`, `at` or `contains`
     "#);
-    insta::assert_snapshot!(with_stream("[[streams.plain.errors]]\nstatus = [99]\nis = [\"a\"]\ncontains = \"b\"\nwait = \"0s\"\nthen = \"refresh\""), @r#"
+    insta::assert_snapshot!(with_stream("[[streams.plain.errors]]\nstatus = [99]\nis = [\"a\"]\ncontains = \"b\"\nwait = \"0s\"\nthen = \"dead_letter\""), @r#"
     error: sources/shop.toml:17:11: streams.plain.errors[1].status[1]: `99` is out of range
       help: write a whole number from 100 to 599
     error: sources/shop.toml:18:6: streams.plain.errors[1].is: nothing says where it should stand
       help: add `at`, such as "error.code"
     error: sources/shop.toml:19:12: streams.plain.errors[1].contains: `is` and `contains` are given both
       help: keep one of them, or write two rules
-    error: sources/shop.toml:21:8: streams.plain.errors[1].then: `refresh` is not built yet
-      help: write one of "retry", "wait", "fail", "skip"
+    error: sources/shop.toml:21:8: streams.plain.errors[1].then: `dead_letter` is not built yet
+      help: write one of "retry", "wait", "refresh", "fail", "skip"
     "#);
     insta::assert_snapshot!(with_stream("[[streams.plain.errors]]\nat = \"error.code\"\nwait = \"5s\"\nthen = \"fail\""), @r#"
     error: sources/shop.toml:18:8: streams.plain.errors[1].wait: only then = "wait" waits

@@ -10,12 +10,12 @@ use url::Url;
 
 use super::fixture::*;
 use super::server::{Answer, Server, json, raw};
-use crate::config::catalog::{Auth, Client, ClientPlace, Grant, Job, OAuth2};
+use crate::config::catalog::{Auth, Client, ClientPlace, ErrorRule, Grant, Job, OAuth2, Then};
 use crate::config::secret::SecretRef;
 use crate::error::{ErrorKind, chain};
-use crate::page::PagePosition;
+use crate::page::{Captured, Envelope, PagePosition, ResponsePath};
 use crate::source::http::HttpSource;
-use crate::source::{FetchError, Source};
+use crate::source::{FetchError, Judgement, Source};
 
 fn literal(text: &str) -> SecretRef {
     SecretRef::Literal(text.into())
@@ -174,6 +174,44 @@ async fn a_second_refusal_blames_the_credential() {
     assert!(error.message.contains("the token of given in the file, `env SECRET` was renewed"), "{}", error.message);
     assert!(error.message.contains("Bearer ***") && !error.message.contains("access-"), "{}", error.message);
     assert_eq!((asked(&server).len(), server.seen().len()), (2, 4));
+}
+
+#[tokio::test]
+async fn a_rule_can_say_that_the_token_is_to_be_renewed() {
+    // By status, and where a refusal comes with a status of success.
+    let rule = |status: u16, at: Option<&str>| ErrorRule {
+        status: vec![status],
+        at: at.map(|at| ResponsePath::parse(at).unwrap()),
+        is: at.map(|_| "token_expired".to_owned()).into_iter().collect(),
+        contains: None,
+        then: Then::Refresh,
+        message: None,
+    };
+    let given = AtomicUsize::new(0);
+    let server = Server::start(move |_, head| match (target(head), header(head, "authorization")) {
+        ("/token", _) => {
+            let number = given.fetch_add(1, Ordering::SeqCst) + 1;
+            token(&format!(r#"{{"access_token": "access-{number}"}}"#))
+        }
+        (_, Some("Bearer access-1")) => Answer::Say(json("403 Forbidden", "", "{}")),
+        _ => Answer::Say(json("200 OK", "", "[1]")),
+    });
+    let mut job = credentials_job(&server);
+    job.stream.errors = vec![rule(403, None), rule(200, Some("error"))];
+    let world = World::new();
+    let source = world.open(&job);
+    fetch(&source).await.unwrap();
+    assert_eq!(asked(&server).len(), 2);
+    let captured = [(ResponsePath::parse("error").unwrap(), Captured::Text("token_expired".to_owned()))];
+    let envelope = Envelope { captured: captured.into(), ..Envelope::default() };
+    assert!(matches!(source.judge(&envelope), Judgement::ErrorInDisguise(_)));
+    fetch(&source).await.unwrap();
+    assert_eq!(asked(&server).len(), 3);
+    let mut job = job;
+    job.source.auth = bearer();
+    let source = world.open(&job);
+    fetch(&source).await.unwrap();
+    assert!(matches!(source.judge(&envelope), Judgement::Refused(ErrorKind::Auth, _)), "there is no other token to be had");
 }
 
 #[tokio::test]
