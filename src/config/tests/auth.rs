@@ -52,7 +52,7 @@ fn scopes_entries_and_addresses_are_looked_at() {
     "#);
     let plain = format!("auth = {{ type = \"oauth2\", token_url = \"http://id.example.org/token\", {credentials} }}");
     insta::assert_snapshot!(with_top(&plain), @r#"
-    error: sources/shop.toml:4:38: auth.token_url: secrets would go there without the encryption that `base_url` has
+    error: sources/shop.toml:4:39: auth.token_url: secrets would go there without the encryption that `base_url` has
       help: write an https address
     "#);
     insta::assert_snapshot!(with_top(&format!("headers = {{ Authorization = \"{{{{ owner }}}}\" }}\nauth = {{ type = \"oauth2\", {TOKEN_URL}, {credentials} }}")), @r#"

@@ -106,7 +106,8 @@ fn a_refresh_token_for_one_use_serves_many_processes() {
     // The access token has ended meanwhile: the next process shows the successor.
     std::thread::sleep(std::time::Duration::from_secs(1));
     giver.inner.lock().unwrap().lifetime = 3600;
-    api.add_records("items", feed::plain(13, 3, "2026-02-20T00:00:00Z"));
+    api.add_records("items", feed::plain(13, 3, "2026-03-01T00:10:00Z"));
+    api.set_now("2026-03-02T00:00:00Z");
     let report = silent(call(&project, &["run", "items", "--json"])).expect_code(0).json();
     assert_eq!(report[0]["counts"]["kept"], 3, "{report}");
     let shown = giver.shown();
