@@ -40,3 +40,4 @@ pub mod schema;
 pub mod slice;
 pub mod stop;
 pub mod template;
+pub mod vault;

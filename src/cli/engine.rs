@@ -21,10 +21,11 @@ use crate::ledger::Ledger;
 use crate::quota::{Budgets, Class};
 use crate::run::{self, Ports, Purpose, RunOptions, RunReport, SliceFailure};
 use crate::source::Source;
-use crate::source::http::HttpSource;
+use crate::source::http::{HttpSource, Shared, Tokens};
 use crate::state::State;
 use crate::stop::Stop;
 use crate::store;
+use crate::vault::TokenVault;
 
 use super::exit::Exit;
 use super::failure::Failure;
@@ -35,6 +36,7 @@ pub(crate) struct Engine {
     pub state: Arc<dyn State>,
     pub secrets: Arc<dyn SecretSource>,
     pub budgets: Arc<Budgets>,
+    pub tokens: Arc<Tokens>,
     pub clock: Arc<dyn Clock>,
     pub events: Events,
     pub stop: Stop,
@@ -109,7 +111,9 @@ impl Engine {
     pub fn new(state: Arc<dyn State>, secrets: Arc<dyn SecretSource>, clock: Arc<dyn Clock>, spool: PathBuf) -> Self {
         let owner = format!("{}:{}", std::process::id(), clock.run_id());
         let ledger: Arc<dyn Ledger> = Arc::clone(&state) as Arc<dyn State>;
+        let vault: Arc<dyn TokenVault> = Arc::clone(&state) as Arc<dyn State>;
         Engine {
+            tokens: Arc::new(Tokens::new(Arc::clone(&clock), vault)),
             state,
             secrets,
             budgets: Arc::new(Budgets::new(Arc::clone(&clock)).kept_in(ledger, &owner)),
@@ -133,6 +137,12 @@ impl Engine {
     /// Sources are asked although they wanted patience of an earlier process.
     pub fn impatient(mut self) -> Self {
         self.budgets = Arc::new(self.new_budgets().impatient());
+        self
+    }
+
+    /// Tokens are kept elsewhere than in its state: for whoever works with a state of its own.
+    pub fn keeping_tokens_in(mut self, vault: Arc<dyn TokenVault>) -> Self {
+        self.tokens = Arc::new(Tokens::new(Arc::clone(&self.clock), vault));
         self
     }
 
@@ -225,7 +235,8 @@ impl Engine {
     /// The source of a job's stream, with those of the streams that it is gone over for.
     fn open_source(&self, job: &Job, class: Class, memory: u64) -> Result<Arc<dyn Source>, Trouble> {
         let (clock, events) = (Arc::clone(&self.clock), self.events.clone());
-        let source = HttpSource::open(job, &*self.secrets, &self.budgets, clock, events, self.stop.clone());
+        let shared = Shared { budgets: &self.budgets, tokens: &self.tokens };
+        let source = HttpSource::open(job, &*self.secrets, shared, clock, events, self.stop.clone());
         // Nothing was sent yet: a secret that is missing is a matter of set-up, not of the API.
         let source = source.map_err(|error| match error.kind {
             ErrorKind::Auth => Trouble { exit: Exit::Config, kind: ErrorKind::Auth, reason: chain(&error) },

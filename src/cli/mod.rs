@@ -26,6 +26,7 @@ mod shipped;
 mod signals;
 mod terminal;
 mod text;
+mod vault;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -6,16 +6,19 @@ use std::sync::Arc;
 
 use crate::config::catalog::{Catalog, Job};
 use crate::config::{self, Problem, Severity};
+use crate::error::ErrorKind;
 use crate::ids::JobName;
 use crate::state::State;
 use crate::state::sqlite::SqliteState;
 use crate::store::{self, Store};
 use crate::transform;
+use crate::vault::TokenVault;
 
 use super::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::secrets::Secrets;
+use super::vault::LentVault;
 
 /// The files of a project, as far as they are right.
 pub(crate) struct Project {
@@ -130,6 +133,18 @@ impl Project {
                 _ => failure.help(format!("the state stands in `{}`", path.display())),
             }
         })
+    }
+
+    /// Where a job's tokens are kept, for who does not run it: the state, or a look at it where another process holds it.
+    pub async fn vault(&self, job: &Job) -> Result<Arc<dyn TokenVault>, Failure> {
+        if !job.source.auth.keeps_tokens() {
+            return Ok(Arc::new(LentVault::default()));
+        }
+        match SqliteState::open(&self.catalog.settings.state_path).await {
+            Ok(state) => Ok(Arc::new(state)),
+            Err(error) if error.kind == ErrorKind::Conflict => Ok(Arc::new(LentVault { state: self.look_at_state().await? })),
+            Err(error) => Err(Failure::of(error.kind, error.to_string())),
+        }
     }
 
     pub fn store(&self, job: &Job) -> Result<Arc<dyn Store>, Failure> {

@@ -25,7 +25,7 @@ use crate::template::Template;
 use super::secret::SecretRef;
 use super::service::{AlertChannel, WebSettings};
 
-pub use auth::{ApiKeyPlace, Auth};
+pub use auth::{ApiKeyPlace, Auth, Client, ClientPlace, Grant, JwtAlgorithm, JwtBearer, OAuth2};
 pub use body::{QueryText, RequestBody};
 pub use cursor::{Cursor, CursorFormat, CursorNulls, CursorType, Order};
 pub use errors::{ErrorRule, Then};

@@ -1,5 +1,6 @@
 //! Files in, problems out: one snapshot for each kind of problem.
 
+mod auth;
 mod files;
 mod job;
 mod limits;
@@ -94,6 +95,12 @@ fn with_config(text: &str) -> String {
 fn with_source(old: &str, new: &str) -> String {
     assert!(SOURCE.contains(old), "`{old}` is not in the source");
     shown(&Files { source: SOURCE.replacen(old, new, 1), ..Files::good() }.load().problems)
+}
+
+/// With lines added below the source's `base_url`.
+fn with_top(lines: &str) -> String {
+    const BASE: &str = "base_url = \"https://api.example.org/v1\"";
+    with_source(BASE, &format!("{BASE}\n{lines}"))
 }
 
 /// With another sink's file.

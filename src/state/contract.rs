@@ -7,11 +7,13 @@ use uuid::Uuid;
 
 use super::{BatchNote, BatchStatus, Condition, ConditionKey, DatasetState, DueTimes, EventRow, Lease, RunRow, State, Told};
 use crate::batch::Counts;
+use crate::config::secret::SecretString;
 use crate::cursor::CursorKey;
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, ClaimId, DatasetName, JobName, PartitionKey, RunId};
 use crate::ledger::{Ledger, LedgerEntry, TEXT_MAX};
 use crate::slice::{Cover, Coverage, Covered, CursorMark, Span};
+use crate::vault::{self, TokenVault, VaultEntry};
 
 /// Runs the suite in an empty state.
 ///
@@ -32,6 +34,8 @@ pub async fn state_contract(state: &dyn State) {
     entries_of_the_ledger_come_back_exactly(state).await;
     an_entry_is_replaced_by_whoever_knows_it(state).await;
     many_at_once_write_one_version(state).await;
+    tokens_are_replaced_by_whoever_knows_them(state).await;
+    old_tokens_are_forgotten(state).await;
     leave_something_for_the_next_process(state).await;
 }
 
@@ -70,6 +74,10 @@ pub async fn reopened_state_contract(state: &dyn State) {
     assert!(put(state, "kept", 1, "two").await, "its answer was lost with its process");
     assert!(!put(state, "kept", 1, "other").await);
     assert!(put(state, "kept", 2, "three").await);
+    assert_eq!(state.tokens("kept").await.expect("tokens answers"), Some(tokens("kept", 2, "two")));
+    assert!(keep(state, "kept", 1, "two").await, "its answer was lost with its process");
+    assert!(!keep(state, "kept", 1, "other").await);
+    assert!(keep(state, "kept", 2, "three").await);
     state.ping().await.expect("the state answers");
 }
 
@@ -431,6 +439,52 @@ async fn many_at_once_write_one_version(state: &dyn State) {
     }
 }
 
+fn tokens(credential: &str, version: u64, text: &str) -> VaultEntry {
+    VaultEntry { credential: credential.to_owned(), version, text: text.into(), at: at(version as i64) }
+}
+
+/// Each version has its own moment.
+async fn keep(vault: &dyn TokenVault, credential: &str, before: u64, text: &str) -> bool {
+    vault.put_tokens(credential, before, &text.into(), at(before as i64 + 1)).await.expect("put_tokens answers")
+}
+
+async fn tokens_are_replaced_by_whoever_knows_them(state: &dyn State) {
+    // The sources know a state as this and no more.
+    let vault: &dyn TokenVault = state;
+    assert_eq!(vault.tokens("a").await.expect("tokens answers"), None);
+    for before in [1, u64::MAX - 1, u64::MAX] {
+        assert!(!vault.put_tokens("a", before, &"x".into(), at(0)).await.expect("put_tokens answers"), "nothing stands there");
+    }
+    let longest = "ü".repeat(vault::TEXT_MAX / 2);
+    for (before, text) in [(0, "{\"refresh\": \"one\"}\n\0ü"), (1, ""), (2, longest.as_str())] {
+        for _ in 0..2 {
+            assert!(keep(vault, "a", before, text).await, "once, and again where the answer was lost");
+            assert_eq!(vault.tokens("a").await.expect("tokens answers"), Some(tokens("a", before + 1, text)));
+        }
+        let later = vault.put_tokens("a", before, &text.into(), at(99)).await.expect("put_tokens answers");
+        assert!(!later && !keep(vault, "a", before, "other").await, "version {before} is gone");
+    }
+    let refused = vault.put_tokens("a", 3, &SecretString::from(format!("{longest}x")), at(4)).await.expect_err("too long");
+    assert_eq!(refused.kind, ErrorKind::Bug);
+    assert_eq!(vault.tokens("a").await.expect("tokens answers"), Some(tokens("a", 3, &longest)));
+    let texts: Vec<String> = (0..8).map(|n| format!("writer {n}")).collect();
+    let written = futures::future::join_all(texts.iter().map(|text| keep(vault, "a", 3, text))).await;
+    assert_eq!(written.iter().filter(|written| **written).count(), 1);
+    assert_eq!(vault.tokens("b").await.expect("tokens answers"), None);
+}
+
+async fn old_tokens_are_forgotten(state: &dyn State) {
+    let most = i64::from(vault::ENTRIES_MAX);
+    for n in 0..most {
+        let written = state.put_tokens(&format!("old {n}"), 0, &"x".into(), at(10 + n)).await;
+        assert!(written.expect("put_tokens answers"));
+    }
+    assert_eq!(state.tokens("a").await.expect("tokens answers"), None, "it was not written for the longest time");
+    for kept in ["old 0".to_owned(), format!("old {}", most - 1)] {
+        assert!(state.tokens(&kept).await.expect("tokens answers").is_some(), "{kept}");
+    }
+}
+
 async fn leave_something_for_the_next_process(state: &dyn State) {
     let (kept, waits) = (JobName::new("kept"), JobName::new("waits"));
     let rows = [(kept.clone(), due_times(Some(at(30)), Some(at(60)), None)), (waits, parked(DueTimes::default(), at(7200)))];
@@ -438,6 +492,7 @@ async fn leave_something_for_the_next_process(state: &dyn State) {
     assert!(state.claim_due(&kept, at(60), ClaimId(Uuid::from_u128(1)), Some(at(90))).await.expect("claim_due answers"));
 
     assert!(put(state, "kept", 0, "one").await && put(state, "kept", 1, "two").await);
+    assert!(keep(state, "kept", 0, "one").await && keep(state, "kept", 1, "two").await);
 
     let lease = lease(state, "kept").await;
     state.advance(&lease, &known(7), None).await.expect("advance succeeds");

@@ -8,10 +8,12 @@ use jiff::Timestamp;
 use super::{
     BatchNote, BatchStatus, Condition, ConditionKey, DatasetState, DueTimes, EventRow, Lease, RunRow, State, StateError,
 };
+use crate::config::secret::SecretString;
 use crate::error::ErrorKind;
 use crate::fault::{FaultPlan, Outcome};
 use crate::ids::{BatchId, ClaimId, DatasetName, JobName};
 use crate::ledger::{Ledger, LedgerEntry, LedgerError};
+use crate::vault::{TokenVault, VaultEntry, VaultError};
 
 /// Wraps a state. In a dead world nothing reaches it.
 pub struct FaultyState {
@@ -158,6 +160,17 @@ impl Ledger for FaultyState {
 
     async fn put_entry(&self, account: &str, before: u64, text: &str, at: Timestamp) -> Result<bool, LedgerError> {
         self.effect(format!("put_entry {account} {before}"), self.inner.put_entry(account, before, text, at)).await
+    }
+}
+
+#[async_trait]
+impl TokenVault for FaultyState {
+    async fn tokens(&self, credential: &str) -> Result<Option<VaultEntry>, VaultError> {
+        self.effect("tokens".to_owned(), self.inner.tokens(credential)).await
+    }
+
+    async fn put_tokens(&self, credential: &str, before: u64, text: &SecretString, at: Timestamp) -> Result<bool, VaultError> {
+        self.effect(format!("put_tokens {before}"), self.inner.put_tokens(credential, before, text, at)).await
     }
 }
 

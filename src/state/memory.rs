@@ -10,9 +10,11 @@ use super::{
     BatchNote, BatchStatus, CLOSED_BATCHES_MAX, Condition, ConditionKey, DatasetState, DueTimes, EventRow, HISTORY_MAX, Lease,
     RunRow, State, StateError,
 };
+use crate::config::secret::SecretString;
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName};
-use crate::ledger::{Ledger, LedgerEntry, LedgerError, check_text};
+use crate::ledger::{self, Ledger, LedgerEntry, LedgerError};
+use crate::vault::{self, TokenVault, VaultEntry, VaultError};
 
 /// What would be the file, and the leases of what would be the process.
 #[derive(Default)]
@@ -30,6 +32,7 @@ struct Kept {
     conditions: BTreeMap<ConditionKey, Condition>,
     due: BTreeMap<JobName, (DueTimes, Option<ClaimId>)>,
     ledger: BTreeMap<String, LedgerEntry>,
+    vault: BTreeMap<String, VaultEntry>,
 }
 
 impl MemoryState {
@@ -274,7 +277,7 @@ impl Ledger for MemoryState {
     }
 
     async fn put_entry(&self, account: &str, before: u64, text: &str, at: Timestamp) -> Result<bool, LedgerError> {
-        check_text(account, text)?;
+        ledger::check_text(account, text)?;
         // No version is as large as that, so another one stands there.
         let Some(version) = before.checked_add(1) else { return Ok(false) };
         let next = LedgerEntry { account: account.to_owned(), version, text: text.to_owned(), at };
@@ -288,6 +291,42 @@ impl Ledger for MemoryState {
             ledger.insert(next.account.clone(), next);
         }
         Ok(fits)
+    }
+}
+
+#[async_trait]
+impl TokenVault for MemoryState {
+    async fn tokens(&self, credential: &str) -> Result<Option<VaultEntry>, VaultError> {
+        Ok(self.kept().vault.get(credential).cloned())
+    }
+
+    async fn put_tokens(&self, credential: &str, before: u64, text: &SecretString, at: Timestamp) -> Result<bool, VaultError> {
+        vault::check_text(text)?;
+        // No version is as large as that, so another one stands there.
+        let Some(version) = before.checked_add(1) else { return Ok(false) };
+        let next = VaultEntry { credential: credential.to_owned(), version, text: text.clone(), at };
+        let vault = &mut self.kept().vault;
+        let known = vault.get(credential);
+        if known == Some(&next) {
+            return Ok(true);
+        }
+        let fits = known.map_or(0, |known| known.version) == before;
+        if fits {
+            vault.insert(next.credential.clone(), next);
+        }
+        if before == 0 {
+            forget_old_tokens(vault, credential);
+        }
+        Ok(fits)
+    }
+}
+
+fn forget_old_tokens(vault: &mut BTreeMap<String, VaultEntry>, newest: &str) {
+    let mut others: Vec<(Timestamp, String)> =
+        vault.values().filter(|entry| entry.credential != newest).map(|entry| (entry.at, entry.credential.clone())).collect();
+    others.sort_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
+    for (_, credential) in others.into_iter().skip(vault::ENTRIES_MAX as usize - 1) {
+        vault.remove(&credential);
     }
 }
 

@@ -23,11 +23,13 @@ use crate::error::ErrorKind;
 use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName, Seq};
 use crate::ledger::{Ledger, LedgerError};
 use crate::slice::Cover;
+use crate::vault::{TokenVault, VaultError};
 
 /// The state store. Every method is one transaction, atomic and durable on return; an error leaves open whether it happened,
-/// and every method may be repeated. The ledger of budgets is a part of it, behind a port of its own.
+/// and every method may be repeated. The ledger of budgets and the vault of tokens are parts of it, each
+/// behind a port of its own.
 #[async_trait]
-pub trait State: Ledger {
+pub trait State: Ledger + TokenVault {
     /// Takes the right to run a dataset's job; raises the epoch. A row is made for a dataset that has none. `Conflict` if
     /// another live owner holds it; a lease whose taker was told of an error is not live.
     async fn lease(&self, dataset: &DatasetName, owner: &str, now: Timestamp) -> Result<Lease, StateError>;
@@ -144,5 +146,11 @@ pub struct StateError {
 impl From<StateError> for LedgerError {
     fn from(StateError { kind, action, message }: StateError) -> Self {
         LedgerError { kind, action, message }
+    }
+}
+
+impl From<StateError> for VaultError {
+    fn from(StateError { kind, action, message }: StateError) -> Self {
+        VaultError { kind, action, message }
     }
 }

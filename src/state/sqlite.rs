@@ -13,6 +13,7 @@ mod history;
 mod ledger;
 mod open;
 mod values;
+mod vault;
 
 use std::collections::BTreeMap;
 use std::fs::File;

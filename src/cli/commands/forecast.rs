@@ -12,6 +12,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::project::Project;
 use crate::cli::text::{counted, instant, length, thousands};
+use crate::cli::vault::LentVault;
 use crate::config::catalog::{Job, PagingKind};
 use crate::error::chain;
 use crate::event::Events;
@@ -20,7 +21,7 @@ use crate::plan::Outline;
 use crate::quota::{Budgets, Class, WindowView};
 use crate::run::{self, Probed};
 use crate::slice::Slice;
-use crate::source::http::HttpSource;
+use crate::source::http::{HttpSource, Shared, Tokens};
 use crate::state::State;
 use crate::stop::Stop;
 
@@ -105,7 +106,10 @@ pub(super) async fn forecast(
     };
     let budgets = Budgets::new(Arc::clone(&context.clock)).kept_in(Arc::new(Copied(entries)), "plan");
     let stop = Stop::new();
-    let source = HttpSource::open(job, &*project.secrets, &budgets, Arc::clone(&context.clock), Events::default(), stop.clone());
+    let vault = if probe { project.vault(job).await? } else { Arc::new(LentVault::default()) };
+    let tokens = Tokens::new(Arc::clone(&context.clock), vault);
+    let shared = Shared { budgets: &budgets, tokens: &tokens };
+    let source = HttpSource::open(job, &*project.secrets, shared, Arc::clone(&context.clock), Events::default(), stop.clone());
     let source = match source {
         Ok(source) => source,
         Err(error) if probe => return Err(Failure::of(error.kind, chain(&error))),
@@ -115,6 +119,7 @@ pub(super) async fn forecast(
     let (source, probed) = if probe {
         let source = source.at_most(Class::Preview);
         let probed = run::probe(job, &outline.slices, &source, &*context.clock, &stop).await;
+        tokens.close().await;
         let probed = probed.map_err(|error| Failure::of(error.kind, format!("probe {}: {}", job.name, chain(&error))))?;
         (source.at_most(Class::Scheduled), probed)
     } else {

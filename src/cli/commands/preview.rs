@@ -80,8 +80,11 @@ async fn fetch(context: &Context, project: &Project, job: &Job, rows: u32) -> Re
     let state = SqliteState::open(&folder.path.join("state.db")).await;
     let state = state.map_err(|error| Failure::of(error.kind, error.to_string()))?;
     let engine = Engine::new(Arc::new(state), project.secrets.clone(), Arc::clone(&context.clock), folder.path.clone());
+    // But a refresh token that a preview spends must not go with the folder.
+    let engine = engine.keeping_tokens_in(project.vault(job).await?);
     let purpose = Purpose::Preview { rows: rows as usize };
     let report = engine.run_one(job, purpose, &RunOptions::default(), project.catalog.settings.memory).await;
+    engine.tokens.close().await;
     report.map_err(|trouble| Failure::new(trouble.exit, format!("preview {}: {}", job.name, trouble.reason)))
 }
 

@@ -160,7 +160,7 @@ pub(crate) async fn run_until_stopped(
     engine.memory = settings.memory;
     engine.runs = settings.runs;
     engine.faults = faults.clone();
-    let (stop, budgets) = (engine.stop.clone(), Arc::clone(&engine.budgets));
+    let (stop, budgets, tokens) = (engine.stop.clone(), Arc::clone(&engine.budgets), Arc::clone(&engine.tokens));
     let engine = Arc::new(engine);
     let written = Stop::new();
     let mut writing = JoinSet::new();
@@ -171,6 +171,7 @@ pub(crate) async fn run_until_stopped(
         tokio::select! {
             ends = &mut running => {
                 budgets.close().await;
+                tokens.close().await;
                 written.request();
                 writing.join_all().await;
                 faults.report(&context.terminal)?;

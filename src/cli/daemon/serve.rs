@@ -88,12 +88,12 @@ impl Daemon {
         let mut engine = engine.parking_after(PARK_AFTER).listened_by(listeners);
         engine.faults = faults;
         let (stop, end, events) = (engine.stop.clone(), Stop::new(), engine.events.clone());
-        let budgets = Arc::clone(&engine.budgets);
+        let (budgets, tokens) = (Arc::clone(&engine.budgets), Arc::clone(&engine.tokens));
         let runs = Runs::new(Arc::new(engine), Arc::clone(&files), Arc::clone(&hands), Arc::clone(&history));
         let jobs = files.reading().scheduled();
         let (driver, handle) = Driver::new(Arc::clone(&state), Arc::clone(&clock), Arc::new(runs), jobs, settings.runs);
         let since = clock.now();
-        let service = Arc::new(Service { clock, state: Arc::clone(&state), handle, files, hands, budgets, since });
+        let service = Arc::new(Service { clock, state: Arc::clone(&state), handle, files, hands, budgets, tokens, since });
         // All that may be refused comes before anything is at work.
         outlook.look_at(&service.files.reading()).await?;
         let web = open_web(settings, &*project.secrets, &service, &outlook.metrics).await?;
@@ -250,6 +250,7 @@ impl Daemon {
             tracing::warn!("parts of the daemon did not end in {END_WITHIN:?}, and are cut off");
         }
         self.service.budgets.close().await;
+        self.service.tokens.close().await;
     }
 }
 

@@ -12,6 +12,7 @@ use crate::disk;
 use crate::ids::JobName;
 use crate::quota::{AccountView, Budgets};
 use crate::schedule::{Handle, JobView};
+use crate::source::http::Tokens;
 use crate::state::State;
 use crate::telemetry::metrics::{Gauges, QuotaGauge};
 use crate::web;
@@ -27,6 +28,7 @@ pub(super) struct Service {
     pub files: Arc<Files>,
     pub hands: Arc<Hands>,
     pub budgets: Arc<Budgets>,
+    pub tokens: Arc<Tokens>,
     pub since: Timestamp,
 }
 

@@ -1,5 +1,9 @@
 //! How requests prove who they are.
 
+use std::time::Duration;
+
+use url::Url;
+
 use crate::config::secret::SecretRef;
 
 #[derive(Clone, Debug)]
@@ -8,10 +12,102 @@ pub enum Auth {
     Bearer { token: SecretRef },
     Basic { username: SecretRef, password: SecretRef },
     ApiKey { name: String, place: ApiKeyPlace, value: SecretRef, prefix: String },
+    OAuth2(Box<OAuth2>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApiKeyPlace {
     Header,
     Query,
+    Cookie,
+}
+
+/// Access tokens from an authorization server, RFC 6749.
+#[derive(Clone, Debug)]
+pub struct OAuth2 {
+    /// With the encryption that `base_url` has.
+    pub token_url: Url,
+    pub grant: Grant,
+    /// None of them holds a space.
+    pub scopes: Vec<String>,
+    /// Further entries of the token request; none that the grant writes itself.
+    pub extra: Vec<(String, String)>,
+}
+
+/// What is shown to the authorization server.
+#[derive(Clone, Debug)]
+pub enum Grant {
+    ClientCredentials {
+        client: Client,
+    },
+    RefreshToken {
+        client: Client,
+        /// The first one; its successors stand in the state.
+        refresh_token: SecretRef,
+    },
+    JwtBearer(JwtBearer),
+}
+
+/// The program that asks, as the authorization server knows it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub id: SecretRef,
+    /// A public client has none.
+    pub secret: Option<SecretRef>,
+    pub place: ClientPlace,
+}
+
+/// Where a client shows its secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientPlace {
+    /// `Authorization: Basic ..`.
+    Basic,
+    /// Entries of the token request.
+    Body,
+}
+
+/// A signed assertion, RFC 7523.
+#[derive(Clone, Debug)]
+pub struct JwtBearer {
+    /// PEM.
+    pub key: SecretRef,
+    pub algorithm: JwtAlgorithm,
+    pub issuer: String,
+    pub subject: Option<String>,
+    pub audience: String,
+    pub key_id: Option<String>,
+    /// Of an assertion; above zero.
+    pub lifetime: Duration,
+    /// Further claims; none that is written anyway.
+    pub claims: Vec<(String, String)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JwtAlgorithm {
+    Rs256,
+    Es256,
+}
+
+impl JwtAlgorithm {
+    pub fn name(self) -> &'static str {
+        match self {
+            JwtAlgorithm::Rs256 => "RS256",
+            JwtAlgorithm::Es256 => "ES256",
+        }
+    }
+}
+
+impl Auth {
+    /// Whether something of it comes at run time and is kept in the state.
+    pub fn keeps_tokens(&self) -> bool {
+        matches!(self, Auth::OAuth2(_))
+    }
+
+    /// Where tokens are asked for, if not from the source itself.
+    pub fn token_url(&self) -> Option<&Url> {
+        match self {
+            Auth::OAuth2(oauth2) => Some(&oauth2.token_url),
+            _ => None,
+        }
+    }
 }

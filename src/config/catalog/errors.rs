@@ -26,6 +26,8 @@ pub enum Then {
     Retry,
     /// Ask again after so long; costs no attempt.
     Wait(Duration),
+    /// Ask again with another token, as after a 401.
+    Refresh,
     /// The slice fails at once.
     Fail,
     /// Take it for an empty page, the last one.

@@ -9,6 +9,8 @@ pub struct Paging {
     pub kind: PagingKind,
     /// Reaching it is an error.
     pub pages_max: u64,
+    /// Where a page says that it is the last, whatever leads on from it.
+    pub last: Option<ResponsePath>,
 }
 
 #[derive(Clone, Debug)]

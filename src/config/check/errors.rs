@@ -30,6 +30,7 @@ fn rule(table: &Table, report: &mut Report) -> Option<ErrorRule> {
     let then = match (table.text("then")?.as_str(), wait(table, report)) {
         ("retry", _) => Then::Retry,
         ("wait", wait) => Then::Wait(wait),
+        ("refresh", _) => Then::Refresh,
         ("skip", _) => Then::Skip,
         _ => Then::Fail,
     };

@@ -1,5 +1,6 @@
 //! From trees that fit their shapes to checked types: what belongs together must fit together.
 
+mod auth;
 mod body;
 mod cursor;
 mod delivery;

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::config::catalog::{ApiKeyPlace, Auth, Source, Stream};
-use crate::config::kinds::Kind;
+use crate::config::catalog::{Auth, Source, Stream};
 use crate::config::node::{Node, Table};
 use crate::config::problem::{Place, Report, quote};
 use crate::config::read::{Project, ProjectFile};
@@ -14,7 +13,7 @@ use crate::config::units::size_text;
 use crate::template::{RESERVED, Scope, Template};
 
 use super::names::{self, Position};
-use super::{errors, limits, parent, stream};
+use super::{auth, errors, limits, parent, stream};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const BODY_MAX: u64 = 64 << 20;
@@ -84,7 +83,7 @@ fn source(
     names: &BTreeSet<String>,
     report: &mut Report,
 ) -> Option<Source> {
-    let auth = auth(table.table("auth"), report);
+    let auth = auth::check(table.table("auth"), table.url("base_url").as_ref(), report);
     let headers = headers(table, auth.as_ref(), Position::Header, names, report);
     let timeout = timeout(table, report);
     let body_max = body_max(table, memory, report);
@@ -155,54 +154,6 @@ fn body_max(table: &Table, memory: u64, report: &mut Report) -> u64 {
     body_max
 }
 
-fn auth(table: Option<&Table>, report: &mut Report) -> Option<Auth> {
-    let Some(table) = table else {
-        return Some(Auth::None);
-    };
-    match table.text("type")?.as_str() {
-        "bearer" => Some(Auth::Bearer { token: table.secret("token")? }),
-        "basic" => Some(Auth::Basic { username: table.secret("username")?, password: table.secret("password")? }),
-        "api_key" => api_key(table, report),
-        _ => Some(Auth::None),
-    }
-}
-
-fn api_key(table: &Table, report: &mut Report) -> Option<Auth> {
-    let place = match table.text("in").as_deref() {
-        Some("query") => ApiKeyPlace::Query,
-        _ => ApiKeyPlace::Header,
-    };
-    let prefix = table.text("prefix").unwrap_or_default();
-    if place == ApiKeyPlace::Header && HeaderValue::from_str(&prefix).is_err() {
-        report.error(&table.place("prefix"), "the prefix cannot stand in a header", "use visible ASCII without line breaks");
-    }
-    let name = table.text("name")?;
-    if place == ApiKeyPlace::Header
-        && let Err(wrong) = Kind::HeaderName.read(&name)
-    {
-        report.error(&table.place("name"), wrong.message, wrong.help);
-    }
-    Some(Auth::ApiKey { name, place, value: table.secret("value")?, prefix })
-}
-
-/// The header that the authentication writes.
-fn auth_header(auth: &Auth) -> Option<HeaderName> {
-    match auth {
-        Auth::None => None,
-        Auth::Bearer { .. } | Auth::Basic { .. } => Some(http::header::AUTHORIZATION),
-        Auth::ApiKey { name, place: ApiKeyPlace::Header, .. } => HeaderName::from_bytes(name.as_bytes()).ok(),
-        Auth::ApiKey { place: ApiKeyPlace::Query, .. } => None,
-    }
-}
-
-/// The query entry that the authentication writes.
-pub(super) fn key_param(auth: &Auth) -> Option<String> {
-    match auth {
-        Auth::ApiKey { name, place: ApiKeyPlace::Query, .. } => Some(name.clone()),
-        _ => None,
-    }
-}
-
 /// The headers of a source, or of one of its streams.
 pub(super) fn headers(
     table: &Table,
@@ -211,7 +162,7 @@ pub(super) fn headers(
     names: &BTreeSet<String>,
     report: &mut Report,
 ) -> Vec<(HeaderName, Template)> {
-    let taken = auth.and_then(auth_header);
+    let taken = auth.map(auth::headers).unwrap_or_default();
     let mut headers: Vec<(HeaderName, Template)> = Vec::new();
     for (name, node) in table.map("headers") {
         let (Ok(name), Some(template)) = (HeaderName::from_bytes(name.as_bytes()), node.template()) else {
@@ -219,7 +170,7 @@ pub(super) fn headers(
         };
         names::check(template, &node.at, position, names, report);
         check_header(&name, template, &node.at, report);
-        if taken.as_ref() == Some(&name) {
+        if taken.contains(&name) {
             report.error(&node.at, format!("`auth` writes the header `{name}` already"), "keep one of them");
         }
         if headers.iter().any(|(known, _)| *known == name) {

@@ -12,7 +12,7 @@ use crate::page::ResponsePath;
 use crate::template::Template;
 
 use super::names::{self, Position};
-use super::{body, cursor, errors, format, paging, source};
+use super::{auth, body, cursor, errors, format, paging, source};
 
 /// What a stream's check knows of its source.
 pub(super) struct Around<'a> {
@@ -58,7 +58,7 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
         records_optional: table.boolean("records_optional").unwrap_or(false),
         primary_key: primary_key(table, report),
         deleted: table.text("deleted"),
-        paging: Paging { kind: PagingKind::None, pages_max: 1 },
+        paging: Paging { kind: PagingKind::None, pages_max: 1, last: None },
         cursor: None,
         parent: None,
     };
@@ -83,7 +83,7 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
             format!("{} needs a key: rows at the mark are read again and told apart by it", cursor::named(cursor.cursor_type));
         report.error(&cursor_table.place("type"), message, "add primary_key = [\"id\"] to the stream");
     }
-    let key_param = around.auth.and_then(source::key_param);
+    let key_param = around.auth.and_then(auth::key_param);
     refuse_double_entries(table, paging.as_ref().map(|paging| &paging.kind), key_param.as_deref(), report);
     stream.paging = paging?;
     stream.cursor = cursor?;

@@ -1,7 +1,7 @@
 //! `auth = { ... }`.
 
 use super::super::kinds::Kind;
-use super::super::shape::{Choice, Literal, Shape, TableShape, Tagged, Variant, WORDS, optional, required};
+use super::super::shape::{Choice, Key, Literal, Shape, TableShape, Tagged, Variant, WORDS, optional, required};
 
 pub(super) static AUTH: Tagged = Tagged {
     variants: &[
@@ -21,16 +21,53 @@ pub(super) static AUTH: Tagged = Tagged {
         },
         Variant {
             name: "api_key",
-            about: "A key in a header or in the query.",
+            about: "A key in a header, in the query or in a cookie.",
             table: TableShape::new(&[
-                required("name", WORDS, "Name of the header or of the query entry."),
+                required("name", WORDS, "Name of the header, of the query entry or of the cookie."),
                 optional("in", Shape::Choice(&API_KEY_PLACE), "Where the key goes. Default: \"header\"."),
                 required("value", Shape::Secret(Literal::Warned), "The key."),
                 optional("prefix", Shape::Text(Kind::Any), "Written before the key, such as \"Token \". Default: nothing."),
             ]),
         },
+        Variant {
+            name: "oauth2",
+            about: "Access tokens from an authorization server (RFC 6749), renewed ahead of their end and after a 401.",
+            table: TableShape::new(OAUTH2),
+        },
     ],
-    later: &["oauth2", "session", "hmac", "aws_sigv4", "oauth1"],
+    later: &["session", "hmac", "aws_sigv4", "oauth1"],
 };
 
-static API_KEY_PLACE: Choice = Choice { words: &["header", "query"], later: &["cookie"] };
+static API_KEY_PLACE: Choice = Choice { words: &["header", "query", "cookie"], later: &[] };
+
+/// Which of these a grant needs and may have is said in `check/auth.rs`.
+const OAUTH2: &[Key] = &[
+    required("grant", Shape::Choice(&GRANT), "What is shown to the authorization server."),
+    required("token_url", Shape::Text(Kind::Address), "Where tokens are asked for."),
+    optional("client_id", Shape::Secret(Literal::Fine), "The client's name there. Not for jwt_bearer."),
+    optional("client_secret", Shape::Secret(Literal::Warned), "The client's secret. A public client has none."),
+    optional("client_auth", Shape::Choice(&CLIENT_AUTH), "Where the client shows its secret. Default: \"basic\"."),
+    optional(
+        "refresh_token",
+        Shape::Secret(Literal::Warned),
+        "For grant refresh_token: the first one. Its successors are kept in the state; another one here wins over them.",
+    ),
+    optional("key", Shape::Secret(Literal::Warned), "For grant jwt_bearer: the private key that signs, PEM."),
+    optional("algorithm", Shape::Choice(&JWT_ALGORITHM), "For grant jwt_bearer. Default: \"RS256\"."),
+    optional("issuer", WORDS, "For grant jwt_bearer: who signs (`iss`), such as a service account's address."),
+    optional("subject", WORDS, "For grant jwt_bearer: for whom (`sub`). Default: left out."),
+    optional("audience", WORDS, "For grant jwt_bearer: who is to believe it (`aud`). Default: `token_url`."),
+    optional("key_id", WORDS, "For grant jwt_bearer: which key it is (`kid`). Default: left out."),
+    optional("lifetime", Shape::Text(Kind::Duration), "For grant jwt_bearer: how long an assertion holds. Default: \"1h\"."),
+    optional("claims", Shape::Map(Kind::Words, &Shape::Scalar), "For grant jwt_bearer: further claims."),
+    optional("scopes", Shape::List(&WORDS), "What is asked for, each scope an entry. Default: what the server gives."),
+    optional(
+        "extra",
+        Shape::Map(Kind::Words, &Shape::Scalar),
+        "Further entries of the token request, such as { audience = \"..\" }.",
+    ),
+];
+
+static GRANT: Choice = Choice { words: &["client_credentials", "refresh_token", "jwt_bearer"], later: &[] };
+static CLIENT_AUTH: Choice = Choice { words: &["basic", "body"], later: &[] };
+static JWT_ALGORITHM: Choice = Choice { words: &["RS256", "ES256"], later: &[] };

@@ -5,6 +5,11 @@ use super::super::shape::{Choice, Key, Shape, TableShape, Tagged, Variant, WORDS
 
 const PAGES_MAX: Key = optional("pages_max", Shape::Integer(1, 1_000_000_000), "Reaching it is an error. Default: 100000.");
 const MORE: Key = optional("more", Shape::Text(Kind::ResponsePath), "Path of a boolean that says whether there is more.");
+const LAST: Key = optional(
+    "last",
+    Shape::Text(Kind::ResponsePath),
+    "Path of a boolean that is true on the last page, such as \"end_of_stream\".",
+);
 const TOTAL: Key = optional("total", Shape::Text(Kind::ResponsePath), "Path of the number of records of all pages.");
 const TOTAL_PAGES: Key = optional("total_pages", Shape::Text(Kind::ResponsePath), "Path of the number of pages.");
 const UNTIL: Key =
@@ -69,6 +74,7 @@ pub(super) static PAGING: Tagged = Tagged {
                 TOKEN_PARAM,
                 TOKEN_HEADER,
                 TOKEN_BODY,
+                LAST,
                 PAGES_MAX,
             ]),
         },
@@ -81,6 +87,7 @@ pub(super) static PAGING: Tagged = Tagged {
                     Shape::Text(Kind::ResponsePath),
                     "Path of the next page's address; missing, null or empty at the end.",
                 ),
+                LAST,
                 PAGES_MAX,
             ]),
         },

@@ -86,11 +86,11 @@ fn headers() {
 fn auth() {
     insta::assert_snapshot!(with_top("auth = { token = { env = \"T\" } }"), @r#"
     error: sources/shop.toml:4:8: auth: `type` is missing
-      help: write one of "none", "bearer", "basic", "api_key"
+      help: write one of "none", "bearer", "basic", "api_key", "oauth2"
     "#);
-    insta::assert_snapshot!(with_top("auth = { type = \"oauth2\" }"), @r#"
-    error: sources/shop.toml:4:17: auth.type: `oauth2` is not built yet
-      help: write one of "none", "bearer", "basic", "api_key"
+    insta::assert_snapshot!(with_top("auth = { type = \"oauth1\" }"), @r#"
+    error: sources/shop.toml:4:17: auth.type: `oauth1` is not built yet
+      help: write one of "none", "bearer", "basic", "api_key", "oauth2"
     "#);
     insta::assert_snapshot!(with_top("auth = { type = \"baerer\", token = { env = \"T\" } }"), @r#"
     error: sources/shop.toml:4:17: auth.type: `baerer` is not known here
@@ -116,10 +116,10 @@ fn auth() {
     error: sources/shop.toml:4:8: auth.password: `password` is missing
       help: add `password`
     "#);
-    insta::assert_snapshot!(with_top("auth = { type = \"api_key\", name = \"k\", in = \"cookie\", value = { credential = \"../x\" } }"), @r#"
-    error: sources/shop.toml:4:45: auth.in: `cookie` is not built yet
-      help: write one of "header", "query"
-    error: sources/shop.toml:4:78: auth.value.credential: that is not a name of a credential
+    insta::assert_snapshot!(with_top("auth = { type = \"api_key\", name = \"k=\", in = \"cookie\", value = { credential = \"../x\" } }"), @r#"
+    error: sources/shop.toml:4:35: auth.name: that is not a name of a cookie
+      help: use letters, digits, `_` and `-`, such as "SID"
+    error: sources/shop.toml:4:79: auth.value.credential: that is not a name of a credential
       help: write the plain name that systemd's LoadCredential= gives it
     "#);
     insta::assert_snapshot!(with_top("auth = { type = \"api_key\", name = \"a b\", value = { env = \"K\" }, prefix = \"a\\nb\" }"), @r#"
@@ -182,8 +182,8 @@ fn template_names() {
     insta::assert_snapshot!(with_source("/{{ owner }}/orders", "/{{ ownr }}/{{ parent.id }}"), @r#"
     error: sources/shop.toml:8:8: streams.orders.path: `ownr` is not in scope here
       help: did you mean `owner`?
-    error: sources/shop.toml:8:8: streams.orders.path: `parent` in a template is not built yet
-      help: take it out
+    error: sources/shop.toml:8:8: streams.orders.path: `parent` is in scope only where a stream is gone over for another
+      help: give the stream a parent: parent = { stream = ".." }
     "#);
     insta::assert_snapshot!(with_stream("query = { since = \"{{ from }}\" }"), @r#"
     error: sources/shop.toml:16:19: streams.plain.query.since: `from` is in scope only where the stream has a cursor
@@ -301,15 +301,15 @@ fn rules_for_errors() {
     error: sources/shop.toml:16:1: streams.plain.errors[1]: the rule holds for every answer
       help: add `status`, `at` or `contains`
     "#);
-    insta::assert_snapshot!(with_stream("[[streams.plain.errors]]\nstatus = [99]\nis = [\"a\"]\ncontains = \"b\"\nwait = \"0s\"\nthen = \"refresh\""), @r#"
+    insta::assert_snapshot!(with_stream("[[streams.plain.errors]]\nstatus = [99]\nis = [\"a\"]\ncontains = \"b\"\nwait = \"0s\"\nthen = \"dead_letter\""), @r#"
     error: sources/shop.toml:17:11: streams.plain.errors[1].status[1]: `99` is out of range
       help: write a whole number from 100 to 599
     error: sources/shop.toml:18:6: streams.plain.errors[1].is: nothing says where it should stand
       help: add `at`, such as "error.code"
     error: sources/shop.toml:19:12: streams.plain.errors[1].contains: `is` and `contains` are given both
       help: keep one of them, or write two rules
-    error: sources/shop.toml:21:8: streams.plain.errors[1].then: `refresh` is not built yet
-      help: write one of "retry", "wait", "fail", "skip"
+    error: sources/shop.toml:21:8: streams.plain.errors[1].then: `dead_letter` is not built yet
+      help: write one of "retry", "wait", "refresh", "fail", "skip"
     "#);
     insta::assert_snapshot!(with_stream("[[streams.plain.errors]]\nat = \"error.code\"\nwait = \"5s\"\nthen = \"fail\""), @r#"
     error: sources/shop.toml:18:8: streams.plain.errors[1].wait: only then = "wait" waits

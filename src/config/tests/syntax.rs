@@ -53,9 +53,9 @@ fn keys_that_are_not_built_yet() {
     error: jobs/orders.toml:7:1: history: `history` is not built yet
       help: take it out
     "#);
-    insta::assert_snapshot!(with_source("path = \"/plain\"", "path = \"/plain\"\nparent = {}\nmethod = \"POST\""), @r#"
-    error: sources/shop.toml:16:1: streams.plain.parent: `parent` is not built yet
-      help: take it out
+    insta::assert_snapshot!(with_source("[parameters]", "auth = { type = \"oauth1\" }\n[parameters]"), @r#"
+    error: sources/shop.toml:4:17: auth.type: `oauth1` is not built yet
+      help: write one of "none", "bearer", "basic", "api_key", "oauth2", "session", "hmac"
     "#);
 }
 

@@ -30,7 +30,8 @@ pub(super) fn client(source: &Source, lookup: Arc<dyn Lookup>) -> Result<Client,
         builder = builder.proxy(proxy);
     }
     let own = source.ca_file.as_deref().map(read_certificates).transpose()?;
-    let encrypted = source.base_url.scheme() == "https" || !source.allow_hosts.is_empty();
+    let tokens_encrypted = source.auth.token_url().is_some_and(|url| url.scheme() == "https");
+    let encrypted = source.base_url.scheme() == "https" || tokens_encrypted || !source.allow_hosts.is_empty();
     builder = match (own, encrypted) {
         (Some(own), _) => builder.tls_certs_merge(own),
         // Without encryption nothing needs the machine's certificates, and a machine without any can still run the job.

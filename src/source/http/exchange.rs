@@ -20,7 +20,7 @@ use crate::quota::told::Told;
 use crate::quota::{Budget, Claim, Outcome, Permit};
 use crate::stop::Stop;
 
-use super::auth::Credentials;
+use super::auth::{Credentials, Unsigned};
 use super::body::{BodyError, read_all, read_start};
 use super::failure::Failure;
 use super::origin::{OriginRule, Standing, without_query};
@@ -55,6 +55,8 @@ struct Arrived {
     response: Response,
     url: Url,
     standing: Standing,
+    /// The token that it was asked with.
+    shown: Option<u64>,
     /// Of every request on the way, the last one's last; held until the body is read: an API counts a request as under way for as
     /// long as it sends.
     permits: Vec<Permit>,
@@ -63,6 +65,8 @@ struct Arrived {
 impl Exchange {
     /// One attempt at a page.
     pub(super) async fn attempt(&self, request: &Request, at: &PagePosition, claim: &Arc<Claim>) -> Result<RawPage, Failure> {
+        // A token that has to be asked for is waited for here: a permit is meant to be used at once.
+        self.credentials.proof().await?;
         let waiting = |why: &str, length| self.tell_waiting(why, length);
         let permit = self.budget.take(Arc::clone(claim), &self.stop, &waiting).await;
         let permit = permit.map_err(|refused| Failure::refused(refused, self.clock.now()))?;
@@ -100,8 +104,8 @@ impl Exchange {
                 permits.push(next);
             }
             let permit = permits.last().filter(|_| standing == Standing::Own || hop == 0);
-            let response = self.send(request, &url, standing, permit).await?;
-            let Some(location) = location(&response) else { return Ok(Arrived { response, url, standing, permits }) };
+            let (response, shown) = self.send(request, &url, standing, permit).await?;
+            let Some(location) = location(&response) else { return Ok(Arrived { response, url, standing, shown, permits }) };
             let status = response.status();
             if request.method != Method::GET && request.method != Method::HEAD && !matches!(status.as_u16(), 307 | 308) {
                 let message = format!(
@@ -128,12 +132,24 @@ impl Exchange {
         Err(Failure::last(ErrorKind::Data, message))
     }
 
-    async fn send(&self, request: &Request, url: &Url, standing: Standing, permit: Option<&Permit>) -> Result<Response, Failure> {
+    /// Sends one request; also tells the token that it showed.
+    async fn send(
+        &self,
+        request: &Request,
+        url: &Url,
+        standing: Standing,
+        permit: Option<&Permit>,
+    ) -> Result<(Response, Option<u64>), Failure> {
         let mut target = url.clone();
         let mut headers = HeaderMap::new();
+        let mut shown = None;
         if standing == Standing::Own {
             headers.clone_from(&request.headers);
-            self.credentials.apply(&mut target, &mut headers);
+            let proof = self.credentials.proof().await?;
+            let body = request.payload.as_ref().map_or(&[][..], |payload| &payload.bytes);
+            let unsigned = Unsigned { method: &request.method, url: &mut target, headers: &mut headers, body };
+            self.credentials.apply(&proof, unsigned)?;
+            shown = proof.serial;
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.events.tell(Event::RequestSent { job: self.job.clone() });
@@ -154,12 +170,12 @@ impl Exchange {
                 Err(_) => permit.answered(Outcome::Failed, &Told::default()),
             }
         }
-        sent.map_err(|error| Failure::transport(url, error))
+        sent.map(|response| (response, shown)).map_err(|error| Failure::transport(url, error))
     }
 
     /// What a status that is no success means: a failure, or nothing where a rule says so.
     async fn explain(&self, request: &Request, arrived: Arrived, at: &PagePosition) -> Result<RawPage, Failure> {
-        let Arrived { response, url, standing, permits } = arrived;
+        let Arrived { response, url, standing, shown, permits } = arrived;
         let status = response.status();
         let headers = response.headers().clone();
         let start = read_start(response, ERROR_BODY_MAX).await;
@@ -193,6 +209,7 @@ impl Exchange {
         let mut failure = Failure::last(kind, message);
         failure.error.status = Some(status.as_u16());
         failure.remedy = remedy;
+        failure.shown = shown;
         failure.paused = standing == Standing::Own && told.refusal.is_some_and(|refusal| refusal.patience.is_some());
         Err(match rule {
             Some(rule) => failure.under(rule),

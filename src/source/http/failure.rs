@@ -22,11 +22,13 @@ pub(super) struct Failure {
     pub(super) remedy: Remedy,
     /// The budget knows how long to wait and does so.
     pub(super) paused: bool,
+    /// The token that was shown, where another can be had.
+    pub(super) shown: Option<u64>,
 }
 
 impl Failure {
     pub(super) fn last(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Failure { error: FetchError::new(kind, message), remedy: Remedy::None, paused: false }
+        FetchError::new(kind, message).into()
     }
 
     pub(super) fn cancelled() -> Self {
@@ -39,6 +41,7 @@ impl Failure {
         (self.error.kind, self.remedy, self.paused) = match rule.then {
             Then::Retry => (ErrorKind::Unavailable, Remedy::Retry, false),
             Then::Wait(length) => (ErrorKind::Throttled { retry_at: None }, Remedy::Wait(length), false),
+            Then::Refresh => (ErrorKind::Auth, Remedy::Renew, false),
             Then::Fail | Then::Skip => match self.error.kind {
                 // It would be tried again, and the rule says that this is of no use.
                 ErrorKind::Unavailable | ErrorKind::Throttled { .. } => (ErrorKind::Data, Remedy::None, false),
@@ -66,7 +69,13 @@ impl Failure {
         let (kind, remedy, what) = classify(&error);
         let what = what.unwrap_or_else(|| plain_words(&error));
         let error = FetchError::new(kind, format!("{}: {what}", without_query(url))).with_source(error);
-        Failure { error, remedy, paused: false }
+        Failure { error, remedy, paused: false, shown: None }
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Failure { error, remedy: Remedy::None, paused: false, shown: None }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::slice::{Reach, Slice};
 use crate::stop::Stop;
 
 use super::super::{FetchError, Judgement, Source};
-use super::auth::Credentials;
+use super::auth::{Credentials, Line, Tokens};
 use super::client;
 use super::exchange::Exchange;
 use super::failure::Failure;
@@ -63,12 +63,12 @@ impl HttpSource {
     pub fn open(
         job: &Job,
         secrets: &dyn SecretSource,
-        budgets: &Budgets,
+        shared: Shared<'_>,
         clock: Arc<dyn Clock>,
         events: Events,
         stop: Stop,
     ) -> Result<HttpSource, FetchError> {
-        HttpSource::open_with(job, secrets, budgets, Surroundings { clock, events, stop, lookup: Arc::new(SystemLookup) })
+        HttpSource::open_with(job, secrets, shared, Surroundings { clock, events, stop, lookup: Arc::new(SystemLookup) })
     }
 
     /// Its requests are no more urgent than this.
@@ -80,7 +80,7 @@ impl HttpSource {
     pub(super) fn open_with(
         job: &Job,
         secrets: &dyn SecretSource,
-        budgets: &Budgets,
+        shared: Shared<'_>,
         around: Surroundings,
     ) -> Result<HttpSource, FetchError> {
         let source = &job.source;
@@ -90,16 +90,27 @@ impl HttpSource {
         };
         let origins = OriginRule::new(&source.base_url, &source.allow_hosts, source.allow_private)
             .map_err(|why| in_source(FetchError::new(ErrorKind::Config, why)))?;
-        let credentials = Credentials::open(&source.auth, secrets).map_err(in_source)?;
+        let client = client::client(source, around.lookup).map_err(in_source)?;
+        let line = Line {
+            client: client.clone(),
+            origins: origins.clone(),
+            timeout: source.timeout,
+            attempts_max: source.attempts_max,
+            clock: Arc::clone(&around.clock),
+            job: job.name.clone(),
+            events: around.events.clone(),
+            stop: around.stop.clone(),
+        };
+        let credentials = Credentials::open(&source.auth, secrets, shared.tokens, line).map_err(in_source)?;
         let host = source.base_url.host_str().unwrap_or_default();
         // Another port is another service.
         let host = source.base_url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        let budget = budgets.get(BudgetKey { credential: credentials.fingerprint().to_owned(), host }, &source.limits);
+        let budget = shared.budgets.get(BudgetKey { credential: credentials.fingerprint().to_owned(), host }, &source.limits);
         let plan = RequestPlan::new(job).map_err(in_source)?;
         let pager = Pager::new(job.stream.paging.clone(), &job.stream.records);
         let exchange = Exchange {
             job: job.name.clone(),
-            client: client::client(source, around.lookup).map_err(in_source)?,
+            client,
             origins,
             credentials,
             budget,
@@ -180,6 +191,8 @@ impl HttpSource {
                 self.exchange.budget.pause(&claim.path, length);
                 Judgement::ErrorInDisguise(message)
             }
+            Then::Refresh if self.exchange.credentials.distrust() => Judgement::ErrorInDisguise(message),
+            Then::Refresh => Judgement::Refused(ErrorKind::Auth, message),
             Then::Fail => Judgement::Refused(ErrorKind::Data, message),
             Then::Skip => Judgement::Nothing,
         })
@@ -216,7 +229,7 @@ impl HttpSource {
         let (job, reason) = (self.exchange.job.clone(), failure.error.message.clone());
         self.exchange.events.tell(match failure.remedy {
             Remedy::Wait(length) => Event::Waiting { job, reason, length: length.max(after) },
-            Remedy::Retry | Remedy::None => Event::Retrying { job, reason, attempt, length: after },
+            Remedy::Retry | Remedy::Renew | Remedy::None => Event::Retrying { job, reason, attempt, length: after },
         });
     }
 
@@ -232,6 +245,13 @@ impl HttpSource {
         }
         error
     }
+}
+
+/// What the sources of one process share.
+#[derive(Clone, Copy)]
+pub struct Shared<'a> {
+    pub budgets: &'a Budgets,
+    pub tokens: &'a Tokens,
 }
 
 /// What a source is given of the world around it.
@@ -256,6 +276,7 @@ impl Source for HttpSource {
         }
         let mut attempts = Attempts::new(self.attempts_max, attempt);
         let mut refused: Option<String> = None;
+        let mut renewed = false;
         loop {
             let answer = self.exchange.attempt(&request, at, &claim).await;
             self.exchange.budget.settle().await;
@@ -273,6 +294,16 @@ impl Source for HttpSource {
                 failure.error.message = format!("{before}; {}", failure.error.message);
             }
             refused = Some(failure.error.message.clone());
+            if let (Remedy::Renew, Some(shown)) = (failure.remedy, failure.shown) {
+                if renewed {
+                    let name = self.exchange.credentials.name();
+                    failure.error.message.push_str(&format!("; the token of {name} was renewed, and that one is refused too"));
+                    return Err(self.give_up(failure, &attempts));
+                }
+                self.exchange.credentials.renew(shown).await.map_err(|error| after_refusal(error, &failure))?;
+                renewed = true;
+                continue;
+            }
             match attempts.decide(failure.remedy, failure.paused, self.exchange.clock.fraction()) {
                 Decision::GiveUp => return Err(self.give_up(failure, &attempts)),
                 Decision::Again { .. } if failure.remedy == Remedy::Retry && !self.exchange.budget.may_retry() => {
@@ -365,6 +396,12 @@ impl Source for HttpSource {
         };
         self.pager.next(at, envelope, headers, &address, &self.exchange.origins)
     }
+}
+
+/// The error of a token that could not be renewed after a page was refused.
+fn after_refusal(mut error: FetchError, refused: &Failure) -> FetchError {
+    error.message = format!("{}; renewing the token: {}", refused.error.message, error.message);
+    error
 }
 
 /// A cost as a response writes it, in whole points; nonsense is none.

@@ -4,7 +4,7 @@
 //! redirects within `origin`, body cap), `retry` decides about another attempt, and here all of it becomes a `Source`. `status`
 //! alone knows what a status means; `told` what an answer says of limits; `client` alone how the client is set up.
 //!
-//! Absent on purpose: cookies, caches, and every retry but the one here.
+//! Absent on purpose: a jar of cookies, caches, and every retry but the one here.
 
 mod address;
 mod auth;
@@ -30,4 +30,5 @@ mod told;
 #[cfg(test)]
 mod tests;
 
-pub use http_source::HttpSource;
+pub use auth::Tokens;
+pub use http_source::{HttpSource, Shared};

@@ -78,6 +78,26 @@ impl OriginRule {
         Ok(Standing::Allowed)
     }
 
+    /// Whether a token may be asked for there: any host, with the encryption that `base_url` has, and no private address unless
+    /// `base_url` is one or `allow_private` is set. Names that lead to private addresses are refused when they are looked up.
+    pub(super) fn check_token_url(&self, url: &Url) -> Result<(), String> {
+        let origin = describe(url);
+        let (Some(host), "http" | "https") = (url.host(), url.scheme()) else {
+            return Err(format!("the token address `{origin}` is not an http or https address"));
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(format!("the token address at `{origin}` carries a user name or password"));
+        }
+        if self.scheme == "https" && url.scheme() == "http" {
+            return Err(format!("the token address `{origin}` gives up the encryption that base_url has"));
+        }
+        let is_private = |host: &Host<String>| literal(host).is_some_and(|address| !is_public(address));
+        if is_private(&host.to_owned()) && !is_private(&self.host) && !self.allow_private {
+            return Err(format!("the token address `{origin}` is a private address and allow_private is not set"));
+        }
+        Ok(())
+    }
+
     /// A link of an answer that came from `from`, checked. Fragments are dropped: they are never sent.
     pub(super) fn follow(&self, from: &Url, link: &str) -> Result<(Url, Standing), String> {
         let mut url = from.join(link.trim()).map_err(|error| format!("the link is not an address: {error}"))?;
@@ -242,6 +262,19 @@ mod tests {
         assert_eq!(rule.check(&url("http://2130706433:8080/")), Ok(Standing::Own));
         assert!(rule.check(&url("http://127.0.0.2:8080/")).is_err());
         assert!(rule.check(&url("http://127.0.0.1:22/")).is_err());
+    }
+
+    #[test]
+    fn a_token_may_be_asked_for_elsewhere_but_not_in_the_clear_or_at_home() {
+        // S-07 S-09
+        let token = |base: &str, token_url: &str| rule(base, &[]).check_token_url(&url(token_url));
+        assert_eq!(token("https://api.example.com", "https://id.example.net/token"), Ok(()));
+        assert!(token("https://api.example.com", "http://id.example.net/token").unwrap_err().contains("encryption"));
+        assert!(token("https://api.example.com", "https://169.254.169.254/token").unwrap_err().contains("allow_private"));
+        assert!(token("https://api.example.com", "https://me:pw@id.example.net/").unwrap_err().contains("user name"));
+        assert!(token("https://api.example.com", "ftp://id.example.net/").is_err());
+        assert_eq!(token("http://127.0.0.1:8080", "http://127.0.0.1:9090/token"), Ok(()));
+        assert!(token("http://api.example.com", "http://127.0.0.1/token").is_err());
     }
 
     #[test]

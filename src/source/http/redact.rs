@@ -1,5 +1,8 @@
 //! Keeps resolved secrets out of messages: what a server echoes can hold them.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -14,13 +17,46 @@ pub(super) const EXCERPT_MAX: usize = 200;
 /// The secrets of one source in every form in which they could come back.
 #[derive(Clone, Default)]
 pub(super) struct Redactor {
+    known: Known,
+    recent: Recent,
+}
+
+/// So many secrets that came at run time are remembered; those before have long ended.
+const RECENT_MAX: usize = 32;
+
+/// Secrets that came at run time, for all sources that share them.
+#[derive(Clone, Default)]
+pub(super) struct Recent(Arc<Mutex<VecDeque<Known>>>);
+
+impl Recent {
+    pub(super) fn add(&self, secret: &str) {
+        let mut known = Known::default();
+        known.add(secret);
+        let mut recent = self.secrets();
+        let plain = |known: &Known| known.plain.first().map(|secret| secret.expose_secret().to_owned());
+        if recent.iter().any(|other| plain(other) == plain(&known)) {
+            return;
+        }
+        recent.push_back(known);
+        while recent.len() > RECENT_MAX {
+            recent.pop_front();
+        }
+    }
+
+    fn secrets(&self) -> MutexGuard<'_, VecDeque<Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Clone, Default)]
+struct Known {
     forms: Vec<SecretString>,
     /// The secrets as they are.
     plain: Vec<SecretString>,
 }
 
-impl Redactor {
-    pub(super) fn add(&mut self, secret: &str) {
+impl Known {
+    fn add(&mut self, secret: &str) {
         if secret.is_empty() {
             return;
         }
@@ -40,33 +76,37 @@ impl Redactor {
         ];
         self.plain.push(SecretString::from(secret.to_owned()));
         self.forms.extend(forms.into_iter().map(SecretString::from));
-        // The longest first: a form that holds another must go as a whole.
-        self.forms.sort_by_key(|form| std::cmp::Reverse(form.expose_secret().len()));
-        self.forms.dedup_by(|one, other| one.expose_secret() == other.expose_secret());
+    }
+}
+
+impl Redactor {
+    pub(super) fn add(&mut self, secret: &str) {
+        self.known.add(secret);
+    }
+
+    /// Also removes what comes at run time.
+    pub(super) fn watch(&mut self, recent: &Recent) {
+        self.recent = recent.clone();
     }
 
     /// The text with `***` for every secret.
     pub(super) fn clean(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for form in &self.forms {
+        let recent = self.recent.secrets();
+        let mut forms: Vec<&SecretString> = self.known.forms.iter().chain(recent.iter().flat_map(|known| &known.forms)).collect();
+        // The longest first: a form that holds another must go as a whole.
+        forms.sort_by_key(|form| std::cmp::Reverse(form.expose_secret().len()));
+        for form in forms {
             if text.contains(form.expose_secret()) {
                 text = text.replace(form.expose_secret(), "***");
             }
         }
+        let plain: Vec<&SecretString> = self.known.plain.iter().chain(recent.iter().flat_map(|known| &known.plain)).collect();
         // A server may escape more or fewer characters than we would: then the whole text goes.
-        match self.shows_once_decoded(&text) {
+        match shows_once_decoded(&plain, &text) {
             true => "*** (it held a secret)".to_owned(),
             false => text,
         }
-    }
-
-    fn shows_once_decoded(&self, text: &str) -> bool {
-        if !text.contains(['%', '+', '\\', '&']) {
-            return false;
-        }
-        let decoded = percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let variants = [decoded.replace('+', " "), decoded.replace('\\', ""), decoded];
-        self.plain.iter().any(|secret| variants.iter().any(|variant| variant.contains(secret.expose_secret())))
     }
 
     /// The first piece of a body as one line, without control characters and secrets; `None` where there is nothing to show.
@@ -93,6 +133,15 @@ impl Redactor {
         }
         (!line.is_empty()).then(|| format!("`{line}`"))
     }
+}
+
+fn shows_once_decoded(plain: &[&SecretString], text: &str) -> bool {
+    if !text.contains(['%', '+', '\\', '&']) {
+        return false;
+    }
+    let decoded = percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let variants = [decoded.replace('+', " "), decoded.replace('\\', ""), decoded];
+    plain.iter().any(|secret| variants.iter().any(|variant| variant.contains(secret.expose_secret())))
 }
 
 /// Control characters, and those that turn the direction of text around.
@@ -147,6 +196,23 @@ mod tests {
         assert_eq!(redactor.excerpt(b"\xff\xfe").unwrap(), "`\u{fffd}\u{fffd}`");
         assert_eq!(redactor.excerpt(b"  <!DOCTYPE html><p>login").unwrap(), "an HTML page");
         assert_eq!(redactor.excerpt(b"<html lang=en>").unwrap(), "an HTML page");
+    }
+
+    #[test]
+    fn what_comes_at_run_time_is_removed_from_every_source_that_shares_it() {
+        // S-36
+        let recent = Recent::default();
+        let (mut one, mut other) = (redactor("seed"), Redactor::default());
+        one.watch(&recent);
+        other.watch(&recent);
+        recent.add("access/1");
+        assert_eq!(one.clean("seed access%2F1 YWNjZXNzLzE="), "*** *** ***=");
+        assert_eq!(other.clean("seed access/1"), "seed ***");
+        for n in 0..RECENT_MAX {
+            recent.add(&format!("token {n}"));
+            recent.add(&format!("token {n}"));
+        }
+        assert_eq!(other.clean("access/1, token 0"), "access/1, ***", "the oldest has long ended");
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Attempts {
     /// `fraction` in `[0, 1)` is the dice.
     pub(super) fn decide(&mut self, remedy: Remedy, paused: bool, fraction: f64) -> Decision {
         match remedy {
-            Remedy::None => Decision::GiveUp,
+            Remedy::None | Remedy::Renew => Decision::GiveUp,
             Remedy::Wait(length) => {
                 self.throttled += 1;
                 if self.throttled > THROTTLES_MAX || (length > WAIT_MAX && !paused) {

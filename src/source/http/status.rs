@@ -20,6 +20,8 @@ pub(super) enum Remedy {
     None,
     /// The same request may work a little later.
     Retry,
+    /// The credential may have ended: with another one the same request may work.
+    Renew,
     /// The source said when it will answer again. Costs no attempt.
     Wait(Duration),
 }
@@ -36,7 +38,8 @@ pub(super) fn judge(status: StatusCode, refusal: Option<&Refusal>) -> (ErrorKind
     match status.as_u16() {
         429 => (throttled, Remedy::Retry),
         408 | 425 | 500 | 502..=504 | 520..=524 | 529 => (ErrorKind::Unavailable, Remedy::Retry),
-        401 | 403 | 407 => (ErrorKind::Auth, Remedy::None),
+        401 => (ErrorKind::Auth, Remedy::Renew),
+        403 | 407 => (ErrorKind::Auth, Remedy::None),
         // The request itself is wrong: path, parameters, query or method, and those stand in files.
         400 | 404..=406 | 410 | 411 | 413..=415 | 422 | 431 | 501 | 505 => (ErrorKind::Config, Remedy::None),
         500..=599 => (ErrorKind::Unavailable, Remedy::None),
@@ -65,9 +68,10 @@ mod tests {
 
     #[test]
     fn what_cannot_pass_is_not() {
-        for status in [400, 401, 403, 404, 405, 409, 410, 413, 414, 415, 422, 451, 501, 505, 304, 300] {
+        for status in [400, 403, 404, 405, 409, 410, 413, 414, 415, 422, 451, 501, 505, 304, 300] {
             assert_eq!(of(status, None).1, Remedy::None, "{status}");
         }
+        assert_eq!(of(401, None), (ErrorKind::Auth, Remedy::Renew));
         //
         assert_eq!(of(403, None), (ErrorKind::Auth, Remedy::None));
     }

@@ -2,6 +2,7 @@ use super::*;
 use crate::error::ErrorKind;
 use crate::ledger::Ledger;
 use crate::state::contract::{reopened_state_contract, state_contract};
+use crate::vault::TokenVault;
 
 fn path(folder: &tempfile::TempDir) -> PathBuf {
     folder.path().join("state/of the project/highwater.db")
@@ -70,6 +71,9 @@ async fn readers_see_what_a_writer_committed_and_write_nothing() {
     assert!(writer.put_entry("api", 0, "{}", Timestamp::UNIX_EPOCH).await.unwrap());
     assert!(reader.put_entry("api", 1, "{}", Timestamp::UNIX_EPOCH).await.is_err());
     assert_eq!(reader.entry("api").await.unwrap().map(|entry| entry.version), Some(1));
+    assert!(writer.put_tokens("ab12", 0, &"{}".into(), Timestamp::UNIX_EPOCH).await.unwrap());
+    assert!(reader.put_tokens("ab12", 1, &"{}".into(), Timestamp::UNIX_EPOCH).await.is_err());
+    assert_eq!(reader.tokens("ab12").await.unwrap().map(|entry| entry.version), Some(1));
 
     writer.close().await;
     reader.close().await;
@@ -238,6 +242,7 @@ async fn a_state_of_the_first_version_is_brought_up_to_date() {
     assert_eq!(state.events(None, 10).await.unwrap().len(), 1);
     assert_eq!(state.entries().await.unwrap(), []);
     assert!(state.put_entry("api", 0, "{}", last_due).await.unwrap());
+    assert!(state.put_tokens("ab12", 0, &"{}".into(), last_due).await.unwrap());
     let claim = crate::ids::ClaimId(uuid::Uuid::from_u128(1));
     let later = last_due + jiff::SignedDuration::from_secs(1);
     assert!(!state.claim_due(&JobName::new("old"), last_due, claim, None).await.unwrap());

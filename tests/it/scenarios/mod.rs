@@ -2,6 +2,7 @@
 
 mod again;
 mod alerts;
+mod auth;
 mod cursors;
 mod demo;
 mod exactness;

@@ -1,4 +1,4 @@
-//! A key in a header or query entry of the API's own naming, with an optional prefix before it.
+//! A key in a header, query entry or cookie of the API's own naming, with an optional prefix before it.
 
 use ::http::HeaderName;
 
@@ -20,6 +20,7 @@ pub(super) fn attach(
     let text = format!("{prefix}{}", secret.expose_secret());
     match place {
         ApiKeyPlace::Query => Ok(Attach::Query(name.to_owned(), SecretString::from(text))),
+        ApiKeyPlace::Cookie => resolver.cookie(name, &text, value),
         ApiKeyPlace::Header => {
             let header = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| FetchError::new(ErrorKind::Config, format!("auth.name: `{name}` is not a header name")))?;

@@ -8,7 +8,8 @@ use crate::config::secret::{ExposeSecret, SecretRef};
 use crate::error::ErrorKind;
 use crate::source::FetchError;
 
-use super::{Attach, Resolver, describe};
+use super::resolver::describe;
+use super::{Attach, Resolver};
 
 pub(super) fn attach(resolver: &mut Resolver<'_>, username: &SecretRef, password: &SecretRef) -> Result<Attach, FetchError> {
     let name = resolver.resolve(username)?;

@@ -1,61 +1,135 @@
-//! Credentials: resolved once when the source is opened, attached to requests that go to the source's own origin.
+//! Credentials: secrets are resolved once when the source is opened, and shown to the source's own origin alone.
+//!
+//! Fixed ones come down to an `Attach`. Those that come at run time are *held*: `Tokens` has one `HeldToken` for each credential of
+//! the process, which asks for a new token once for everybody who waits, keeps what must not be lost in the vault (`kept`) and
+//! renews ahead of the end. `oauth2` says what is asked, `line` asks it, `answer` understands what comes back.
 
-use ::http::{HeaderMap, HeaderName, HeaderValue};
-use percent_encoding::percent_decode_str;
-use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+use ::http::{HeaderMap, Method};
 use url::Url;
 
 use crate::config::catalog::Auth;
-use crate::config::secret::{ExposeSecret, SecretRef, SecretSource, SecretString};
-use crate::error::ErrorKind;
+use crate::config::secret::SecretSource;
 use crate::source::FetchError;
 
 use super::redact::Redactor;
-use super::request::encode_query;
 
+mod answer;
 mod api_key;
+mod assertion;
+mod attach;
 mod basic;
 mod bearer;
+mod denial;
+mod errand;
+mod held;
+mod kept;
+mod line;
 mod none;
+mod oauth2;
+mod resolver;
+mod shelf;
+mod tokens;
+
+use attach::Attach;
+use errand::Errand;
+use held::HeldToken;
+use resolver::Resolver;
+
+pub(super) use line::Line;
+pub use tokens::Tokens;
 
 /// What a source shows to be let in.
 pub(super) struct Credentials {
-    attach: Attach,
+    way: Way,
     redactor: Redactor,
     fingerprint: String,
+    /// The references that are to be renewed where it is refused; never a value.
+    name: String,
 }
 
-/// Where a credential goes. All kinds come down to one of these.
-enum Attach {
-    Nothing,
-    Header(HeaderName, HeaderValue),
-    Query(String, SecretString),
+enum Way {
+    Fixed(Attach),
+    Held(Arc<HeldToken>, Arc<Errand>),
+}
+
+/// What one request shows.
+pub(super) struct Proof {
+    attach: Option<Attach>,
+    /// Which token it is, where another can be had.
+    pub(super) serial: Option<u64>,
+}
+
+/// What the request is that a credential goes on.
+#[expect(dead_code, reason = "a signature, which is to come, covers method and body")]
+pub(super) struct Unsigned<'a> {
+    pub(super) method: &'a Method,
+    pub(super) url: &'a mut Url,
+    pub(super) headers: &'a mut HeaderMap,
+    pub(super) body: &'a [u8],
 }
 
 impl Credentials {
-    /// Resolves the secrets. A missing one is an error of kind auth that names the reference, never a value.
-    pub(super) fn open(auth: &Auth, secrets: &dyn SecretSource) -> Result<Self, FetchError> {
-        let mut resolver = Resolver { secrets, redactor: Redactor::default(), digest: Sha256::new() };
-        let attach = match auth {
-            Auth::None => none::attach(),
-            Auth::Bearer { token } => bearer::attach(&mut resolver, token)?,
-            Auth::Basic { username, password } => basic::attach(&mut resolver, username, password)?,
-            Auth::ApiKey { name, place, value, prefix } => api_key::attach(&mut resolver, name, *place, value, prefix)?,
+    /// Resolves the secrets. A missing one is an error of kind auth that names the reference, never a value. `line` is where tokens
+    /// are asked for.
+    pub(super) fn open(auth: &Auth, secrets: &dyn SecretSource, tokens: &Tokens, line: Line) -> Result<Self, FetchError> {
+        let mut resolver = Resolver::new(secrets);
+        let way = match auth {
+            Auth::None => Way::Fixed(none::attach()),
+            Auth::Bearer { token } => Way::Fixed(bearer::attach(&mut resolver, token)?),
+            Auth::Basic { username, password } => Way::Fixed(basic::attach(&mut resolver, username, password)?),
+            Auth::ApiKey { name, place, value, prefix } => {
+                Way::Fixed(api_key::attach(&mut resolver, name, *place, value, prefix)?)
+            }
+            Auth::OAuth2(oauth2) => {
+                let recipe = oauth2::Recipe::resolve(&mut resolver, oauth2)?;
+                line.check(&oauth2.token_url)?;
+                let held = tokens.hold(recipe.vault_key());
+                // Tokens that come later are hidden in this source's messages as well.
+                resolver.redactor.watch(held.recent());
+                Way::Held(held, Arc::new(Errand::new(recipe, line, resolver.redactor.clone())))
+            }
         };
-        let digest = resolver.digest.finalize();
-        let fingerprint = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Credentials { attach, redactor: resolver.redactor, fingerprint })
+        let (fingerprint, name) = (resolver.fingerprint(), resolver.name());
+        Ok(Credentials { way, redactor: resolver.redactor, fingerprint, name })
+    }
+
+    /// What the next request shows; asks for a token where none is good. Safe to drop: whatever is under way comes to its end.
+    pub(super) async fn proof(&self) -> Result<Proof, FetchError> {
+        match &self.way {
+            Way::Fixed(_) => Ok(Proof { attach: None, serial: None }),
+            Way::Held(held, errand) => {
+                let access = held.current(errand).await?;
+                Ok(Proof { attach: Some(errand.attach(&access)?), serial: Some(access.serial) })
+            }
+        }
+    }
+
+    /// Replaces a token that was refused, once for everybody who was refused with it.
+    pub(super) async fn renew(&self, serial: u64) -> Result<(), FetchError> {
+        match &self.way {
+            Way::Fixed(_) => Ok(()),
+            Way::Held(held, errand) => Ok(held.replace(errand, serial).await.map(drop)?),
+        }
+    }
+
+    /// The next request shows another token, if there is one to be had.
+    pub(super) fn distrust(&self) -> bool {
+        match &self.way {
+            Way::Fixed(_) => false,
+            Way::Held(held, errand) => held.distrust(errand),
+        }
     }
 
     /// Puts the credential on a request. An entry of the same name that a next link echoes is replaced.
-    pub(super) fn apply(&self, url: &mut Url, headers: &mut HeaderMap) {
-        match &self.attach {
-            Attach::Nothing => {}
-            Attach::Header(name, value) => {
-                headers.insert(name.clone(), value.clone());
-            }
-            Attach::Query(name, value) => set_entry(url, name, value),
-        }
+    pub(super) fn apply(&self, proof: &Proof, request: Unsigned<'_>) -> Result<(), FetchError> {
+        let attach = match (&self.way, &proof.attach) {
+            (Way::Fixed(attach), _) | (Way::Held(..), Some(attach)) => attach,
+            (Way::Held(..), None) => return Ok(()),
+        };
+        attach.apply(request.url, request.headers);
+        Ok(())
     }
 
     /// What all requests with this credential share: their budget. Says nothing about the credential itself.
@@ -66,59 +140,9 @@ impl Credentials {
     pub(super) fn redactor(&self) -> &Redactor {
         &self.redactor
     }
-}
 
-fn set_entry(url: &mut Url, name: &str, value: &SecretString) {
-    let is_other = |entry: &&str| {
-        let key = entry.split('=').next().unwrap_or_default().replace('+', " ");
-        percent_decode_str(&key).decode_utf8_lossy() != name
-    };
-    let mut query: Vec<String> = Vec::new();
-    query
-        .extend(url.query().unwrap_or_default().split('&').filter(|entry| !entry.is_empty()).filter(is_other).map(str::to_owned));
-    query.push(format!("{}={}", encode_query(name), encode_query(value.expose_secret())));
-    url.set_query(Some(&query.join("&")));
-}
-
-/// Resolves the secrets of one credential and remembers what must not be shown.
-struct Resolver<'a> {
-    secrets: &'a dyn SecretSource,
-    redactor: Redactor,
-    digest: Sha256,
-}
-
-impl Resolver<'_> {
-    fn resolve(&mut self, reference: &SecretRef) -> Result<SecretString, FetchError> {
-        let missing = |why: &str| FetchError::new(ErrorKind::Auth, format!("missing secret {}: {why}", describe(reference)));
-        let secret = self.secrets.resolve(reference).map_err(|why| missing(&why))?;
-        if secret.expose_secret().is_empty() {
-            // An empty environment variable is a variable that nobody filled in.
-            return Err(missing("it is empty"));
-        }
-        self.redactor.add(secret.expose_secret());
-        self.digest.update((secret.expose_secret().len() as u64).to_le_bytes());
-        self.digest.update(secret.expose_secret());
-        Ok(secret)
-    }
-
-    /// A header's value that is never printed.
-    fn header(&self, value: &str, reference: &SecretRef) -> Result<HeaderValue, FetchError> {
-        let mut value = HeaderValue::from_str(value).map_err(|_| {
-            let message =
-                format!("secret {} holds characters that a header cannot carry, a line end perhaps", describe(reference));
-            FetchError::new(ErrorKind::Auth, message)
-        })?;
-        value.set_sensitive(true);
-        Ok(value)
-    }
-}
-
-fn describe(reference: &SecretRef) -> String {
-    match reference {
-        SecretRef::Env(name) => format!("`env {name}`"),
-        SecretRef::File(path) => format!("`file {}`", path.display()),
-        SecretRef::Credential(name) => format!("`credential {name}`"),
-        SecretRef::Literal(_) => "given in the file".to_owned(),
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn more(end: &CountedEnd, page_size: Option<u64>, answer: &Answer<'_>
         CountedEnd::EmptyPage => Ok(answer.envelope.records > 0),
         // Without a size there is nothing to be shorter than; only an empty page is short for certain.
         CountedEnd::ShortPage => Ok(answer.envelope.records >= page_size.unwrap_or(1).max(1)),
-        CountedEnd::More(path) => truth(path, answer),
+        CountedEnd::More(path) => truth("more", path, answer),
         // Servers cap page sizes silently and totals change while they are paged: what counts is what was received, against
         // the total of this very answer.
         CountedEnd::Total(path) => Ok(answer.records_so_far() < count("total", path, answer)?),
@@ -57,16 +57,16 @@ pub(super) fn pages(end: &CountedEnd, answer: &Answer<'_>) -> Option<u64> {
     }
 }
 
-fn truth(path: &ResponsePath, answer: &Answer<'_>) -> Result<bool, String> {
+pub(super) fn truth(key: &str, path: &ResponsePath, answer: &Answer<'_>) -> Result<bool, String> {
     match answer.value(path) {
         Some(Captured::Boolean(more)) => Ok(more),
         Some(Captured::Number(text) | Captured::Text(text)) => match text.to_ascii_lowercase().as_str() {
             "true" | "1" => Ok(true),
             "false" | "0" => Ok(false),
-            _ => Err(format!("`more` must be a boolean at `{path}`, the answer has another value there")),
+            _ => Err(format!("`{key}` must be a boolean at `{path}`, the answer has another value there")),
         },
-        Some(_) => Err(format!("`more` must be a boolean at `{path}`, the answer has a nested value there")),
-        None => Err(format!("`more` names a path that the answer does not have: `{path}`")),
+        Some(_) => Err(format!("`{key}` must be a boolean at `{path}`, the answer has a nested value there")),
+        None => Err(format!("`{key}` names a path that the answer does not have: `{path}`")),
     }
 }
 

@@ -101,7 +101,7 @@ impl Pager {
             PagingKind::Odata => odata::paths(),
             PagingKind::Graphql { has_next, end_cursor, .. } => vec![has_next.clone(), end_cursor.clone()],
         };
-        paths.into_iter().filter(|path| matches!(path, ResponsePath::Body(_))).collect()
+        paths.into_iter().chain(self.paging.last.clone()).filter(|path| matches!(path, ResponsePath::Body(_))).collect()
     }
 
     /// What templates know as `page`: `index` (from 0), `number` (of the page, as the API counts), `offset` (records before it) and
@@ -165,6 +165,11 @@ impl Pager {
         ask.ok_or_else(|| format!("a position of another kind than paging `{}`", self.paging.kind.name()))
     }
 
+    /// Whether the page says that it is the last.
+    fn is_last(&self, answer: &Answer<'_>) -> Result<bool, String> {
+        self.paging.last.as_ref().map_or(Ok(false), |path| counted::truth("last", path, answer))
+    }
+
     /// The position after an answer, `None` at the end. `from` is the address that links are relative to.
     pub(super) fn next(
         &self,
@@ -178,6 +183,7 @@ impl Pager {
         let place = |why: String| FetchError::new(ErrorKind::Data, format!("paging `{}`: {why}", self.paging.kind.name()));
         let next = match &self.paging.kind {
             _ if envelope.is_nothing => Ok(None),
+            _ if self.is_last(&answer).map_err(place)? => Ok(None),
             PagingKind::None => none::next(),
             PagingKind::Page { start, page_size, end, .. } => page::next(*start, *page_size, end, &answer),
             PagingKind::Offset { start, page_size, end, .. } => offset::next(*start, *page_size, end, &answer),

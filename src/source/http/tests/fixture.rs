@@ -3,32 +3,35 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ::http::Method;
 use async_trait::async_trait;
-use jiff::SignedDuration;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use crate::config::catalog::{
     Auth, CatchUp, Compression, Cursor, CursorFormat, CursorNulls, CursorType, Format, Job, Limits, Mode, OnDelete, OnTypeChange,
     Order, Packing, Paging, PagingKind, ParameterSet, ParquetSettings, Sink, SinkPlace, Source as ApiSource, Stream, Window,
 };
-use crate::config::secret::{SecretRef, SecretSource, SecretString};
+use crate::config::secret::{ExposeSecret, SecretRef, SecretSource, SecretString};
+use crate::error::ErrorKind;
 use crate::event::{Event, Events, Listener};
 use crate::ids::{DatasetName, JobName, PartitionKey};
 use crate::page::{PagePosition, RawPage, ResponsePath};
 use crate::quota::Budgets;
 use crate::quota::test_clock::TestClock;
 use crate::slice::{Reach, Slice, Span};
-use crate::source::http::HttpSource;
 use crate::source::http::http_source::Surroundings;
 use crate::source::http::resolver::{Lookup, SystemLookup};
+use crate::source::http::{HttpSource, Shared, Tokens};
 use crate::source::{FetchError, Source};
 use crate::stop::Stop;
 use crate::template::Template;
+use crate::vault::{TokenVault, VaultEntry, VaultError};
 
 pub(super) const SECRET: &str = "CANARY-0123/456";
 
@@ -67,7 +70,7 @@ pub(super) fn job(base_url: &str) -> Job {
         records_optional: false,
         deleted: None,
         primary_key: Vec::new(),
-        paging: Paging { kind: PagingKind::None, pages_max: 100 },
+        paging: Paging { kind: PagingKind::None, pages_max: 100, last: None },
         cursor: None,
         parent: None,
     };
@@ -137,8 +140,11 @@ pub(super) fn span(from: Option<&str>, to: &str) -> Slice {
 struct Secrets;
 
 impl SecretSource for Secrets {
-    fn resolve(&self, _secret: &SecretRef) -> Result<SecretString, String> {
-        Ok(SECRET.into())
+    fn resolve(&self, secret: &SecretRef) -> Result<SecretString, String> {
+        Ok(match secret {
+            SecretRef::Literal(secret) => secret.clone(),
+            _ => SECRET.into(),
+        })
     }
 }
 
@@ -169,6 +175,51 @@ pub(super) struct World {
     pub(super) stop: Stop,
     pub(super) heard: Arc<Heard>,
     pub(super) lookup: Arc<dyn Lookup>,
+    pub(super) drawer: Arc<Drawer>,
+    pub(super) tokens: Tokens,
+}
+
+/// A vault that can be told to fail.
+#[derive(Default)]
+pub(super) struct Drawer {
+    entries: Mutex<BTreeMap<String, VaultEntry>>,
+    writes: AtomicUsize,
+    /// Writes with a number from this one on fail.
+    pub(super) broken_from: Mutex<Option<usize>>,
+}
+
+impl Drawer {
+    /// What is written down, all of it.
+    pub(super) fn text(&self) -> String {
+        let entries = self.entries.lock().unwrap();
+        entries.values().map(|entry| format!("{} {}\n", entry.credential, entry.text.expose_secret())).collect()
+    }
+
+    pub(super) fn writes(&self) -> usize {
+        self.writes.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl TokenVault for Drawer {
+    async fn tokens(&self, credential: &str) -> Result<Option<VaultEntry>, VaultError> {
+        Ok(self.entries.lock().unwrap().get(credential).cloned())
+    }
+
+    async fn put_tokens(&self, credential: &str, before: u64, text: &SecretString, at: Timestamp) -> Result<bool, VaultError> {
+        let number = self.writes.fetch_add(1, Ordering::SeqCst);
+        if self.broken_from.lock().unwrap().is_some_and(|from| number >= from) {
+            let (action, message) = ("keep the tokens of a credential".to_owned(), "no space left on the disk".to_owned());
+            return Err(VaultError { kind: ErrorKind::Unavailable, action, message });
+        }
+        let mut entries = self.entries.lock().unwrap();
+        if entries.get(credential).map_or(0, |entry| entry.version) != before {
+            return Ok(false);
+        }
+        let entry = VaultEntry { credential: credential.to_owned(), version: before + 1, text: text.clone(), at };
+        entries.insert(credential.to_owned(), entry);
+        Ok(true)
+    }
 }
 
 impl World {
@@ -176,13 +227,22 @@ impl World {
         // What main does; a second time is no harm.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let clock = Arc::new(TestClock::new());
+        let drawer = Arc::new(Drawer::default());
         World {
             budgets: Budgets::new(clock.clone()),
+            tokens: Tokens::new(clock.clone(), drawer.clone()),
             clock,
             stop: Stop::new(),
             heard: Arc::new(Heard::default()),
             lookup: Arc::new(SystemLookup),
+            drawer,
         }
+    }
+
+    /// What the next process finds: what was kept, and nothing else.
+    pub(super) fn next_process(&self) -> World {
+        let tokens = Tokens::new(self.clock.clone(), self.drawer.clone());
+        World { clock: self.clock.clone(), drawer: self.drawer.clone(), tokens, ..World::new() }
     }
 
     pub(super) fn with_lookup(mut self, lookup: impl Lookup + 'static) -> World {
@@ -197,7 +257,7 @@ impl World {
             stop: self.stop.clone(),
             lookup: self.lookup.clone(),
         };
-        HttpSource::open_with(job, &Secrets, &self.budgets, around)
+        HttpSource::open_with(job, &Secrets, Shared { budgets: &self.budgets, tokens: &self.tokens }, around)
     }
 
     pub(super) fn open(&self, job: &Job) -> HttpSource {

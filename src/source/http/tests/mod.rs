@@ -5,3 +5,4 @@ mod refusals;
 mod requests;
 mod retries;
 mod server;
+mod tokens;
