@@ -9,6 +9,8 @@ pub struct Paging {
     pub kind: PagingKind,
     /// Reaching it is an error.
     pub pages_max: u64,
+    /// The API never gives more records than this for one query.
+    pub result_cap: Option<u64>,
 }
 
 #[derive(Clone, Debug)]

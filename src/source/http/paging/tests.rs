@@ -6,7 +6,7 @@ fn path(text: &str) -> ResponsePath {
 }
 
 fn pager(kind: PagingKind) -> Pager {
-    Pager::new(Paging { kind, pages_max: 1000 }, &path("data.items"))
+    Pager::new(Paging { kind, pages_max: 1000, result_cap: None }, &path("data.items"))
 }
 
 fn by_offset(end: CountedEnd) -> Pager {
@@ -232,7 +232,7 @@ fn endless_paging_meets_its_bound() {
         end: CountedEnd::EmptyPage,
         placed: Placed::Query,
     };
-    let pager = Pager::new(Paging { kind, pages_max: 25 }, &ResponsePath::root());
+    let pager = Pager::new(Paging { kind, pages_max: 25, result_cap: None }, &ResponsePath::root());
     let (pages, error) = walk(&pager, |_| envelope(1, &[]));
     assert_eq!(pages, 25);
     assert!(error.unwrap().contains("`25` pages"));
