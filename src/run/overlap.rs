@@ -76,7 +76,7 @@ fn back(at: &PagePosition, records: u64, index: u64) -> PagePosition {
         PageAt::Number(number) => PageAt::Number(number.saturating_sub(records.min(at.records_before))),
         _ => at.at.clone(),
     };
-    PagePosition { index, records_before: at.records_before.saturating_sub(records), at: place }
+    PagePosition { index, records_before: at.records_before.saturating_sub(records), at: place, parent: at.parent.clone() }
 }
 
 #[cfg(test)]

@@ -372,7 +372,7 @@ fn a_feed_is_read_down_to_the_mark() {
     run(&project);
     assert!(desk.asked().len() < 15, "it stops below the mark");
     once_each(&project, 400);
-    // They were stamped long before the mark: closed time is closed. With a lookback they are there.
+    // C-07: they were stamped long before the mark, and closed time is closed. With a lookback they are there.
     project.edit("jobs/items.toml", "mode", "window = { lookback = \"10d\" }\nmode");
     run(&project);
     once_each(&project, 420);
@@ -427,4 +427,79 @@ fn numbers_and_texts_commit_on_their_way_too() {
         once_each(&project, 500);
         changes_nothing(&project);
     }
+}
+
+/// Like `paged`, but never more than 40 records for one query, whatever there is, and no word of it but the total.
+fn capped(shelf: &Shelf, tells: bool) -> impl Fn(&str, &Query) -> (u16, Value) + use<> {
+    let shelf = shelf.clone();
+    move |_, query| {
+        let until = query.get("until").map_or(jiff::Timestamp::MAX, |until| until.parse().unwrap());
+        let is_asked = |row: &&Value| instant(row) >= since(query) && instant(row) < until;
+        let all: Vec<Value> = shelf.lock().unwrap().iter().filter(is_asked).cloned().collect();
+        let total = if tells { json!(all.len()) } else { json!(null) };
+        let given: Vec<Value> = all.into_iter().take(40).collect();
+        let first: usize = query.get("token").or(query.get("offset")).map_or(0, |token| token.parse().unwrap());
+        let page: Vec<Value> = given.iter().skip(first).take(8).cloned().collect();
+        let next = (first + 8 < given.len()).then(|| (first + 8).to_string());
+        (200, json!({ "data": page, "next": next, "total": total, "more": first + 8 < given.len() }))
+    }
+}
+
+const BOTH_ENDS: &str = "query = { since = \"{{ from }}\" }\n";
+
+#[test]
+fn what_is_more_than_the_api_gives_is_read_in_pieces() {
+    // C-53
+    for (paging, tells) in [
+        ("type = \"offset\", offset_param = \"offset\", page_size = 8, total = \"total\", result_cap = 40", true),
+        ("type = \"offset\", offset_param = \"offset\", page_size = 8, more = \"more\", result_cap = 40", false),
+        ("type = \"page_token\", token = \"next\", param = \"token\", result_cap = 40", false),
+    ] {
+        for mode in ["append", "merge"] {
+            let rows = shelf(&(0..300).rev().map(minute).collect::<Vec<_>>());
+            let desk = Desk::start(capped(&rows, tells));
+            let stream =
+                in_order("none", paging).replace(BOTH_ENDS, "query = { since = \"{{ from }}\", until = \"{{ to }}\" }\n");
+            let project = project(&desk, &stream, &format!("mode = \"{mode}\"\nwindow = {{ start = \"2026-02-20\" }}\n"));
+            let report = run(&project);
+            once_each(&project, 300);
+            assert_eq!(counts(&report).0, 300, "nothing is committed twice: {report}");
+            changes_nothing(&project);
+        }
+    }
+    // Without an upper bound, an order will do.
+    let rows = shelf(&(0..300).map(minute).collect::<Vec<_>>());
+    let desk = Desk::start(capped(&rows, false));
+    let project =
+        project(&desk, &in_order("ascending", "type = \"page_token\", token = \"next\", param = \"token\", result_cap = 40"), "");
+    run(&project);
+    once_each(&project, 300);
+    changes_nothing(&project);
+}
+
+#[test]
+fn an_instant_of_more_than_the_api_gives_fails_loudly() {
+    // C-54
+    let mut records: Vec<Value> = (0..100).map(minute).collect();
+    records.extend((0..60).map(|id| json!({ "id": 1000 + id, "updated_at": minute(50)["updated_at"] })));
+    let rows = shelf(&records);
+    let desk = Desk::start(capped(&rows, false));
+    let paging = "type = \"page_token\", token = \"next\", param = \"token\", result_cap = 40";
+    let stream = in_order("none", paging).replace(BOTH_ENDS, "query = { since = \"{{ from }}\", until = \"{{ to }}\" }\n");
+    let project = project(&desk, &stream, "mode = \"append\"\nwindow = { start = \"2026-02-20\" }\n");
+    let ended = highwater(&project, &["run", "items"]).run().expect_code(1);
+    assert!(ended.stderr.contains("at most 40 records") && ended.stderr.contains("cannot be split"), "{}", ended.stderr);
+    // Everything else is there, and nothing of that instant.
+    let here: Value =
+        serde_json::from_str(&query(&project, "SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS ids, MAX(id) AS most FROM items"))
+            .unwrap();
+    assert!(here["n"].as_u64() >= Some(97) && here["n"] == here["ids"] && here["most"] == 99, "{here}");
+    assert!(mark(&project).as_str() < Some("2026-02-20T00:51"), "the mark stays before the hole");
+
+    // What has neither an upper bound nor an order cannot be asked for in pieces.
+    let project = self::project(&desk, &in_order("none", paging), "mode = \"append\"\n");
+    let checked = highwater(&project, &["check"]).run().expect_code(0);
+    assert!(checked.stdout.contains("cannot be asked for in pieces"), "{}", checked.stdout);
+    let ended = highwater(&project, &["run", "items"]).run().expect_code(1);
+    assert!(ended.stderr.contains("order = \"ascending\""), "{}", ended.stderr);
 }
