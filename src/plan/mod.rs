@@ -128,6 +128,19 @@ fn outline_set(job: &Job, partition: &PartitionKey, coverage: &Coverage, source_
     }
 }
 
+/// A stretch in two, where it is longer than what the cursor can tell apart. One without a beginning is taken to begin with 1970: what
+/// lies before it stays with the first half.
+pub fn halves(cursor: &Cursor, span: &Span) -> Option<(Span, Span)> {
+    let from = span.from.unwrap_or(Timestamp::UNIX_EPOCH);
+    let length = span.to.duration_since(from);
+    if length <= cursor.precision {
+        return None;
+    }
+    let middle = window::align_start(cursor, from.checked_add(length / 2).ok())?;
+    let is_inside = from < middle && middle < span.to;
+    is_inside.then(|| (Span::new(span.from, middle), Span::new(Some(middle), span.to)))
+}
+
 impl Outline {
     fn add(&mut self, slice: Slice) {
         match self.slices.len() < OUTLINE_MAX {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::catalog::Job;
+use crate::config::catalog::{Job, Mode};
 use crate::dataset::DatasetState;
 use crate::error::{ErrorKind, chain};
 use crate::event::Event;
@@ -19,6 +19,7 @@ use crate::state::{Lease, RunRow};
 use super::commit::{self, Committed, StagedSlice};
 use super::mark::{mark_text, marks};
 use super::options::RewindKind;
+use super::order::{More, Rest};
 use super::read::{SliceRead, read_slice};
 use super::{Ports, RunError, RunReport, SliceFailure, rewind, settle};
 
@@ -135,14 +136,20 @@ async fn read_set(
             return Ok(Turn::GivenUp);
         }
     };
-    while let Some(slice) = plan::next(job, set, &head.state.coverage, &tried, goal) {
+    let mut rest: Option<Box<Rest>> = None;
+    // What is too much at once, in pieces; the first stands last.
+    let mut pieces: Vec<Slice> = Vec::new();
+    loop {
+        let planned = || plan::next(job, set, &head.state.coverage, &tried, goal);
+        let begun = rest.as_ref().map(|rest| rest.slice.clone()).or_else(|| pieces.pop());
+        let Some(slice) = begun.or_else(planned) else { break };
         if ports.stop.requested() {
             report.stopped = true;
             return Ok(Turn::Last);
         }
         ports.events.tell(Event::SliceStarted { job: job.name.clone(), slice: slice.clone() });
         tried.push(slice.clone());
-        match load_slice(job, ports, lease, head, &slice, index, report).await {
+        match load_slice(job, ports, lease, head, &slice, rest.take(), index, report).await {
             // What is covered has changed meanwhile, and so what there is to read: the rival may have brought this very slice.
             Ok(Loaded::RivalWasFirst) if lost < READS_MAX => {
                 check_fingerprint(job, head)?;
@@ -154,15 +161,47 @@ async fn read_set(
                 fail(job, ports, slice, RunError::new(ErrorKind::Conflict, reason), report);
                 return Ok(Turn::Last);
             }
-            Ok(Loaded::Read(read)) => {
+            Ok(Loaded::Read(mut read)) => {
                 lost = 0;
                 failures = 0;
+                let more = read.more.take();
+                if more.is_some() {
+                    // What was read is covered; what is left of the slice is another one.
+                    tried.pop();
+                    tried.extend(read.part.take());
+                }
                 if let Some(skew) = read.skew.filter(|skew| *skew > SKEW_MIN) {
                     goal = goal.max(started_at.checked_add(skew).unwrap_or(goal));
                 }
                 // What lies behind a slice that was cut short lies in the source's future.
-                if read.cut_short {
-                    break;
+                match more {
+                    None if read.cut_short => break,
+                    None | Some(More::Anew) => {}
+                    Some(More::Split(reach)) => match halves(job, &slice, &reach) {
+                        Ok(halves) => pieces.extend(halves),
+                        Err(error) => {
+                            tried.push(slice.clone());
+                            fail(job, ports, slice, error, report);
+                            failures += 1;
+                            if failures >= FAILURES_MAX {
+                                return Ok(Turn::GivenUp);
+                            }
+                        }
+                    },
+                    Some(More::Rest(behind)) => rest = Some(behind),
+                    // Its place among the pages may have expired: it is tried once from where the part ends.
+                    Some(More::Failed(_, error)) if error.kind == ErrorKind::Unavailable => {
+                        tracing::warn!(job.id = %job.name, "{error}; what was read is committed, and reading begins again behind it");
+                    }
+                    Some(More::Failed(left, error)) => {
+                        let kind = error.kind;
+                        tried.push(left.clone());
+                        fail(job, ports, left, error, report);
+                        failures += 1;
+                        if let Some(turn) = turn_after(kind, failures) {
+                            return Ok(turn);
+                        }
+                    }
                 }
             }
             Err(Failure::Slice(error)) if error.kind == ErrorKind::Cancelled => {
@@ -173,18 +212,47 @@ async fn read_set(
                 let kind = error.kind;
                 fail(job, ports, slice, error, report);
                 failures += 1;
-                match kind {
-                    ErrorKind::Throttled { .. } | ErrorKind::Bug => return Ok(Turn::Last),
-                    // The set's other slices would meet the same closed door.
-                    ErrorKind::Config | ErrorKind::Auth => return Ok(Turn::GivenUp),
-                    _ if failures >= FAILURES_MAX => return Ok(Turn::GivenUp),
-                    _ => {}
+                if let Some(turn) = turn_after(kind, failures) {
+                    return Ok(turn);
                 }
             }
             Err(Failure::Run(error)) => return Err(error),
         }
     }
     Ok(Turn::Over)
+}
+
+/// The halves of what is more than the API gives for one query, the second one first.
+fn halves(job: &Job, slice: &Slice, reach: &Reach) -> Result<[Slice; 2], RunError> {
+    let cap = job.stream.paging.result_cap.unwrap_or_default();
+    let cursor = job.stream.cursor.as_ref().filter(|cursor| cursor.has_upper_bound(&job.stream) && job.mode != Mode::Replace);
+    let refused = |why: &str| {
+        let message =
+            format!("the API gives at most {cap} records for one query (result_cap), and there are as many here or more: {why}");
+        RunError::new(ErrorKind::Data, message)
+    };
+    match (cursor, reach) {
+        (Some(cursor), Reach::Time(span)) => {
+            let instant = "they stand within one `precision` of each other, which cannot be split; ask for less by parameters";
+            let (first, second) = plan::halves(cursor, span).ok_or_else(|| refused(instant))?;
+            let part = |span| Slice { partition: slice.partition.clone(), reach: Reach::Time(span) };
+            Ok([part(second), part(first)])
+        }
+        _ => {
+            Err(refused("they cannot be asked for in pieces; give the cursor an entry with `{{ to }}`, or order = \"ascending\""))
+        }
+    }
+}
+
+/// Whether a set's turn ends with a failure of this kind.
+fn turn_after(kind: ErrorKind, failures: usize) -> Option<Turn> {
+    match kind {
+        ErrorKind::Throttled { .. } | ErrorKind::Bug => Some(Turn::Last),
+        // The set's other slices would meet the same closed door.
+        ErrorKind::Config | ErrorKind::Auth => Some(Turn::GivenUp),
+        _ if failures >= FAILURES_MAX => Some(Turn::GivenUp),
+        _ => None,
+    }
 }
 
 fn fail(job: &Job, ports: &Ports, slice: Slice, error: RunError, report: &mut RunReport) {
@@ -221,20 +289,25 @@ enum Loaded {
     RivalWasFirst,
 }
 
-/// Reads a slice and commits it; `head` is the new end of the log afterwards.
+/// Reads a slice, or as much of it as is committed at once, and commits it; `head` is the new end of the log afterwards.
+#[expect(clippy::too_many_arguments, reason = "what a run has in hand, each of another kind")]
 async fn load_slice(
     job: &Job,
     ports: &Ports,
     lease: &Lease,
     head: &mut Head,
     slice: &Slice,
+    rest: Option<Box<Rest>>,
     index: &mut Option<Current>,
     report: &mut RunReport,
 ) -> Result<Loaded, Failure> {
     let batch = ports.clock.batch_id();
-    let mut read = read_slice(job, ports, head, slice, batch, index).await.map_err(Failure::Slice)?;
+    let mut read = read_slice(job, ports, head, slice, rest, batch, index).await.map_err(Failure::Slice)?;
     report.pages += read.pages;
     report.bytes += read.bytes;
+    if matches!(read.more, Some(More::Split(_))) {
+        return Ok(Loaded::Read(Box::new(read)));
+    }
     if read.files.is_empty() && read.replaces.paths.is_empty() {
         advance_empty(job, ports, lease, head, slice, &read).await.map_err(Failure::Run)?;
         report.counts.add(&read.counts);

@@ -12,6 +12,8 @@ mod keyed;
 mod load;
 mod mark;
 mod options;
+mod order;
+mod overlap;
 mod preview;
 mod probe;
 mod read;

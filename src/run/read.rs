@@ -1,10 +1,13 @@
 //! One slice from the first request to its last row: pages flow, the next is asked for while this one is worked on. Where its rows go
 //! is [`Stage`]'s.
 
+mod part;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::batch::Counts;
 use crate::config::catalog::{Job, Mode};
+use crate::cursor::CursorKey;
 use crate::error::{ErrorKind, chain};
 use crate::event::Event;
 use crate::ids::BatchId;
@@ -22,6 +25,8 @@ use crate::slice::{Cover, Reach, Slice, Span};
 use crate::source::FetchError;
 
 use super::keyed::{self, Keyed, Picked};
+use super::order::{Behind, More, Progress, Rest};
+use super::overlap::Overlap;
 use super::refine::{Refined, Refinery};
 use super::spool::Spool;
 use super::stage::{Rows, Stage};
@@ -47,6 +52,10 @@ pub(super) struct SliceRead {
     pub skew: Option<SignedDuration>,
     /// The slice reached into time that is not closed yet and was cut short.
     pub cut_short: bool,
+    /// Only the first part of the slice was read, and this comes behind it.
+    pub more: Option<More>,
+    /// That part, where it is a stretch of time.
+    pub part: Option<Slice>,
 }
 
 /// Live files that leave the table with a commit.
@@ -67,11 +76,18 @@ pub(super) async fn read_slice(
     ports: &Ports,
     head: &Head,
     slice: &Slice,
+    rest: Option<Box<Rest>>,
     batch: BatchId,
     index: &mut Option<Current>,
 ) -> Result<SliceRead, RunError> {
     let mut reading = Reading::begin(job, ports, head, slice, batch)?;
-    let read = match reading.read_pages().await {
+    let read = match reading.read_pages(rest).await {
+        // Nothing of it counts: it is read again in two halves.
+        Ok(()) if matches!(reading.more, Some(More::Split(_))) => {
+            reading.stage.abort().await;
+            reading.nothing_closed = true;
+            Ok(())
+        }
         Ok(()) => reading.settle_keys(index).await,
         Err(error) => Err(error),
     };
@@ -111,8 +127,20 @@ struct Reading<'a> {
     changes: Vec<String>,
     skew: Option<SignedDuration>,
     cut_short: bool,
+    /// Nothing of the slice is closed yet, or nothing of it counts.
+    nothing_closed: bool,
     /// What the source gave last to go on with.
     token: Option<String>,
+    /// The slice that requests are for: the reading's own, or where it has got to.
+    asked: Slice,
+    /// Where the source keeps an order, and has kept it so far.
+    progress: Option<Progress>,
+    /// The greatest cursor of each page in the spool, where there is an order.
+    page_ends: Vec<Option<CursorKey>>,
+    /// Where the slice began, if this reading goes on with it.
+    lowest: Option<Reach>,
+    more: Option<More>,
+    overlap: Option<Overlap>,
 }
 
 impl<'a> Reading<'a> {
@@ -144,40 +172,59 @@ impl<'a> Reading<'a> {
             changes: Vec::new(),
             skew: None,
             cut_short: false,
+            nothing_closed: false,
             token: None,
+            asked: slice.clone(),
+            progress: Progress::of(job),
+            page_ends: Vec::new(),
+            lowest: None,
+            more: None,
+            overlap: Overlap::of(job),
         })
     }
 
-    async fn read_pages(&mut self) -> Result<(), RunError> {
-        let first = PagePosition::start();
+    async fn read_pages(&mut self, rest: Option<Box<Rest>>) -> Result<(), RunError> {
+        let next = match rest {
+            Some(rest) => self.go_on(*rest).await?,
+            None => PagePosition::start(),
+        };
         let source = self.ports.source.as_ref();
-        let mut page = fetch(source, self.slice, &first, 1).await?;
-        if !self.close_time(&page)? {
+        let mut page = fetch(source, &self.asked, &next, 1).await?;
+        if self.lowest.is_none() && !self.close_time(&page)? {
+            self.nothing_closed = true;
             self.pages += 1;
             self.bytes += page.body.len() as u64;
             return Ok(());
         }
         loop {
-            let (whole, refined) = self.desk.whole(self.job, source, self.slice, page).await?;
+            let (whole, refined) = self.desk.whole(self.job, source, &self.asked, page).await?;
             let failed = |error: FetchError| RunError::new(error.kind, chain(&error));
-            let next = source.next(self.slice, &whole.position, &refined.envelope, &whole.headers).map_err(failed)?;
+            let next = source.next(&self.asked, &whole.position, &refined.envelope, &whole.headers).map_err(failed)?;
             let token = source.token(self.slice, &refined.envelope, &whole.headers).map_err(failed)?;
             self.token = token.or(self.token.take());
             self.tell_page(&whole, &refined);
             self.spool.keep(&whole)?;
-            let slice = self.slice;
-            let (staged, fetched) = match next {
-                None => (self.stage_page(refined).await, None),
-                Some(position) => {
-                    let (staged, fetched) = tokio::join!(self.stage_page(refined), fetch(source, slice, &position, 1));
-                    (staged, Some(fetched))
-                }
-            };
-            staged?;
-            match fetched {
-                None => break,
-                Some(fetched) => page = fetched?,
+            let cap = source.cap(&whole.position, &refined.envelope, &whole.headers);
+            let next = self.follow(&whole, &refined, next)?;
+            if self.is_too_much(cap) {
+                return self.end_at_cap(refined).await;
             }
+            let Some(position) = next else {
+                self.stage_page(refined).await?;
+                break;
+            };
+            let is_much = self.progress.as_ref().filter(|progress| progress.is_much(self.spool.is_full()));
+            if let Some(part) = is_much.and_then(|progress| progress.part(&self.reach)) {
+                self.stage_page(refined).await?;
+                return self.end_at(part, Behind::Page(position)).await;
+            }
+            let asked = self.asked.clone();
+            let (staged, fetched) = tokio::join!(self.stage_page(refined), fetch(source, &asked, &position, 1));
+            staged?;
+            page = match fetched {
+                Ok(page) => page,
+                Err(error) => return self.end_by(error).await,
+            };
         }
         self.check_token()?;
         if self.waits {
@@ -404,11 +451,13 @@ impl<'a> Reading<'a> {
     async fn finish(mut self) -> Result<SliceRead, RunError> {
         let staged = self.stage.finish().await?;
         let (schema, files) = staged.unwrap_or_else(|| (self.table.clone().unwrap_or_default(), Vec::new()));
-        let nothing_closed = self.cut_short && self.reach == self.slice.reach;
         let mut desk = self.desk;
         let refinery = desk.refinery()?;
-        let cover = if nothing_closed { None } else { cover(self.slice, &self.reach, refinery, self.token) };
+        let cover = if self.nothing_closed { None } else { cover(self.slice, &self.reach, refinery, self.token) };
+        let is_part = self.more.is_some() && !self.nothing_closed && matches!(self.reach, Reach::Time(_));
+        let part = is_part.then(|| Slice { partition: self.slice.partition.clone(), reach: self.reach.clone() });
         Ok(SliceRead {
+            part,
             cover,
             files,
             replaces: self.replaces,
@@ -420,6 +469,7 @@ impl<'a> Reading<'a> {
             changes: self.changes,
             skew: self.skew,
             cut_short: self.cut_short,
+            more: self.more,
         })
     }
 }
@@ -431,7 +481,7 @@ fn cover(slice: &Slice, reach: &Reach, refinery: &Refinery, token: Option<String
         Reach::Time(span) => Some(Cover::Span { partition, from: span.from, to: span.to }),
         Reach::Mark(before) => {
             let mark = refinery.cursor_mark()?;
-            Some(Cover::Mark { partition, before: before.clone(), mark })
+            (Some(&mark) != before.as_ref()).then(|| Cover::Mark { partition, before: before.clone(), mark })
         }
         Reach::Token(before) => {
             let token = token?;

@@ -9,12 +9,12 @@ use arrow::datatypes::Schema;
 use bytes::Bytes;
 
 use crate::batch::{Batch, Counts, RowMarks};
-use crate::config::catalog::{CursorType, Job, Mode, PagingKind};
+use crate::config::catalog::{CursorType, Job, Mode, Order, PagingKind};
 use crate::cursor::CursorKey;
 use crate::decode::{CursorSpec, DecodeError, DecodeSpec, Decoded, Decoder, raw_records};
 use crate::error::ErrorKind;
 use crate::ids::PartitionKey;
-use crate::page::{Envelope, RawPage, ResponsePath};
+use crate::page::{Envelope, PagePosition, RawPage, ResponsePath};
 use crate::reject::{Reject, RejectedAt};
 use crate::schema::TableSchema;
 use crate::sink::content::content_hashes;
@@ -23,6 +23,7 @@ use crate::sink::own;
 use crate::slice::{CursorMark, Reach, Slice, Span};
 use crate::transform::{Steps, TransformError, Transformed};
 
+use super::order::{self, PageOrder};
 use super::recent::Recent;
 
 /// What a page came to.
@@ -39,6 +40,8 @@ pub(super) struct Refined {
     pub places: Vec<u64>,
     /// The page as JSON.
     pub json: Bytes,
+    /// Where the source keeps an order.
+    pub order: Option<PageOrder>,
 }
 
 /// A record that leaves no row, and takes away the one that its key has in a merge.
@@ -59,6 +62,12 @@ pub(super) struct Refinery {
     reach: Reach,
     /// The largest cursor seen of those that have a mark, with the keys at it.
     largest: Option<Largest>,
+    /// Where a slice goes on behind a commit: pages that were read before, of which only what lies behind it counts.
+    replays: Vec<PagePosition>,
+    /// Of all other pages, where the slice began: what stands out of order there was not read before.
+    lowest: Option<Reach>,
+    /// How far records may stand from their place, where the source keeps an order.
+    slop: Option<i128>,
     /// Where pages can shift and records can be told apart.
     recent: Option<Recent>,
     /// Where rows carry their keys: what stands before each.
@@ -127,6 +136,9 @@ impl Refinery {
             records: stream.records.clone(),
             reach: slice.reach.clone(),
             largest: None,
+            replays: Vec::new(),
+            lowest: None,
+            slop: stream.cursor.as_ref().filter(|cursor| cursor.order != Order::None).map(order::slop),
             recent,
             key_prefix: keyed.then(|| key_prefix(&slice.partition)),
             takes_deleted,
@@ -137,6 +149,25 @@ impl Refinery {
     /// Narrows the slice to closed time, once the source's clock is known.
     pub(super) fn set_reach(&mut self, reach: Reach) {
         self.reach = reach;
+    }
+
+    /// The slice goes on behind a commit.
+    pub(super) fn go_on(&mut self, lowest: Reach, replays: Vec<PagePosition>) {
+        self.lowest = Some(lowest);
+        self.replays = replays;
+        if let Reach::Mark(Some(mark)) = &self.reach {
+            self.largest = Some(Largest { value: mark.value.clone(), keys: mark.keys.iter().cloned().collect() });
+        }
+    }
+
+    /// What the records of a page are cut to.
+    fn reach_of(&self, page: &RawPage) -> Reach {
+        match (&self.lowest, &self.reach) {
+            _ if self.replays.contains(&page.position) => self.reach.clone(),
+            (Some(Reach::Time(lowest)), Reach::Time(span)) => Reach::Time(Span { from: lowest.from, to: span.to }),
+            (Some(Reach::Mark(lowest)), Reach::Mark(_)) => Reach::Mark(lowest.clone()),
+            _ => self.reach.clone(),
+        }
     }
 
     pub(super) fn read_schema(&self) -> &TableSchema {
@@ -156,14 +187,16 @@ impl Refinery {
         })?;
         let Decoded { rows, json, places, mut rejects, envelope, cursor, key_hashes, keys, deleted, changes } = decoded;
         let mut counts = Counts { fetched: envelope.records, ..Counts::default() };
-        let mut fates = self.cut(rows.num_rows(), cursor.as_deref(), key_hashes.as_deref());
+        let order = self.slop.and_then(|slop| PageOrder::of(cursor.as_deref()?, slop));
+        let reach = self.reach_of(page);
+        let mut fates = self.cut(&reach, rows.num_rows(), cursor.as_deref(), key_hashes.as_deref());
         self.find_repeated(&json, &places, &mut fates);
         if self.takes_deleted {
             find_deleted(&deleted.unwrap_or_default(), &mut fates);
         }
         let mut reject_fates = Vec::with_capacity(rejects.len());
         rejects.retain(|reject| {
-            let fate = self.cut_reject(reject);
+            let fate = self.cut_reject(&reach, reject);
             reject_fates.push(fate);
             fate == Fate::Kept
         });
@@ -195,7 +228,7 @@ impl Refinery {
             let message = format!("the records of page {} do not add up: {counts:?}", page.position.index + 1);
             return Err(RefineError::Slice { kind: ErrorKind::Bug, message });
         }
-        Ok(Refined { batch, rejects, counts, envelope, gone, changes, places, json })
+        Ok(Refined { batch, rejects, counts, envelope, gone, changes, order, places, json })
     }
 
     /// A page without a row has nothing for the steps, and perhaps none of the columns that they name.
@@ -208,11 +241,10 @@ impl Refinery {
     }
 
     /// What becomes of each row by its cursor alone. Compared on parsed values: what the API makes of its own filter is its affair.
-    fn cut(&mut self, rows: usize, cursor: Option<&[CursorKey]>, keys: Option<&[String]>) -> Vec<Fate> {
-        match (&self.reach, cursor) {
+    fn cut(&mut self, reach: &Reach, rows: usize, cursor: Option<&[CursorKey]>, keys: Option<&[String]>) -> Vec<Fate> {
+        match (reach, cursor) {
             (Reach::Time(span), Some(values)) => values.iter().map(|value| cut_time(span, value)).collect(),
             (Reach::Mark(mark), Some(values)) => {
-                let mark = mark.clone();
                 let mut fates = Vec::with_capacity(rows);
                 for (row, value) in values.iter().enumerate() {
                     let key = keys.and_then(|keys| keys.get(row));
@@ -225,9 +257,9 @@ impl Refinery {
     }
 
     /// A record that does not fit belongs to a slice like any other: else each slice that sees it would put it aside again.
-    fn cut_reject(&mut self, reject: &Reject) -> Fate {
+    fn cut_reject(&mut self, reach: &Reach, reject: &Reject) -> Fate {
         let Some(cursor) = &reject.cursor else { return Fate::Kept };
-        match &self.reach {
+        match reach {
             Reach::Time(span) => cut_time(span, cursor),
             // Without a key it cannot be told from another one at the mark.
             Reach::Mark(Some(mark)) if reject.key_hash.is_none() => {
@@ -237,10 +269,7 @@ impl Refinery {
                     Fate::Kept
                 }
             }
-            Reach::Mark(mark) => {
-                let mark = mark.clone();
-                self.cut_at_mark(mark.as_ref(), cursor, reject.key_hash.as_ref())
-            }
+            Reach::Mark(mark) => self.cut_at_mark(mark.as_ref(), cursor, reject.key_hash.as_ref()),
             Reach::Snapshot | Reach::Token(_) => Fate::Kept,
         }
     }

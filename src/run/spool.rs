@@ -60,6 +60,11 @@ impl Spool {
         self.pages.len()
     }
 
+    /// Whether memory does not hold all of them.
+    pub(super) fn is_full(&self) -> bool {
+        self.file.is_some()
+    }
+
     pub(super) fn keep(&mut self, page: &RawPage) -> Result<(), RunError> {
         let head = Head {
             index: page.position.index,

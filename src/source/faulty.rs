@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::HeaderMap;
 
-use super::{FetchError, Judgement, Source};
+use super::{Cap, FetchError, Judgement, Source};
 use crate::error::ErrorKind;
 use crate::fault::{FaultPlan, Outcome};
 use crate::page::{Envelope, PagePosition, RawPage, ResponsePath};
@@ -49,6 +49,10 @@ impl Source for FaultySource {
 
     fn pages(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Option<u64> {
         self.inner.pages(slice, envelope, headers)
+    }
+
+    fn cap(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Cap {
+        self.inner.cap(at, envelope, headers)
     }
 
     fn token(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Result<Option<String>, FetchError> {

@@ -40,6 +40,11 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
+    /// How near a page comes to the number of records that the API ever gives for one query.
+    fn cap(&self, _at: &PagePosition, _envelope: &Envelope, _headers: &HeaderMap) -> Cap {
+        Cap::Within
+    }
+
     /// The page of the slice after this one, `None` at the end. An error where paging goes in a circle or leaves the allowed
     /// origins.
     fn next(
@@ -61,6 +66,16 @@ pub enum Judgement {
     Refused(ErrorKind, String),
     /// It counts as an empty page, the last one.
     Nothing,
+}
+
+/// Where a page stands to the number of records that an API ever gives for one query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cap {
+    Within,
+    /// The answer tells of more records than there will be.
+    Announced,
+    /// So many have come: there may be more, which are never given.
+    Reached,
 }
 
 /// Why a page could not be had.

@@ -7,7 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::project::Project;
 use crate::cli::text::{counted, printable};
-use crate::config::catalog::Job;
+use crate::config::catalog::{Cursor, CursorType, Job};
 use crate::config::{Problem, Severity};
 
 /// What `check --json` prints.
@@ -69,7 +69,7 @@ fn print(context: &Context, project: &Project) -> Result<(), Failure> {
 
 /// `earthquakes: usgs.events -> lake/earthquakes, append by properties.updated`.
 fn describe(job: &Job) -> String {
-    let cursor = job.stream.cursor.as_ref().map(|cursor| format!(" by {}", cursor.field)).unwrap_or_default();
+    let cursor = job.stream.cursor.as_ref().map(|cursor| format!(" by {}{}", cursor.field, promise(cursor))).unwrap_or_default();
     let state = if job.enabled { "" } else { " (not enabled: runs when named)" };
     format!(
         "{}: {}.{} -> {}/{}, {}{cursor}{state}",
@@ -80,6 +80,16 @@ fn describe(job: &Job) -> String {
         job.table,
         job.mode.name()
     )
+}
+
+/// What a cursor without closed time promises.
+fn promise(cursor: &Cursor) -> &'static str {
+    match cursor.cursor_type {
+        CursorType::Integer => " (on from the largest number seen)",
+        CursorType::String => " (on from the largest text seen, byte by byte)",
+        CursorType::Token => " (on from the source's last token)",
+        _ => "",
+    }
 }
 
 fn count(problems: &[Problem], severity: Severity) -> u64 {

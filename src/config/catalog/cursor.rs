@@ -33,8 +33,9 @@ pub struct Cursor {
 impl Cursor {
     /// Whether no request says where reading begins, so that a token is the address that it begins at.
     pub fn is_address(&self, stream: &Stream) -> bool {
-        let asks = self.query.iter().chain(&stream.query).any(|(_, template)| template.uses("from"));
-        self.cursor_type == CursorType::Token && !asks && !stream.path.uses("from")
+        let asks = self.query.iter().any(|(_, template)| template.uses("from"))
+            || stream.templates().iter().any(|template| template.uses("from"));
+        self.cursor_type == CursorType::Token && !asks
     }
 
     /// Whether the API can be asked for an upper bound; without one `window.step` is ignored.

@@ -11,6 +11,8 @@ pub struct Paging {
     pub pages_max: u64,
     /// Where a page says that it is the last, whatever leads on from it.
     pub last: Option<ResponsePath>,
+    /// The API never gives more records than this for one query.
+    pub result_cap: Option<u64>,
 }
 
 #[derive(Clone, Debug)]

@@ -37,10 +37,6 @@ pub(super) fn check(table: &Table, query: Vec<(String, Template)>, asked_from: b
         let help = "add an entry such as query = { since = \"{{ from }}\" }";
         report.warning(&table.place("query"), "the API is never asked for what changed: every run reads everything", help);
     }
-    if matches!(table.text("order").as_deref(), Some("ascending" | "descending")) {
-        let help = "nothing is lost by it; leave the key if it is true";
-        report.warning(&table.place("order"), "the order is not made use of yet: the stream is read as if in none", help);
-    }
     if !cursor_type.is_time() {
         refuse_keys(table, &["format", "precision", "timezone", "to_inclusive"], cursor_type, report);
     }

@@ -10,7 +10,7 @@ const PAGES_MAX: u64 = 100_000;
 /// A stream without `paging` has one page. `stream` is what its requests are made of.
 pub(super) fn check(table: Option<&Table>, stream: &Stream, report: &mut Report) -> Option<Paging> {
     let Some(table) = table else {
-        return Some(Paging { kind: PagingKind::None, pages_max: PAGES_MAX, last: None });
+        return Some(Paging { kind: PagingKind::None, pages_max: PAGES_MAX, last: None, result_cap: None });
     };
     let kind = match table.text("type")?.as_str() {
         "page" => page(table, stream, report)?,
@@ -23,7 +23,8 @@ pub(super) fn check(table: Option<&Table>, stream: &Stream, report: &mut Report)
         "link_header" => PagingKind::LinkHeader,
         _ => PagingKind::None,
     };
-    Some(Paging { kind, pages_max: number(table, "pages_max").unwrap_or(PAGES_MAX), last: table.path("last") })
+    let pages_max = number(table, "pages_max").unwrap_or(PAGES_MAX);
+    Some(Paging { kind, pages_max, last: table.path("last"), result_cap: number(table, "result_cap") })
 }
 
 fn page(table: &Table, stream: &Stream, report: &mut Report) -> Option<PagingKind> {

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use http::Method;
 
-use crate::config::catalog::{Auth, ErrorRule, Paging, PagingKind, Placed, Stream, TokenPlace};
+use crate::config::catalog::{Auth, ErrorRule, Order, Paging, PagingKind, Placed, Stream, TokenPlace};
 use crate::config::node::{Node, Table};
-use crate::config::problem::{Report, quote};
+use crate::config::problem::{Place, Report, quote};
 use crate::page::ResponsePath;
 use crate::template::Template;
 
@@ -58,7 +58,7 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
         records_optional: table.boolean("records_optional").unwrap_or(false),
         primary_key: primary_key(table, report),
         deleted: table.text("deleted"),
-        paging: Paging { kind: PagingKind::None, pages_max: 1, last: None },
+        paging: Paging { kind: PagingKind::None, pages_max: 1, last: None, result_cap: None },
         cursor: None,
         parent: None,
     };
@@ -87,7 +87,22 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
     refuse_double_entries(table, paging.as_ref().map(|paging| &paging.kind), key_param.as_deref(), report);
     stream.paging = paging?;
     stream.cursor = cursor?;
+    if let Some(paging) = table.table("paging").filter(|_| stream.paging.result_cap.is_some()) {
+        check_cap(&stream, &paging.place("result_cap"), report);
+    }
     Some(stream)
+}
+
+/// What is more than the API gives can be asked for in pieces, or from the last record on; else it is only noticed.
+fn check_cap(stream: &Stream, place: &Place, report: &mut Report) {
+    let can_go_on = stream.cursor.as_ref().is_some_and(|cursor| {
+        let in_halves = cursor.cursor_type.is_time() && cursor.has_upper_bound(stream);
+        in_halves || cursor.order == Order::Ascending
+    });
+    if !can_go_on {
+        let help = "give the cursor an entry with `{{ to }}`, or order = \"ascending\" if the API sorts by it; without either, a slice that reaches it fails";
+        report.warning(place, "what is more than the API gives cannot be asked for in pieces", help);
+    }
 }
 
 fn method(table: &Table, report: &mut Report) -> Method {

@@ -4,6 +4,11 @@ use super::super::kinds::Kind;
 use super::super::shape::{Choice, Key, Shape, TableShape, Tagged, Variant, WORDS, optional, required};
 
 const PAGES_MAX: Key = optional("pages_max", Shape::Integer(1, 1_000_000_000), "Reaching it is an error. Default: 100000.");
+const RESULT_CAP: Key = optional(
+    "result_cap",
+    Shape::Integer(1, 1_000_000_000),
+    "The API never gives more records than this for one query: what reaches it is asked for in pieces. Default: no such cap.",
+);
 const MORE: Key = optional("more", Shape::Text(Kind::ResponsePath), "Path of a boolean that says whether there is more.");
 const LAST: Key = optional(
     "last",
@@ -29,7 +34,7 @@ const SIZE: Shape = Shape::Integer(1, 1_000_000);
 
 pub(super) static PAGING: Tagged = Tagged {
     variants: &[
-        Variant { name: "none", about: "One page is all there is.", table: TableShape::new(&[PAGES_MAX]) },
+        Variant { name: "none", about: "One page is all there is.", table: TableShape::new(&[PAGES_MAX, RESULT_CAP]) },
         Variant {
             name: "page",
             about: "Pages are counted.",
@@ -44,6 +49,7 @@ pub(super) static PAGING: Tagged = Tagged {
                 TOTAL_PAGES,
                 UNTIL,
                 PAGES_MAX,
+                RESULT_CAP,
             ]),
         },
         Variant {
@@ -60,6 +66,7 @@ pub(super) static PAGING: Tagged = Tagged {
                 TOTAL_PAGES,
                 UNTIL,
                 PAGES_MAX,
+                RESULT_CAP,
             ]),
         },
         Variant {
@@ -76,6 +83,7 @@ pub(super) static PAGING: Tagged = Tagged {
                 TOKEN_BODY,
                 LAST,
                 PAGES_MAX,
+                RESULT_CAP,
             ]),
         },
         Variant {
@@ -89,6 +97,7 @@ pub(super) static PAGING: Tagged = Tagged {
                 ),
                 LAST,
                 PAGES_MAX,
+                RESULT_CAP,
             ]),
         },
         Variant {
@@ -104,12 +113,13 @@ pub(super) static PAGING: Tagged = Tagged {
                 MORE,
                 UNTIL,
                 PAGES_MAX,
+                RESULT_CAP,
             ]),
         },
         Variant {
             name: "odata",
             about: "`@odata.nextLink` in the body, or what older versions of OData call it.",
-            table: TableShape::new(&[PAGES_MAX]),
+            table: TableShape::new(&[PAGES_MAX, RESULT_CAP]),
         },
         Variant {
             name: "graphql",
@@ -118,9 +128,14 @@ pub(super) static PAGING: Tagged = Tagged {
                 required("page_info", Shape::Text(Kind::BodyPath), "Path of the `pageInfo`, such as \"data.orders.pageInfo\"."),
                 optional("variable", WORDS, "The query's variable that `endCursor` goes back in. Default: \"after\"."),
                 PAGES_MAX,
+                RESULT_CAP,
             ]),
         },
-        Variant { name: "link_header", about: "`Link: <...>; rel=\"next\"` (RFC 8288).", table: TableShape::new(&[PAGES_MAX]) },
+        Variant {
+            name: "link_header",
+            about: "`Link: <...>; rel=\"next\"` (RFC 8288).",
+            table: TableShape::new(&[PAGES_MAX, RESULT_CAP]),
+        },
     ],
     later: &[],
 };

@@ -339,8 +339,6 @@ fn a_body_makes_a_post_and_a_streams_rules_come_first() {
 #[test]
 fn cursors() {
     insta::assert_snapshot!(with_cursor("type = \"token\"\norder = \"ascending\""), @r#"
-    warning: sources/shop.toml:13:9: streams.orders.cursor.order: the order is not made use of yet: the stream is read as if in none
-      help: nothing is lost by it; leave the key if it is true
     error: sources/shop.toml:13:9: streams.orders.cursor.order: `order` has no meaning for a token cursor
       help: take it out
     error: sources/shop.toml:14:41: streams.orders.cursor.query.until: such a cursor has no `to`: it is read from the mark on

@@ -298,6 +298,7 @@ mod tests {
 
     #[test]
     fn fates_and_rows_that_may_go_count_against_the_memory_of_the_passes() {
+        // C-59
         let memory = 16_000;
         assert_eq!(passes(0, 0, 0, memory), 1);
         assert_eq!(passes(99, 100, 0, memory), 2, "text cursors take their room");

@@ -21,7 +21,7 @@ use crate::quota::{AccountView, BudgetKey, Budgets, Claim, Class, Forecast};
 use crate::slice::{Reach, Slice};
 use crate::stop::Stop;
 
-use super::super::{FetchError, Judgement, Source};
+use super::super::{Cap, FetchError, Judgement, Source};
 use super::auth::{Credentials, Line, Tokens};
 use super::client;
 use super::exchange::Exchange;
@@ -357,6 +357,10 @@ impl Source for HttpSource {
         let start = PagePosition::start();
         let more = self.next(slice, &start, envelope, headers).ok()?.is_some();
         self.pager.pages(&start, envelope, headers, more)
+    }
+
+    fn cap(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Cap {
+        self.pager.cap(at, envelope, headers)
     }
 
     fn token(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Result<Option<String>, FetchError> {

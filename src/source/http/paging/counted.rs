@@ -44,6 +44,14 @@ pub(super) fn more(end: &CountedEnd, page_size: Option<u64>, answer: &Answer<'_>
     }
 }
 
+/// How many records the whole sequence has, where an answer tells.
+pub(super) fn total(end: &CountedEnd, answer: &Answer<'_>) -> Option<u64> {
+    match end {
+        CountedEnd::Total(path) => count("total", path, answer).ok(),
+        _ => None,
+    }
+}
+
 /// How many pages the whole sequence has, where its first page tells.
 pub(super) fn pages(end: &CountedEnd, answer: &Answer<'_>) -> Option<u64> {
     match end {

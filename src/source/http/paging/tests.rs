@@ -6,7 +6,7 @@ fn path(text: &str) -> ResponsePath {
 }
 
 fn pager(kind: PagingKind) -> Pager {
-    Pager::new(Paging { kind, pages_max: 1000, last: None }, &path("data.items"))
+    Pager::new(Paging { kind, pages_max: 1000, last: None, result_cap: None }, &path("data.items"))
 }
 
 fn by_offset(end: CountedEnd) -> Pager {
@@ -232,7 +232,7 @@ fn endless_paging_meets_its_bound() {
         end: CountedEnd::EmptyPage,
         placed: Placed::Query,
     };
-    let pager = Pager::new(Paging { kind, pages_max: 25, last: None }, &ResponsePath::root());
+    let pager = Pager::new(Paging { kind, pages_max: 25, last: None, result_cap: None }, &ResponsePath::root());
     let (pages, error) = walk(&pager, |_| envelope(1, &[]));
     assert_eq!(pages, 25);
     assert!(error.unwrap().contains("`25` pages"));
@@ -256,7 +256,7 @@ fn next_addresses_are_resolved_and_checked() {
 #[test]
 fn a_token_that_never_ends_is_ended_by_what_the_page_says() {
     let kind = PagingKind::PageToken { token: path("after"), place: TokenPlace::Param("cursor".to_owned()) };
-    let pager = Pager::new(Paging { kind, pages_max: 1000, last: Some(path("end")) }, &ResponsePath::root());
+    let pager = Pager::new(Paging { kind, pages_max: 1000, last: Some(path("end")), result_cap: None }, &ResponsePath::root());
     assert!(pager.wanted().contains(&path("end")));
     let page = |end: Captured| envelope(10, &[("after", text("t")), ("end", end)]);
     assert!(step(&pager, &PagePosition::start(), &page(Captured::Boolean(false))).unwrap().is_some());

@@ -4,10 +4,26 @@ use ::http::HeaderMap;
 
 use crate::config::catalog::PagingKind;
 use crate::page::{Envelope, PagePosition};
+use crate::source::Cap;
 
 use super::{Answer, Pager, counted};
 
 impl Pager {
+    /// Where a page stands to the number of records that the API ever gives.
+    pub(in super::super) fn cap(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Cap {
+        let Some(cap) = self.paging.result_cap else { return Cap::Within };
+        let answer = Answer { at, envelope, headers };
+        let total = match &self.paging.kind {
+            PagingKind::Page { end, .. } | PagingKind::Offset { end, .. } => counted::total(end, &answer),
+            _ => None,
+        };
+        match answer.records_so_far() >= cap {
+            true => Cap::Reached,
+            false if total.is_some_and(|total| total > cap) => Cap::Announced,
+            false => Cap::Within,
+        }
+    }
+
     /// How many pages there are, where the answer at the first position tells; `more` says whether there is another at all.
     pub(in super::super) fn pages(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap, more: bool) -> Option<u64> {
         let answer = Answer { at, envelope, headers };

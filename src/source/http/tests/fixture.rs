@@ -70,7 +70,7 @@ pub(super) fn job(base_url: &str) -> Job {
         records_optional: false,
         deleted: None,
         primary_key: Vec::new(),
-        paging: Paging { kind: PagingKind::None, pages_max: 100, last: None },
+        paging: Paging { kind: PagingKind::None, pages_max: 100, last: None, result_cap: None },
         cursor: None,
         parent: None,
     };
