@@ -21,5 +21,6 @@ mod serve;
 mod sets;
 mod sweep;
 mod systemd;
+mod vendors;
 mod web;
 mod year;
