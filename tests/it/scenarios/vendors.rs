@@ -63,7 +63,9 @@ const PAGE: usize = 40;
 #[test]
 fn what_the_shipped_definitions_wait_for_is_known_by_name() {
     let loaded = config::load(&root(), None);
-    let problems = loaded.problems.iter().filter(|problem| problem.severity == config::Severity::Error);
+    // A template that names what another key would bring is wrong for that key's sake.
+    let is_own = |problem: &&config::Problem| !problem.message.contains("in a template is not built yet");
+    let problems = loaded.problems.iter().filter(|problem| problem.severity == config::Severity::Error).filter(is_own);
     let found: BTreeSet<(&str, &str)> =
         problems.filter(|problem| problem.file.starts_with("sources/")).map(|problem| (stem(&problem.file), problem.key.as_str())).collect();
     let waits: BTreeSet<(&str, &str)> = WAITS.iter().map(|(file, key, _)| (*file, *key)).collect();
@@ -115,6 +117,8 @@ struct Walk {
     env: BTreeMap<String, String>,
     jobs: BTreeMap<String, toml::Table>,
     definition: toml::Table,
+    /// The records of each stream as a table that marks deleted rows has them, by number.
+    seen: BTreeMap<String, BTreeMap<usize, Row>>,
 }
 
 impl Walk {
@@ -141,11 +145,11 @@ impl Walk {
         for (stream, job) in &jobs {
             project.write(&format!("jobs/{stream}.toml"), &job.to_string());
         }
-        Walk { name: name.to_owned(), vendor, project, env, jobs, definition }
+        Walk { name: name.to_owned(), vendor, project, env, jobs, definition, seen: BTreeMap::new() }
     }
 
     /// The whole walk; which of the permitted remarks `check` made.
-    fn whole(self) -> BTreeSet<(&'static str, &'static str)> {
+    fn whole(mut self) -> BTreeSet<(&'static str, &'static str)> {
         let remarks = self.check();
         let plans = self.call(&["plan", "--json"]).run().expect_code(0).json();
         assert_eq!(plans.as_array().unwrap().len(), self.jobs.len(), "{plans}");
@@ -156,17 +160,16 @@ impl Walk {
         }
         self.vendor.asked();
         let mut kept = self.run();
-        for stream in self.jobs.keys() {
-            while self.goes_by_pages_of_an_export(stream) && kept[stream] < RECORDS as u64 {
-                let more = self.run()[stream];
-                assert!(more > 0, "{stream}: {kept:?}");
-                *kept.get_mut(stream).unwrap() += more;
-            }
+        let has_exports = self.jobs.keys().any(|stream| self.goes_by_pages_of_an_export(stream));
+        for _ in 0..if has_exports { RECORDS / PAGE } else { 0 } {
+            self.run().into_iter().for_each(|(stream, more)| *kept.get_mut(&stream).unwrap() += more);
         }
+        self.look();
+        let names: Vec<String> = self.jobs.keys().cloned().collect();
         let expected = |count: &dyn Fn(&str) -> usize| -> BTreeMap<String, u64> {
-            self.jobs.keys().map(|stream| (stream.clone(), count(stream) as u64)).collect()
+            names.iter().map(|stream| (stream.clone(), count(stream) as u64)).collect()
         };
-        assert_eq!(kept, expected(&|stream| self.vendor.truth(stream).len()), "the first load");
+        assert_eq!(kept, expected(&|stream| self.seen[stream].len()), "the first load");
         let asked = self.vendor.asked();
         let wrong: Vec<_> = asked.iter().filter(|(stream, _)| stream.is_empty()).collect();
         assert!(wrong.is_empty(), "requests that no page of the vendor's describes: {wrong:?}");
@@ -184,7 +187,9 @@ impl Walk {
             let after = self.vendor.truth(stream);
             after.iter().enumerate().filter(|(at, row)| old.get(*at).is_none_or(|old| old.value != row.value)).count()
         };
-        assert_eq!(self.run(), expected(&news), "new and changed records");
+        let news = expected(&news);
+        assert_eq!(self.run(), news, "new and changed records");
+        self.look();
         self.compare("the second load");
 
         self.locked_out();
@@ -230,6 +235,19 @@ impl Walk {
         table(&self.definition, "streams")[name].as_table().unwrap()
     }
 
+    /// Takes note of what a run must have seen: a deleted record stays as it last was, and is not there if it never was.
+    fn look(&mut self) {
+        for name in self.jobs.keys() {
+            let deleted = self.stream(name).get("deleted").map(|field| field.as_str().unwrap().to_owned());
+            let is_there = |row: &Row| {
+                let said = deleted.as_ref().and_then(|field| get(&row.value, field));
+                said.is_none_or(|said| [Value::Null, json!(false), json!(0)].contains(said))
+            };
+            let rows = self.vendor.truth(name).into_iter().enumerate().filter(|(_, row)| is_there(row));
+            self.seen.entry(name.clone()).or_default().extend(rows);
+        }
+    }
+
     /// The lake is what the vendor has.
     fn compare(&self, when: &str) {
         let Some(mut oracle) = Oracle::new() else {
@@ -238,7 +256,7 @@ impl Walk {
         for (name, job) in &self.jobs {
             let stream = self.stream(name);
             let carry = stream.get("parent").and_then(|parent| parent.get("carry")).and_then(toml::Value::as_table);
-            let truth: Vec<Record> = self.vendor.truth(name).iter().map(|row| record(row, carry)).collect();
+            let truth: Vec<Record> = self.seen[name].values().map(|row| record(row, carry)).collect();
             let place = format!("lake/{}", job.get("table").map_or(name.as_str(), |table| table.as_str().unwrap()));
             let case = oracle.expect(&format!("{} {name}, {when}", self.name), &self.project.at(&place), &truth);
             case["key"] = json!(stream["primary_key"]);

@@ -92,6 +92,8 @@ impl Vendor {
     /// The time goes on: new records in every stream, and some of the old ones change where anything tells of it.
     pub fn go_on(&self, new: usize) {
         let mut inner = self.inner.lock().unwrap();
+        // Beyond what was now until now.
+        inner.steps += 100;
         inner.change();
         inner.add(new);
     }
@@ -143,12 +145,16 @@ impl Inner {
         *steps += count;
     }
 
-    /// Every ninth record changes, which its cursor tells; what has the cursor for a name cannot.
+    /// Every ninth record changes, which its cursor tells; what has the cursor for a name cannot. The first of them is deleted, where
+    /// a vendor says so.
     fn change(&mut self) {
         let mut most = 0;
         for (name, stream) in self.description.streams.iter().filter(|(_, stream)| stream.id.form != "cursor") {
             for (count, row) in self.rows.get_mut(name).unwrap().iter_mut().skip(4).step_by(9).enumerate() {
                 records::stamp(stream, row, self.steps + 1 + count);
+                if let (0, Some(deleted)) = (count, &stream.deleted) {
+                    put(&mut row.value, &deleted.field, deleted.value.clone());
+                }
                 most = most.max(count + 1);
             }
         }
