@@ -15,6 +15,7 @@ with 1 if anything differs.
 """
 
 import datetime as dt
+import decimal
 import glob
 import json
 import os
@@ -120,7 +121,7 @@ def expected(column_type, raw):
     if isinstance(column_type, dict):
         return [expected(column_type["list"], item) for item in raw]
     if column_type in EPOCH_UNITS:
-        return EPOCH + dt.timedelta(microseconds=int(raw) * EPOCH_UNITS[column_type])
+        return EPOCH + dt.timedelta(microseconds=int(decimal.Decimal(raw) * EPOCH_UNITS[column_type]))
     if column_type == "int":
         return int(raw)
     if column_type == "float":
@@ -331,9 +332,15 @@ class Case:
             say(f"column {name} is not in the source")
         key = case["key"]
         want = {}
+
+        def key_of(record, path):
+            declared = case.get("declared", {}).get(path)
+            value = dig(record, path)
+            return str(expected(declared, value) if declared in EPOCH_UNITS else value)
+
         for record in records:
             fields, _ = flatten(record, tree, step)
-            want.setdefault(tuple(str(dig(record, path)) for path in key), []).append(fields)
+            want.setdefault(tuple(key_of(record, path) for path in key), []).append(fields)
         got = {}
         for row in rows:
             got.setdefault(tuple(str(self.key_of(row, path, step)) for path in key), []).append(row)

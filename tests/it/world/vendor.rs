@@ -81,7 +81,8 @@ impl Vendor {
         let inner = self.inner.lock().unwrap();
         let errors = &inner.description.errors;
         let canned = [&errors.unauthorized, &errors.throttled, &errors.failed];
-        canned.iter().all(|error| error.ground.is_some()) && inner.description.streams.values().all(|stream| stream.ground.is_some())
+        canned.iter().all(|error| error.ground.is_some())
+            && inner.description.streams.values().all(|stream| stream.ground.is_some())
     }
 
     /// What the vendor has, in the order in which it was made.

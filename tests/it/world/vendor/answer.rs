@@ -65,13 +65,18 @@ impl Ask {
 
     fn is_at(&self, pattern: &str) -> bool {
         let (steps, segments): (Vec<&str>, Vec<&str>) = (pattern.split('/').collect(), self.path.split('/').collect());
-        steps.len() == segments.len() && steps.iter().zip(&segments).all(|(step, segment)| step.starts_with('{') || step == segment)
+        steps.len() == segments.len()
+            && steps.iter().zip(&segments).all(|(step, segment)| step.starts_with('{') || step == segment)
     }
 
     /// What a request lacks of what it must carry; how much it has of it, if nothing.
     fn fulfils(&self, require: &Require) -> Result<usize, String> {
         let mut lacks: Vec<String> = Vec::new();
-        let mut must = |holds: bool, what: &str| if !holds { lacks.push(what.to_owned()) };
+        let mut must = |holds: bool, what: &str| {
+            if !holds {
+                lacks.push(what.to_owned())
+            }
+        };
         require.query.iter().for_each(|(name, value)| must(self.query.get(name) == Some(value), name));
         require.headers.iter().for_each(|(name, value)| must(self.headers.get(&name.to_lowercase()) == Some(value), name));
         require.json.iter().for_each(|(path, value)| must(get(&self.json, path) == Some(value), path));

@@ -86,7 +86,8 @@ pub fn read(text: &str, form: &str) -> Timestamp {
         _ => {
             let zoned = text.replace(' ', "T").replace("+0000", "Z").parse::<Timestamp>();
             return zoned.unwrap_or_else(|_| {
-                let local: civil::DateTime = text.parse().unwrap_or_else(|error| panic!("the vendor cannot read {text}: {error}"));
+                let local: civil::DateTime =
+                    text.parse().unwrap_or_else(|error| panic!("the vendor cannot read {text}: {error}"));
                 local.to_zoned(TimeZone::UTC).unwrap().timestamp()
             });
         }
