@@ -185,6 +185,8 @@ pub enum OnTypeChange {
 pub struct Source {
     pub name: String,
     pub file: String,
+    /// Nobody has held it to the API yet, by its own word.
+    pub experimental: bool,
     /// Without query and fragment; its path is the prefix of every stream's path.
     pub base_url: Url,
     /// Header values are templates over the parameters.

@@ -9,12 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use futures::StreamExt;
-use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
 use http::HeaderMap;
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use crate::config::catalog::{Job, Parent};
 use crate::decode::raw_records;
@@ -75,7 +73,9 @@ struct Ahead {
     /// Of which page of parents.
     page: Option<PagePosition>,
     asked: VecDeque<usize>,
-    under_way: FuturesUnordered<BoxFuture<'static, First>>,
+    /// Tasks of their own: a request that waited for somebody to look after it would keep its place in the budget meanwhile, and
+    /// the next page of this very stream might wait for that place.
+    under_way: JoinSet<First>,
     done: HashMap<usize, Result<RawPage, FetchError>>,
     /// The largest page of children so far.
     largest: u64,
@@ -163,7 +163,7 @@ impl Children {
         }
         if !ahead.asked.contains(&parent.nth) {
             ahead.done.clear();
-            ahead.under_way.clear();
+            ahead.under_way = JoinSet::new();
             ahead.asked.clear();
         }
         let most = match ahead.largest {
@@ -188,8 +188,9 @@ impl Children {
                 }
                 return page;
             }
-            match ahead.under_way.next().await {
-                Some((nth, page)) => drop(ahead.done.insert(nth, page)),
+            match ahead.under_way.join_next().await {
+                Some(Ok((nth, page))) => drop(ahead.done.insert(nth, page)),
+                Some(Err(error)) => return Err(FetchError::new(ErrorKind::Bug, format!("a request ahead: {error}"))),
                 None => return self.children.fetch(slice, &below(parent), 1).await,
             }
         }
@@ -250,7 +251,7 @@ impl Ahead {
         let at = below(&Arc::new(ParentAt { page: parents.at.clone(), nth, record }));
         let (children, slice) = (Arc::clone(children), slice.clone());
         self.asked.push_back(nth);
-        self.under_way.push(Box::pin(async move { (nth, children.fetch(&slice, &at, 1).await) }));
+        self.under_way.spawn(async move { (nth, children.fetch(&slice, &at, 1).await) });
     }
 }
 

@@ -1,5 +1,7 @@
 //! `highwater check`: every file, every problem.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::cli::Context;
@@ -18,6 +20,8 @@ struct CheckJson {
     /// Jobs that cannot, with the reason.
     parked: Vec<ParkedJson>,
     problems: Vec<ProblemJson>,
+    /// Files of sources in use that call themselves experimental.
+    experimental: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -58,6 +62,10 @@ fn print(context: &Context, project: &Project) -> Result<(), Failure> {
     for job in project.catalog.jobs.values() {
         context.terminal.line(&format!("ok: {}", describe(job)))?;
     }
+    for file in experimental(&project) {
+        let message = format!("note: {file} is experimental: look at what `highwater preview` shows before you rely on it");
+        context.terminal.line(&printable(&message))?;
+    }
     for (job, reason) in &project.parked {
         context.terminal.line(&printable(&format!("parked: {job}: {reason}")))?;
     }
@@ -65,6 +73,12 @@ fn print(context: &Context, project: &Project) -> Result<(), Failure> {
     let warnings = counted(count(&project.problems, Severity::Warning), "warning");
     let jobs = counted(project.catalog.jobs.len() as u64, "job");
     context.terminal.line(&format!("{jobs} ready, {} parked; {errors}, {warnings}", project.parked.len()))
+}
+
+/// The files of sources in use that nobody has held to their API yet.
+fn experimental(project: &Project) -> BTreeSet<&str> {
+    let sources = project.catalog.jobs.values().map(|job| &job.source);
+    sources.filter(|source| source.experimental).map(|source| source.file.as_str()).collect()
 }
 
 /// `earthquakes: usgs.events -> lake/earthquakes, append by properties.updated`.
@@ -110,5 +124,6 @@ fn as_json(project: &Project) -> CheckJson {
         jobs: project.catalog.jobs.keys().map(ToString::to_string).collect(),
         parked: project.parked.iter().map(|(job, reason)| ParkedJson { job: job.to_string(), reason: reason.clone() }).collect(),
         problems: project.problems.iter().map(problem).collect(),
+        experimental: experimental(project).into_iter().map(str::to_owned).collect(),
     }
 }

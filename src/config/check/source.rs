@@ -93,6 +93,7 @@ fn source(
     Some(Source {
         name: file.name.clone(),
         file: file.file.clone(),
+        experimental: table.boolean("experimental").unwrap_or(false),
         base_url: table.url("base_url")?,
         headers,
         auth: auth?,

@@ -14,6 +14,11 @@ pub(in super::super) static SOURCE: TableShape = TableShape::new(&[
     VERSION,
     required("type", Shape::Choice(&Choice { words: &["http"], later: &[] }), "The protocol."),
     required("base_url", Shape::Text(Kind::Address), "The API's address; streams' paths are joined below its own path."),
+    optional(
+        "experimental",
+        Shape::Boolean,
+        "Nobody has held the file to the API or to all of its documentation yet. Default: false.",
+    ),
     optional("headers", Shape::Map(Kind::HeaderName, &TEMPLATE), "Sent with every request; templates over the parameters."),
     optional("auth", Shape::Tagged(&AUTH), "How requests prove who they are."),
     optional(

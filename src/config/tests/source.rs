@@ -541,3 +541,13 @@ fn formats_are_built() {
     assert_eq!(stream.format, Format::Xml(Xml { keep_prefixes: true, lists }));
     assert_eq!(stream.packing, Packing::Zip);
 }
+
+#[test]
+fn a_source_says_whether_it_was_held_to_its_api() {
+    let is = |lines: &str| {
+        let source = SOURCE.replacen(BASE, &format!("{BASE}\n{lines}"), 1);
+        Files { source, ..Files::good() }.load().catalog.jobs.values().next().unwrap().source.experimental
+    };
+    assert_eq!([is(""), is("experimental = false"), is("experimental = true")], [false, false, true]);
+    assert_eq!(with_top("experimental = true"), "", "it is no problem");
+}

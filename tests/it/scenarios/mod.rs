@@ -22,5 +22,6 @@ mod serve;
 mod sets;
 mod sweep;
 mod systemd;
+mod vendors;
 mod web;
 mod year;

@@ -15,6 +15,7 @@ mod proofs;
 pub mod receiver;
 pub mod source;
 pub mod timer;
+pub mod vendor;
 
 use std::time::{Duration, Instant};
 

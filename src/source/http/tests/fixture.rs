@@ -44,6 +44,7 @@ pub(super) fn job(base_url: &str) -> Job {
     let source = ApiSource {
         name: "api".to_owned(),
         file: "sources/api.toml".to_owned(),
+        experimental: false,
         base_url: Url::parse(base_url).unwrap(),
         headers: Vec::new(),
         auth: Auth::None,

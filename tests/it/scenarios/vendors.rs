@@ -1,0 +1,386 @@
+//! Every stream of every definition that ships, read from a fake of its vendor: first load, nothing new, news, faults, a bad secret.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use highwater::config;
+use serde_json::{Value, json};
+
+use crate::rust_text::{read, root};
+use crate::world::api::Record;
+use crate::world::oracle::Oracle;
+use crate::world::program::{Call, Ended, highwater};
+use crate::world::project::Project;
+use crate::world::skip;
+use crate::world::vendor::{Fault, Row, Vendor, get, put};
+
+/// What definitions use and the program does not know yet: file, key, and what takes its place in the walk. As soon as the program
+/// knows a key, the first test below fails until its line is taken out.
+const WAITS: &[(&str, &str, InPlace)] = &[
+    ("github", "streams.workflow_runs.paging.result_cap", InPlace::Nothing),
+    ("github_graphql", "streams.pull_requests.paging.result_cap", InPlace::Nothing),
+    ("hubspot", "streams.companies.paging.result_cap", InPlace::Nothing),
+    ("hubspot", "streams.contacts.paging.result_cap", InPlace::Nothing),
+    ("hubspot", "streams.deals.paging.result_cap", InPlace::Nothing),
+    ("hubspot", "streams.tickets.paging.result_cap", InPlace::Nothing),
+    ("salesforce", "auth.type", InPlace::Bearer("SALESFORCE_ACCESS_TOKEN")),
+    ("shopify", "streams.customers.paging.result_cap", InPlace::Nothing),
+    ("shopify", "streams.inventory_items.paging.result_cap", InPlace::Nothing),
+    ("shopify", "streams.orders.paging.result_cap", InPlace::Nothing),
+    ("shopify", "streams.product_variants.paging.result_cap", InPlace::Nothing),
+    ("shopify", "streams.products.paging.result_cap", InPlace::Nothing),
+];
+
+/// What a walk does without a key that is not there yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum InPlace {
+    /// The stream is read without the key.
+    Nothing,
+    /// The credential is the token in this variable of the environment.
+    Bearer(&'static str),
+}
+
+/// Remarks of `check` that a definition cannot avoid: where, what, and why it may stand.
+const REMARKS: &[(&str, &str)] = &[
+    // It is true, and will be made use of.
+    ("", "the order is not made use of yet"),
+    // No `since` there: it is read from its newest end down to the mark.
+    ("sources/github.toml: streams.pull_requests", "the API is never asked for what changed"),
+];
+
+/// A refusal here means that the day's requests are spent: a run ends with it, and is not to wait.
+const SPENT: &[&str] = &["salesforce"];
+
+/// Records in each stream at first, and later more; what one page holds at most, so that a few records are several pages.
+const RECORDS: usize = 130;
+const MORE: usize = 20;
+const PAGE: usize = 40;
+
+#[test]
+fn what_the_shipped_definitions_wait_for_is_known_by_name() {
+    let loaded = config::load(&root(), None);
+    let problems = loaded.problems.iter().filter(|problem| problem.severity == config::Severity::Error);
+    let found: BTreeSet<(&str, &str)> = problems
+        .filter(|problem| problem.file.starts_with("sources/"))
+        .map(|problem| (stem(&problem.file), problem.key.as_str()))
+        .collect();
+    let waits: BTreeSet<(&str, &str)> = WAITS.iter().map(|(file, key, _)| (*file, *key)).collect();
+    let landed: Vec<_> = waits.difference(&found).collect();
+    assert!(landed.is_empty(), "the program knows these now: take them out of WAITS: {landed:?}");
+    let unknown: Vec<_> = found.difference(&waits).collect();
+    assert!(unknown.is_empty(), "{unknown:?} of {:?}", loaded.problems);
+}
+
+#[test]
+fn every_stream_that_ships_is_read_whole_from_a_fake_of_its_vendor() {
+    let names: Vec<String> = toml_files("sources").into_iter().filter(|name| name != "usgs").collect();
+    let fakes: Vec<String> = toml_files("tests/it/vendors");
+    assert_eq!(names, fakes, "each definition has a fake; USGS is played by `demo`");
+    // Most of a walk is waiting for what vendors ask for: all of them wait at the same time.
+    let walks: Vec<_> =
+        names.into_iter().map(|name| (name.clone(), std::thread::spawn(move || Walk::start(&name).whole()))).collect();
+    let (mut failed, mut remarks) = (Vec::new(), BTreeSet::new());
+    for (name, walk) in walks {
+        match walk.join() {
+            Ok(seen) => remarks.extend(seen),
+            Err(panic) => {
+                let text =
+                    panic.downcast_ref::<String>().cloned().or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+                failed.push(format!("{name}: {}", text.unwrap_or_default()));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+    let idle: Vec<_> = REMARKS.iter().filter(|remark| !remarks.contains(*remark)).collect();
+    assert!(idle.is_empty(), "`check` does not say these any more: take them out of REMARKS: {idle:?}");
+}
+
+fn stem(file: &str) -> &str {
+    Path::new(file).file_stem().and_then(|stem| stem.to_str()).unwrap()
+}
+
+/// The names of a folder's TOML files, in order.
+fn toml_files(folder: &str) -> Vec<String> {
+    let files = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = files.filter_map(|file| file.strip_suffix(".toml").map(str::to_owned)).collect();
+    names.sort();
+    names
+}
+
+/// A definition, its vendor's fake, and a project with one job a stream, called as the stream is.
+struct Walk {
+    name: String,
+    vendor: Vendor,
+    project: Project,
+    env: BTreeMap<String, String>,
+    jobs: BTreeMap<String, toml::Table>,
+    definition: toml::Table,
+    /// The records of each stream as a table that marks deleted rows has them, by number.
+    seen: BTreeMap<String, BTreeMap<usize, Row>>,
+}
+
+impl Walk {
+    fn start(name: &str) -> Self {
+        let vendor = Vendor::start(name, RECORDS, PAGE);
+        let mut env = vendor.env();
+        let mut definition: toml::Table = read(&format!("sources/{name}.toml")).parse().unwrap();
+        let streams: Vec<String> = table(&definition, "streams").keys().cloned().collect();
+        assert_eq!(streams, vendor.streams(), "each stream is played");
+        let is_experimental = definition.get("experimental").and_then(toml::Value::as_bool).unwrap_or(false);
+        assert_eq!(is_experimental, !vendor.has_ground(), "experimental = true where nobody read the vendor's page");
+        for (_, key, in_place) in WAITS.iter().filter(|(file, _, _)| *file == name) {
+            do_without(&mut definition, key, *in_place);
+            if let InPlace::Bearer(variable) = in_place {
+                env.insert((*variable).to_owned(), "fake-access-token".to_owned());
+            }
+        }
+        make_local(&mut definition, &vendor.url());
+        let project = Project::new();
+        project.write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"lake\"\n");
+        project.write(&format!("sources/{name}.toml"), &definition.to_string());
+        let jobs: BTreeMap<String, toml::Table> = table(&definition, "streams")
+            .iter()
+            .map(|(stream, about)| (stream.clone(), job(name, &definition, stream, about.as_table().unwrap())))
+            .collect();
+        for (stream, job) in &jobs {
+            project.write(&format!("jobs/{stream}.toml"), &job.to_string());
+        }
+        Walk { name: name.to_owned(), vendor, project, env, jobs, definition, seen: BTreeMap::new() }
+    }
+
+    /// The whole walk; which of the permitted remarks `check` made.
+    fn whole(mut self) -> BTreeSet<(&'static str, &'static str)> {
+        let remarks = self.check();
+        let plans = self.call(&["plan", "--json"]).run().expect_code(0).json();
+        assert_eq!(plans.as_array().unwrap().len(), self.jobs.len(), "{plans}");
+
+        for (stream, fault) in self.jobs.keys().zip([Fault::Throttled, Fault::Failed, Fault::Cut].into_iter().cycle()) {
+            let is_spent = fault == Fault::Throttled && SPENT.contains(&self.name.as_str());
+            self.vendor.fail(stream, &[if is_spent { Fault::Failed } else { fault }]);
+        }
+        self.vendor.asked();
+        let mut kept = self.run();
+        let has_exports = self.jobs.keys().any(|stream| self.goes_by_pages_of_an_export(stream));
+        for _ in 0..if has_exports { RECORDS / PAGE } else { 0 } {
+            self.run().into_iter().for_each(|(stream, more)| *kept.get_mut(&stream).unwrap() += more);
+        }
+        self.look();
+        assert_eq!(kept, self.counts(|stream| self.seen[stream].len()), "the first load");
+        let asked = self.vendor.asked();
+        let wrong: Vec<_> = asked.iter().filter(|(stream, _)| stream.is_empty()).collect();
+        assert!(wrong.is_empty(), "requests that no page of the vendor's describes: {wrong:?}");
+        self.compare("the first load");
+
+        let lake = self.project.listing("lake");
+        assert_eq!(self.run(), self.counts(|_| 0), "nothing is new");
+        assert_eq!(self.project.listing("lake"), lake, "a run without news wrote");
+
+        let news = self.go_on();
+        assert_eq!(self.run(), news, "new and changed records");
+        self.compare("the second load");
+
+        let news = self.go_on();
+        self.locked_out();
+        assert_eq!(self.run(), news, "let in again");
+        remarks
+    }
+
+    fn call(&self, args: &[&str]) -> Call {
+        self.env.iter().fold(highwater(&self.project, args), |call, (name, value)| call.env(name, value))
+    }
+
+    fn check(&self) -> BTreeSet<(&'static str, &'static str)> {
+        let told = self.call(&["check", "--json"]).run().expect_code(0).json();
+        let mut seen = BTreeSet::new();
+        for problem in told["problems"].as_array().unwrap() {
+            let place = format!("{}: {}", problem["file"].as_str().unwrap(), problem["key"].as_str().unwrap());
+            let message = problem["message"].as_str().unwrap();
+            let remark = REMARKS.iter().find(|(at, said)| place.starts_with(at) && message.contains(said));
+            seen.insert(*remark.unwrap_or_else(|| panic!("check says: {problem}")));
+        }
+        seen
+    }
+
+    /// Runs all jobs to their good end; how many records each kept.
+    fn run(&self) -> BTreeMap<String, u64> {
+        let ended = self.call(&["run", "--json"]).run();
+        if ended.code != Some(0) {
+            let Ended { code, stdout, stderr, .. } = &ended;
+            panic!("run ended with {code:?}, answers were {:?}\n{stdout}\n{stderr}", self.vendor.asked());
+        }
+        let reports = ended.json();
+        let kept = |report: &Value| (report["job"].as_str().unwrap().to_owned(), report["counts"]["kept"].as_u64().unwrap());
+        reports.as_array().unwrap().iter().map(kept).collect()
+    }
+
+    /// Whether the definition says that one run reads one page of what changed.
+    fn goes_by_pages_of_an_export(&self, stream: &str) -> bool {
+        let stream = self.stream(stream);
+        let is_token = stream.get("cursor").is_some_and(|cursor| cursor["type"].as_str() == Some("token"));
+        is_token && !stream.contains_key("paging")
+    }
+
+    fn stream(&self, name: &str) -> &toml::Table {
+        table(&self.definition, "streams")[name].as_table().unwrap()
+    }
+
+    fn counts(&self, count: impl Fn(&str) -> usize) -> BTreeMap<String, u64> {
+        self.jobs.keys().map(|stream| (stream.clone(), count(stream) as u64)).collect()
+    }
+
+    /// The vendor's time goes on; how many records of each stream the next run must bring.
+    fn go_on(&mut self) -> BTreeMap<String, u64> {
+        let before = self.seen.clone();
+        self.vendor.go_on(MORE);
+        self.look();
+        let is_news =
+            |stream: &str, number: &usize, row: &Row| before[stream].get(number).is_none_or(|old| old.value != row.value);
+        self.counts(|stream| self.seen[stream].iter().filter(|(number, row)| is_news(stream, number, row)).count())
+    }
+
+    /// Takes note of what a run must have seen: a deleted record stays as it last was, and is not there if it never was.
+    fn look(&mut self) {
+        for name in self.jobs.keys() {
+            let deleted = self.stream(name).get("deleted").map(|field| field.as_str().unwrap().to_owned());
+            let is_there = |row: &Row| {
+                let said = deleted.as_ref().and_then(|field| get(&row.value, field));
+                said.is_none_or(|said| [Value::Null, json!(false), json!(0)].contains(said))
+            };
+            let rows = self.vendor.truth(name).into_iter().enumerate().filter(|(_, row)| is_there(row));
+            self.seen.entry(name.clone()).or_default().extend(rows);
+        }
+    }
+
+    /// The lake is what the vendor has.
+    fn compare(&self, when: &str) {
+        let Some(mut oracle) = Oracle::new() else {
+            return skip("every_stream_that_ships", "the independent readers are not installed");
+        };
+        for (name, job) in &self.jobs {
+            let stream = self.stream(name);
+            let carry = stream.get("parent").and_then(|parent| parent.get("carry")).and_then(toml::Value::as_table);
+            let truth: Vec<Record> = self.seen[name].values().map(|row| record(row, carry)).collect();
+            let place = format!("lake/{}", job.get("table").map_or(name.as_str(), |table| table.as_str().unwrap()));
+            let case = oracle.expect(&format!("{} {name}, {when}", self.name), &self.project.at(&place), &truth);
+            case["key"] = json!(stream["primary_key"]);
+            if let Some(cursor) = stream.get("cursor").filter(|cursor| cursor["type"].as_str().unwrap().starts_with("epoch")) {
+                case["declared"] = json!({ cursor["field"].as_str().unwrap(): cursor["type"] });
+            }
+            // What the job's own steps make of the values is the business of other tests.
+            case["keys_only"] = json!(job.contains_key("steps") || job.contains_key("columns"));
+        }
+        oracle.check();
+    }
+
+    /// A secret that the vendor does not take stops every job, which says so.
+    fn locked_out(&self) {
+        let wrong = self.env.keys().fold(highwater(&self.project, &["run"]), |call, name| call.env(name, "wrong"));
+        let ended = wrong.run();
+        assert_ne!(ended.code, Some(0), "{}", ended.stderr);
+        for stream in self.jobs.keys() {
+            let error = ended.stderr.lines().find(|line| line.starts_with(&format!("error: {stream}: ")));
+            let error = error.unwrap_or_else(|| panic!("{stream} does not end in an error:\n{}", ended.stderr));
+            // A status, or what the definition's own rule says of an answer that looks like success.
+            assert!(error.contains("answered 401") || error.contains("renew the token"), "{error}");
+        }
+    }
+}
+
+fn record(row: &Row, carry: Option<&toml::Table>) -> Record {
+    let mut value = row.value.clone();
+    for (name, path) in carry.into_iter().flatten() {
+        put(&mut value, name, get(row.under.as_ref().unwrap(), path.as_str().unwrap()).unwrap().clone());
+    }
+    Record { json: value.to_string(), cursor: row.at }
+}
+
+fn table<'a>(of: &'a toml::Table, key: &str) -> &'a toml::Table {
+    of[key].as_table().unwrap()
+}
+
+fn do_without(definition: &mut toml::Table, key: &str, in_place: InPlace) {
+    let steps: Vec<&str> = key.split('.').collect();
+    match in_place {
+        InPlace::Bearer(variable) => {
+            definition.insert(
+                "auth".to_owned(),
+                format!("type = \"bearer\"\ntoken = {{ env = \"{variable}\" }}").parse::<toml::Table>().unwrap().into(),
+            );
+        }
+        InPlace::Nothing => {
+            let (last, steps) = steps.split_last().unwrap();
+            let at =
+                steps.iter().fold(&mut definition["streams"], |at, step| if *step == "streams" { at } else { &mut at[*step] });
+            at.as_table_mut().unwrap().remove(*last);
+        }
+    }
+}
+
+/// What only the vendor's own host and its patience need: the address, and figures that would make a walk last for hours.
+fn make_local(definition: &mut toml::Table, url: &str) {
+    let local = |address: &str| {
+        let behind = address.split_once("://").map_or("", |(_, rest)| rest);
+        format!("{url}{}", behind.find('/').map_or("", |at| &behind[at..]))
+    };
+    let base = local(definition["base_url"].as_str().unwrap());
+    definition.insert("base_url".to_owned(), base.into());
+    for key in ["token_url"] {
+        if let Some(address) = definition.get_mut("auth").and_then(|auth| auth.get_mut(key)) {
+            *address = local(address.as_str().unwrap()).into();
+        }
+    }
+    if let Some(limits) = definition.get_mut("limits").and_then(toml::Value::as_table_mut) {
+        raise(limits);
+        for group in limits.get_mut("groups").and_then(toml::Value::as_table_mut).into_iter().flatten() {
+            raise(group.1.as_table_mut().unwrap());
+        }
+    }
+    for rule in definition.get_mut("errors").and_then(toml::Value::as_array_mut).into_iter().flatten() {
+        if let Some(wait) = rule.get_mut("wait") {
+            *wait = "1s".into();
+        }
+    }
+}
+
+fn raise(limits: &mut toml::Table) {
+    for key in ["requests", "points"] {
+        for rate in limits.get_mut(key).and_then(toml::Value::as_array_mut).into_iter().flatten() {
+            let (_, per) = rate.as_str().unwrap().split_once('/').unwrap();
+            *rate = format!("1000000/{per}").into();
+        }
+    }
+}
+
+/// The job that ships for a stream, or a plain merge; it begins near the records, and what must be filled in is.
+fn job(source: &str, definition: &toml::Table, name: &str, stream: &toml::Table) -> toml::Table {
+    let plain = || {
+        format!("version = 1\nsource = \"{source}\"\nstream = \"{name}\"\nsink = \"lake\"\nmode = \"merge\"\n").parse().unwrap()
+    };
+    let shipped = toml_files("jobs").into_iter().map(|file| read(&format!("jobs/{file}.toml")).parse::<toml::Table>().unwrap());
+    let is_it = |job: &toml::Table| job["source"].as_str() == Some(source) && job["stream"].as_str() == Some(name);
+    let mut job = shipped.into_iter().find(is_it).unwrap_or_else(plain);
+    job.insert("enabled".to_owned(), true.into());
+    job.remove("schedule");
+    if let Some(sets) = job.remove("for_each") {
+        job.insert("parameters".to_owned(), sets[0].clone());
+    }
+    let mut parameters = job.get("parameters").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    for (parameter, about) in definition.get("parameters").and_then(toml::Value::as_table).into_iter().flatten() {
+        if about.get("required").and_then(toml::Value::as_bool) == Some(true) && !parameters.contains_key(parameter) {
+            parameters.insert(parameter.clone(), "any".into());
+        }
+    }
+    job.insert("parameters".to_owned(), parameters.into());
+    let is_in_time = stream.get("cursor").is_some_and(|cursor| cursor["type"].as_str() != Some("token"));
+    if is_in_time {
+        let mut window = job.get("window").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+        window.insert("start".to_owned(), "2026-01-01".into());
+        if stream.iter().any(|(_, value)| value.to_string().contains("{{ to ")) {
+            window.insert("step".to_owned(), "3d".into());
+        }
+        job.insert("window".to_owned(), window.into());
+    } else {
+        job.remove("window");
+    }
+    job
+}

@@ -1,0 +1,164 @@
+//! Vendors' APIs, played after their documentation: a server that answers as `tests/it/vendors/NAME.toml` says, and what it made
+//! as the truth to compare a lake with. Whatever such a file cannot say does not belong here; tests/it/vendors/README.md explains it.
+
+mod answer;
+mod description;
+mod pages;
+mod records;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::oneshot;
+
+use super::api::serve;
+use description::Description;
+use pages::Token;
+pub use records::{Row, get, put};
+
+/// What goes wrong with one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The description's `errors.throttled`.
+    Throttled,
+    /// The description's `errors.failed`.
+    Failed,
+    /// The right answer, but the connection ends half way through the body.
+    Cut,
+}
+
+struct Inner {
+    description: Description,
+    rows: BTreeMap<String, Vec<Row>>,
+    /// How many steps of its time have passed.
+    steps: usize,
+    tokens: Vec<Token>,
+    faults: BTreeMap<String, VecDeque<Fault>>,
+    /// Each request by the stream that it was for, and the status that it got.
+    asked: Vec<(String, u16)>,
+    /// No page is larger, whatever is asked for.
+    page_max: usize,
+}
+
+/// The server. It stops when it is dropped.
+pub struct Vendor {
+    address: SocketAddr,
+    inner: Arc<Mutex<Inner>>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Vendor {
+    /// Starts the vendor of this name with so many records in each stream. `page_max` makes short pages where whole ones would take
+    /// thousands of records.
+    pub fn start(name: &str, records: usize, page_max: usize) -> Self {
+        let description = Description::of(name);
+        let (faults, asked, tokens) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let mut inner = Inner { description, rows: BTreeMap::new(), steps: 0, tokens, faults, asked, page_max };
+        inner.add(records);
+        let inner = Arc::new(Mutex::new(inner));
+        let shared = inner.clone();
+        let (address, stop, thread) = serve(axum::Router::new().fallback(move |request| answer::answer(shared.clone(), request)));
+        Vendor { address, inner, stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The environment in which the vendor lets a program in.
+    pub fn env(&self) -> BTreeMap<String, String> {
+        self.inner.lock().unwrap().description.auth.env.clone()
+    }
+
+    pub fn streams(&self) -> Vec<String> {
+        self.inner.lock().unwrap().rows.keys().cloned().collect()
+    }
+
+    /// Whether somebody read the vendor's page on everything that is played.
+    pub fn has_ground(&self) -> bool {
+        let inner = self.inner.lock().unwrap();
+        let errors = &inner.description.errors;
+        let canned = [&errors.unauthorized, &errors.throttled, &errors.failed];
+        canned.iter().all(|error| error.ground.is_some())
+            && inner.description.streams.values().all(|stream| stream.ground.is_some())
+    }
+
+    /// What the vendor has, in the order in which it was made.
+    pub fn truth(&self, stream: &str) -> Vec<Row> {
+        self.inner.lock().unwrap().rows[stream].clone()
+    }
+
+    /// The time goes on: new records in every stream, and some of the old ones change where anything tells of it.
+    pub fn go_on(&self, new: usize) {
+        let mut inner = self.inner.lock().unwrap();
+        // Beyond what was now until now.
+        inner.steps += 100;
+        inner.change();
+        inner.add(new);
+    }
+
+    /// The next requests for this stream go wrong, in this order.
+    pub fn fail(&self, stream: &str, faults: &[Fault]) {
+        self.inner.lock().unwrap().faults.insert(stream.to_owned(), faults.iter().copied().collect());
+    }
+
+    /// The requests since this was last called: the stream, empty where none fits, and the status.
+    pub fn asked(&self) -> Vec<(String, u16)> {
+        std::mem::take(&mut self.inner.lock().unwrap().asked)
+    }
+}
+
+impl Drop for Vendor {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the vendor closes without a panic");
+        }
+    }
+}
+
+impl Inner {
+    /// More records in every stream; parents first, then as many children as all of them have.
+    fn add(&mut self, count: usize) {
+        let Inner { description, rows, steps, .. } = self;
+        for (name, stream) in description.streams.iter().filter(|(_, stream)| stream.parent.is_none()) {
+            let rows = rows.entry(name.clone()).or_default();
+            let first = rows.len() + 1;
+            rows.extend((0..count).map(|more| records::make(stream, first + more, *steps + 1 + more)));
+        }
+        for (name, stream) in &description.streams {
+            let Some(parent) = &stream.parent else { continue };
+            let id = &description.streams[&parent.stream].id.field;
+            let parents = rows[&parent.stream].clone();
+            let children = rows.entry(name.clone()).or_default();
+            for number in children.len() + 1..=parents.len() * parent.each {
+                let above = &parents[(number - 1) / parent.each].value;
+                let mut row = records::make(stream, number, *steps + number);
+                if let Some(field) = &parent.field {
+                    put(&mut row.value, field, get(above, id).unwrap().clone());
+                }
+                row.under = Some(above.clone());
+                children.push(row);
+            }
+        }
+        *steps += count;
+    }
+
+    /// Every ninth record changes, which its cursor tells; what has the cursor for a name cannot. The first of them is deleted, where
+    /// a vendor says so.
+    fn change(&mut self) {
+        let mut most = 0;
+        for (name, stream) in self.description.streams.iter().filter(|(_, stream)| stream.id.form != "cursor") {
+            for (count, row) in self.rows.get_mut(name).unwrap().iter_mut().skip(4).step_by(9).enumerate() {
+                records::stamp(stream, row, self.steps + 1 + count);
+                if let (0, Some(deleted)) = (count, &stream.deleted) {
+                    put(&mut row.value, &deleted.field, deleted.value.clone());
+                }
+                most = most.max(count + 1);
+            }
+        }
+        self.steps += most;
+    }
+}
