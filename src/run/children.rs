@@ -5,7 +5,7 @@
 //! written into it here; after that it is a record like any other.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -19,7 +19,7 @@ use crate::decode::raw_records;
 use crate::error::ErrorKind;
 use crate::page::{Envelope, PagePosition, ParentAt, RawPage, ResponsePath};
 use crate::slice::{Reach, Slice};
-use crate::source::{FetchError, Judgement, Source};
+use crate::source::{Cap, FetchError, Judgement, Source};
 
 use super::refine::Refinery;
 use super::whole::{Desk, explain, fetch};
@@ -48,6 +48,8 @@ pub struct Children {
     ahead: tokio::sync::Mutex<Ahead>,
     gone: AtomicU64,
     found: AtomicU64,
+    /// There are more parents than the API gives for one query.
+    capped: AtomicBool,
 }
 
 /// The page of parents that is gone over.
@@ -96,6 +98,7 @@ impl Children {
             ahead: tokio::sync::Mutex::default(),
             gone: AtomicU64::new(0),
             found: AtomicU64::new(0),
+            capped: AtomicBool::new(false),
         })
     }
 
@@ -121,6 +124,9 @@ impl Children {
         let refinery = Refinery::new(&self.job, None, source.wanted(), &slice).map_err(explain).map_err(failed)?;
         let first = fetch(source, &slice, at, 1).await.map_err(failed)?;
         let (page, refined) = Desk::new(refinery).whole(&self.job, source, &slice, first).await.map_err(failed)?;
+        if source.cap(&page.position, &refined.envelope, &page.headers) != Cap::Within {
+            self.capped.store(true, Ordering::Relaxed);
+        }
         let next = source.next(&slice, &page.position, &refined.envelope, &page.headers)?;
         let raw = raw_records(&refined.json, &self.job.stream.records, &refined.places);
         let records = raw.iter().map(|record| String::from_utf8_lossy(record).into_owned()).collect();
@@ -275,6 +281,7 @@ impl Source for Children {
         if at.parent.is_none() {
             self.gone.store(0, Ordering::Relaxed);
             self.found.store(0, Ordering::Relaxed);
+            self.capped.store(false, Ordering::Relaxed);
             *self.ahead.lock().await = Ahead::default();
             self.here.lock().unwrap_or_else(PoisonError::into_inner).page = None;
         }
@@ -307,6 +314,13 @@ impl Source for Children {
 
     fn judge(&self, envelope: &Envelope) -> Judgement {
         self.children.judge(envelope)
+    }
+
+    fn cap(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Cap {
+        match self.capped.load(Ordering::Relaxed) {
+            true => Cap::Reached,
+            false => self.children.cap(at, envelope, headers),
+        }
     }
 
     fn next(
