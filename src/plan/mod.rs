@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 pub(crate) mod fixture;
+mod outline;
 mod window;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,21 +14,8 @@ use crate::cursor::CursorKey;
 use crate::ids::PartitionKey;
 use crate::slice::{Coverage, CursorMark, Reach, Slice, Span};
 
+pub use outline::{Outline, outline};
 pub use window::{CLOCK_AHEAD_MAX, align_start, closed_end, expected_now, gaps, next_end};
-
-/// What lies before a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outline {
-    /// The first slices, in the order in which they would be read.
-    pub slices: Vec<Slice>,
-    /// How many slices there are beyond those.
-    pub more: u64,
-}
-
-/// Slices that an outline names; the others are counted.
-const OUTLINE_MAX: usize = 1000;
-/// Where counting stops: a window of years cut into seconds is not counted to its end.
-const COUNT_MAX: u64 = 1_000_000;
 
 /// The next slice of a parameter set in a run: the first piece of the window that is neither covered nor was tried in this run.
 ///
@@ -99,35 +87,6 @@ fn step(job: &Job) -> Option<SignedDuration> {
     job.window.step.filter(|_| bounded && job.mode != Mode::Replace)
 }
 
-/// All slices that lie before a run, as far as they can be told in advance: set after set.
-pub fn outline(job: &Job, coverage: &Coverage, source_now: Timestamp) -> Outline {
-    let mut outline = Outline::default();
-    for set in &job.sets {
-        if outline.more >= COUNT_MAX {
-            break;
-        }
-        outline_set(job, &set.partition, coverage, source_now, &mut outline);
-    }
-    outline
-}
-
-fn outline_set(job: &Job, partition: &PartitionKey, coverage: &Coverage, source_now: Timestamp, outline: &mut Outline) {
-    let Some(first) = next(job, partition, coverage, &[], source_now) else { return };
-    let (Some(_), Some(cursor)) = (first.span(), job.stream.window_cursor()) else { return outline.add(first) };
-    let Some(end) = closed_end(cursor, job.window.settle, source_now) else { return };
-    let start = window::align_start(cursor, job.window.start);
-    for mut gap in gaps(start, end, &known_spans(job, cursor, coverage, partition)) {
-        loop {
-            let piece = first_piece(job, gap);
-            outline.add(Slice { partition: partition.clone(), reach: Reach::Time(piece) });
-            if piece.to >= gap.to || outline.more >= COUNT_MAX {
-                break;
-            }
-            gap = Span::new(Some(piece.to), gap.to);
-        }
-    }
-}
-
 /// A stretch in two, where it is longer than what the cursor can tell apart. One without a beginning is taken to begin with 1970: what
 /// lies before it stays with the first half.
 pub fn halves(cursor: &Cursor, span: &Span) -> Option<(Span, Span)> {
@@ -139,20 +98,6 @@ pub fn halves(cursor: &Cursor, span: &Span) -> Option<(Span, Span)> {
     let middle = window::align_start(cursor, from.checked_add(length / 2).ok())?;
     let is_inside = from < middle && middle < span.to;
     is_inside.then(|| (Span::new(span.from, middle), Span::new(Some(middle), span.to)))
-}
-
-impl Outline {
-    fn add(&mut self, slice: Slice) {
-        match self.slices.len() < OUTLINE_MAX {
-            true => self.slices.push(slice),
-            false => self.more += 1,
-        }
-    }
-
-    /// How many slices there are in all.
-    pub fn total(&self) -> u64 {
-        self.slices.len() as u64 + self.more
-    }
 }
 
 impl Slice {

@@ -92,7 +92,7 @@ impl Children {
             parent,
             parents,
             children,
-            at_once: job.source.limits.concurrency.map_or(AHEAD_MAX, |most| most as usize).clamp(1, AHEAD_MAX),
+            at_once: job.source.limits.concurrency.unwrap_or(AHEAD_MAX).clamp(1, AHEAD_MAX),
             memory: memory / 8,
             here: Mutex::default(),
             ahead: tokio::sync::Mutex::default(),

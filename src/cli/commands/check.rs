@@ -62,7 +62,7 @@ fn print(context: &Context, project: &Project) -> Result<(), Failure> {
     for job in project.catalog.jobs.values() {
         context.terminal.line(&format!("ok: {}", describe(job)))?;
     }
-    for file in experimental(&project) {
+    for file in experimental(project) {
         let message = format!("note: {file} is experimental: look at what `highwater preview` shows before you rely on it");
         context.terminal.line(&printable(&message))?;
     }

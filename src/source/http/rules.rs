@@ -158,7 +158,7 @@ mod tests {
         let is = ErrorRule { is: vec!["invalid_auth".to_owned()], ..rule(&[], Some("error")) };
         let rules = Rules::new(&[is, rule(&[500], Some("fault"))]);
         let error = ResponsePath::parse("error").unwrap();
-        assert_eq!(rules.wanted(), [error.clone()]);
+        assert_eq!(rules.wanted(), std::slice::from_ref(&error));
         let with = |value: Captured| Envelope { captured: [(error.clone(), value)].into(), ..Envelope::default() };
         assert!(rules.of_envelope(&with(Captured::Text("invalid_auth".to_owned()))).is_some());
         assert!(rules.of_envelope(&with(Captured::Null)).is_none() && rules.of_envelope(&Envelope::default()).is_none());
