@@ -25,7 +25,10 @@ use crate::template::Template;
 use super::secret::SecretRef;
 use super::service::{AlertChannel, WebSettings};
 
-pub use auth::{ApiKeyPlace, Auth, Client, ClientPlace, Grant, JwtAlgorithm, JwtBearer, OAuth2};
+pub use auth::{
+    ApiKeyPlace, Auth, Client, ClientIdentity, ClientPlace, Grant, Hmac, HmacAlgorithm, HmacEncoding, JwtAlgorithm, JwtBearer,
+    OAuth2,
+};
 pub use body::{QueryText, RequestBody};
 pub use cursor::{Cursor, CursorFormat, CursorNulls, CursorType, Order};
 pub use errors::{ErrorRule, Then};
@@ -197,6 +200,7 @@ pub struct Source {
     pub allow_private: bool,
     pub proxy: Option<Url>,
     pub ca_file: Option<PathBuf>,
+    pub identity: Option<ClientIdentity>,
     /// For one request, from connecting to the last byte of the body.
     pub timeout: Duration,
     /// Largest decompressed body, bytes.

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
 use url::Url;
 
 use crate::config::secret::SecretRef;
+use crate::template::Template;
 
 #[derive(Clone, Debug)]
 pub enum Auth {
@@ -13,6 +15,7 @@ pub enum Auth {
     Basic { username: SecretRef, password: SecretRef },
     ApiKey { name: String, place: ApiKeyPlace, value: SecretRef, prefix: String },
     OAuth2(Box<OAuth2>),
+    Hmac(Box<Hmac>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +98,39 @@ impl JwtAlgorithm {
             JwtAlgorithm::Es256 => "ES256",
         }
     }
+}
+
+/// Each request signed.
+#[derive(Clone, Debug)]
+pub struct Hmac {
+    pub key: SecretRef,
+    pub key_id: Option<SecretRef>,
+    pub algorithm: HmacAlgorithm,
+    pub encoding: HmacEncoding,
+    /// What is signed.
+    pub sign: Template,
+    /// What is written with the signature.
+    pub headers: Vec<(HeaderName, Template)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HmacAlgorithm {
+    Sha1,
+    Sha256,
+    Sha512,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HmacEncoding {
+    Hex,
+    Base64,
+}
+
+/// A certificate that the client shows, PEM.
+#[derive(Clone, Debug)]
+pub struct ClientIdentity {
+    pub certificate: SecretRef,
+    pub key: SecretRef,
 }
 
 impl Auth {

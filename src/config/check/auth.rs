@@ -1,5 +1,6 @@
 //! `auth = { ... }`: which keys belong together, and what each of them may say.
 
+mod hmac;
 mod oauth2;
 
 use http::{HeaderName, HeaderValue};
@@ -20,6 +21,7 @@ pub(super) fn check(table: Option<&Table>, base_url: Option<&Url>, report: &mut 
         "basic" => Some(Auth::Basic { username: table.secret("username")?, password: table.secret("password")? }),
         "api_key" => api_key(table, report),
         "oauth2" => oauth2::check(table, base_url, report).map(|oauth2| Auth::OAuth2(Box::new(oauth2))),
+        "hmac" => hmac::check(table, report).map(|hmac| Auth::Hmac(Box::new(hmac))),
         _ => Some(Auth::None),
     }
 }
@@ -65,6 +67,7 @@ pub(super) fn headers(auth: &Auth) -> Vec<HeaderName> {
     match auth {
         Auth::None | Auth::ApiKey { place: ApiKeyPlace::Query, .. } => Vec::new(),
         Auth::Bearer { .. } | Auth::Basic { .. } | Auth::OAuth2(_) => vec![http::header::AUTHORIZATION],
+        Auth::Hmac(hmac) => hmac.headers.iter().map(|(name, _)| name.clone()).collect(),
         Auth::ApiKey { place: ApiKeyPlace::Cookie, .. } => vec![http::header::COOKIE],
         Auth::ApiKey { name, place: ApiKeyPlace::Header, .. } => HeaderName::from_bytes(name.as_bytes()).into_iter().collect(),
     }

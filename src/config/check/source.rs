@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::config::catalog::{Auth, Source, Stream};
+use crate::config::catalog::{Auth, ClientIdentity, Source, Stream};
 use crate::config::node::{Node, Table};
 use crate::config::problem::{Place, Report, quote};
 use crate::config::read::{Project, ProjectFile};
@@ -101,6 +101,7 @@ fn source(
         allow_private: table.boolean("allow_private").unwrap_or(false),
         proxy: table.url("proxy"),
         ca_file: table.text("ca_file").map(|path| project.root.join(path)),
+        identity: identity(table, report),
         timeout,
         body_max,
         limits,
@@ -127,6 +128,18 @@ fn parameters(table: &Table, report: &mut Report) -> BTreeMap<String, Parameter>
         parameters.insert(name.clone(), Parameter { required, default: default.unwrap_or_default() });
     }
     parameters
+}
+
+fn identity(table: &Table, report: &mut Report) -> Option<ClientIdentity> {
+    let tls = table.table("tls")?;
+    if table.url("base_url").is_some_and(|base_url| base_url.scheme() == "http") {
+        report.warning(
+            &table.place("tls"),
+            "without encryption no certificate is shown",
+            "take it out, or write an https address",
+        );
+    }
+    Some(ClientIdentity { certificate: tls.secret("certificate")?, key: tls.secret("key")? })
 }
 
 fn timeout(table: &Table, report: &mut Report) -> Duration {

@@ -2,6 +2,7 @@
 
 use super::super::kinds::Kind;
 use super::super::shape::{Choice, Key, Literal, Shape, TableShape, Tagged, Variant, WORDS, optional, required};
+use super::source::TEMPLATE;
 
 pub(super) static AUTH: Tagged = Tagged {
     variants: &[
@@ -34,8 +35,28 @@ pub(super) static AUTH: Tagged = Tagged {
             about: "Access tokens from an authorization server (RFC 6749), renewed ahead of their end and after a 401.",
             table: TableShape::new(OAUTH2),
         },
+        Variant {
+            name: "hmac",
+            about: "Each request signed with a key that both sides know (RFC 2104).",
+            table: TableShape::new(&[
+                required("key", Shape::Secret(Literal::Warned), "The key."),
+                optional("key_id", Shape::Secret(Literal::Fine), "Its name, `key_id` in templates."),
+                optional("algorithm", Shape::Choice(&HMAC_ALGORITHM), "Default: \"sha256\"."),
+                optional("encoding", Shape::Choice(&HMAC_ENCODING), "How the signature is written. Default: \"hex\"."),
+                required(
+                    "sign",
+                    TEMPLATE,
+                    "What is signed: method, path, query, host, timestamp, timestamp_ms, date, nonce, body, body_sha256, key_id.",
+                ),
+                required(
+                    "headers",
+                    Shape::Map(Kind::HeaderName, &TEMPLATE),
+                    "What is written: templates over the same and `signature`.",
+                ),
+            ]),
+        },
     ],
-    later: &["session", "hmac", "aws_sigv4", "oauth1"],
+    later: &["session", "aws_sigv4", "oauth1"],
 };
 
 static API_KEY_PLACE: Choice = Choice { words: &["header", "query", "cookie"], later: &[] };
@@ -69,5 +90,7 @@ const OAUTH2: &[Key] = &[
 ];
 
 static GRANT: Choice = Choice { words: &["client_credentials", "refresh_token", "jwt_bearer"], later: &[] };
+static HMAC_ALGORITHM: Choice = Choice { words: &["sha256", "sha1", "sha512"], later: &[] };
+static HMAC_ENCODING: Choice = Choice { words: &["hex", "base64"], later: &[] };
 static CLIENT_AUTH: Choice = Choice { words: &["basic", "body"], later: &[] };
 static JWT_ALGORITHM: Choice = Choice { words: &["RS256", "ES256"], later: &[] };

@@ -1,7 +1,7 @@
 //! `sources/*.toml`.
 
 use super::super::kinds::Kind;
-use super::super::shape::{Choice, Shape, TableShape, VERSION, WORDS, optional, required};
+use super::super::shape::{Choice, Literal, Shape, TableShape, VERSION, WORDS, optional, required};
 use super::auth::AUTH;
 use super::errors::ERROR_RULE;
 use super::limits::LIMITS;
@@ -33,6 +33,7 @@ pub(in super::super) static SOURCE: TableShape = TableShape::new(&[
         WORDS,
         "PEM file of certificates to trust besides the system's, below the project folder unless absolute.",
     ),
+    optional("tls", Shape::Table(&TLS), "The certificate that the client shows, beside any `auth`."),
     optional("timeout", Shape::Text(Kind::Duration), "For one request, to the last byte of its body. Default: \"60s\"."),
     optional("body_max", Shape::Text(Kind::Size), "Largest body after decompression. Default: \"64MiB\"."),
     optional("retry", Shape::Table(&RETRY), "How failing requests are tried again."),
@@ -44,8 +45,12 @@ pub(in super::super) static SOURCE: TableShape = TableShape::new(&[
     optional("limits", Shape::Table(&LIMITS), "The API's quota: one budget per credential and host, shared by all jobs."),
     optional("parameters", Shape::Map(Kind::Words, &Shape::Table(&PARAMETER)), "What a job must or may fill in."),
     required("streams", Shape::Map(Kind::Words, &Shape::Table(&STREAM)), "The kinds of records that the API has."),
-])
-.later(&["tls"]);
+]);
+
+static TLS: TableShape = TableShape::new(&[
+    required("certificate", Shape::Secret(Literal::Warned), "The certificate and those that lead up to a known one, PEM."),
+    required("key", Shape::Secret(Literal::Warned), "Its private key, PEM."),
+]);
 
 static RETRY: TableShape =
     TableShape::new(&[optional("attempts", Shape::Integer(1, 20), "Attempts per page, the first included. Default: 5.")]);

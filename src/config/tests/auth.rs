@@ -80,3 +80,29 @@ fn a_grant_is_read_with_its_defaults() {
     assert_eq!((jwt.algorithm, jwt.lifetime.as_secs()), (JwtAlgorithm::Rs256, 3600));
     assert_eq!(jwt.audience, "https://id.example.org/token");
 }
+
+#[test]
+fn a_signature_is_made_of_known_names_and_goes_somewhere() {
+    let line = "auth = { type = \"hmac\", key = { env = \"K\" }, sign = \"{{ key_id }}{{ bodi }}\", headers = { X-A = \"{{ timestamp }}\" } }";
+    let at = |what: &str| line.find(what).unwrap() + what.len() + 1;
+    let shown = with_top(line);
+    let expected = [
+        format!("error: sources/shop.toml:4:{}: auth.sign: `bodi` is not in scope here", at("sign = ")),
+        format!("error: sources/shop.toml:4:{}: auth.sign: `key_id` is not in scope here", at("sign = ")),
+        format!("error: sources/shop.toml:4:{}: auth.headers: the signature goes nowhere", at("headers = ")),
+    ];
+    let errors: Vec<&str> = shown.lines().filter(|line| line.starts_with("error")).collect();
+    assert_eq!(errors, expected, "{shown}");
+    assert!(matches!(
+        loaded("{ type = \"hmac\", key = { env = \"K\" }, sign = \"{{ path }}\", headers = { X-A = \"{{ signature }}\" } }"),
+        Auth::Hmac(_)
+    ));
+}
+
+#[test]
+fn a_certificate_needs_its_key() {
+    insta::assert_snapshot!(with_top("tls = { certificate = { file = \"c.pem\" } }"), @r#"
+    error: sources/shop.toml:4:7: tls.key: `key` is missing
+      help: add `key`
+    "#);
+}

@@ -86,11 +86,11 @@ fn headers() {
 fn auth() {
     insta::assert_snapshot!(with_top("auth = { token = { env = \"T\" } }"), @r#"
     error: sources/shop.toml:4:8: auth: `type` is missing
-      help: write one of "none", "bearer", "basic", "api_key", "oauth2"
+      help: write one of "none", "bearer", "basic", "api_key", "oauth2", "hmac"
     "#);
     insta::assert_snapshot!(with_top("auth = { type = \"oauth1\" }"), @r#"
     error: sources/shop.toml:4:17: auth.type: `oauth1` is not built yet
-      help: write one of "none", "bearer", "basic", "api_key", "oauth2"
+      help: write one of "none", "bearer", "basic", "api_key", "oauth2", "hmac"
     "#);
     insta::assert_snapshot!(with_top("auth = { type = \"baerer\", token = { env = \"T\" } }"), @r#"
     error: sources/shop.toml:4:17: auth.type: `baerer` is not known here
@@ -158,8 +158,10 @@ fn values() {
       help: take them out and use `auth` with a reference such as { env = "API_TOKEN" }
     error: sources/shop.toml:5:11: ca_file: the text is empty
       help: write a text, or leave the key out
-    error: sources/shop.toml:6:1: tls: `tls` is not built yet
-      help: take it out
+    error: sources/shop.toml:6:7: tls.certificate: `certificate` is missing
+      help: add `certificate`
+    error: sources/shop.toml:6:7: tls.key: `key` is missing
+      help: add `key`
     "#);
 }
 

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, Proxy};
+use reqwest::{Certificate, Client, Identity, Proxy};
 
-use crate::config::catalog::Source;
+use crate::config::catalog::{ClientIdentity, Source};
+use crate::config::secret::{ExposeSecret, SecretRef, SecretSource, SecretString};
 use crate::error::ErrorKind;
 use crate::outbound;
 use crate::source::FetchError;
@@ -18,7 +19,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Longest silence within a body. Shorter than the whole timeout, so that a connection that died is noticed early.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-pub(super) fn client(source: &Source, lookup: Arc<dyn Lookup>) -> Result<Client, FetchError> {
+pub(super) fn client(source: &Source, secrets: &dyn SecretSource, lookup: Arc<dyn Lookup>) -> Result<Client, FetchError> {
     let rule = NameRule::new(&source.base_url, source.proxy.as_ref(), source.allow_private);
     let mut builder = outbound::client()
         .connect_timeout(source.timeout.min(CONNECT_MAX))
@@ -28,6 +29,9 @@ pub(super) fn client(source: &Source, lookup: Arc<dyn Lookup>) -> Result<Client,
     if let Some(proxy) = &source.proxy {
         let proxy = Proxy::all(proxy.clone()).map_err(|error| config("proxy", error))?;
         builder = builder.proxy(proxy);
+    }
+    if let Some(identity) = &source.identity {
+        builder = builder.identity(read_identity(identity, secrets)?);
     }
     let own = source.ca_file.as_deref().map(read_certificates).transpose()?;
     let tokens_encrypted = source.auth.token_url().is_some_and(|url| url.scheme() == "https");
@@ -39,6 +43,20 @@ pub(super) fn client(source: &Source, lookup: Arc<dyn Lookup>) -> Result<Client,
         (None, true) => builder,
     };
     builder.build().map_err(|error| config("the HTTP client cannot be built, the machine may lack CA certificates", error))
+}
+
+/// Never says what stands in it.
+fn read_identity(identity: &ClientIdentity, secrets: &dyn SecretSource) -> Result<Identity, FetchError> {
+    let resolve = |what: &str, reference: &SecretRef| {
+        let missing = |why: String| FetchError::new(ErrorKind::Auth, format!("tls.{what}: {why}"));
+        secrets.resolve(reference).map_err(missing)
+    };
+    let (certificate, key) = (resolve("certificate", &identity.certificate)?, resolve("key", &identity.key)?);
+    let pem = SecretString::from(format!("{}\n{}\n", key.expose_secret(), certificate.expose_secret()));
+    Identity::from_pem(pem.expose_secret().as_bytes()).map_err(|_| {
+        let message = "tls: certificate and key cannot be read: each is a PEM file, the key without a password";
+        FetchError::new(ErrorKind::Auth, message)
+    })
 }
 
 fn read_certificates(path: &Path) -> Result<Vec<Certificate>, FetchError> {

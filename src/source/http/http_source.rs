@@ -90,7 +90,7 @@ impl HttpSource {
         };
         let origins = OriginRule::new(&source.base_url, &source.allow_hosts, source.allow_private)
             .map_err(|why| in_source(FetchError::new(ErrorKind::Config, why)))?;
-        let client = client::client(source, around.lookup).map_err(in_source)?;
+        let client = client::client(source, secrets, around.lookup).map_err(in_source)?;
         let line = Line {
             client: client.clone(),
             origins: origins.clone(),
@@ -239,6 +239,14 @@ impl HttpSource {
         if let Remedy::Wait(length) = failure.remedy {
             error.kind = ErrorKind::Throttled { retry_at: later(self.exchange.clock.now(), length) };
             error.message = format!("{}; it wants no request for {} s", error.message, length.as_secs());
+        }
+        if error.kind == ErrorKind::Auth && error.status.is_some() {
+            // Which of many secrets it is that somebody has to renew.
+            match self.exchange.credentials.name() {
+                "" => error.message.push_str("; the source has no `auth`"),
+                name if error.message.contains(name) => {}
+                name => error.message.push_str(&format!("; the credential is {name}")),
+            }
         }
         if attempts.made() > 1 {
             error.message = format!("{}; given up after {} attempts", error.message, attempts.made());

@@ -24,6 +24,7 @@ mod bearer;
 mod denial;
 mod errand;
 mod held;
+mod hmac;
 mod kept;
 mod line;
 mod none;
@@ -35,6 +36,7 @@ mod tokens;
 use attach::Attach;
 use errand::Errand;
 use held::HeldToken;
+use hmac::Signer;
 use resolver::Resolver;
 
 pub(super) use line::Line;
@@ -52,6 +54,7 @@ pub(super) struct Credentials {
 enum Way {
     Fixed(Attach),
     Held(Arc<HeldToken>, Arc<Errand>),
+    Signed(Box<Signer>),
 }
 
 /// What one request shows.
@@ -62,7 +65,6 @@ pub(super) struct Proof {
 }
 
 /// What the request is that a credential goes on.
-#[expect(dead_code, reason = "a signature, which is to come, covers method and body")]
 pub(super) struct Unsigned<'a> {
     pub(super) method: &'a Method,
     pub(super) url: &'a mut Url,
@@ -82,6 +84,7 @@ impl Credentials {
             Auth::ApiKey { name, place, value, prefix } => {
                 Way::Fixed(api_key::attach(&mut resolver, name, *place, value, prefix)?)
             }
+            Auth::Hmac(hmac) => Way::Signed(Box::new(Signer::resolve(&mut resolver, hmac, line.clock)?)),
             Auth::OAuth2(oauth2) => {
                 let recipe = oauth2::Recipe::resolve(&mut resolver, oauth2)?;
                 line.check(&oauth2.token_url)?;
@@ -98,7 +101,7 @@ impl Credentials {
     /// What the next request shows; asks for a token where none is good. Safe to drop: whatever is under way comes to its end.
     pub(super) async fn proof(&self) -> Result<Proof, FetchError> {
         match &self.way {
-            Way::Fixed(_) => Ok(Proof { attach: None, serial: None }),
+            Way::Fixed(_) | Way::Signed(_) => Ok(Proof { attach: None, serial: None }),
             Way::Held(held, errand) => {
                 let access = held.current(errand).await?;
                 Ok(Proof { attach: Some(errand.attach(&access)?), serial: Some(access.serial) })
@@ -109,7 +112,7 @@ impl Credentials {
     /// Replaces a token that was refused, once for everybody who was refused with it.
     pub(super) async fn renew(&self, serial: u64) -> Result<(), FetchError> {
         match &self.way {
-            Way::Fixed(_) => Ok(()),
+            Way::Fixed(_) | Way::Signed(_) => Ok(()),
             Way::Held(held, errand) => Ok(held.replace(errand, serial).await.map(drop)?),
         }
     }
@@ -117,18 +120,18 @@ impl Credentials {
     /// The next request shows another token, if there is one to be had.
     pub(super) fn distrust(&self) -> bool {
         match &self.way {
-            Way::Fixed(_) => false,
+            Way::Fixed(_) | Way::Signed(_) => false,
             Way::Held(held, errand) => held.distrust(errand),
         }
     }
 
     /// Puts the credential on a request. An entry of the same name that a next link echoes is replaced.
     pub(super) fn apply(&self, proof: &Proof, request: Unsigned<'_>) -> Result<(), FetchError> {
-        let attach = match (&self.way, &proof.attach) {
-            (Way::Fixed(attach), _) | (Way::Held(..), Some(attach)) => attach,
-            (Way::Held(..), None) => return Ok(()),
-        };
-        attach.apply(request.url, request.headers);
+        match (&self.way, &proof.attach) {
+            (Way::Fixed(attach), _) | (Way::Held(..), Some(attach)) => attach.apply(request.url, request.headers),
+            (Way::Signed(signer), _) => signer.sign(request)?,
+            (Way::Held(..), None) => {}
+        }
         Ok(())
     }
 

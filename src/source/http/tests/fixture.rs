@@ -52,6 +52,7 @@ pub(super) fn job(base_url: &str) -> Job {
         allow_private: false,
         proxy: None,
         ca_file: None,
+        identity: None,
         timeout: Duration::from_secs(20),
         body_max: 100_000,
         limits: Limits::default(),

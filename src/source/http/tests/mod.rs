@@ -5,4 +5,5 @@ mod refusals;
 mod requests;
 mod retries;
 mod server;
+mod tls;
 mod tokens;
