@@ -19,7 +19,7 @@ pub struct Outline {
 }
 
 /// Slices that an outline names; the others are counted.
-const OUTLINE_MAX: usize = 1000;
+pub(super) const OUTLINE_MAX: usize = 1000;
 /// Where counting stops: a window of years cut into seconds is not counted to its end.
 const COUNT_MAX: u64 = 1_000_000;
 

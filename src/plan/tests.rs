@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use crate::slice::Cover;
 
+use super::outline::OUTLINE_MAX;
 use super::*;
 
 fn at(text: &str) -> Timestamp {

@@ -32,8 +32,9 @@ pub(super) fn type_named(name: &str) -> Option<CursorType> {
 /// `query` was checked; `asked_from` says whether the stream's own path or query ask for a lower bound.
 pub(super) fn check(table: &Table, query: Vec<(String, Template)>, asked_from: bool, report: &mut Report) -> Option<Cursor> {
     let cursor_type = type_named(&table.text("type")?)?;
-    // A token that no request carries is the address that the next run begins at.
-    if cursor_type != CursorType::Token && !asked_from && !query.iter().any(|(_, template)| template.uses("from")) {
+    // A token that no request carries is the address that the next run begins at; what comes newest first is read down to the mark.
+    let goes_on_by_itself = cursor_type == CursorType::Token || table.text("order").as_deref() == Some("descending");
+    if !goes_on_by_itself && !asked_from && !query.iter().any(|(_, template)| template.uses("from")) {
         let help = "add an entry such as query = { since = \"{{ from }}\" }";
         report.warning(&table.place("query"), "the API is never asked for what changed: every run reads everything", help);
     }

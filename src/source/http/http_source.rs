@@ -240,7 +240,7 @@ impl HttpSource {
             error.kind = ErrorKind::Throttled { retry_at: later(self.exchange.clock.now(), length) };
             error.message = format!("{}; it wants no request for {} s", error.message, length.as_secs());
         }
-        if error.kind == ErrorKind::Auth && error.status.is_some() {
+        if error.kind == ErrorKind::Auth {
             // Which of many secrets it is that somebody has to renew.
             match self.exchange.credentials.name() {
                 "" => error.message.push_str("; the source has no `auth`"),

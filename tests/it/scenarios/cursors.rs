@@ -503,3 +503,58 @@ fn an_instant_of_more_than_the_api_gives_fails_loudly() {
     let ended = highwater(&project, &["run", "items"]).run().expect_code(1);
     assert!(ended.stderr.contains("order = \"ascending\""), "{}", ended.stderr);
 }
+
+#[test]
+fn many_records_of_one_instant_are_each_there_once() {
+    // C-02, C-03
+    let records: Vec<Value> = (0..250).map(|id| json!({ "id": id, "updated_at": minute(7)["updated_at"] })).collect();
+    for order in ["none", "ascending", "descending"] {
+        for mode in ["append", "merge"] {
+            let desk = Desk::start(paged(&shelf(&records)));
+            let project = project(&desk, &in_order(order, BY_TOKEN), &format!("mode = \"{mode}\"\n"));
+            run(&project);
+            once_each(&project, 250);
+            changes_nothing(&project);
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_goes_back_leaves_the_mark_where_it_is() {
+    let rows = shelf(&(0..20).map(minute).collect::<Vec<_>>());
+    let desk = Desk::start(paged(&rows));
+    let project = project(&desk, &in_order("none", BY_TOKEN), "mode = \"append\"\n");
+    run(&project);
+    let stands = mark(&project);
+    // C-10, C-11: the next answer comes from a server, or a time, that is two hours behind.
+    desk.set_date("Sun, 01 Mar 2026 10:00:00 GMT");
+    changes_nothing(&project);
+    assert_eq!(mark(&project), stands);
+    // C-09: a source that is behind closes less, and what it closes later is read then.
+    rows.lock().unwrap().push(json!({ "id": 900, "updated_at": "2026-03-01T12:00:30Z" }));
+    changes_nothing(&project);
+    desk.set_date("Sun, 01 Mar 2026 13:00:00 GMT");
+    run(&project);
+    once_each(&project, 21);
+}
+
+#[test]
+fn a_mark_far_ahead_brings_nothing_and_a_full_read_brings_all_again() {
+    let rows = shelf(&[json!({ "id": 1, "seq": "a" }), json!({ "id": 2, "seq": "b" })]);
+    let desk = Desk::start(by_text(&rows));
+    let project = project(&desk, TEXTS, "mode = \"merge\"\n");
+    run(&project);
+    // C-13
+    highwater(&project, &["state", "set", "items", "--mark", "zzzz", "--yes"]).run().expect_code(0);
+    changes_nothing(&project);
+    // C-68, C-51: a key that the source uses again is the same row in its newest version.
+    rows.lock().unwrap().push(json!({ "id": 1, "seq": "c", "name": "again" }));
+    for _ in 0..2 {
+        highwater(&project, &["run", "items", "--full", "--yes"]).run().expect_code(0);
+        assert_eq!(
+            query(&project, "SELECT id, seq FROM items ORDER BY id"),
+            "{\"id\":1,\"seq\":\"c\"}\n{\"id\":2,\"seq\":\"b\"}"
+        );
+    }
+    changes_nothing(&project);
+}

@@ -1,9 +1,7 @@
 //! Every stream of every definition that ships, read from a fake of its vendor: first load, nothing new, news, faults, a bad secret.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
-use highwater::config;
 use serde_json::{Value, json};
 
 use crate::rust_text::{read, root};
@@ -15,10 +13,7 @@ use crate::world::skip;
 use crate::world::vendor::{Fault, Row, Vendor, get, put};
 
 /// Remarks of `check` that a definition cannot avoid: where, what, and why it may stand.
-const REMARKS: &[(&str, &str)] = &[
-    // No `since` there: it is read from its newest end down to the mark.
-    ("sources/github.toml: streams.pull_requests", "the API is never asked for what changed"),
-];
+const REMARKS: &[(&str, &str)] = &[];
 
 /// A refusal here means that the day's requests are spent: a run ends with it, and is not to wait.
 const SPENT: &[&str] = &["salesforce"];
@@ -52,10 +47,6 @@ fn every_stream_that_ships_is_read_whole_from_a_fake_of_its_vendor() {
     assert!(idle.is_empty(), "`check` does not say these any more: take them out of REMARKS: {idle:?}");
 }
 
-fn stem(file: &str) -> &str {
-    Path::new(file).file_stem().and_then(|stem| stem.to_str()).unwrap()
-}
-
 /// The names of a folder's TOML files, in order.
 fn toml_files(folder: &str) -> Vec<String> {
     let files = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -79,7 +70,7 @@ struct Walk {
 impl Walk {
     fn start(name: &str) -> Self {
         let vendor = Vendor::start(name, RECORDS, PAGE);
-        let mut env = vendor.env();
+        let env = vendor.env();
         let mut definition: toml::Table = read(&format!("sources/{name}.toml")).parse().unwrap();
         let streams: Vec<String> = table(&definition, "streams").keys().cloned().collect();
         assert_eq!(streams, vendor.streams(), "each stream is played");

@@ -82,6 +82,7 @@ impl Vendor {
         let errors = &inner.description.errors;
         let canned = [&errors.unauthorized, &errors.throttled, &errors.failed];
         canned.iter().all(|error| error.ground.is_some())
+            && !inner.description.auth.ground.is_empty()
             && inner.description.streams.values().all(|stream| stream.ground.is_some())
     }
 

@@ -1,7 +1,7 @@
 //! Where a credential goes on a request.
 
 use ::http::header::COOKIE;
-use ::http::{HeaderMap, HeaderName, HeaderValue};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -40,4 +40,12 @@ fn set_entry(url: &mut Url, name: &str, value: &SecretString) {
         .extend(url.query().unwrap_or_default().split('&').filter(|entry| !entry.is_empty()).filter(is_other).map(str::to_owned));
     query.push(format!("{}={}", encode_query(name), encode_query(value.expose_secret())));
     url.set_query(Some(&query.join("&")));
+}
+
+/// What the request is that a credential goes on.
+pub(in crate::source::http) struct Unsigned<'a> {
+    pub(in crate::source::http) method: &'a Method,
+    pub(in crate::source::http) url: &'a mut Url,
+    pub(in crate::source::http) headers: &'a mut HeaderMap,
+    pub(in crate::source::http) body: &'a [u8],
 }

@@ -6,9 +6,6 @@
 
 use std::sync::Arc;
 
-use ::http::{HeaderMap, Method};
-use url::Url;
-
 use crate::config::catalog::Auth;
 use crate::config::secret::SecretSource;
 use crate::source::FetchError;
@@ -34,6 +31,7 @@ mod shelf;
 mod tokens;
 
 use attach::Attach;
+pub(super) use attach::Unsigned;
 use errand::Errand;
 use held::HeldToken;
 use hmac::Signer;
@@ -62,14 +60,6 @@ pub(super) struct Proof {
     attach: Option<Attach>,
     /// Which token it is, where another can be had.
     pub(super) serial: Option<u64>,
-}
-
-/// What the request is that a credential goes on.
-pub(super) struct Unsigned<'a> {
-    pub(super) method: &'a Method,
-    pub(super) url: &'a mut Url,
-    pub(super) headers: &'a mut HeaderMap,
-    pub(super) body: &'a [u8],
 }
 
 impl Credentials {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use ::http::{HeaderName, Method};
+use ::http::{HeaderMap, HeaderName, Method};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -9,6 +9,7 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine;
 use futures::FutureExt;
+use url::Url;
 
 use super::assertion::Assertion;
 use super::*;

@@ -244,7 +244,7 @@ async fn a_redirect_that_echoes_the_secret_shows_it_nowhere() {
 async fn a_login_page_is_called_one() {
     let server = Server::script(vec![raw("403 Forbidden", "Content-Type: text/html\r\n", b"<!DOCTYPE html><p>sign in")]);
     let error = World::new().fetch(&job(&server.url(""))).await.unwrap_err();
-    assert!(error.message.ends_with("403 Forbidden: an HTML page"), "{}", error.message);
+    assert!(error.message.ends_with("403 Forbidden: an HTML page; the source has no `auth`"), "{}", error.message);
 }
 
 #[tokio::test]

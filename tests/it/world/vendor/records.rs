@@ -34,7 +34,7 @@ pub fn make(stream: &Stream, number: usize, steps: usize) -> Row {
     if stream.id.form != "cursor" {
         put(&mut row.value, &stream.id.field, fill(&stream.id.form, number));
     }
-    if let Some(deleted) = stream.deleted.as_ref().filter(|deleted| number % deleted.every == 0) {
+    if let Some(deleted) = stream.deleted.as_ref().filter(|deleted| number.is_multiple_of(deleted.every)) {
         put(&mut row.value, &deleted.field, deleted.value.clone());
     }
     stamp(stream, &mut row, steps);
