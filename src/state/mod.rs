@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use crate::dataset::DatasetState;
-pub use rows::{Condition, ConditionKey, DueTimes, EventRow, PARKED_REASON_MAX, RunRow, Told};
+pub use rows::{BatchStatus, Condition, ConditionKey, DueTimes, EventRow, PARKED_REASON_MAX, RunRow, Told};
 
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName, Seq};
@@ -119,18 +119,6 @@ pub struct BatchNote {
     pub rows: u64,
     pub bytes: u64,
     pub noted_at: Timestamp,
-}
-
-/// Where a batch stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BatchStatus {
-    Prepared,
-    /// Its seq went to another or it was given up; staged files may still lie there.
-    Aborted,
-    Done,
-    /// Aborted, and its staged files are gone.
-    Dropped,
 }
 
 /// Why the state did not answer.

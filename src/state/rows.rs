@@ -1,4 +1,4 @@
-//! What stands in the state for people to see: runs, events, conditions.
+//! What stands in the state row by row: runs, events, conditions, where batches stand.
 
 use std::collections::BTreeMap;
 
@@ -83,4 +83,16 @@ pub struct Condition {
 pub enum Told {
     Raised,
     Cleared,
+}
+
+/// Where a batch stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchStatus {
+    Prepared,
+    /// Its seq went to another or it was given up; staged files may still lie there.
+    Aborted,
+    Done,
+    /// Aborted, and its staged files are gone.
+    Dropped,
 }

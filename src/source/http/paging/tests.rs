@@ -1,5 +1,10 @@
+use url::Url;
+
 use super::*;
-use crate::config::catalog::{CountedEnd, Placed, TokenPlace};
+use crate::config::catalog::{CountedEnd, Paging, PagingKind, Placed, TokenPlace};
+use crate::error::ErrorKind;
+use crate::source::FetchError;
+use crate::source::http::origin::OriginRule;
 
 fn path(text: &str) -> ResponsePath {
     ResponsePath::parse(text).unwrap()
