@@ -44,3 +44,7 @@ bench-merge FOLDER *OPTIONS:
 bench-quota FOLDER *OPTIONS:
     cargo build --locked --release
     target/test-tools/venv/bin/python benches/quota.py target/release/highwater {{FOLDER}} {{OPTIONS}}
+
+# Servers that nobody here wrote (json-server, oidc-provider, WordPress) are installed into FOLDER, read, and compared; `just real FOLDER wordpress` for one.
+real FOLDER *SERVERS:
+    bash tests/real/run {{FOLDER}} {{SERVERS}}

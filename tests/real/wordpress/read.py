@@ -111,7 +111,7 @@ def main():
                 return list(found.values())
 
     def run():
-        time.sleep(3)  # what the jobs' `settle` leaves to the next run
+        time.sleep(3)  # what `settle` and a server's clock of whole seconds leave to the next run
         before = server.requests("GET /wp-json")
         project.highwater("run", *JOBS)
         asked = server.requests("GET /wp-json") - before
