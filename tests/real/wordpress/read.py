@@ -101,7 +101,7 @@ def main():
         return call(f"{address}/index.php?rest_route=/wp/v2/{route}", method, body, {"Authorization": f"Basic {token}"})
 
     def all_of(route):
-        """Each record by its own address, so that what is compared owes nothing to paging."""
+        """Every record, in larger pages than the definition's and checked against the server's own count."""
         found = {}
         for page in range(1, 100):
             headers, records = ask(f"{route}&per_page=100&page={page}&orderby=id")
