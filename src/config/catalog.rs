@@ -137,8 +137,14 @@ pub struct ParameterSet {
 impl Job {
     /// The job that reads the stream that this one's stream is gone over for.
     pub fn of_parent(&self) -> Option<Job> {
-        let stream = self.stream.parent.as_ref()?.stream.as_ref().clone();
-        Some(Job { stream, mode: Mode::Append, steps: Vec::new(), columns: BTreeMap::new(), ..self.clone() })
+        let parent = self.stream.parent.as_ref()?;
+        let mut stream = parent.stream.as_ref().clone();
+        if !parent.changed_only {
+            // All of them are gone over: what orders them must not put one aside.
+            stream.cursor = None;
+        }
+        let (mode, on_type_change) = (Mode::Append, OnTypeChange::NewColumn);
+        Some(Job { stream, mode, on_type_change, steps: Vec::new(), columns: BTreeMap::new(), ..self.clone() })
     }
 
     /// Whether the job goes over parameter sets.

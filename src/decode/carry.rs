@@ -3,21 +3,26 @@
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::DecodeError;
 use super::span::{record_spans, without_mark};
 
 /// The page with these fields in each of its records, behind the record's own: of a name that is there twice the last counts. `None`
 /// where the body has no whole list of records: whoever decodes it says what is wrong.
-pub fn carry(json: &Bytes, records: &[String], fields: &[(String, Value)]) -> Option<Bytes> {
+pub fn carry(json: &Bytes, records: &[String], fields: &[(String, Value)], body_max: u64) -> Result<Option<Bytes>, DecodeError> {
     let body = without_mark(json);
-    let spans = record_spans(body, records, Some(u64::MAX))?;
+    let Some(spans) = record_spans(body, records, Some(u64::MAX)) else { return Ok(None) };
     let mut written = String::new();
     for (name, value) in fields {
         written.push_str(&format!(",{}:{value}", Value::from(name.as_str())));
     }
-    let mut carried = Vec::with_capacity(body.len() + spans.len() * written.len());
+    let size = spans.len().saturating_mul(written.len()).saturating_add(body.len());
+    if size as u64 > body_max {
+        return Err(DecodeError::beyond_cap("the page, with what its records carry,", body_max));
+    }
+    let mut carried = Vec::with_capacity(size);
     let mut done = 0;
     for std::ops::Range { start, end } in spans {
-        let record = body.get(start..end)?;
+        let record = body.get(start..end).unwrap_or_default();
         carried.extend_from_slice(&body[done..start]);
         done = end;
         let fields = record.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}"));
@@ -33,7 +38,7 @@ pub fn carry(json: &Bytes, records: &[String], fields: &[(String, Value)]) -> Op
         carried.push(b'}');
     }
     carried.extend_from_slice(&body[done..]);
-    Some(Bytes::from(carried))
+    Ok(Some(Bytes::from(carried)))
 }
 
 #[cfg(test)]
@@ -43,7 +48,7 @@ mod tests {
 
     fn carried(body: &str, records: &str) -> Option<String> {
         let fields = [("n".to_owned(), Value::from(7)), ("a \"b\"".to_owned(), Value::from("x,\"y"))];
-        let carried = carry(&Bytes::copy_from_slice(body.as_bytes()), &split_path(records).unwrap(), &fields)?;
+        let carried = carry(&Bytes::copy_from_slice(body.as_bytes()), &split_path(records).unwrap(), &fields, 1000).unwrap()?;
         Some(String::from_utf8(carried.to_vec()).unwrap())
     }
 
@@ -62,5 +67,13 @@ mod tests {
         for (body, records) in [("{}", "items"), ("", ""), ("[{\"a\":1}", ""), ("[{\"a\":1", ""), ("{\"items\":null}", "items")] {
             assert_eq!(carried(body, records), None, "{body}");
         }
+    }
+
+    #[test]
+    fn what_records_carry_counts_against_the_cap() {
+        let fields = [("text".to_owned(), Value::from("x".repeat(600)))];
+        let body = Bytes::from_static(b"[{},{}]");
+        assert!(carry(&body, &[], &fields, 1000).unwrap_err().message.contains("carry"));
+        assert!(carry(&body, &[], &fields, 2000).unwrap().is_some());
     }
 }

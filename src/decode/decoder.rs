@@ -51,7 +51,9 @@ impl Decoder {
         }
         let body = unpack::unpack(&page.body, self.plan.packing, self.plan.body_max)?;
         let mut text = format::to_json(&body, &self.plan)?;
-        if let Some(json) = page.carried.as_ref().and_then(|carried| carry(&text.json, &self.plan.records, carried)) {
+        if let Some(carried) = &page.carried
+            && let Some(json) = carry(&text.json, &self.plan.records, carried, self.plan.body_max)?
+        {
             text.json = json;
         }
         let outcome = self.reader.read(Task {

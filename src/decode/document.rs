@@ -180,6 +180,8 @@ impl<'a> Document<'a> {
             Item::Boolean(value) => Captured::Boolean(value),
             Item::Number(text) => Captured::Number(text.to_owned()),
             Item::Text(text) => Captured::Text(text.to_owned()),
+            // Nothing is in it.
+            Item::List(end) | Item::Object(end) if end == at + 1 => Captured::Null,
             Item::List(_) | Item::Object(_) => Captured::Nested,
         }
     }

@@ -54,7 +54,8 @@ fn find_member(body: &[u8], at: usize, key: &str) -> Option<usize> {
     let mut found = None;
     let mut at = skip_space(body, at + 1);
     while !matches!(*body.get(at)?, b'}' | b']') {
-        let mut matches = !is_object && key.parse() == Ok(index);
+        // Of a list `-1` is the last: what is found later counts.
+        let mut matches = !is_object && (key == "-1" || key.parse() == Ok(index));
         if is_object {
             let end = value_end(body, at)?;
             matches = serde_json::from_slice::<String>(&body[at..end]).is_ok_and(|name| name == key);

@@ -81,6 +81,8 @@ struct Ahead {
     done: HashMap<usize, Result<RawPage, FetchError>>,
     /// The largest page of children so far.
     largest: u64,
+    /// How many were asked for ahead of the last one.
+    most: usize,
 }
 
 impl Children {
@@ -130,9 +132,11 @@ impl Children {
         let next = source.next(&slice, &page.position, &refined.envelope, &page.headers)?;
         let raw = raw_records(&refined.json, &self.job.stream.records, &refined.places);
         let records = raw.iter().map(|record| String::from_utf8_lossy(record).into_owned()).collect();
-        if !refined.rejects.is_empty() {
-            let (stream, count) = (&self.job.stream.name, refined.rejects.len());
-            tracing::warn!(job.id = %self.job.name, "{count} records of {stream} do not fit and are not gone over");
+        if let Some(reject) = refined.rejects.first() {
+            // Left out, its children would be covered and never read.
+            let (stream, field, reason) = (&self.job.stream.name, &reject.field, &reject.reason);
+            let message = format!("a record of {stream} cannot be gone over: `{field}`: {reason}");
+            return Err(FetchError::new(ErrorKind::Data, message));
         }
         let (received_at, source_now) = (page.received_at, page.source_now);
         let parents = Arc::new(ParentPage { at: at.clone(), records, next, received_at, source_now });
@@ -164,8 +168,8 @@ impl Children {
     async fn first_page(&self, slice: &Slice, parent: &Arc<ParentAt>) -> Result<RawPage, FetchError> {
         let mut ahead = self.ahead.lock().await;
         if ahead.page.as_ref() != Some(&parent.page) {
-            let largest = ahead.largest;
-            *ahead = Ahead { page: Some(parent.page.clone()), largest, ..Ahead::default() };
+            let (largest, most) = (ahead.largest, ahead.most);
+            *ahead = Ahead { page: Some(parent.page.clone()), largest, most, ..Ahead::default() };
         }
         if !ahead.asked.contains(&parent.nth) {
             ahead.done.clear();
@@ -177,6 +181,9 @@ impl Children {
             0 => 1,
             largest => usize::try_from(self.memory / (largest * PAGE_COST).max(1)).unwrap_or(AHEAD_MAX).clamp(1, self.at_once),
         };
+        // One page says little of the next: the number grows as pages are seen.
+        let most = most.min(2 * ahead.most.max(1));
+        ahead.most = most;
         if let Some(parents) = self.here().filter(|page| page.at == parent.page) {
             let begin = ahead.asked.back().map_or(parent.nth, |last| last + 1);
             for nth in begin..parents.records.len().min(parent.nth.saturating_add(most)) {
@@ -301,7 +308,12 @@ impl Source for Children {
             (0, 1) => self.judge_first(self.first_page(slice, &parent).await, &parent)?,
             _ => self.children.fetch(slice, &PagePosition { parent: Some(Arc::clone(&parent)), ..at.clone() }, attempt).await?,
         };
-        self.carry(page, &parent)
+        let mut page = self.carry(page, &parent)?;
+        if let (None, Some(here)) = (&at.parent, self.here()) {
+            // Time is closed by what the parents' page knew of it.
+            (page.received_at, page.source_now) = (here.received_at, here.source_now);
+        }
+        Ok(page)
     }
 
     fn requests(&self) -> u64 {

@@ -176,7 +176,9 @@ async fn read_set(
                 // What lies behind a slice that was cut short lies in the source's future.
                 match more {
                     None if read.cut_short => break,
-                    None | Some(More::Anew) => {}
+                    None => {}
+                    // A mark is gone on from where the part ends: planned anew, it would begin at the lookback again, for ever.
+                    Some(More::Anew(left)) => pieces.extend(Some(left).filter(|left| matches!(left.reach, Reach::Mark(_)))),
                     Some(More::Split(reach)) => match halves(job, &slice, &reach) {
                         Ok(halves) => pieces.extend(halves),
                         Err(error) => {
@@ -190,8 +192,9 @@ async fn read_set(
                     },
                     Some(More::Rest(behind)) => rest = Some(behind),
                     // Its place among the pages may have expired: it is tried once from where the part ends.
-                    Some(More::Failed(_, error)) if error.kind == ErrorKind::Unavailable => {
+                    Some(More::Failed(left, error)) if error.kind == ErrorKind::Unavailable => {
                         tracing::warn!(job.id = %job.name, "{error}; what was read is committed, and reading begins again behind it");
+                        pieces.extend(Some(left).filter(|left| matches!(left.reach, Reach::Mark(_))));
                     }
                     Some(More::Failed(left, error)) => {
                         let kind = error.kind;

@@ -164,8 +164,8 @@ pub(super) enum More {
     Rest(Box<Rest>),
     /// Nothing was read: this is more than the API gives at once, and is to be read in pieces.
     Split(Reach),
-    /// Too much to hold: a sequence of pages that begins where it ends.
-    Anew,
+    /// Too much to hold: a sequence of pages that begins where it ends. What is left of the slice.
+    Anew(Slice),
     /// A page that could not be had, and what is left of the slice.
     Failed(Slice, RunError),
 }

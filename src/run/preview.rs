@@ -32,7 +32,7 @@ pub(super) async fn preview(job: &Job, rows_wanted: usize, ports: &Ports) -> Res
         report.bytes += page.body.len() as u64;
         kept += refined.batch.rows.num_rows();
         if kept < rows_wanted && report.pages < PAGES_MAX && !ports.stop.requested() {
-            let next = ports.source.next(&slice, &position, &refined.envelope, &page.headers);
+            let next = ports.source.next(&slice, &page.position, &refined.envelope, &page.headers);
             at = next.map_err(|error| RunError::new(error.kind, chain(&error)))?;
         }
         pages.push(page);

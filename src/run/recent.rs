@@ -16,6 +16,8 @@ pub(super) struct Recent {
     keyed: RandomState,
     order: VecDeque<u64>,
     known: HashSet<u64>,
+    /// How many of the last came with the page at work.
+    page: usize,
 }
 
 impl Recent {
@@ -26,12 +28,27 @@ impl Recent {
             return false;
         }
         self.order.push_back(hash);
+        self.page += 1;
         if self.order.len() > RECORDS_MAX
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
         }
         true
+    }
+
+    /// What comes now is of another page.
+    pub(super) fn begin_page(&mut self) {
+        self.page = 0;
+    }
+
+    /// Forgets what came with the page at work: it was none.
+    pub(super) fn take_back(&mut self) {
+        for _ in 0..std::mem::take(&mut self.page) {
+            if let Some(hash) = self.order.pop_back() {
+                self.known.remove(&hash);
+            }
+        }
     }
 
     pub(super) fn clear(&mut self) {
@@ -53,6 +70,10 @@ mod tests {
         }
         assert!(!recent.is_new(&record(10)));
         assert!(recent.is_new(&record(9)), "forgotten");
+        recent.begin_page();
+        assert!(recent.is_new(&record(RECORDS_MAX + 20)));
+        recent.take_back();
+        assert!(recent.is_new(&record(RECORDS_MAX + 20)) && !recent.is_new(&record(RECORDS_MAX)), "the pages before are known");
         recent.clear();
         assert!(recent.is_new(&record(RECORDS_MAX)));
     }

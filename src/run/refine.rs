@@ -62,6 +62,8 @@ pub(super) struct Refinery {
     reach: Reach,
     /// The largest cursor seen of those that have a mark, with the keys at it.
     largest: Option<Largest>,
+    /// What the page at work has changed of it.
+    undo: Undo,
     /// Where a slice goes on behind a commit: pages that were read before, of which only what lies behind it counts.
     replays: Vec<PagePosition>,
     /// Of all other pages, where the slice began: what stands out of order there was not read before.
@@ -76,6 +78,14 @@ pub(super) struct Refinery {
     takes_deleted: bool,
     /// The rows replace a table, if they are other rows.
     is_replacement: bool,
+}
+
+/// How the largest cursor was before a page: a copy of its keys for each page would cost more than the pages.
+#[derive(Default)]
+struct Undo {
+    was_none: bool,
+    replaced: Option<Largest>,
+    added: Vec<String>,
 }
 
 /// Many records may stand at one value: their keys are kept so that each finds its place at once.
@@ -127,7 +137,9 @@ impl Refinery {
             };
         let decoder = Decoder::new(spec, committed.cloned())
             .map_err(|error| RefineError::Slice { kind: error.kind, message: error.to_string() })?;
-        let may_shift = !stream.primary_key.is_empty() && !matches!(stream.paging.kind, PagingKind::None);
+        // A parent that moves to the next page of parents comes twice, with all of its children.
+        let shifts = !matches!(stream.paging.kind, PagingKind::None) || stream.parent.is_some();
+        let may_shift = !stream.primary_key.is_empty() && shifts;
         // A merge knows records by their keys, however far apart they come.
         let recent = (may_shift && job.mode != Mode::Merge).then(Recent::default);
         Ok(Refinery {
@@ -136,6 +148,7 @@ impl Refinery {
             records: stream.records.clone(),
             reach: slice.reach.clone(),
             largest: None,
+            undo: Undo::default(),
             replays: Vec::new(),
             lowest: None,
             slop: stream.cursor.as_ref().filter(|cursor| cursor.order != Order::None).map(order::slop),
@@ -181,6 +194,10 @@ impl Refinery {
     }
 
     pub(super) fn refine(&mut self, page: &RawPage) -> Result<Refined, RefineError> {
+        self.undo = Undo { was_none: self.largest.is_none(), ..Undo::default() };
+        if let Some(recent) = &mut self.recent {
+            recent.begin_page();
+        }
         let decoded = self.decoder.decode(page).map_err(|error| match error.kind {
             ErrorKind::Unavailable => RefineError::Page(error),
             kind => RefineError::Slice { kind, message: error.to_string() },
@@ -284,6 +301,20 @@ impl Refinery {
         }
     }
 
+    /// The page at work was none: what its records left behind is forgotten.
+    pub(super) fn take_back(&mut self) {
+        let Undo { was_none, replaced, added } = std::mem::take(&mut self.undo);
+        match (&mut self.largest, replaced) {
+            (largest, _) if was_none => *largest = None,
+            (largest, Some(replaced)) => *largest = Some(replaced),
+            (Some(largest), None) => largest.keys.retain(|key| !added.contains(key)),
+            (None, None) => {}
+        }
+        if let Some(recent) = &mut self.recent {
+            recent.take_back();
+        }
+    }
+
     /// Forgets which records came before: the slice's pages are about to be read from the first one again.
     pub(super) fn begin_anew(&mut self) {
         if let Some(recent) = &mut self.recent {
@@ -292,6 +323,13 @@ impl Refinery {
     }
 
     fn cut_at_mark(&mut self, mark: Option<&CursorMark>, value: &CursorKey, key: Option<&String>) -> Fate {
+        // The page behind a commit on the way repeats the last record, which was committed.
+        if let (Some(_), Reach::Mark(Some(done)), Some(key)) = (&self.lowest, &self.reach, key)
+            && *value == done.value
+            && done.keys.binary_search(key).is_ok()
+        {
+            return Fate::Duplicate;
+        }
         if let Some(mark) = mark {
             if *value < mark.value {
                 return Fate::OutOfWindow;
@@ -305,12 +343,21 @@ impl Refinery {
             None => Largest { value: value.clone(), keys: BTreeSet::new() },
         });
         if *value > largest.value {
-            *largest = Largest { value: value.clone(), keys: BTreeSet::new() };
+            let mut before = std::mem::replace(largest, Largest { value: value.clone(), keys: BTreeSet::new() });
+            if self.undo.replaced.is_none() {
+                for key in self.undo.added.drain(..) {
+                    before.keys.remove(&key);
+                }
+                self.undo.replaced = Some(before);
+            }
         }
         if *value == largest.value
             && let Some(key) = key
         {
-            largest.keys.insert(key.clone());
+            let is_new = largest.keys.insert(key.clone());
+            if is_new && self.undo.replaced.is_none() {
+                self.undo.added.push(key.clone());
+            }
         }
         Fate::Kept
     }

@@ -72,7 +72,8 @@ impl Spool {
             received_at: page.received_at,
             carried: page.carried.as_ref().map(|carried| carried.to_vec()),
         };
-        let length = page.body.len() as u64 + HEAD_COST;
+        let carried = head.carried.as_ref().map_or(0, |carried| serde_json::to_vec(carried).map_or(0, |text| text.len()));
+        let length = (page.body.len() + 2 * carried) as u64 + HEAD_COST;
         let kept = match self.held + length <= self.memory_max {
             true => {
                 self.held += length;

@@ -55,7 +55,7 @@ impl Desk {
                 (Judgement::Records, Err(RefineError::Page(error))) => error.to_string(),
                 (Judgement::Records, Err(error)) => return Err(explain(error)),
                 (Judgement::Nothing, _) => {
-                    self.refinery()?.begin_anew();
+                    self.refinery()?.take_back();
                     let nothing = page.into_nothing();
                     let refined = self.refine(&nothing).await?.map_err(explain)?;
                     return Ok((nothing, refined));
@@ -63,7 +63,7 @@ impl Desk {
                 (Judgement::Refused(kind, message), _) => return Err(RunError::new(kind, what(&message))),
                 (Judgement::ErrorInDisguise(message), _) => {
                     // Its records were none: they must not be taken for those of the page that comes instead.
-                    self.refinery()?.begin_anew();
+                    self.refinery()?.take_back();
                     message
                 }
             };

@@ -45,6 +45,10 @@ fn check_mode(table: &Table, mode: Mode, stream: &Stream, report: &mut Report) {
         let help = "add primary_key = [\"id\"] to the stream, or write mode = \"append\"";
         report.error(&table.place("mode"), "a merge needs a key: it keeps one row for each", help);
     }
+    if mode == Mode::Append && stream.parent.as_ref().is_some_and(|parent| parent.changed_only) {
+        let message = "the records of a parent that changed are read again, and an append would double them";
+        report.error(&table.place("mode"), message, "write mode = \"merge\", or take changed_only out of the stream");
+    }
     for key in ["on_delete", "partition_immutable"] {
         if mode != Mode::Merge && table.has(key) {
             let message = format!("`{key}` has no meaning in mode \"{}\"", mode.name());

@@ -102,7 +102,7 @@ impl Reading<'_> {
         let slice = Slice { partition, reach: left };
         self.more = Some(match behind {
             Behind::Error(error) => More::Failed(slice.clone(), error),
-            Behind::Anew => More::Anew,
+            Behind::Anew => More::Anew(slice.clone()),
             Behind::Page(next) => match (self.pages_behind(&slice.reach)?, self.progress.take()) {
                 (Some(pages), Some(progress)) => More::Rest(Box::new(Rest {
                     slice: slice.clone(),
@@ -114,7 +114,7 @@ impl Reading<'_> {
                     lowest: self.lowest.clone().unwrap_or(whole),
                     cut_short: self.cut_short,
                 })),
-                _ => More::Anew,
+                _ => More::Anew(slice.clone()),
             },
         });
         if let Reach::Time(_) = &self.reach {

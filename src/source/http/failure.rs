@@ -37,6 +37,8 @@ impl Failure {
 
     /// What the API's own rule makes of it.
     pub(super) fn under(mut self, rule: &ErrorRule) -> Self {
+        // The rule has the word, not the status.
+        self.error.status = None;
         self.error.message = rule.explain(std::mem::take(&mut self.error.message));
         (self.error.kind, self.remedy, self.paused) = match rule.then {
             Then::Retry => (ErrorKind::Unavailable, Remedy::Retry, false),

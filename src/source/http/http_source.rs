@@ -244,7 +244,7 @@ impl HttpSource {
             // Which of many secrets it is that somebody has to renew.
             match self.exchange.credentials.name() {
                 "" => error.message.push_str("; the source has no `auth`"),
-                name if error.message.contains(name) => {}
+                name if name.split(", ").any(|reference| error.message.contains(reference)) => {}
                 name => error.message.push_str(&format!("; the credential is {name}")),
             }
         }

@@ -84,7 +84,7 @@ fn stands(rule: &ErrorRule, found: Option<String>) -> bool {
     match (&rule.contains, rule.is.is_empty()) {
         (Some(wanted), _) => found.to_lowercase().contains(wanted),
         (None, false) => rule.is.contains(&found),
-        (None, true) => !matches!(found.as_str(), "" | "false" | "0"),
+        (None, true) => !matches!(found.as_str(), "" | "false" | "0" | "[]" | "{}"),
     }
 }
 
@@ -107,7 +107,7 @@ fn find(body: &Json, steps: &[String]) -> Option<String> {
 
 fn shown(captured: &Captured) -> String {
     match captured {
-        Captured::Nested => "{}".to_owned(),
+        Captured::Nested => "{..}".to_owned(),
         other => other.text().unwrap_or_default(),
     }
 }
