@@ -45,7 +45,10 @@ pub(super) async fn preview(job: &Job, rows_wanted: usize, ports: &Ports) -> Res
         let refined = desk.refine(&page).await?.map_err(explain)?;
         report.counts.add(&refined.counts);
         rejects.extend(refined.rejects);
-        batches.push(refined.batch.rows);
+        // A page without a row has no columns either.
+        if refined.batch.rows.num_rows() > 0 {
+            batches.push(refined.batch.rows);
+        }
     }
     let Some(last) = batches.last() else { return Ok(report) };
     let rows = concat_batches(&last.schema(), &batches).map_err(|error| RunError::new(ErrorKind::Bug, error.to_string()))?;

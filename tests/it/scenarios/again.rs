@@ -150,12 +150,13 @@ fn a_table_begins_where_it_is_told_to() {
 #[test]
 fn what_makes_no_sense_is_a_wrong_command_line() {
     let (_api, project) = table("append");
+    let ended = call(&project, &["state", "set", "items", "--mark", "yesterday"], 64);
+    assert!(ended.stderr.contains("neither an instant"), "{}", ended.stderr);
     project.edit("sources/api.toml", "primary_key = [\"id\"]\n", "");
     for (args, said) in [
         (&["run", "--full", "--yes"][..], "name the job"),
         (&["run", "items", "--yes"], "belong to --full"),
         (&["run", "items", "--from", "7", "--yes"], "--full"),
-        (&["state", "set", "items", "--mark", "yesterday"], "neither an instant"),
         (&["run", "items", "--full", "--set", "a=1", "--yes"], "has no parameter set `a=1`"),
     ] {
         let ended = call(&project, args, 64);
