@@ -1,8 +1,8 @@
 //! A stream that is read once for each record of another: one source made of two.
 //!
 //! The parents are streamed: one page of them is held, and the first pages of the next few are asked for while one is worked on, in
-//! order. A position names the parent it stands below, so that a page can be asked for again. What a record carries from its parent is
-//! written into it here; after that it is a record like any other.
+//! order. A position names the parent it stands below, so that a page can be asked for again. What a record carries from its parent goes
+//! along with its page, and the decoder writes it in; after that it is a record like any other.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -227,7 +227,7 @@ impl Children {
         }
     }
 
-    /// Writes into each record what it carries from its parent.
+    /// Sends along what each record of a page carries from its parent.
     fn carry(&self, mut page: RawPage, parent: &ParentAt) -> Result<RawPage, FetchError> {
         if self.parent.carry.is_empty() || page.body.is_empty() {
             return Ok(page);
