@@ -62,6 +62,15 @@ pub fn split_path(text: &str) -> Result<Vec<String>, String> {
     Ok(steps)
 }
 
+/// The value at a path's steps; an index steps into a list, `-1` to its last item.
+pub fn find_value<'a>(value: &'a serde_json::Value, steps: &[String]) -> Option<&'a serde_json::Value> {
+    steps.iter().try_fold(value, |at, step| match at {
+        serde_json::Value::Array(items) if step == "-1" => items.last(),
+        serde_json::Value::Array(items) => items.get(step.parse::<usize>().ok()?),
+        other => other.get(step),
+    })
+}
+
 /// The dotted form of a path's steps; steps that hold a dot are quoted.
 pub fn join_path<S: AsRef<str>>(steps: &[S]) -> String {
     let quote = |step: &S| match step.as_ref() {

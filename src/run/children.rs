@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use crate::config::catalog::{Job, Parent};
 use crate::decode::raw_records;
 use crate::error::ErrorKind;
-use crate::page::{Envelope, PagePosition, ParentAt, RawPage, ResponsePath};
+use crate::page::{Envelope, PagePosition, ParentAt, RawPage, ResponsePath, find_value};
 use crate::slice::{Reach, Slice};
 use crate::source::{Cap, FetchError, Judgement, Source};
 
@@ -44,18 +44,13 @@ pub struct Children {
     at_once: usize,
     /// Bytes that pages which wait may take.
     memory: u64,
-    here: Mutex<Here>,
+    /// The page of parents that is gone over.
+    here: Mutex<Option<Arc<ParentPage>>>,
     ahead: tokio::sync::Mutex<Ahead>,
     gone: AtomicU64,
     found: AtomicU64,
     /// There are more parents than the API gives for one query.
     capped: AtomicBool,
-}
-
-/// The page of parents that is gone over.
-#[derive(Default)]
-struct Here {
-    page: Option<Arc<ParentPage>>,
 }
 
 struct ParentPage {
@@ -105,11 +100,11 @@ impl Children {
     }
 
     fn here(&self) -> Option<Arc<ParentPage>> {
-        self.here.lock().unwrap_or_else(PoisonError::into_inner).page.clone()
+        self.here.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set_here(&self, page: Arc<ParentPage>) {
-        self.here.lock().unwrap_or_else(PoisonError::into_inner).page = Some(page);
+    fn set_here(&self, page: Option<Arc<ParentPage>>) {
+        *self.here.lock().unwrap_or_else(PoisonError::into_inner) = page;
     }
 
     /// The slice of the parents' stream that a slice of the children's goes over.
@@ -140,7 +135,7 @@ impl Children {
         }
         let (received_at, source_now) = (page.received_at, page.source_now);
         let parents = Arc::new(ParentPage { at: at.clone(), records, next, received_at, source_now });
-        self.set_here(Arc::clone(&parents));
+        self.set_here(Some(Arc::clone(&parents)));
         Ok((parents, page))
     }
 
@@ -238,7 +233,7 @@ impl Children {
             .parent
             .carry
             .iter()
-            .map(|(column, steps)| (column.clone(), find(&record, steps).cloned().unwrap_or_default()))
+            .map(|(column, steps)| (column.clone(), find_value(&record, steps).cloned().unwrap_or_default()))
             .collect();
         page.carried = Some(Arc::new(fields));
         Ok(page)
@@ -273,14 +268,6 @@ fn below(parent: &Arc<ParentAt>) -> PagePosition {
     PagePosition { parent: Some(Arc::clone(parent)), ..PagePosition::start() }
 }
 
-fn find<'a>(record: &'a Value, steps: &[String]) -> Option<&'a Value> {
-    steps.iter().try_fold(record, |at, step| match at {
-        Value::Array(items) if step == "-1" => items.last(),
-        Value::Array(items) => items.get(step.parse::<usize>().ok()?),
-        other => other.get(step),
-    })
-}
-
 #[async_trait]
 impl Source for Children {
     async fn fetch(&self, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, FetchError> {
@@ -290,7 +277,7 @@ impl Source for Children {
             self.found.store(0, Ordering::Relaxed);
             self.capped.store(false, Ordering::Relaxed);
             *self.ahead.lock().await = Ahead::default();
-            self.here.lock().unwrap_or_else(PoisonError::into_inner).page = None;
+            self.set_here(None);
         }
         let wanted = at.parent.as_deref().unwrap_or(&first);
         let parent = match (&at.parent, &wanted.record) {
@@ -298,10 +285,7 @@ impl Source for Children {
             _ => match self.find_parent(slice, wanted).await? {
                 Ok(parent) => parent,
                 // There is none left: the last page is one without records.
-                Err(last) => {
-                    let at = PagePosition { parent: None, ..PagePosition::start() };
-                    return Ok(RawPage { position: at, ..last.into_nothing() });
-                }
+                Err(last) => return Ok(RawPage { position: PagePosition::start(), ..last.into_nothing() }),
             },
         };
         let page = match (at.index, attempt) {

@@ -4,10 +4,10 @@ use ::http::{HeaderMap, StatusCode};
 use serde_json::Value as Json;
 
 use crate::config::catalog::{ErrorRule, Then};
-use crate::page::{Captured, Envelope, ResponsePath};
+use crate::page::{Captured, Envelope, ResponsePath, find_value};
 
 /// So much of a body is searched for a rule's text.
-pub(super) const SEARCHED_MAX: usize = 8 * 1024;
+const SEARCHED_MAX: usize = 8 * 1024;
 
 /// The rules of one stream, the first that holds counts.
 pub(super) struct Rules(Vec<ErrorRule>);
@@ -93,12 +93,7 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 fn find(body: &Json, steps: &[String]) -> Option<String> {
-    let found = steps.iter().try_fold(body, |at, step| match at {
-        Json::Array(items) if step == "-1" => items.last(),
-        Json::Array(items) => items.get(step.parse::<usize>().ok()?),
-        other => other.get(step),
-    })?;
-    match found {
+    match find_value(body, steps)? {
         Json::Null => None,
         Json::String(text) => Some(text.clone()),
         other => Some(other.to_string()),
