@@ -242,7 +242,7 @@ impl Engine {
             ErrorKind::Auth => Trouble { exit: Exit::Config, kind: ErrorKind::Auth, reason: chain(&error) },
             kind => Trouble { exit: kind.into(), kind, reason: chain(&error) },
         })?;
-        let source: Arc<dyn Source> = Arc::new(source.at_most(class));
+        let source = run::Ahead::around(job, Arc::new(source.at_most(class)), memory);
         let Some(parents) = job.of_parent() else { return Ok(source) };
         let parents = self.open_source(&parents, class, memory)?;
         Ok(match run::Children::new(job, parents, Arc::clone(&source), memory) {

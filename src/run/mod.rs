@@ -5,6 +5,7 @@
 //! The room introduces source, sink and state to each other; none of them knows the others. It holds no knowledge of a format, a
 //! protocol of an API or a clock. Deliberately absent: when to run (schedule), what may still be asked (quota).
 
+mod ahead;
 mod children;
 mod commit;
 mod effects;
@@ -26,6 +27,7 @@ mod spool;
 mod stage;
 mod whole;
 
+pub use ahead::{Ahead, at_once};
 pub use children::Children;
 pub use mark::{Mark, mark, mark_text, marks};
 pub use options::{Bound, Rewind, RewindKind, RunOptions};

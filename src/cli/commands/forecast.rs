@@ -125,7 +125,9 @@ pub(super) async fn forecast(
     } else {
         (source, Vec::new())
     };
-    reckon(context, job, &source, first, count(job, outline, &probed, &runs), latency(&probed, &runs))
+    let counted = count(job, outline, &probed, &runs);
+    let latency = latency(job, &probed, &runs, counted.0.div_ceil(outline.total().max(1)));
+    reckon(context, job, &source, first, counted, latency)
 }
 
 fn reckon(
@@ -180,18 +182,23 @@ fn count(job: &Job, outline: &Outline, probed: &[Probed], runs: &[crate::state::
     (slices, Basis::AtLeast)
 }
 
-/// What an answer needs: the middle of the probes, else what the last runs needed for a request, waits among it.
-fn latency(probed: &[Probed], runs: &[crate::state::RunRow]) -> Duration {
+/// What a request adds to a run: what an answer needs, which is the middle of the probes, less what pages that are asked for side by
+/// side save; else what the last runs needed for a request, waits among it.
+fn latency(job: &Job, probed: &[Probed], runs: &[crate::state::RunRow], pages: u64) -> Duration {
+    let at_once = u64::try_from(run::at_once(job)).unwrap_or(1);
+    // The first page stands alone, for it tells how many there are.
+    let turns = pages.min(1) + pages.saturating_sub(1).div_ceil(at_once);
+    let saved = |latency: Duration| latency.mul_f64(turns as f64 / pages.max(1) as f64);
     let mut took: Vec<Duration> = probed.iter().map(|probed| probed.took).collect();
     took.sort();
     if let Some(middle) = took.get(took.len() / 2) {
-        return *middle;
+        return saved(*middle);
     }
     let took = |run: &crate::state::RunRow| {
         let length = Duration::try_from(run.finished_at?.duration_since(run.started_at)).ok()?;
         (run.status == "done" && run.requests > 0).then(|| length / u32::try_from(run.requests).unwrap_or(u32::MAX))
     };
-    runs.iter().filter_map(took).min().unwrap_or(LATENCY)
+    runs.iter().filter_map(took).min().unwrap_or_else(|| saved(LATENCY))
 }
 
 /// Whether the job is due again before it ends.

@@ -1,0 +1,340 @@
+//! Pages that are asked for side by side: where places are counted and the first answer tells how many pages there are, those that
+//! come next are asked for while one is worked on, and handed out in order. It is one source around another.
+//!
+//! Nothing hangs on a guess: a page is used only when it is asked for by that very place. A guess that was wrong costs a request, so
+//! none is made beyond the end that was told, and none any more in a slice where one did not come true.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use http::HeaderMap;
+use tokio::task::JoinSet;
+
+use crate::config::catalog::{CountedEnd, Job, PagingKind};
+use crate::error::ErrorKind;
+use crate::page::{Envelope, PageAt, PagePosition, RawPage, ResponsePath};
+use crate::slice::Slice;
+use crate::source::{Cap, FetchError, Judgement, Source};
+
+/// Pages of one slice that are asked for at the same time, at most.
+const AT_ONCE_MAX: usize = 4;
+/// A page takes this much more than its bytes while it waits and is worked on.
+const PAGE_COST: u64 = 4;
+
+/// How many pages of a slice are asked for at the same time, at most: one where an answer does not tell how many there are, or where
+/// the source takes one request at a time.
+pub fn at_once(job: &Job) -> usize {
+    match &job.stream.paging.kind {
+        PagingKind::Page { end: CountedEnd::Total(_) | CountedEnd::TotalPages(_), .. }
+        | PagingKind::Offset { end: CountedEnd::Total(_) | CountedEnd::TotalPages(_), .. } => {
+            job.source.limits.concurrency.unwrap_or(AT_ONCE_MAX).clamp(1, AT_ONCE_MAX)
+        }
+        _ => 1,
+    }
+}
+
+/// A source whose pages are asked for side by side.
+pub struct Ahead {
+    pages: Arc<dyn Source>,
+    /// Requests at the same time, at most.
+    at_once: usize,
+    /// Whether a place is a number of records; else one of pages.
+    counts_records: bool,
+    /// Bytes that pages which wait may take.
+    memory: u64,
+    line: Mutex<Line>,
+}
+
+/// The pages of the slice that is read.
+#[derive(Default)]
+struct Line {
+    slice: Option<Slice>,
+    /// How many the slice has, as its first page told.
+    count: Option<u64>,
+    /// The place that was asked for last.
+    last: Option<PagePosition>,
+    /// The largest page so far, in bytes.
+    largest: u64,
+    asked: VecDeque<Asked>,
+    guessed_wrong: bool,
+}
+
+/// A page that was asked for before its turn. It is a task of its own, given up when it is dropped: a request that waited for
+/// somebody to look after it would keep its place in the budget meanwhile.
+struct Asked {
+    at: PagePosition,
+    answer: JoinSet<Result<RawPage, FetchError>>,
+}
+
+impl Ahead {
+    /// Around the source of a job's stream; that very source where nothing could be asked for before its turn.
+    pub fn around(job: &Job, pages: Arc<dyn Source>, memory: u64) -> Arc<dyn Source> {
+        let at_once = at_once(job);
+        if at_once == 1 || job.stream.parent.is_some() {
+            return pages;
+        }
+        let counts_records = matches!(job.stream.paging.kind, PagingKind::Offset { .. });
+        Arc::new(Ahead { pages, at_once, counts_records, memory: memory / 8, line: Mutex::default() })
+    }
+
+    /// The answer for a place, where it was asked for already; what comes behind it is asked for.
+    fn take(&self, slice: &Slice, at: &PagePosition) -> Option<Asked> {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        if at.index == 0 || line.slice.as_ref() != Some(slice) {
+            *line = Line { slice: Some(slice.clone()), ..Line::default() };
+        }
+        let before = line.last.replace(at.clone());
+        let found = line.asked.pop_front();
+        let is_wrong = found.as_ref().is_some_and(|found| found.at != *at);
+        if is_wrong {
+            line.guessed_wrong = true;
+            line.asked.clear();
+        }
+        if let (false, Some(before)) = (line.guessed_wrong, before) {
+            self.ask_on(&mut line, slice, &before, at);
+        }
+        found.filter(|_| !is_wrong)
+    }
+
+    /// Asks for the pages behind a place, as far apart as the last two were.
+    fn ask_on(&self, line: &mut Line, slice: &Slice, before: &PagePosition, at: &PagePosition) {
+        let PageAt::Number(number) = at.at else { return };
+        let records = at.records_before.saturating_sub(before.records_before);
+        let step = if self.counts_records { records } else { 1 };
+        if step == 0 {
+            return;
+        }
+        let to_come = line.count.unwrap_or_default().saturating_sub(at.index + 1);
+        let room = (self.memory / (line.largest * PAGE_COST).max(1)).min(self.at_once as u64 - 1);
+        let most = to_come.min(room);
+        for steps in line.asked.len() as u64 + 1..=most {
+            let place = PagePosition {
+                index: at.index + steps,
+                records_before: at.records_before.saturating_add(records.saturating_mul(steps)),
+                at: PageAt::Number(number.saturating_add(step.saturating_mul(steps))),
+                parent: None,
+            };
+            let (pages, slice, asked) = (Arc::clone(&self.pages), slice.clone(), place.clone());
+            let mut answer = JoinSet::new();
+            answer.spawn(async move { pages.fetch(&slice, &asked, 1).await });
+            line.asked.push_back(Asked { at: place, answer });
+        }
+    }
+}
+
+#[async_trait]
+impl Source for Ahead {
+    async fn fetch(&self, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, FetchError> {
+        let asked = if attempt == 1 { self.take(slice, at) } else { None };
+        let page = match asked {
+            Some(mut asked) => match asked.answer.join_next().await {
+                Some(Ok(answer)) => answer?,
+                Some(Err(error)) => return Err(FetchError::new(ErrorKind::Bug, format!("a request ahead: {error}"))),
+                None => return Err(FetchError::new(ErrorKind::Bug, "a request ahead has no answer")),
+            },
+            None => self.pages.fetch(slice, at, attempt).await?,
+        };
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.largest = line.largest.max(page.body.len() as u64);
+        Ok(page)
+    }
+
+    fn requests(&self) -> u64 {
+        self.pages.requests()
+    }
+
+    fn wanted(&self) -> Vec<ResponsePath> {
+        self.pages.wanted()
+    }
+
+    fn judge(&self, envelope: &Envelope) -> Judgement {
+        self.pages.judge(envelope)
+    }
+
+    fn pages(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Option<u64> {
+        self.pages.pages(slice, envelope, headers)
+    }
+
+    fn token(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Result<Option<String>, FetchError> {
+        self.pages.token(slice, envelope, headers)
+    }
+
+    fn cap(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Cap {
+        self.pages.cap(at, envelope, headers)
+    }
+
+    fn next(
+        &self,
+        slice: &Slice,
+        at: &PagePosition,
+        envelope: &Envelope,
+        headers: &HeaderMap,
+    ) -> Result<Option<PagePosition>, FetchError> {
+        let next = self.pages.next(slice, at, envelope, headers)?;
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        match &next {
+            Some(_) if at.index == 0 => line.count = self.pages.pages(slice, envelope, headers),
+            Some(_) => {}
+            // What was asked for behind the end is not waited for.
+            None => line.asked.clear(),
+        }
+        Ok(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::ids::PartitionKey;
+    use crate::plan::fixture;
+    use crate::slice::Reach;
+
+    /// A list whose pages answer only once as many are asked for as there can be, or nothing more is to come.
+    struct List {
+        records: u64,
+        page_size: u64,
+        /// Places whose pages are a record shorter than the others.
+        short: Vec<u64>,
+        refused: Option<u64>,
+        log: Mutex<Vec<u64>>,
+        under_way: AtomicUsize,
+        most: AtomicUsize,
+        waits_for: usize,
+        changed: Notify,
+    }
+
+    impl List {
+        fn new(records: u64, waits_for: usize) -> List {
+            List {
+                records,
+                page_size: 10,
+                short: Vec::new(),
+                refused: None,
+                log: Mutex::default(),
+                under_way: AtomicUsize::new(0),
+                most: AtomicUsize::new(0),
+                waits_for,
+                changed: Notify::new(),
+            }
+        }
+
+        fn at(at: &PagePosition) -> u64 {
+            match at.at {
+                PageAt::Number(offset) => offset,
+                _ => 0,
+            }
+        }
+
+        /// How many records the page at an offset has.
+        fn size(&self, offset: u64) -> u64 {
+            (self.page_size - u64::from(self.short.contains(&offset))).min(self.records.saturating_sub(offset))
+        }
+    }
+
+    #[async_trait]
+    impl Source for List {
+        async fn fetch(&self, _slice: &Slice, at: &PagePosition, _attempt: u32) -> Result<RawPage, FetchError> {
+            let offset = List::at(at);
+            self.log.lock().unwrap_or_else(PoisonError::into_inner).push(offset);
+            let now = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(now, Ordering::SeqCst);
+            self.changed.notify_waiters();
+            let is_last_few = offset + self.page_size * self.waits_for as u64 > self.records;
+            // The second page is the first whose neighbours can be known.
+            while at.index > 0 && !is_last_few && self.most.load(Ordering::SeqCst) < self.waits_for {
+                tokio::task::yield_now().await;
+            }
+            self.under_way.fetch_sub(1, Ordering::SeqCst);
+            if self.refused == Some(offset) {
+                return Err(FetchError::new(ErrorKind::Unavailable, format!("refused at `{offset}`")));
+            }
+            Ok(RawPage { position: at.clone(), body: Bytes::from(vec![b' '; 100]), ..RawPage::nothing() })
+        }
+
+        fn requests(&self) -> u64 {
+            self.log.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
+        }
+
+        fn wanted(&self) -> Vec<ResponsePath> {
+            Vec::new()
+        }
+
+        fn judge(&self, _envelope: &Envelope) -> Judgement {
+            Judgement::Records
+        }
+
+        fn pages(&self, _slice: &Slice, _envelope: &Envelope, _headers: &HeaderMap) -> Option<u64> {
+            Some(self.records.div_ceil(self.page_size))
+        }
+
+        fn next(
+            &self,
+            _slice: &Slice,
+            at: &PagePosition,
+            envelope: &Envelope,
+            _headers: &HeaderMap,
+        ) -> Result<Option<PagePosition>, FetchError> {
+            let next = List::at(at) + envelope.records;
+            Ok((next < self.records).then(|| at.after(envelope.records, PageAt::Number(next))))
+        }
+    }
+
+    fn ahead(list: &Arc<List>, memory: u64) -> Arc<dyn Source> {
+        let source = "[streams.rows]\npath = \"/rows\"\nrecords = \"data\"\nprimary_key = [\"id\"]\n\
+            paging = { type = \"offset\", offset_param = \"o\", page_size = 10, total = \"total\" }";
+        let job = fixture::job(source, "stream = \"rows\"\nmode = \"replace\"");
+        Ahead::around(&job, Arc::clone(list) as Arc<dyn Source>, memory)
+    }
+
+    /// Reads to the end; returns the places in the order in which their pages came.
+    async fn read(list: &List, source: &dyn Source) -> Result<Vec<u64>, FetchError> {
+        let slice = Slice { partition: PartitionKey::default(), reach: Reach::Snapshot };
+        let (mut at, mut seen) = (Some(PagePosition::start()), Vec::new());
+        while let Some(position) = at {
+            let page = source.fetch(&slice, &position, 1).await?;
+            assert_eq!(page.position, position, "the page that was asked for");
+            let offset = List::at(&position);
+            seen.push(offset);
+            let envelope = Envelope { records: list.size(offset), ..Envelope::default() };
+            at = source.next(&slice, &position, &envelope, &page.headers)?;
+        }
+        Ok(seen)
+    }
+
+    #[tokio::test]
+    async fn pages_are_asked_for_side_by_side_and_handed_out_in_order() {
+        let list = Arc::new(List::new(95, AT_ONCE_MAX));
+        let seen = read(&list, &*ahead(&list, 1 << 20)).await.expect("all pages");
+        assert_eq!(seen, (0..10).map(|page| page * 10).collect::<Vec<_>>());
+        assert_eq!(list.most.load(Ordering::SeqCst), AT_ONCE_MAX);
+        assert_eq!(list.requests(), 10, "none is asked for twice, or behind the end");
+    }
+
+    #[tokio::test]
+    async fn a_guess_that_does_not_come_true_is_the_last() {
+        let list = Arc::new(List { short: vec![30], ..List::new(95, 1) });
+        let seen = read(&list, &*ahead(&list, 1 << 20)).await.expect("all pages");
+        assert_eq!(seen, [0, 10, 20, 30, 39, 49, 59, 69, 79, 89]);
+        assert!(list.requests() <= 10 + AT_ONCE_MAX as u64 - 1, "{:?}", list.log);
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_refused_is_so_when_its_turn_comes() {
+        let list = Arc::new(List { refused: Some(50), ..List::new(95, 1) });
+        let error = read(&list, &*ahead(&list, 1 << 20)).await.expect_err("page 50");
+        assert_eq!(error.message, "refused at `50`");
+    }
+
+    #[tokio::test]
+    async fn pages_that_would_not_fit_are_not_asked_for() {
+        let list = Arc::new(List::new(95, 1));
+        let seen = read(&list, &*ahead(&list, 8 * 100 * PAGE_COST - 1)).await.expect("all pages");
+        assert_eq!((seen.len(), list.most.load(Ordering::SeqCst)), (10, 1));
+    }
+}
