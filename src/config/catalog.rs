@@ -4,6 +4,7 @@ mod auth;
 mod body;
 mod cursor;
 mod errors;
+mod export;
 mod format;
 mod paging;
 mod parent;
@@ -32,6 +33,7 @@ pub use auth::{
 pub use body::{QueryText, RequestBody};
 pub use cursor::{Cursor, CursorFormat, CursorNulls, CursorType, Order};
 pub use errors::{ErrorRule, Then};
+pub use export::{Export, ExportRequest, Poll};
 pub use format::{Csv, Format, Packing, Xml};
 pub use paging::{CountedEnd, Paging, PagingKind, Placed, TokenPlace};
 pub use parent::Parent;

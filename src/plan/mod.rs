@@ -54,6 +54,14 @@ pub fn next(job: &Job, partition: &PartitionKey, coverage: &Coverage, tried: &[S
     Some(Slice { partition, reach: Reach::Time(first_piece(job, gap)) })
 }
 
+/// Whether all of a stretch of time is still to be read.
+pub fn is_open(job: &Job, coverage: &Coverage, slice: &Slice) -> bool {
+    let (Some(cursor), Some(span)) = (job.stream.window_cursor(), slice.span()) else { return false };
+    let known = known_spans(job, cursor, coverage, &slice.partition);
+    let start = window::align_start(cursor, job.window.start);
+    gaps(start, span.to, &known).iter().any(|gap| gap.from <= span.from && gap.to == span.to)
+}
+
 /// The mark that a whole-number cursor is read from again. Keys are told apart by what the table holds, not by the mark.
 fn behind(mark: &CursorMark, units: i128, start: Option<&CursorMark>) -> CursorMark {
     // Texts cannot be counted back from; `check` refuses it.

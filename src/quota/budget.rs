@@ -109,6 +109,11 @@ impl Budget {
         Budget { key, clock, keeper, patience, inner: Mutex::new(inner), read: OnceCell::new() }
     }
 
+    /// How long a run may wait for something before it is sent away, where somebody begins it again.
+    pub fn parks_after(&self) -> Option<Duration> {
+        Some(self.patience).filter(|patience| *patience < PAUSE_MAX)
+    }
+
     pub(super) fn declare(&self, limits: &Limits) {
         let moment = self.moment();
         let mut inner = self.inner();

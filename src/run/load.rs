@@ -137,8 +137,8 @@ async fn read_set(
         }
     };
     let mut rest: Option<Box<Rest>> = None;
-    // What is too much at once, in pieces; the first stands last.
-    let mut pieces: Vec<Slice> = Vec::new();
+    // What is too much at once, in pieces; the first stands last. What a run before left under way at the source comes first of all.
+    let mut pieces: Vec<Slice> = under_way(job, set, ports, head).await;
     loop {
         let planned = || plan::next(job, set, &head.state.coverage, &tried, goal);
         let begun = rest.as_ref().map(|rest| rest.slice.clone()).or_else(|| pieces.pop());
@@ -149,6 +149,7 @@ async fn read_set(
         }
         ports.events.tell(Event::SliceStarted { job: job.name.clone(), slice: slice.clone() });
         tried.push(slice.clone());
+        let asked = rest.as_ref().map_or_else(|| slice.clone(), |rest| rest.asked.clone());
         match load_slice(job, ports, lease, head, &slice, rest.take(), index, report).await {
             // What is covered has changed meanwhile, and so what there is to read: the rival may have brought this very slice.
             Ok(Loaded::RivalWasFirst) if lost < READS_MAX => {
@@ -165,6 +166,9 @@ async fn read_set(
                 lost = 0;
                 failures = 0;
                 let more = read.more.take();
+                if !matches!(more, Some(More::Rest(_))) {
+                    ports.source.done(&asked).await;
+                }
                 if more.is_some() {
                     // What was read is covered; what is left of the slice is another one.
                     tried.pop();
@@ -223,6 +227,21 @@ async fn read_set(
         }
     }
     Ok(Turn::Over)
+}
+
+/// What the source is writing out already, as far as it is still to be read.
+async fn under_way(job: &Job, set: &PartitionKey, ports: &Ports, head: &Head) -> Vec<Slice> {
+    match ports.source.under_way(set).await {
+        Ok(mut slices) => {
+            slices.retain(|slice| plan::is_open(job, &head.state.coverage, slice));
+            slices
+        }
+        Err(error) => {
+            // Planned anew it costs the source more, and loses nothing.
+            tracing::warn!(job.id = %job.name, "what an earlier run began cannot be looked up: {error}");
+            Vec::new()
+        }
+    }
 }
 
 /// The halves of what is more than the API gives for one query, the second one first.

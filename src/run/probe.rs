@@ -32,6 +32,10 @@ pub async fn probe(
     stop: &Stop,
 ) -> Result<Vec<Probed>, RunError> {
     let mut probed = Vec::with_capacity(slices.len());
+    if job.stream.export.is_some() {
+        // To find out how many pages it has, the source would have to write each slice out.
+        return Ok(probed);
+    }
     for slice in slices {
         if stop.requested() {
             break;

@@ -8,6 +8,7 @@ use http::HeaderMap;
 use super::{Cap, FetchError, Judgement, Source};
 use crate::error::ErrorKind;
 use crate::fault::{FaultPlan, Outcome};
+use crate::ids::PartitionKey;
 use crate::page::{Envelope, PagePosition, RawPage, ResponsePath};
 use crate::slice::Slice;
 
@@ -33,6 +34,14 @@ impl Source for FaultySource {
             Outcome::Killed => Err(told(ErrorKind::Cancelled, "killed")),
             Outcome::Failed { .. } | Outcome::ToldExists => Err(told(ErrorKind::Unavailable, "failed as planned")),
         }
+    }
+
+    async fn under_way(&self, set: &PartitionKey) -> Result<Vec<Slice>, FetchError> {
+        self.inner.under_way(set).await
+    }
+
+    async fn done(&self, slice: &Slice) {
+        self.inner.done(slice).await;
     }
 
     fn requests(&self) -> u64 {

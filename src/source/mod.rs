@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use crate::error::ErrorKind;
+use crate::ids::PartitionKey;
 use crate::page::{Envelope, PagePosition, RawPage, ResponsePath};
 use crate::slice::Slice;
 
@@ -20,6 +21,15 @@ pub trait Source: Send + Sync {
     /// Dropping the future is safe: nothing is remembered between calls but budget. `attempt` counts from 1 how often the
     /// caller asks for this very page (it asks again when the body proves to be cut off).
     async fn fetch(&self, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, FetchError>;
+
+    /// Slices of a parameter set that an earlier run began to have written out by the source, and that a new one would have written
+    /// out again if it chose another end.
+    async fn under_way(&self, _set: &PartitionKey) -> Result<Vec<Slice>, FetchError> {
+        Ok(Vec::new())
+    }
+
+    /// The rows of a slice are decided: what was kept for reading it is of no more use. Safe to drop, and to leave out.
+    async fn done(&self, _slice: &Slice) {}
 
     /// Requests sent so far, failed attempts and redirects among them.
     fn requests(&self) -> u64;

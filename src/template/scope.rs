@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use minijinja::Value;
 
 /// Names that every scope keeps for itself; a parameter cannot take one.
-pub const RESERVED: [&str; 8] = ["from", "to", "parent", "page", "partition", "response", "last_record", "headers"];
+pub const RESERVED: [&str; 9] = ["from", "to", "parent", "export", "page", "partition", "response", "last_record", "headers"];
 
 /// The names in scope and their values. A value is text and is never read as a template again.
 #[derive(Clone, Debug, Default)]

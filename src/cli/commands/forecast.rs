@@ -162,7 +162,8 @@ fn reckon(
 /// How many requests the slices take.
 fn count(job: &Job, outline: &Outline, probed: &[Probed], runs: &[crate::state::RunRow]) -> (u64, Basis) {
     let slices = outline.total();
-    if matches!(job.stream.paging.kind, PagingKind::None) {
+    let is_export = job.stream.export.is_some();
+    if !is_export && matches!(job.stream.paging.kind, PagingKind::None) {
         return (slices, Basis::Exact);
     }
     let known: Vec<u64> = probed.iter().filter_map(|probed| probed.pages).collect();
@@ -179,7 +180,8 @@ fn count(job: &Job, outline: &Outline, probed: &[Probed], runs: &[crate::state::
         let each = (requests as f64 / commits as f64).max(1.0);
         return ((each * slices as f64).ceil() as u64, Basis::Estimate);
     }
-    (slices, Basis::AtLeast)
+    // An export is asked for, looked at and fetched.
+    (if is_export { slices.saturating_mul(3) } else { slices }, Basis::AtLeast)
 }
 
 /// What a request adds to a run: what an answer needs, which is the middle of the probes, less what pages that are asked for side by

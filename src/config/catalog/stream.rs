@@ -5,7 +5,7 @@ use http::{HeaderName, Method};
 use crate::page::ResponsePath;
 use crate::template::Template;
 
-use super::{Cursor, ErrorRule, Format, Packing, Paging, Parent, RequestBody};
+use super::{Cursor, ErrorRule, Export, Format, Packing, Paging, Parent, RequestBody};
 
 #[derive(Clone, Debug)]
 pub struct Stream {
@@ -33,11 +33,19 @@ pub struct Stream {
     pub paging: Paging,
     pub cursor: Option<Cursor>,
     pub parent: Option<Parent>,
+    /// The records are written out on request; the stream's own request, and its paging, fetch them then.
+    pub export: Option<Export>,
 }
 
 impl Stream {
-    /// All templates that a request is made of, but the cursor's.
+    /// All templates that requests are made of, but the cursor's.
     pub fn templates(&self) -> Vec<&Template> {
+        let asked = self.export.iter().flat_map(|export| export.create.templates());
+        self.own_templates().into_iter().chain(asked).collect()
+    }
+
+    /// Those of the stream's own request.
+    pub fn own_templates(&self) -> Vec<&Template> {
         let named = self.query.iter().map(|(_, template)| template).chain(self.headers.iter().map(|(_, template)| template));
         let body = self.body.iter().flat_map(RequestBody::templates);
         std::iter::once(&self.path).chain(named).chain(body).collect()

@@ -6,6 +6,7 @@ mod cursor;
 mod delivery;
 mod drafts;
 mod errors;
+mod export;
 mod format;
 mod job;
 mod limits;

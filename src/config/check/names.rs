@@ -51,6 +51,10 @@ fn complaint(name: &str, position: Position, parameters: &BTreeSet<String>) -> O
             let help = "give the stream a parent: parent = { stream = \"..\" }";
             ("`parent` is in scope only where a stream is gone over for another".to_owned(), help.to_owned())
         }
+        ("export", _) => {
+            let help = "use it in what comes behind `create`, and give the stream an `export`";
+            ("`export` is in scope only once an export was asked for".to_owned(), help.to_owned())
+        }
         _ if RESERVED.contains(&name) => (format!("`{name}` in a template is not built yet"), "take it out".to_owned()),
         _ => {
             let known = parameters.iter().map(String::as_str).chain(bounds.iter().copied());

@@ -51,6 +51,11 @@ fn resolved(
     }
     // What is wrong with the parent's own parent is told where that stands.
     let of_parent = resolved(&parent, tables, streams, depth - 1, &mut |_, _, _, _| {})?;
+    if of_parent.export.is_some() {
+        let message = format!("the stream {} is exported, and such a one cannot be gone over yet", quote(&parent));
+        tell(table, "stream", message, "name one that is read page by page".to_owned());
+        return None;
+    }
     let changed_only = table.boolean("changed_only").unwrap_or(false);
     if changed_only && !of_parent.window_cursor().is_some_and(|cursor| cursor.cursor_type.is_time()) {
         let message =

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use http::Method;
 
-use crate::config::catalog::{Auth, ErrorRule, Order, Paging, PagingKind, Placed, Stream, TokenPlace};
+use crate::config::catalog::{Auth, ErrorRule, Export, Order, Paging, PagingKind, Placed, Stream, TokenPlace};
 use crate::config::node::{Node, Table};
 use crate::config::problem::{Place, Report, quote};
 use crate::page::ResponsePath;
 use crate::template::Template;
 
 use super::names::{self, Position};
-use super::{auth, body, cursor, errors, format, paging, source};
+use super::{auth, body, cursor, errors, export, format, paging, source};
 
 /// What a stream's check knows of its source.
 pub(super) struct Around<'a> {
@@ -30,11 +30,18 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
     if table.has("parent") {
         parameters.insert("parent".to_owned());
     }
+    let export = match table.table("export") {
+        Some(export) => export::check(export, position, &parameters, around, report).map(Some),
+        None if table.has("export") => None,
+        None => Some(None),
+    };
+    if table.has("export") {
+        parameters.insert("export".to_owned());
+    }
     let parameters = &parameters;
-    let path = table.template("path");
+    let path = path(table, export.as_ref(), report);
     if let Some(path) = &path {
-        names::check(path, &table.place("path"), position, parameters, report);
-        check_path(path, table, report);
+        check_path(path, table, position, parameters, report);
     }
     let mut errors = errors::check(table, report);
     errors.extend(around.errors.iter().cloned());
@@ -61,6 +68,7 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
         paging: Paging { kind: PagingKind::None, pages_max: 1, last: None, result_cap: None },
         cursor: None,
         parent: None,
+        export: export?,
     };
     let paging = paging::check(table.table("paging"), &stream, report);
     format::refuse_paths(table.table("paging"), &stream.format, report);
@@ -87,6 +95,7 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
     refuse_double_entries(table, paging.as_ref().map(|paging| &paging.kind), key_param.as_deref(), report);
     stream.paging = paging?;
     stream.cursor = cursor?;
+    export::check_around(table, &stream, report);
     if let Some(paging) = table.table("paging").filter(|_| stream.paging.result_cap.is_some()) {
         check_cap(&stream, &paging.place("result_cap"), report);
     }
@@ -128,7 +137,12 @@ fn position(table: &Table) -> Position {
     }
 }
 
-fn query(table: &Table, position: Position, parameters: &BTreeSet<String>, report: &mut Report) -> Vec<(String, Template)> {
+pub(super) fn query(
+    table: &Table,
+    position: Position,
+    parameters: &BTreeSet<String>,
+    report: &mut Report,
+) -> Vec<(String, Template)> {
     let mut query = Vec::new();
     for (name, node) in table.map("query") {
         if let Some(template) = node.template() {
@@ -139,9 +153,22 @@ fn query(table: &Table, position: Position, parameters: &BTreeSet<String>, repor
     query
 }
 
+/// The address; where an export tells whole ones, what is relative in them is so to the address that created it.
+fn path(table: &Table, export: Option<&Option<Export>>, report: &mut Report) -> Option<Template> {
+    if table.has("path") {
+        return table.template("path");
+    }
+    if let Some(Export { create, download: Some(_), .. }) = export?.as_ref() {
+        return Some(create.path.clone());
+    }
+    report.error(&table.place_of_missing("path"), "`path` is missing", "add `path`");
+    None
+}
+
 /// What is written out in a path must stay a path below `base_url`.
-fn check_path(path: &Template, table: &Table, report: &mut Report) {
+pub(super) fn check_path(path: &Template, table: &Table, position: Position, parameters: &BTreeSet<String>, report: &mut Report) {
     let at = table.place("path");
+    names::check(path, &at, position, parameters, report);
     let literal = names::literal_text(path.text());
     if literal.contains("://") || literal.starts_with("//") || literal.contains('\\') {
         report.error(&at, "the path holds an address", "write only what follows `base_url`, such as \"/items\"");

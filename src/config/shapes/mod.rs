@@ -4,6 +4,7 @@ mod auth;
 mod body;
 mod cursor;
 mod errors;
+mod export;
 mod format;
 mod job;
 mod limits;

@@ -1,18 +1,23 @@
 //! `[streams.NAME]`.
 
 use super::super::kinds::Kind;
-use super::super::shape::{Choice, FIELDS, Shape, TableShape, optional, required};
+use super::super::shape::{Choice, FIELDS, Shape, TableShape, optional};
 
 use super::body::BODY;
 use super::cursor::CURSOR;
 use super::errors::ERROR_RULE;
+use super::export::EXPORT;
 use super::format::{COMPRESSION, FORMAT};
 use super::paging::PAGING;
 use super::parent::PARENT;
 use super::source::{QUERY, TEMPLATE};
 
 pub(super) static STREAM: TableShape = TableShape::new(&[
-    required("path", TEMPLATE, "Joined below `base_url`'s own path; each part is percent-encoded."),
+    optional(
+        "path",
+        TEMPLATE,
+        "Joined below `base_url`'s own path; each part is percent-encoded. Only an export that tells the address needs none.",
+    ),
     optional("method", Shape::Choice(&METHOD), "The request's method. Default: \"GET\", with a body \"POST\"."),
     optional("query", QUERY, "What every request carries; an entry that renders to nothing is left out."),
     optional("headers", Shape::Map(Kind::HeaderName, &TEMPLATE), "This stream's own headers, over the source's."),
@@ -37,6 +42,7 @@ pub(super) static STREAM: TableShape = TableShape::new(&[
         "The field that says that a record was deleted: true, a time, or anything but null, false, 0 and empty.",
     ),
     optional("parent", Shape::Table(&PARENT), "The stream is read once for each record of another one."),
+    optional("export", Shape::Table(&EXPORT), "The API writes the records out on request: asked for, waited for, then fetched."),
     optional("paging", Shape::Tagged(&PAGING), "How one page leads to the next. Default: none."),
     optional("cursor", Shape::Table(&CURSOR), "The field that orders records, for reading only what changed."),
 ]);

@@ -14,6 +14,7 @@ use crate::config::catalog::{ErrorRule, Job, RequestBody, Then};
 use crate::config::secret::SecretSource;
 use crate::error::ErrorKind;
 use crate::event::{Event, Events};
+use crate::ids::PartitionKey;
 use crate::page::{Captured, Envelope, PageAt, PagePosition, RawPage, ResponsePath};
 use crate::printable::one_line;
 use crate::quota::told::Told;
@@ -25,12 +26,13 @@ use super::super::{Cap, FetchError, Judgement, Source};
 use super::auth::{Credentials, Line, Tokens};
 use super::client;
 use super::exchange::Exchange;
+use super::export::{Exports, Ready, is_gone};
 use super::failure::Failure;
 use super::graphql;
 use super::origin::OriginRule;
 use super::paging::Pager;
 use super::redact::EXCERPT_MAX;
-use super::request::RequestPlan;
+use super::request::{Request, RequestPlan};
 use super::resolver::{Lookup, SystemLookup};
 use super::retry::{Attempts, Decision, backoff};
 use super::rules::Rules;
@@ -42,12 +44,13 @@ use super::told;
 pub struct HttpSource {
     plan: RequestPlan,
     pager: Pager,
-    exchange: Exchange,
-    attempts_max: u32,
+    pub(super) exchange: Exchange,
+    pub(super) attempts_max: u32,
+    exports: Option<Exports>,
     /// As the definition writes it.
     endpoint: String,
     base_path: String,
-    class: Class,
+    pub(super) class: Class,
     /// Where a response says what its request cost.
     cost: Option<ResponsePath>,
     speaks_graphql: bool,
@@ -107,6 +110,7 @@ impl HttpSource {
         let host = source.base_url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let budget = shared.budgets.get(BudgetKey { credential: credentials.fingerprint().to_owned(), host }, &source.limits);
         let plan = RequestPlan::new(job).map_err(in_source)?;
+        let exports = Exports::new(job, shared.tokens.vault(), Arc::clone(&around.clock)).map_err(in_source)?;
         let pager = Pager::new(job.stream.paging.clone(), &job.stream.records);
         let exchange = Exchange {
             job: job.name.clone(),
@@ -129,6 +133,7 @@ impl HttpSource {
             plan,
             pager,
             exchange,
+            exports,
             attempts_max: source.attempts_max,
             endpoint: format!("{} {}", job.stream.method, job.stream.path.text()),
             base_path: source.base_url.path().trim_end_matches('/').to_owned(),
@@ -143,10 +148,14 @@ impl HttpSource {
     /// is sent. What was spent before is known only once something was, or after [`know_quota`](Self::know_quota).
     pub fn forecast(&self, slice: &Slice, requests: u64, latency: Duration) -> Result<Forecast, FetchError> {
         let start = PagePosition::start();
-        let claim = match self.plan.needs_parent() {
+        let claim = match (&self.exports, self.plan.needs_parent()) {
+            (Some(exports), _) => self.claim(slice, &start, &exports.first(self, slice)?.url),
             // Its address is known with a parent's record only.
-            true => self.claim(slice, &start, &self.plan.base_url),
-            false => self.claim(slice, &start, &self.plan.request(&self.pager, &self.exchange.origins, slice, &start)?.url),
+            (None, true) => self.claim(slice, &start, &self.plan.base_url),
+            (None, false) => {
+                let first = self.plan.request(&self.pager, &self.exchange.origins, slice, &start, None)?;
+                self.claim(slice, &start, &first.url)
+            }
         };
         Ok(self.exchange.budget.forecast(&claim, requests, latency))
     }
@@ -161,7 +170,7 @@ impl HttpSource {
         self.exchange.budget.view()
     }
 
-    fn claim(&self, slice: &Slice, at: &PagePosition, url: &Url) -> Arc<Claim> {
+    pub(super) fn claim(&self, slice: &Slice, at: &PagePosition, url: &Url) -> Arc<Claim> {
         let old = |to: Timestamp| self.exchange.clock.now().duration_since(to) > BACKFILL_AGE;
         let class = match &slice.reach {
             Reach::Time(span) if old(span.to) => self.class.max(Class::Backfill),
@@ -199,7 +208,7 @@ impl HttpSource {
     }
 
     /// A judgement whose message shows no secret.
-    fn clean(&self, judgement: Judgement) -> Judgement {
+    pub(super) fn clean(&self, judgement: Judgement) -> Judgement {
         let clean = |message: String| self.exchange.credentials.redactor().clean(&message);
         match judgement {
             Judgement::ErrorInDisguise(message) => Judgement::ErrorInDisguise(clean(message)),
@@ -217,11 +226,100 @@ impl HttpSource {
         }
     }
 
-    async fn wait(&self, length: Duration) -> Result<(), Failure> {
+    pub(super) async fn wait(&self, length: Duration) -> Result<(), Failure> {
         tokio::select! {
             biased;
             () = self.exchange.stop.wait() => Err(Failure::cancelled()),
             () = self.exchange.clock.sleep(length) => Ok(()),
+        }
+    }
+
+    async fn fetch_exported(
+        &self,
+        exports: &Exports,
+        slice: &Slice,
+        at: &PagePosition,
+        attempt: u32,
+    ) -> Result<RawPage, FetchError> {
+        let nothing = || RawPage { position: at.clone(), received_at: self.exchange.clock.now(), ..RawPage::nothing() };
+        let Some(ready) = exports.get(self, slice, at).await? else { return Ok(nothing()) };
+        let request = match &ready.parts {
+            Some(_) => exports.part(self, &ready, at)?,
+            None => Some(self.plan.request(&self.pager, &self.exchange.origins, slice, at, Some(&ready.id))?),
+        };
+        let page = match request {
+            Some(request) => self.fetch_by(&request, slice, at, attempt).await?,
+            None => nothing(),
+        };
+        // What is in it was there when it was asked for: by then time is closed.
+        let Ready { at, source_now, .. } = ready;
+        Ok(RawPage { received_at: at, source_now, ..page })
+    }
+
+    /// A page by its request.
+    async fn fetch_by(&self, request: &Request, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, FetchError> {
+        if attempt > 1 {
+            // The page was cut off or damaged: the caller asks again, which is a retry like any other.
+            self.wait(backoff(attempt - 2, self.exchange.clock.fraction())).await.map_err(|failure| failure.error)?;
+        }
+        let claim = self.claim(slice, at, &request.url);
+        self.ask(request, at, &claim, attempt).await
+    }
+
+    /// Asks until there is an answer, or it is given up. `attempt` counts from 1 how often the caller asks for this.
+    pub(super) async fn ask(
+        &self,
+        request: &Request,
+        at: &PagePosition,
+        claim: &Arc<Claim>,
+        attempt: u32,
+    ) -> Result<RawPage, FetchError> {
+        if attempt == 1 {
+            self.exchange.budget.note_first_attempt();
+        }
+        let mut attempts = Attempts::new(self.attempts_max, attempt);
+        let mut refused: Option<String> = None;
+        let mut renewed = false;
+        loop {
+            let answer = self.exchange.attempt(request, at, claim).await;
+            self.exchange.budget.settle().await;
+            let mut failure = match answer {
+                Ok(page) => {
+                    self.charge_header(claim, &page);
+                    return Ok(page);
+                }
+                Err(failure) => failure,
+            };
+            // A redirect's path can echo a secret as well as a body can.
+            failure.error.message = self.exchange.credentials.redactor().clean(&failure.error.message);
+            if let (Some(before), ErrorKind::Throttled { retry_at: Some(_) }) = (&refused, failure.error.kind) {
+                // The budget sends the job away; why it has to, the source has said.
+                failure.error.message = format!("{before}; {}", failure.error.message);
+            }
+            refused = Some(failure.error.message.clone());
+            if let (Remedy::Renew, Some(shown)) = (failure.remedy, failure.shown) {
+                if renewed {
+                    let name = self.exchange.credentials.name();
+                    failure.error.message.push_str(&format!("; the token of {name} was renewed, and that one is refused too"));
+                    return Err(self.give_up(failure, &attempts));
+                }
+                self.exchange.credentials.renew(shown).await.map_err(|error| after_refusal(error, &failure))?;
+                renewed = true;
+                continue;
+            }
+            match attempts.decide(failure.remedy, failure.paused, self.exchange.clock.fraction()) {
+                Decision::GiveUp => return Err(self.give_up(failure, &attempts)),
+                Decision::Again { .. } if failure.remedy == Remedy::Retry && !self.exchange.budget.may_retry() => {
+                    failure.error.message.push_str("; the retries that all jobs of this credential share are used up");
+                    return Err(self.give_up(failure, &attempts));
+                }
+                Decision::Again { after, attempt } => {
+                    self.tell(&failure, after, attempt);
+                    if !after.is_zero() {
+                        self.wait(after).await.map_err(|stopped| stopped.error)?;
+                    }
+                }
+            }
         }
     }
 
@@ -273,58 +371,33 @@ pub(super) struct Surroundings {
 #[async_trait]
 impl Source for HttpSource {
     async fn fetch(&self, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, FetchError> {
-        let request = self.plan.request(&self.pager, &self.exchange.origins, slice, at)?;
-        if attempt > 1 {
-            // The page was cut off or damaged: the caller asks again, which is a retry like any other.
-            self.wait(backoff(attempt - 2, self.exchange.clock.fraction())).await.map_err(|failure| failure.error)?;
+        let Some(exports) = &self.exports else {
+            let request = self.plan.request(&self.pager, &self.exchange.origins, slice, at, None)?;
+            return self.fetch_by(&request, slice, at, attempt).await;
+        };
+        match self.fetch_exported(exports, slice, at, attempt).await {
+            // What was written is kept for a while, and not for ever.
+            Err(error) if is_gone(&error) && at.at == PageAt::Start && attempt == 1 => {
+                tracing::warn!(job.id = %self.exchange.job, "what was exported is gone, and asked for anew: {error}");
+                exports.forget(self, slice).await?;
+                self.fetch_exported(exports, slice, at, attempt).await
+            }
+            page => page,
         }
-        let claim = self.claim(slice, at, &request.url);
-        if attempt == 1 {
-            self.exchange.budget.note_first_attempt();
+    }
+
+    async fn under_way(&self, set: &PartitionKey) -> Result<Vec<Slice>, FetchError> {
+        match &self.exports {
+            Some(exports) => exports.under_way(self, set).await,
+            None => Ok(Vec::new()),
         }
-        let mut attempts = Attempts::new(self.attempts_max, attempt);
-        let mut refused: Option<String> = None;
-        let mut renewed = false;
-        loop {
-            let answer = self.exchange.attempt(&request, at, &claim).await;
-            self.exchange.budget.settle().await;
-            let mut failure = match answer {
-                Ok(page) => {
-                    self.charge_header(&claim, &page);
-                    return Ok(page);
-                }
-                Err(failure) => failure,
-            };
-            // A redirect's path can echo a secret as well as a body can.
-            failure.error.message = self.exchange.credentials.redactor().clean(&failure.error.message);
-            if let (Some(before), ErrorKind::Throttled { retry_at: Some(_) }) = (&refused, failure.error.kind) {
-                // The budget sends the job away; why it has to, the source has said.
-                failure.error.message = format!("{before}; {}", failure.error.message);
-            }
-            refused = Some(failure.error.message.clone());
-            if let (Remedy::Renew, Some(shown)) = (failure.remedy, failure.shown) {
-                if renewed {
-                    let name = self.exchange.credentials.name();
-                    failure.error.message.push_str(&format!("; the token of {name} was renewed, and that one is refused too"));
-                    return Err(self.give_up(failure, &attempts));
-                }
-                self.exchange.credentials.renew(shown).await.map_err(|error| after_refusal(error, &failure))?;
-                renewed = true;
-                continue;
-            }
-            match attempts.decide(failure.remedy, failure.paused, self.exchange.clock.fraction()) {
-                Decision::GiveUp => return Err(self.give_up(failure, &attempts)),
-                Decision::Again { .. } if failure.remedy == Remedy::Retry && !self.exchange.budget.may_retry() => {
-                    failure.error.message.push_str("; the retries that all jobs of this credential share are used up");
-                    return Err(self.give_up(failure, &attempts));
-                }
-                Decision::Again { after, attempt } => {
-                    self.tell(&failure, after, attempt);
-                    if !after.is_zero() {
-                        self.wait(after).await.map_err(|stopped| stopped.error)?;
-                    }
-                }
-            }
+    }
+
+    async fn done(&self, slice: &Slice) {
+        let Some(exports) = &self.exports else { return };
+        if let Err(error) = exports.done(self, slice).await {
+            // The rows are committed: at worst the export stays with the API until that tidies up.
+            tracing::warn!(job.id = %self.exchange.job, "an export that was read cannot be tidied away: {error}");
         }
     }
 
@@ -378,7 +451,8 @@ impl Source for HttpSource {
         let token = match self.plan.token_is_address() {
             false => token,
             true => {
-                let from = self.plan.stream_address(&self.pager, slice, &PagePosition::start())?;
+                let export = self.exports.as_ref().and_then(|exports| exports.id(self, slice));
+                let from = self.plan.stream_address(&self.pager, slice, &PagePosition::start(), export)?;
                 let (url, _) = self.exchange.origins.follow(&from, &token).map_err(refused)?;
                 url.into()
             }
@@ -397,6 +471,9 @@ impl Source for HttpSource {
         envelope: &Envelope,
         headers: &HeaderMap,
     ) -> Result<Option<PagePosition>, FetchError> {
+        if let Some(next) = self.exports.as_ref().and_then(|exports| exports.next(self, slice, at, envelope.records)) {
+            return Ok(next);
+        }
         let address = match &at.at {
             PageAt::Url(address) => Url::parse(address).ok(),
             PageAt::Start | PageAt::Number(_) | PageAt::Token(_) => None,
@@ -404,7 +481,10 @@ impl Source for HttpSource {
         // What relative links of a first page are relative to.
         let address = match address {
             Some(address) => address,
-            None => self.plan.stream_address(&self.pager, slice, at)?,
+            None => {
+                let export = self.exports.as_ref().and_then(|exports| exports.id(self, slice));
+                self.plan.stream_address(&self.pager, slice, at, export)?
+            }
         };
         self.pager.next(at, envelope, headers, &address, &self.exchange.origins)
     }

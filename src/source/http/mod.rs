@@ -1,7 +1,8 @@
 //! An API over HTTP: one stream of it for one job.
 //!
 //! From the inside out: `request` says what is asked (templates, `bounds`, `paging`), `exchange` sends it once (budget, `auth`,
-//! redirects within `origin`, body cap), `retry` decides about another attempt, and here all of it becomes a `Source`. `status`
+//! redirects within `origin`, body cap), `retry` decides about another attempt, and here all of it becomes a `Source`. `export` waits
+//! for what an API writes out on request. `status`
 //! alone knows what a status means; `told` what an answer says of limits; `client` alone how the client is set up.
 //!
 //! Absent on purpose: a jar of cookies, caches, and every retry but the one here.
@@ -12,6 +13,7 @@ mod body;
 mod bounds;
 mod client;
 mod exchange;
+mod export;
 mod failure;
 mod graphql;
 mod http_source;

@@ -38,6 +38,8 @@ struct Around {
     page: [(&'static str, Field); 4],
     /// The record that the stream is gone over for.
     parent: Option<Json>,
+    /// The name of the export that is fetched.
+    export: Option<String>,
 }
 
 /// The record that a position stands below.
@@ -110,7 +112,7 @@ impl RequestPlan {
             query: job.stream.query.clone(),
             headers: job.stream.headers.clone(),
             draft: job.stream.body.as_ref().map(Draft::new).transpose()?,
-            cursor: job.stream.cursor.clone(),
+            cursor: cursor(job),
             token_is_address: job.stream.cursor.as_ref().is_some_and(|cursor| cursor.is_address(&job.stream)),
             sets,
         })
@@ -123,11 +125,12 @@ impl RequestPlan {
         origins: &OriginRule,
         slice: &Slice,
         at: &PagePosition,
+        export: Option<&str>,
     ) -> Result<Request, FetchError> {
         let ask = pager.ask(&at.at).map_err(|why| FetchError::new(ErrorKind::Bug, why))?;
         let set = self.set(slice)?;
         let bounds = bounds(self.cursor.as_ref(), &slice.reach).map_err(|why| config(&why))?;
-        let around = Around { page: pager.fields(at), parent: parent(at)? };
+        let around = Around { page: pager.fields(at), parent: parent(at)?, export: export.map(str::to_owned) };
         let scope = set.scope(&bounds, &around, str::to_owned);
         let mut headers = set.headers.clone();
         for (name, template) in &self.headers {
@@ -166,19 +169,25 @@ impl RequestPlan {
     }
 
     /// The stream's address for relative links where only the parameters are known.
-    pub(super) fn stream_address(&self, pager: &Pager, slice: &Slice, at: &PagePosition) -> Result<Url, FetchError> {
+    pub(super) fn stream_address(
+        &self,
+        pager: &Pager,
+        slice: &Slice,
+        at: &PagePosition,
+        export: Option<String>,
+    ) -> Result<Url, FetchError> {
         let first = PagePosition { parent: at.parent.clone(), ..PagePosition::start() };
-        let around = Around { page: pager.fields(&first), parent: parent(at)? };
+        let around = Around { page: pager.fields(&first), parent: parent(at)?, export };
         self.path_below_base(self.set(slice)?, &Bounds::default(), &around)
     }
 
     /// Renders the address of every set once, so that none fails later for what its values are. What hangs on a parent's record is
     /// known only with it.
     pub(super) fn check(&self, pager: &Pager) -> Result<(), FetchError> {
-        if self.needs_parent() {
+        if self.needs_parent() || self.path.uses("export") {
             return Ok(());
         }
-        let around = Around { page: pager.fields(&PagePosition::start()), parent: None };
+        let around = Around { page: pager.fields(&PagePosition::start()), parent: None, export: None };
         self.sets.values().try_for_each(|set| self.path_below_base(set, &Bounds::default(), &around).map(drop))
     }
 
@@ -241,6 +250,10 @@ impl SetPlan {
             None => (*name, value.clone()),
         });
         let scope = Scope::new().parameters(&parameters).bounds(from.as_deref(), to.as_deref()).set_fields("page", fields);
+        let scope = match &around.export {
+            Some(id) => scope.set_fields("export", [("id", Field::from(write(id)))]),
+            None => scope,
+        };
         match &around.parent {
             Some(parent) => scope.set_value("parent", field(parent, &write)),
             None => scope,
@@ -267,6 +280,15 @@ fn render(scope: &Scope, entries: &[(String, Template)]) -> Result<Vec<(String, 
         }
     }
     Ok(rendered)
+}
+
+/// The cursor; where an export is asked for by it, what fetches that is not.
+fn cursor(job: &Job) -> Option<Cursor> {
+    let mut cursor = job.stream.cursor.clone()?;
+    if job.stream.export.is_some() {
+        cursor.query.clear();
+    }
+    Some(cursor)
 }
 
 /// Whether a segment means «here» or «up» to anybody who resolves it (WHATWG URL, section 4.4).

@@ -38,6 +38,7 @@ use hmac::Signer;
 use resolver::Resolver;
 
 pub(super) use line::Line;
+pub(super) use oauth2::fingerprint;
 pub use tokens::Tokens;
 
 /// What a source shows to be let in.

@@ -179,7 +179,7 @@ impl Client {
 }
 
 /// Tells lists of texts apart and says nothing about them.
-pub(super) fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+pub(in super::super) fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     let mut digest = Sha256::new();
     for part in parts {
         digest.update((part.len() as u64).to_le_bytes());

@@ -20,6 +20,11 @@ impl Tokens {
         Tokens { clock, vault, held: Mutex::default() }
     }
 
+    /// Where they are kept, for what else must outlive the process.
+    pub(in super::super) fn vault(&self) -> Arc<dyn TokenVault> {
+        Arc::clone(&self.vault)
+    }
+
     /// The token of a credential, by its key in the vault.
     pub(super) fn hold(&self, key: String) -> Arc<HeldToken> {
         let mut held = self.held();

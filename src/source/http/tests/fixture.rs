@@ -75,6 +75,7 @@ pub(super) fn job(base_url: &str) -> Job {
         paging: Paging { kind: PagingKind::None, pages_max: 100, last: None, result_cap: None },
         cursor: None,
         parent: None,
+        export: None,
     };
     let sink = Sink {
         name: "lake".to_owned(),
@@ -183,16 +184,16 @@ pub(super) struct World {
 
 /// A vault that can be told to fail.
 #[derive(Default)]
-pub(super) struct Drawer {
+pub(in crate::source::http) struct Drawer {
     entries: Mutex<BTreeMap<String, VaultEntry>>,
     writes: AtomicUsize,
     /// Writes with a number from this one on fail.
-    pub(super) broken_from: Mutex<Option<usize>>,
+    pub(in crate::source::http) broken_from: Mutex<Option<usize>>,
 }
 
 impl Drawer {
     /// What is written down, all of it.
-    pub(super) fn text(&self) -> String {
+    pub(in crate::source::http) fn text(&self) -> String {
         let entries = self.entries.lock().unwrap();
         entries.values().map(|entry| format!("{} {}\n", entry.credential, entry.text.expose_secret())).collect()
     }

@@ -1,5 +1,6 @@
 mod bodies;
-mod fixture;
+mod exports;
+pub(in crate::source::http) mod fixture;
 mod origins;
 mod refusals;
 mod requests;
