@@ -28,12 +28,12 @@ use super::service::{AlertChannel, WebSettings};
 
 pub use auth::{
     ApiKeyPlace, Auth, Client, ClientIdentity, ClientPlace, Grant, Hmac, HmacAlgorithm, HmacEncoding, JwtAlgorithm, JwtBearer,
-    OAuth2,
+    OAuth2, Session, SessionPlace,
 };
-pub use body::{QueryText, RequestBody};
+pub use body::{PlainRequest, QueryText, RequestBody};
 pub use cursor::{Cursor, CursorFormat, CursorNulls, CursorType, Order};
 pub use errors::{ErrorRule, Then};
-pub use export::{Export, ExportRequest, Poll};
+pub use export::{Export, Poll};
 pub use format::{Csv, Format, Packing, Xml};
 pub use paging::{CountedEnd, Paging, PagingKind, Placed, TokenPlace};
 pub use parent::Parent;

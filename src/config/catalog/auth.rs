@@ -6,7 +6,10 @@ use http::HeaderName;
 use url::Url;
 
 use crate::config::secret::SecretRef;
+use crate::page::ResponsePath;
 use crate::template::Template;
+
+use super::PlainRequest;
 
 #[derive(Clone, Debug)]
 pub enum Auth {
@@ -16,6 +19,7 @@ pub enum Auth {
     ApiKey { name: String, place: ApiKeyPlace, value: SecretRef, prefix: String },
     OAuth2(Box<OAuth2>),
     Hmac(Box<Hmac>),
+    Session(Box<Session>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +130,31 @@ pub enum HmacEncoding {
     Base64,
 }
 
+/// A login of the API's own.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub username: SecretRef,
+    pub password: SecretRef,
+    /// Its templates know `username` and `password` besides the parameters, but for the path.
+    pub login: PlainRequest,
+    pub place: SessionPlace,
+    /// `None`: until it is refused.
+    pub expires: Option<Duration>,
+}
+
+/// What a login gives, and where requests show it.
+#[derive(Clone, Debug)]
+pub enum SessionPlace {
+    Header {
+        /// Where the answer has the token.
+        token: ResponsePath,
+        name: HeaderName,
+        prefix: String,
+    },
+    /// The cookie's name.
+    Cookie(String),
+}
+
 /// A certificate that the client shows, PEM.
 #[derive(Clone, Debug)]
 pub struct ClientIdentity {
@@ -136,7 +165,7 @@ pub struct ClientIdentity {
 impl Auth {
     /// Whether something of it comes at run time and is kept in the state.
     pub fn keeps_tokens(&self) -> bool {
-        matches!(self, Auth::OAuth2(_))
+        matches!(self, Auth::OAuth2(_) | Auth::Session(_))
     }
 
     /// Where tokens are asked for, if not from the source itself.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue, Method};
 
 use crate::template::{JsonTemplate, Template};
 
@@ -39,5 +39,23 @@ impl RequestBody {
             RequestBody::Text { text, .. } => vec![text],
             RequestBody::Graphql { variables, .. } => variables.templates(),
         }
+    }
+}
+
+/// A request beside those for records.
+#[derive(Clone, Debug)]
+pub struct PlainRequest {
+    pub method: Method,
+    pub path: Template,
+    pub query: Vec<(String, Template)>,
+    pub headers: Vec<(HeaderName, Template)>,
+    pub body: Option<RequestBody>,
+}
+
+impl PlainRequest {
+    pub fn templates(&self) -> Vec<&Template> {
+        let named = self.query.iter().map(|(_, template)| template).chain(self.headers.iter().map(|(_, template)| template));
+        let body = self.body.iter().flat_map(RequestBody::templates);
+        std::iter::once(&self.path).chain(named).chain(body).collect()
     }
 }

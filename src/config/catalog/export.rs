@@ -2,41 +2,28 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, Method};
-
 use crate::page::ResponsePath;
-use crate::template::Template;
 
-use super::RequestBody;
+use super::PlainRequest;
 
 #[derive(Clone, Debug)]
 pub struct Export {
     /// Asks for the export; its templates speak of the slice.
-    pub create: ExportRequest,
+    pub create: PlainRequest,
     /// Where the answer to `create` names the export.
     pub id: ResponsePath,
     pub poll: Poll,
     /// Where the answer that tells of the end has the addresses of what is to be fetched; `None`: the stream's own request fetches it.
     pub download: Option<ResponsePath>,
     /// Sent once the slice is committed.
-    pub cleanup: Option<ExportRequest>,
-}
-
-/// A request beside those for records.
-#[derive(Clone, Debug)]
-pub struct ExportRequest {
-    pub method: Method,
-    pub path: Template,
-    pub query: Vec<(String, Template)>,
-    pub headers: Vec<(HeaderName, Template)>,
-    pub body: Option<RequestBody>,
+    pub cleanup: Option<PlainRequest>,
 }
 
 /// How an export is waited for.
 #[derive(Clone, Debug)]
 pub struct Poll {
     /// `None`: what names the export is itself the address to look at.
-    pub request: Option<ExportRequest>,
+    pub request: Option<PlainRequest>,
     /// Above zero, and no longer than `every_max`.
     pub every: Duration,
     pub every_max: Duration,
@@ -48,12 +35,4 @@ pub struct Poll {
     pub failed: Vec<String>,
     /// Where the answer says why it failed.
     pub message: Option<ResponsePath>,
-}
-
-impl ExportRequest {
-    pub fn templates(&self) -> Vec<&Template> {
-        let named = self.query.iter().map(|(_, template)| template).chain(self.headers.iter().map(|(_, template)| template));
-        let body = self.body.iter().flat_map(RequestBody::templates);
-        std::iter::once(&self.path).chain(named).chain(body).collect()
-    }
 }

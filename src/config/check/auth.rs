@@ -2,17 +2,29 @@
 
 mod hmac;
 mod oauth2;
+mod session;
+
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
-use crate::config::catalog::{ApiKeyPlace, Auth};
+use crate::config::catalog::{ApiKeyPlace, Auth, SessionPlace};
 use crate::config::kinds::Kind;
 use crate::config::node::Table;
 use crate::config::problem::Report;
 
-/// `base_url` where it is known: a token is asked for with the encryption that it has.
-pub(super) fn check(table: Option<&Table>, base_url: Option<&Url>, report: &mut Report) -> Option<Auth> {
+/// What the check knows of the source.
+pub(super) struct Around<'a> {
+    /// Where it is known: a token is asked for with the encryption that it has.
+    pub base_url: Option<&'a Url>,
+    pub parameters: &'a BTreeSet<String>,
+    /// The project's folder.
+    pub root: &'a Path,
+}
+
+pub(super) fn check(table: Option<&Table>, around: &Around<'_>, report: &mut Report) -> Option<Auth> {
     let Some(table) = table else {
         return Some(Auth::None);
     };
@@ -20,7 +32,8 @@ pub(super) fn check(table: Option<&Table>, base_url: Option<&Url>, report: &mut 
         "bearer" => Some(Auth::Bearer { token: table.secret("token")? }),
         "basic" => Some(Auth::Basic { username: table.secret("username")?, password: table.secret("password")? }),
         "api_key" => api_key(table, report),
-        "oauth2" => oauth2::check(table, base_url, report).map(|oauth2| Auth::OAuth2(Box::new(oauth2))),
+        "oauth2" => oauth2::check(table, around.base_url, report).map(|oauth2| Auth::OAuth2(Box::new(oauth2))),
+        "session" => session::check(table, around, report).map(|session| Auth::Session(Box::new(session))),
         "hmac" => hmac::check(table, report).map(|hmac| Auth::Hmac(Box::new(hmac))),
         _ => Some(Auth::None),
     }
@@ -67,6 +80,10 @@ pub(super) fn headers(auth: &Auth) -> Vec<HeaderName> {
     match auth {
         Auth::None | Auth::ApiKey { place: ApiKeyPlace::Query, .. } => Vec::new(),
         Auth::Bearer { .. } | Auth::Basic { .. } | Auth::OAuth2(_) => vec![http::header::AUTHORIZATION],
+        Auth::Session(session) => match &session.place {
+            SessionPlace::Header { name, .. } => vec![name.clone()],
+            SessionPlace::Cookie(_) => vec![http::header::COOKIE],
+        },
         Auth::Hmac(hmac) => hmac.headers.iter().map(|(name, _)| name.clone()).collect(),
         Auth::ApiKey { place: ApiKeyPlace::Cookie, .. } => vec![http::header::COOKIE],
         Auth::ApiKey { name, place: ApiKeyPlace::Header, .. } => HeaderName::from_bytes(name.as_bytes()).into_iter().collect(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use crate::config::catalog::{Export, ExportRequest, PagingKind, Poll, Stream};
+use crate::config::catalog::{Export, PlainRequest, PagingKind, Poll, Stream};
 use crate::config::node::{Node, Table};
 use crate::config::problem::Report;
 use crate::template::Template;
@@ -44,7 +44,7 @@ fn request(
     around: &Around<'_>,
     usual: Method,
     report: &mut Report,
-) -> Option<ExportRequest> {
+) -> Option<PlainRequest> {
     let path = table.template("path");
     if let Some(path) = &path {
         stream::check_path(path, table, position, names, report);
@@ -58,7 +58,7 @@ fn request(
     if method == Method::GET && table.has("body") {
         report.error(&table.place("method"), "a GET carries no body", "write \"POST\", or take the body out");
     }
-    Some(ExportRequest {
+    Some(PlainRequest {
         method,
         path: path?,
         query: stream::query(table, position, names, report),

@@ -83,7 +83,9 @@ fn source(
     names: &BTreeSet<String>,
     report: &mut Report,
 ) -> Option<Source> {
-    let auth = auth::check(table.table("auth"), table.url("base_url").as_ref(), report);
+    let base_url = table.url("base_url");
+    let around = auth::Around { base_url: base_url.as_ref(), parameters: names, root: &project.root };
+    let auth = auth::check(table.table("auth"), &around, report);
     let headers = headers(table, auth.as_ref(), Position::Header, names, report);
     let timeout = timeout(table, report);
     let body_max = body_max(table, memory, report);
@@ -94,7 +96,7 @@ fn source(
         name: file.name.clone(),
         file: file.file.clone(),
         experimental: table.boolean("experimental").unwrap_or(false),
-        base_url: table.url("base_url")?,
+        base_url: base_url?,
         headers,
         auth: auth?,
         allow_hosts,

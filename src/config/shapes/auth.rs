@@ -2,6 +2,7 @@
 
 use super::super::kinds::Kind;
 use super::super::shape::{Choice, Key, Literal, Shape, TableShape, Tagged, Variant, WORDS, optional, required};
+use super::session::SESSION;
 use super::source::TEMPLATE;
 
 pub(super) static AUTH: Tagged = Tagged {
@@ -36,6 +37,11 @@ pub(super) static AUTH: Tagged = Tagged {
             table: TableShape::new(OAUTH2),
         },
         Variant {
+            name: "session",
+            about: "A login of the API's own, made again where the session ends.",
+            table: TableShape::new(SESSION),
+        },
+        Variant {
             name: "hmac",
             about: "Each request signed with a key that both sides know (RFC 2104).",
             table: TableShape::new(&[
@@ -56,7 +62,7 @@ pub(super) static AUTH: Tagged = Tagged {
             ]),
         },
     ],
-    later: &["session", "aws_sigv4", "oauth1"],
+    later: &["aws_sigv4", "oauth1"],
 };
 
 static API_KEY_PLACE: Choice = Choice { words: &["header", "query", "cookie"], later: &[] };

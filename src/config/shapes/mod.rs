@@ -10,6 +10,7 @@ mod job;
 mod limits;
 mod paging;
 mod parent;
+mod session;
 mod settings;
 mod sink;
 mod source;

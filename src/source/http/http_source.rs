@@ -23,7 +23,7 @@ use crate::slice::{Reach, Slice};
 use crate::stop::Stop;
 
 use super::super::{Cap, FetchError, Judgement, Source};
-use super::auth::{Credentials, Line, Tokens};
+use super::auth::{Credentials, Line, Site, Tokens};
 use super::client;
 use super::exchange::Exchange;
 use super::export::{Exports, Ready, is_gone};
@@ -104,7 +104,8 @@ impl HttpSource {
             events: around.events.clone(),
             stop: around.stop.clone(),
         };
-        let credentials = Credentials::open(&source.auth, secrets, shared.tokens, line).map_err(in_source)?;
+        let site = Site { base_url: &source.base_url, parameters: &job.parameters };
+        let credentials = Credentials::open(&source.auth, secrets, shared.tokens, site, line).map_err(in_source)?;
         let host = source.base_url.host_str().unwrap_or_default();
         // Another port is another service.
         let host = source.base_url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));

@@ -224,19 +224,28 @@ impl RequestPlan {
     }
 
     fn path_below_base(&self, set: &SetPlan, bounds: &Bounds, around: &Around) -> Result<Url, FetchError> {
-        // Values are encoded before they enter the template: afterwards nobody could tell their slashes from the template's own.
-        let scope = set.scope(bounds, around, |text| utf8_percent_encode(text, VALUE).to_string());
-        let rendered = self.path.render(&scope).map_err(|why| config(&format!("path: {why}")))?;
-        let path = utf8_percent_encode(rendered.trim_start_matches('/'), LITERAL).to_string();
-        if path.split('/').any(is_dots) {
-            return Err(config(&format!("path: `{path}` has a step `.` or `..`")));
-        }
-        let mut url = self.base_url.clone();
-        if !path.is_empty() {
-            url.set_path(&format!("{}/{path}", self.base_url.path().trim_end_matches('/')));
-        }
-        Ok(url)
+        below(&self.base_url, &self.path, |write| set.scope(bounds, around, write))
     }
+}
+
+/// A path below a source's own. `scope` makes what the template may speak of, every text written as it is told: values are encoded
+/// before they enter the template, for afterwards nobody could tell their slashes from the template's own.
+pub(super) fn below(
+    base_url: &Url,
+    path: &Template,
+    scope: impl FnOnce(&dyn Fn(&str) -> String) -> Scope,
+) -> Result<Url, FetchError> {
+    let scope = scope(&|text| utf8_percent_encode(text, VALUE).to_string());
+    let rendered = path.render(&scope).map_err(|why| config(&format!("path: {why}")))?;
+    let path = utf8_percent_encode(rendered.trim_start_matches('/'), LITERAL).to_string();
+    if path.split('/').any(is_dots) {
+        return Err(config(&format!("path: `{path}` has a step `.` or `..`")));
+    }
+    let mut url = base_url.clone();
+    if !path.is_empty() {
+        url.set_path(&format!("{}/{path}", base_url.path().trim_end_matches('/')));
+    }
+    Ok(url)
 }
 
 impl SetPlan {

@@ -14,7 +14,7 @@ use super::super::status::{Remedy, judge};
 use super::denial::Denial;
 
 /// The longest token that is taken, bytes: it goes into a header, and servers take no longer ones.
-const TOKEN_MAX: usize = 16 * 1024;
+pub(super) const TOKEN_MAX: usize = 16 * 1024;
 
 /// What a token request brought.
 pub(super) struct Obtained {

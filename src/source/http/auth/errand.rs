@@ -13,7 +13,30 @@ use super::attach::Attach;
 use super::denial::Denial;
 use super::held::Access;
 use super::line::Line;
-use super::oauth2::Recipe;
+use super::{oauth2, session};
+
+/// How a token is come by.
+pub(super) enum Recipe {
+    OAuth2(oauth2::Recipe),
+    Session(session::Recipe),
+}
+
+impl Recipe {
+    /// By what the tokens are kept: where and with which secret they are asked for.
+    pub(super) fn vault_key(&self) -> String {
+        match self {
+            Recipe::OAuth2(recipe) => recipe.vault_key(),
+            Recipe::Session(recipe) => recipe.vault_key(),
+        }
+    }
+
+    fn variant(&self) -> String {
+        match self {
+            Recipe::OAuth2(recipe) => recipe.variant(),
+            Recipe::Session(_) => "session".to_owned(),
+        }
+    }
+}
 
 /// Of one source.
 pub(super) struct Errand {
@@ -31,17 +54,26 @@ impl Errand {
 
     /// Whether an answer may bring the successor of what is asked with.
     pub(super) fn rotates(&self) -> bool {
-        self.recipe.rotates()
+        match &self.recipe {
+            Recipe::OAuth2(recipe) => recipe.rotates(),
+            Recipe::Session(_) => false,
+        }
     }
 
     /// The secret that everything rests on, as messages show it.
     pub(super) fn grant_name(&self) -> &str {
-        self.recipe.grant_name()
+        match &self.recipe {
+            Recipe::OAuth2(recipe) => recipe.grant_name(),
+            Recipe::Session(recipe) => recipe.name(),
+        }
     }
 
     /// Asks for a token; `refresh` is the successor of the refresh token that the files name.
     pub(super) async fn ask(&self, refresh: Option<&str>) -> Result<Obtained, Denial> {
-        self.recipe.ask(&self.line, refresh, &self.redactor).await
+        match &self.recipe {
+            Recipe::OAuth2(recipe) => recipe.ask(&self.line, refresh, &self.redactor).await,
+            Recipe::Session(recipe) => recipe.ask(&self.line).await,
+        }
     }
 
     /// Adds what is known of the past. `cut_off`: an answer was awaited then, and never kept.
@@ -59,6 +91,9 @@ impl Errand {
     }
 
     pub(super) fn attach(&self, access: &Access) -> Result<Attach, Denial> {
+        if let Recipe::Session(recipe) = &self.recipe {
+            return recipe.attach(access.secret.expose_secret());
+        }
         let bad = || Denial::new(ErrorKind::Data, "the token that was given cannot stand in a header");
         let mut value = HeaderValue::from_str(&format!("Bearer {}", access.secret.expose_secret())).map_err(|_| bad())?;
         value.set_sensitive(true);

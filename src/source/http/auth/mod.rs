@@ -2,9 +2,13 @@
 //!
 //! Fixed ones come down to an `Attach`. Those that come at run time are *held*: `Tokens` has one `HeldToken` for each credential of
 //! the process, which asks for a new token once for everybody who waits, keeps what must not be lost in the vault (`kept`) and
-//! renews ahead of the end. `oauth2` says what is asked, `line` asks it, `answer` understands what comes back.
+//! renews ahead of the end. `oauth2` and
+//! `session` say what is asked, `line` asks it, `answer` understands what comes back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use url::Url;
 
 use crate::config::catalog::Auth;
 use crate::config::secret::SecretSource;
@@ -27,12 +31,13 @@ mod line;
 mod none;
 mod oauth2;
 mod resolver;
+mod session;
 mod shelf;
 mod tokens;
 
 use attach::Attach;
 pub(super) use attach::Unsigned;
-use errand::Errand;
+use errand::{Errand, Recipe};
 use held::HeldToken;
 use hmac::Signer;
 use resolver::Resolver;
@@ -66,7 +71,13 @@ pub(super) struct Proof {
 impl Credentials {
     /// Resolves the secrets. A missing one is an error of kind auth that names the reference, never a value. `line` is where tokens
     /// are asked for.
-    pub(super) fn open(auth: &Auth, secrets: &dyn SecretSource, tokens: &Tokens, line: Line) -> Result<Self, FetchError> {
+    pub(super) fn open(
+        auth: &Auth,
+        secrets: &dyn SecretSource,
+        tokens: &Tokens,
+        site: Site<'_>,
+        line: Line,
+    ) -> Result<Self, FetchError> {
         let mut resolver = Resolver::new(secrets);
         let way = match auth {
             Auth::None => Way::Fixed(none::attach()),
@@ -77,12 +88,13 @@ impl Credentials {
             }
             Auth::Hmac(hmac) => Way::Signed(Box::new(Signer::resolve(&mut resolver, hmac, line.clock)?)),
             Auth::OAuth2(oauth2) => {
-                let recipe = oauth2::Recipe::resolve(&mut resolver, oauth2)?;
                 line.check(&oauth2.token_url)?;
-                let held = tokens.hold(recipe.vault_key());
-                // Tokens that come later are hidden in this source's messages as well.
-                resolver.redactor.watch(held.recent());
-                Way::Held(held, Arc::new(Errand::new(recipe, line, resolver.redactor.clone())))
+                hold(Recipe::OAuth2(oauth2::Recipe::resolve(&mut resolver, oauth2)?), &mut resolver, tokens, line)
+            }
+            Auth::Session(session) => {
+                let recipe = session::Recipe::resolve(&mut resolver, session, site.base_url, site.parameters)?;
+                line.check(recipe.url())?;
+                hold(Recipe::Session(recipe), &mut resolver, tokens, line)
             }
         };
         let (fingerprint, name) = (resolver.fingerprint(), resolver.name());
@@ -138,6 +150,21 @@ impl Credentials {
     pub(super) fn name(&self) -> &str {
         &self.name
     }
+}
+
+/// Where a source stands, for logins that are its own.
+#[derive(Clone, Copy)]
+pub(super) struct Site<'a> {
+    pub(super) base_url: &'a Url,
+    /// Those that all parameter sets have in common.
+    pub(super) parameters: &'a BTreeMap<String, String>,
+}
+
+fn hold(recipe: Recipe, resolver: &mut Resolver<'_>, tokens: &Tokens, line: Line) -> Way {
+    let held = tokens.hold(recipe.vault_key());
+    // Tokens that come later are hidden in this source's messages as well.
+    resolver.redactor.watch(held.recent());
+    Way::Held(held, Arc::new(Errand::new(recipe, line, resolver.redactor.clone())))
 }
 
 #[cfg(test)]

@@ -56,7 +56,9 @@ fn opened(auth: &Auth) -> Result<Credentials, FetchError> {
         events: Events::default(),
         stop: Stop::new(),
     };
-    Credentials::open(auth, &Known, &Tokens::new(clock, Arc::new(MemoryState::new())), line)
+    let base_url = Url::parse("https://api.example.com").unwrap();
+    let site = Site { base_url: &base_url, parameters: &BTreeMap::new() };
+    Credentials::open(auth, &Known, &Tokens::new(clock, Arc::new(MemoryState::new())), site, line)
 }
 
 fn applied(auth: &Auth, url: &str) -> (String, HeaderMap) {

@@ -4,7 +4,7 @@ use ::http::Method;
 use ::http::header::{ACCEPT, HeaderMap, HeaderValue};
 use url::Url;
 
-use crate::config::catalog::{Export, ExportRequest, Format, Job, Paging, PagingKind};
+use crate::config::catalog::{Export, PlainRequest, Format, Job, Paging, PagingKind};
 use crate::error::ErrorKind;
 use crate::page::{PagePosition, ResponsePath};
 use crate::slice::Slice;
@@ -27,7 +27,7 @@ pub(super) struct Ways {
 impl Ways {
     pub(super) fn new(job: &Job, export: &Export) -> Result<Self, FetchError> {
         let paging = Paging { kind: PagingKind::None, pages_max: 1, last: None, result_cap: None };
-        let beside = |request: &Option<ExportRequest>| request.as_ref().map(|request| plan(job, request, false)).transpose();
+        let beside = |request: &Option<PlainRequest>| request.as_ref().map(|request| plan(job, request, false)).transpose();
         Ok(Ways {
             create: plan(job, &export.create, true)?,
             poll: beside(&export.poll.request)?,
@@ -72,9 +72,9 @@ pub(in super::super) fn fetch_at(origins: &OriginRule, from: &str, link: &str) -
     Ok(Request { method: Method::GET, url, standing, headers, payload: None, by_token: false })
 }
 
-fn plan(job: &Job, request: &ExportRequest, asks_for_slice: bool) -> Result<RequestPlan, FetchError> {
+fn plan(job: &Job, request: &PlainRequest, asks_for_slice: bool) -> Result<RequestPlan, FetchError> {
     let mut job = job.clone();
-    let ExportRequest { method, path, query, headers, body } = request.clone();
+    let PlainRequest { method, path, query, headers, body } = request.clone();
     let stream = &mut job.stream;
     (stream.method, stream.path, stream.query, stream.headers, stream.body) = (method, path, query, headers, body);
     stream.format = Format::Json;

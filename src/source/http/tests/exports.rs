@@ -9,7 +9,7 @@ use futures::FutureExt;
 
 use super::fixture::*;
 use super::server::{Answer, Server, json, raw};
-use crate::config::catalog::{Export, ExportRequest, Job, PagingKind, Poll, QueryText, RequestBody, TokenPlace};
+use crate::config::catalog::{Export, PlainRequest, Job, PagingKind, Poll, QueryText, RequestBody, TokenPlace};
 use crate::error::ErrorKind;
 use crate::event::Event;
 use crate::page::{Envelope, PageAt, PagePosition, RawPage, ResponsePath};
@@ -23,8 +23,8 @@ fn path(text: &str) -> ResponsePath {
     ResponsePath::parse(text).unwrap()
 }
 
-fn request(method: Method, path: &str) -> ExportRequest {
-    ExportRequest { method, path: template(path), query: Vec::new(), headers: Vec::new(), body: None }
+fn request(method: Method, path: &str) -> PlainRequest {
+    PlainRequest { method, path: template(path), query: Vec::new(), headers: Vec::new(), body: None }
 }
 
 /// Asks with the slice's bounds, looks every 5 s and up to an hour, fetches by the stream's own request.
@@ -36,7 +36,7 @@ fn exporting(server: &Server) -> Job {
     let text = |text: &str| JsonTemplate::Text(template(text));
     let body = JsonTemplate::Object(vec![("from".to_owned(), text("{{ from }}")), ("to".to_owned(), text("{{ to }}"))]);
     job.stream.export = Some(Export {
-        create: ExportRequest { body: Some(RequestBody::Json(body)), ..request(Method::POST, "/jobs") },
+        create: PlainRequest { body: Some(RequestBody::Json(body)), ..request(Method::POST, "/jobs") },
         id: path("id"),
         poll: Poll {
             request: Some(request(Method::GET, "/jobs/{{ export.id }}")),
@@ -393,7 +393,7 @@ async fn an_error_in_a_graphql_answer_is_no_export() {
     let changed = export(&mut job);
     changed.create.body = Some(plain);
     changed.id = path("data.id");
-    changed.poll.request = Some(ExportRequest { body: Some(graphql("query")), ..request(Method::POST, "/graphql") });
+    changed.poll.request = Some(PlainRequest { body: Some(graphql("query")), ..request(Method::POST, "/graphql") });
     changed.poll.status = Some(path("data.state"));
     let source = World::new().open(&job);
     assert_eq!(&first(&source).await.unwrap().body[..], b"[7]");

@@ -6,5 +6,6 @@ mod refusals;
 mod requests;
 mod retries;
 mod server;
+mod sessions;
 mod tls;
 mod tokens;
