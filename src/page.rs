@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// A path into a response: `header.NAME`, or dotted into the body (`data.items`, `items.0.id`); a key that holds a dot is quoted
 /// (`'"@odata.nextLink"'`). In a list a step is an index, `-1` the last. The empty path is the body itself.
@@ -151,6 +152,20 @@ pub struct RawPage {
     pub address: String,
     /// Fields that each record gets besides its own.
     pub carried: Option<Carried>,
+    /// The page was refused for good, and this is kept of it.
+    pub aside: Option<Arc<Aside>>,
+}
+
+/// A page that the source refuses for good, for whoever looks at the dead letters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aside {
+    /// Lower case, without a full stop.
+    pub reason: String,
+    /// Method and address, without secrets.
+    pub request: String,
+    pub status: u16,
+    /// The beginning of what the answer said, without secrets.
+    pub body: String,
 }
 
 /// Names and values of fields.
@@ -168,6 +183,7 @@ impl RawPage {
             source_now: None,
             address: String::new(),
             carried: None,
+            aside: None,
         }
     }
 

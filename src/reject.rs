@@ -11,6 +11,8 @@ pub enum RejectedAt {
     Decode,
     Cursor,
     Transform,
+    /// The whole page: the source refused it for good.
+    Page,
 }
 
 impl RejectedAt {
@@ -19,6 +21,7 @@ impl RejectedAt {
             RejectedAt::Decode => "decode",
             RejectedAt::Cursor => "cursor",
             RejectedAt::Transform => "transform",
+            RejectedAt::Page => "page",
         }
     }
 }

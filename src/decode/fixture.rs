@@ -25,6 +25,7 @@ pub fn page(body: impl Into<Vec<u8>>) -> RawPage {
         source_now: None,
         address: "https://api.example.com/records".to_owned(),
         carried: None,
+        aside: None,
     }
 }
 

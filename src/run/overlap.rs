@@ -120,6 +120,7 @@ mod tests {
                 source_now: None,
                 address: String::new(),
                 carried: None,
+                aside: None,
             };
             at = overlap.follow(&raw, &raw.body.clone(), page.len() as u64, next)?;
         }

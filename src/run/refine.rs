@@ -14,7 +14,7 @@ use crate::cursor::CursorKey;
 use crate::decode::{CursorSpec, DecodeError, DecodeSpec, Decoded, Decoder, raw_records};
 use crate::error::ErrorKind;
 use crate::ids::PartitionKey;
-use crate::page::{Envelope, PagePosition, RawPage, ResponsePath};
+use crate::page::{Aside, Envelope, PagePosition, RawPage, ResponsePath};
 use crate::reject::{Reject, RejectedAt};
 use crate::schema::TableSchema;
 use crate::sink::content::content_hashes;
@@ -236,6 +236,11 @@ impl Refinery {
             }
             None => (None, Vec::new()),
         };
+        if let Some(aside) = &page.aside {
+            // A page that nobody ever sees counts as one record, so that no reckoning leaves it out.
+            counts.fetched += 1;
+            rejects.push(page_reject(page, aside));
+        }
         counts.filtered = transformed.filtered;
         counts.kept = transformed.rows.num_rows() as u64;
         rejects.extend(self.transform_rejects(page, &json, &places, transformed.rejected));
@@ -386,6 +391,22 @@ impl Refinery {
             });
         }
         rejects
+    }
+}
+
+/// What is kept of a page that was refused for good. Always the same of the same page: it is put aside once.
+fn page_reject(page: &RawPage, aside: &Aside) -> Reject {
+    let record = serde_json::json!({ "request": aside.request, "status": aside.status, "body": aside.body });
+    Reject {
+        at: RejectedAt::Page,
+        reason: aside.reason.clone(),
+        field: String::new(),
+        record: Bytes::from(record.to_string()),
+        page: page.position.index,
+        place: 0,
+        received_at: page.received_at,
+        cursor: None,
+        key_hash: None,
     }
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorKind;
 use crate::ids::BatchId;
-use crate::page::{PagePosition, RawPage};
+use crate::page::{Aside, PagePosition, RawPage};
 
 use super::RunError;
 
@@ -49,6 +49,8 @@ struct Head {
     received_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     carried: Option<Vec<(String, serde_json::Value)>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aside: Option<Arc<Aside>>,
 }
 
 impl Spool {
@@ -71,6 +73,7 @@ impl Spool {
             status: page.status,
             received_at: page.received_at,
             carried: page.carried.as_ref().map(|carried| carried.to_vec()),
+            aside: page.aside.clone(),
         };
         let carried = head.carried.as_ref().map_or(0, |carried| serde_json::to_vec(carried).map_or(0, |text| text.len()));
         let length = (page.body.len() + 2 * carried) as u64 + HEAD_COST;
@@ -115,8 +118,8 @@ impl Spool {
             }
         };
         let position = PagePosition { index: head.index, ..PagePosition::start() };
-        let Head { status, received_at, carried, .. } = head;
-        Ok(RawPage { position, status, body, received_at, carried: carried.map(Arc::new), ..RawPage::nothing() })
+        let Head { status, received_at, carried, aside, .. } = head;
+        Ok(RawPage { position, status, body, received_at, carried: carried.map(Arc::new), aside, ..RawPage::nothing() })
     }
 
     fn read(&mut self, at: u64, head: u32, body: u32) -> std::io::Result<(Head, Bytes)> {

@@ -1,8 +1,10 @@
 //! A page that is whole: one document, and no error in disguise. What is not is asked for again.
 
+use std::sync::Arc;
+
 use crate::config::catalog::Job;
 use crate::error::{ErrorKind, chain};
-use crate::page::{Envelope, PagePosition, RawPage};
+use crate::page::{Aside, Envelope, PagePosition, RawPage};
 use crate::slice::Slice;
 use crate::source::{Judgement, Source};
 
@@ -59,6 +61,15 @@ impl Desk {
                     let nothing = page.into_nothing();
                     let refined = self.refine(&nothing).await?.map_err(explain)?;
                     return Ok((nothing, refined));
+                }
+                (Judgement::Aside(reason), _) => {
+                    self.refinery()?.take_back();
+                    let (request, status) = (page.address.clone(), page.status);
+                    tracing::warn!(job.id = %job.name, "{}", what(&reason));
+                    let aside = Aside { reason, request, status, body: String::new() };
+                    let aside = RawPage { aside: Some(Arc::new(aside)), ..page.into_nothing() };
+                    let refined = self.refine(&aside).await?.map_err(explain)?;
+                    return Ok((aside, refined));
                 }
                 (Judgement::Refused(kind, message), _) => return Err(RunError::new(kind, what(&message))),
                 (Judgement::ErrorInDisguise(message), _) => {

@@ -76,6 +76,8 @@ pub enum Judgement {
     Refused(ErrorKind, String),
     /// It counts as an empty page, the last one.
     Nothing,
+    /// The same, and is put among the dead letters with this reason.
+    Aside(String),
 }
 
 /// Where a page stands to the number of records that an API ever gives for one query.

@@ -45,7 +45,7 @@ struct ColumnJson {
 
 #[derive(Serialize)]
 struct RejectJson {
-    /// `decode`, `cursor` or `transform`.
+    /// `decode`, `cursor`, `transform` or `page`.
     at: &'static str,
     field: String,
     reason: String,

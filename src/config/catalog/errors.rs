@@ -32,4 +32,6 @@ pub enum Then {
     Fail,
     /// Take it for an empty page, the last one.
     Skip,
+    /// The same, and put it among the dead letters; in a table that is replaced the slice fails.
+    DeadLetter,
 }

@@ -32,6 +32,7 @@ fn rule(table: &Table, report: &mut Report) -> Option<ErrorRule> {
         ("wait", wait) => Then::Wait(wait),
         ("refresh", _) => Then::Refresh,
         ("skip", _) => Then::Skip,
+        ("dead_letter", _) => Then::DeadLetter,
         _ => Then::Fail,
     };
     if table.has("wait") && !matches!(then, Then::Wait(_)) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use crate::config::catalog::{Export, PlainRequest, PagingKind, Poll, Stream};
+use crate::config::catalog::{Export, PagingKind, PlainRequest, Poll, Stream};
 use crate::config::node::{Node, Table};
 use crate::config::problem::Report;
 use crate::template::Template;

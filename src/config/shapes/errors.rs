@@ -17,4 +17,4 @@ pub(super) static ERROR_RULE: TableShape = TableShape::new(&[
     optional("message", WORDS, "What to tell the user, such as what to do about it."),
 ]);
 
-static THEN: Choice = Choice { words: &["retry", "wait", "refresh", "fail", "skip"], later: &["dead_letter"] };
+static THEN: Choice = Choice { words: &["retry", "wait", "refresh", "fail", "skip", "dead_letter"], later: &[] };

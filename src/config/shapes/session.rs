@@ -9,7 +9,11 @@ pub(super) const SESSION: &[Key] = &[
     required("username", Shape::Secret(Literal::Fine), "Who logs in, `username` in the login's templates."),
     required("password", Shape::Secret(Literal::Warned), "`password` in the login's templates."),
     required("login", Shape::Table(&LOGIN), "The request that logs in."),
-    optional("token", Shape::Text(Kind::ResponsePath), "Where its answer has the session's token: \"data.token\", \"header.x-token\"."),
+    optional(
+        "token",
+        Shape::Text(Kind::ResponsePath),
+        "Where its answer has the session's token: \"data.token\", \"header.x-token\".",
+    ),
     optional("header", Shape::Text(Kind::HeaderName), "The header that the token goes into. Default: \"Authorization\"."),
     optional("prefix", Shape::Text(Kind::Any), "Written before the token, such as \"Bearer \". Default: nothing."),
     optional("cookie", WORDS, "Instead of `token`: the cookie that the login sets and requests show."),

@@ -11,11 +11,12 @@ use reqwest::{Client, Response};
 use url::Url;
 
 use crate::clock::Clock;
+use crate::config::catalog::Then;
 use crate::error::ErrorKind;
 use crate::event::{Event, Events};
 use crate::ids::JobName;
 use crate::outbound::http_date;
-use crate::page::{PageAt, PagePosition, RawPage};
+use crate::page::{Aside, PageAt, PagePosition, RawPage};
 use crate::quota::told::Told;
 use crate::quota::{Budget, Claim, Outcome, Permit};
 use crate::stop::Stop;
@@ -25,7 +26,7 @@ use super::body::{BodyError, read_all, read_start};
 use super::failure::Failure;
 use super::origin::{OriginRule, Standing, without_query};
 use super::request::Request;
-use super::rules::Rules;
+use super::rules::{self, Rules};
 use super::status::judge;
 use super::told;
 
@@ -206,6 +207,11 @@ impl Exchange {
         {
             return Ok(self.nothing(&url, &headers, at));
         }
+        if let Some(rule) = rule
+            && rule.then == Then::DeadLetter
+        {
+            return Ok(self.aside(request, (status, &headers), &start, at, rule.explain(message)));
+        }
         let mut failure = Failure::last(kind, message);
         failure.error.status = Some(status.as_u16());
         failure.remedy = remedy;
@@ -221,6 +227,29 @@ impl Exchange {
     fn nothing(&self, url: &Url, headers: &HeaderMap, at: &PagePosition) -> RawPage {
         let address = self.credentials.redactor().clean(&without_query(url));
         RawPage { position: at.clone(), received_at: self.clock.now(), source_now: date(headers), address, ..RawPage::nothing() }
+    }
+
+    /// The page of an answer that counts as none and is kept among the dead letters.
+    fn aside(
+        &self,
+        request: &Request,
+        (status, headers): (StatusCode, &HeaderMap),
+        start: &[u8],
+        at: &PagePosition,
+        why: String,
+    ) -> RawPage {
+        let redactor = self.credentials.redactor();
+        let reason = redactor.clean(&rules::aside(why));
+        tracing::warn!(job.id = %self.job, "{reason}");
+        // What another host was asked may let in whoever has it.
+        let address = if request.standing == Standing::Own { request.url.to_string() } else { without_query(&request.url) };
+        let aside = Aside {
+            reason,
+            request: redactor.clean(&format!("{} {address}", request.method)),
+            status: status.as_u16(),
+            body: redactor.excerpt(start).unwrap_or_default(),
+        };
+        RawPage { aside: Some(Arc::new(aside)), ..self.nothing(&request.url, headers, at) }
     }
 
     fn told(&self, status: StatusCode, headers: &HeaderMap, body_start: &[u8]) -> Told {
@@ -254,6 +283,10 @@ impl Exchange {
                 if let Some(excerpt) = self.credentials.redactor().excerpt(&body[..body.len().min(ERROR_BODY_MAX)]) {
                     message = format!("{message}: {excerpt}");
                 }
+                if rule.then == Then::DeadLetter {
+                    let start = &body[..body.len().min(ERROR_BODY_MAX)];
+                    return Ok(self.aside(request, (status, &headers), start, at, rule.explain(message)));
+                }
                 return Err(Failure::last(ErrorKind::Data, message).under(rule));
             }
             None => {}
@@ -268,6 +301,7 @@ impl Exchange {
             source_now,
             address,
             carried: None,
+            aside: None,
         })
     }
 }

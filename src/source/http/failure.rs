@@ -44,7 +44,7 @@ impl Failure {
             Then::Retry => (ErrorKind::Unavailable, Remedy::Retry, false),
             Then::Wait(length) => (ErrorKind::Throttled { retry_at: None }, Remedy::Wait(length), false),
             Then::Refresh => (ErrorKind::Auth, Remedy::Renew, false),
-            Then::Fail | Then::Skip => match self.error.kind {
+            Then::Fail | Then::Skip | Then::DeadLetter => match self.error.kind {
                 // It would be tried again, and the rule says that this is of no use.
                 ErrorKind::Unavailable | ErrorKind::Throttled { .. } => (ErrorKind::Data, Remedy::None, false),
                 kind => (kind, Remedy::None, false),

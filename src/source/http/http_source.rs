@@ -35,7 +35,7 @@ use super::redact::EXCERPT_MAX;
 use super::request::{Request, RequestPlan};
 use super::resolver::{Lookup, SystemLookup};
 use super::retry::{Attempts, Decision, backoff};
-use super::rules::Rules;
+use super::rules::{self, Rules};
 use super::status::Remedy;
 use super::token;
 use super::told;
@@ -120,7 +120,7 @@ impl HttpSource {
             credentials,
             budget,
             body_max: source.body_max,
-            rules: Rules::new(&job.stream.errors),
+            rules: Rules::new(&job.stream.errors, job.mode),
             clock: around.clock,
             events: around.events,
             stop: around.stop,
@@ -205,6 +205,7 @@ impl HttpSource {
             Then::Refresh => Judgement::Refused(ErrorKind::Auth, message),
             Then::Fail => Judgement::Refused(ErrorKind::Data, message),
             Then::Skip => Judgement::Nothing,
+            Then::DeadLetter => Judgement::Aside(rules::aside(message)),
         })
     }
 
@@ -214,6 +215,7 @@ impl HttpSource {
         match judgement {
             Judgement::ErrorInDisguise(message) => Judgement::ErrorInDisguise(clean(message)),
             Judgement::Refused(kind, message) => Judgement::Refused(kind, clean(message)),
+            Judgement::Aside(message) => Judgement::Aside(clean(message)),
             other => other,
         }
     }

@@ -3,7 +3,7 @@
 use ::http::{HeaderMap, StatusCode};
 use serde_json::Value as Json;
 
-use crate::config::catalog::{ErrorRule, Then};
+use crate::config::catalog::{ErrorRule, Mode, Then};
 use crate::page::{Captured, Envelope, ResponsePath, find_value};
 
 /// So much of a body is searched for a rule's text.
@@ -13,8 +13,13 @@ const SEARCHED_MAX: usize = 8 * 1024;
 pub(super) struct Rules(Vec<ErrorRule>);
 
 impl Rules {
-    pub(super) fn new(rules: &[ErrorRule]) -> Self {
-        Rules(rules.to_vec())
+    /// A table that is replaced takes nothing aside: what is not there would be gone from it.
+    pub(super) fn new(rules: &[ErrorRule], mode: Mode) -> Self {
+        let mut rules = rules.to_vec();
+        for rule in rules.iter_mut().filter(|rule| mode == Mode::Replace && rule.then == Then::DeadLetter) {
+            rule.then = Then::Fail;
+        }
+        Rules(rules)
     }
 
     /// Body paths of rules that can hold for an answer that claims success.
@@ -70,6 +75,11 @@ impl ErrorRule {
     }
 }
 
+/// The reason of a page that is put aside. Whatever would have led on from it is not known.
+pub(super) fn aside(why: String) -> String {
+    format!("{why}; the page was put aside, and what comes behind it was not asked for")
+}
+
 fn may_be_success(rule: &ErrorRule) -> bool {
     rule.status.is_empty() || rule.status.iter().any(|status| (200..300).contains(status))
 }
@@ -117,7 +127,7 @@ mod tests {
     }
 
     fn holds(rule: &ErrorRule, status: u16, body: &str) -> bool {
-        let rules = Rules::new(std::slice::from_ref(rule));
+        let rules = Rules::new(std::slice::from_ref(rule), Mode::Append);
         let mut headers = HeaderMap::new();
         headers.insert("x-reason", "Quota".parse().unwrap());
         rules.of_failure(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes()).is_some()
@@ -142,7 +152,7 @@ mod tests {
     fn a_text_makes_no_error_of_a_success_that_the_rule_does_not_name() {
         let contains = |status: &[u16]| ErrorRule { contains: Some("quota".to_owned()), ..rule(status, None) };
         let holds = |rule: ErrorRule| {
-            Rules::new(&[rule]).of_success(StatusCode::OK, &HeaderMap::new(), b"[{\"note\":\"Quota\"}]").is_some()
+            Rules::new(&[rule], Mode::Append).of_success(StatusCode::OK, &HeaderMap::new(), b"[{\"note\":\"Quota\"}]").is_some()
         };
         assert!(!holds(contains(&[])) && !holds(contains(&[403])) && holds(contains(&[200])));
     }
@@ -151,7 +161,7 @@ mod tests {
     fn an_error_in_a_success_is_told_by_its_path() {
         // C-61
         let is = ErrorRule { is: vec!["invalid_auth".to_owned()], ..rule(&[], Some("error")) };
-        let rules = Rules::new(&[is, rule(&[500], Some("fault"))]);
+        let rules = Rules::new(&[is, rule(&[500], Some("fault"))], Mode::Append);
         let error = ResponsePath::parse("error").unwrap();
         assert_eq!(rules.wanted(), std::slice::from_ref(&error));
         let with = |value: Captured| Envelope { captured: [(error.clone(), value)].into(), ..Envelope::default() };

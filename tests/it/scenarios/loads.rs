@@ -182,6 +182,31 @@ fn records_that_do_not_fit_go_to_the_dead_letters_in_the_same_commit() {
     }
 }
 
+#[test]
+fn a_page_that_is_refused_for_good_is_put_aside_and_the_slice_counts_as_read() {
+    let api = api_with(Pages::None, 100, feed::plain(1, 10, "2026-02-01T00:00:00Z"));
+    let project = Project::of_items(&api, &Pages::None, 100);
+    project.write(
+        "sources/api.toml",
+        &(std::fs::read_to_string(project.at("sources/api.toml")).unwrap()
+            + "[[streams.items.errors]]\nstatus = [403]\nthen = \"dead_letter\"\n"),
+    );
+    project.edit("jobs/items.toml", "[window]", "[window]\nstep = \"14d\"");
+    // The first of the window's slices is closed to us.
+    api.fail(0..1, Fault::Status(403));
+    let report = run(&project);
+    assert_eq!((kept(&report), report["counts"]["rejected"].as_u64()), (10, Some(1)), "{report}");
+    assert_eq!(report["counts"]["fetched"], 11, "{report}");
+    let letters: Vec<String> =
+        project.listing("lake/_highwater/items/dead_letters").into_keys().filter(|path| path.ends_with(".parquet")).collect();
+    let texts = read_texts(&std::fs::read(project.at(&letters[0])).unwrap());
+    assert!(texts.iter().any(|text| text.starts_with("{\"body\":") && text.contains("/items?from=")), "{texts:?}");
+    let lake = project.listing("lake");
+    assert_eq!(kept(&run(&project)), 0);
+    assert_eq!(project.listing("lake"), lake, "it is not put aside again");
+    highwater(&project, &["verify", "items"]).run().expect_code(0);
+}
+
 /// Every text value of a Parquet file.
 fn read_texts(bytes: &[u8]) -> Vec<String> {
     use arrow::array::AsArray;

@@ -6,6 +6,7 @@ mod auth;
 mod cursors;
 mod demo;
 mod exactness;
+mod exports;
 mod formats;
 mod histories;
 mod init;

@@ -47,6 +47,7 @@ impl Source for Scripted {
             source_now: Some(self.now.parse().unwrap()),
             address: "fake://rows".to_owned(),
             carried: None,
+            aside: None,
         })
     }
 

@@ -256,6 +256,11 @@ fn make_local(definition: &mut toml::Table, url: &str) {
             *address = local(address.as_str().unwrap()).into();
         }
     }
+    for (_, stream) in definition["streams"].as_table_mut().unwrap().iter_mut() {
+        if let Some(poll) = stream.get_mut("export").and_then(|export| export.get_mut("poll")) {
+            poll.as_table_mut().unwrap().insert("every".to_owned(), "20ms".into());
+        }
+    }
     if let Some(limits) = definition.get_mut("limits").and_then(toml::Value::as_table_mut) {
         raise(limits);
         for group in limits.get_mut("groups").and_then(toml::Value::as_table_mut).into_iter().flatten() {

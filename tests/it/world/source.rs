@@ -56,6 +56,7 @@ impl Source for FakeSource {
             source_now: Some(self.now),
             address: "fake://items".to_owned(),
             carried: None,
+            aside: None,
         })
     }
 

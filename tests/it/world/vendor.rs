@@ -3,6 +3,7 @@
 
 mod answer;
 mod description;
+mod exports;
 mod pages;
 mod records;
 
@@ -35,6 +36,9 @@ struct Inner {
     steps: usize,
     tokens: Vec<Token>,
     faults: BTreeMap<String, VecDeque<Fault>>,
+    exports: Vec<exports::Made>,
+    /// No export gets done.
+    exports_held: bool,
     /// Each request by the stream that it was for, and the status that it got.
     asked: Vec<(String, u16)>,
     /// No page is larger, whatever is asked for.
@@ -55,7 +59,8 @@ impl Vendor {
     pub fn start(name: &str, records: usize, page_max: usize) -> Self {
         let description = Description::of(name);
         let (faults, asked, tokens) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let mut inner = Inner { description, rows: BTreeMap::new(), steps: 0, tokens, faults, asked, page_max };
+        let (exports, rows) = (Vec::new(), BTreeMap::new());
+        let mut inner = Inner { description, rows, steps: 0, tokens, faults, exports, exports_held: false, asked, page_max };
         inner.add(records);
         let inner = Arc::new(Mutex::new(inner));
         let shared = inner.clone();
@@ -103,6 +108,16 @@ impl Vendor {
     /// The next requests for this stream go wrong, in this order.
     pub fn fail(&self, stream: &str, faults: &[Fault]) {
         self.inner.lock().unwrap().faults.insert(stream.to_owned(), faults.iter().copied().collect());
+    }
+
+    /// Exports stay under way from now on, or go on.
+    pub fn hold_exports(&self, held: bool) {
+        self.inner.lock().unwrap().exports_held = held;
+    }
+
+    /// How many exports of a stream were asked for so far.
+    pub fn exports(&self, stream: &str) -> usize {
+        self.inner.lock().unwrap().exports.iter().filter(|made| made.stream() == stream).count()
     }
 
     /// The requests since this was last called: the stream, empty where none fits, and the status.

@@ -104,7 +104,9 @@ impl Recipe {
         let address = without_query(&self.url);
         let status = reply.status;
         let found = match &self.place {
-            SessionPlace::Header { token, .. } => status.is_success().then(|| token_at(token, reply)).flatten().map(|token| (token, None)),
+            SessionPlace::Header { token, .. } => {
+                status.is_success().then(|| token_at(token, reply)).flatten().map(|token| (token, None))
+            }
             // A form that lets in most often sends the browser on.
             SessionPlace::Cookie(name) => {
                 (status.is_success() || status.is_redirection()).then(|| cookie(name, &reply.headers)).flatten()
@@ -128,7 +130,13 @@ impl Recipe {
                     SessionPlace::Header { token, .. } => format!("token at `{token}`"),
                     SessionPlace::Cookie(name) => format!("cookie `{name}`"),
                 };
-                (denied(ErrorKind::Auth, format!(" and gave no {place}: it refuses {}, or `auth` names another place", self.name)), Remedy::None)
+                (
+                    denied(
+                        ErrorKind::Auth,
+                        format!(" and gave no {place}: it refuses {}, or `auth` names another place", self.name),
+                    ),
+                    Remedy::None,
+                )
             }
             400 | 401 | 403 | 422 => (denied(ErrorKind::Auth, format!(": it refuses {}", self.name)), Remedy::None),
             404 | 405 => (denied(ErrorKind::Config, "; see `auth.login`".to_owned()), Remedy::None),

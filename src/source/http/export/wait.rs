@@ -353,6 +353,10 @@ impl Exports {
                 source.wait(pause).await.map_err(|stopped| stopped.error)?;
             }
             let page = source.ask(request, &start, &claim, attempt).await?;
+            if let Some(aside) = &page.aside {
+                // What is fetched can be put aside; without an export there is nothing of which it could be said.
+                return Err(FetchError::new(ErrorKind::Data, format!("{}: an export is not put aside", aside.reason)));
+            }
             if is_nothing(&page) {
                 return Ok(None);
             }
@@ -368,6 +372,7 @@ impl Exports {
                 Judgement::Records => return Ok(Some(heard)),
                 Judgement::Nothing => return Ok(None),
                 Judgement::Refused(kind, why) => return Err(told(kind, why)),
+                Judgement::Aside(why) => return Err(told(ErrorKind::Data, format!("{why}: an export is not put aside"))),
                 Judgement::ErrorInDisguise(why) => last = format!("{} {address}: {why}", request.method),
             }
         }

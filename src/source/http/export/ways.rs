@@ -4,7 +4,7 @@ use ::http::Method;
 use ::http::header::{ACCEPT, HeaderMap, HeaderValue};
 use url::Url;
 
-use crate::config::catalog::{Export, PlainRequest, Format, Job, Paging, PagingKind};
+use crate::config::catalog::{Export, Format, Job, Paging, PagingKind, PlainRequest};
 use crate::error::ErrorKind;
 use crate::page::{PagePosition, ResponsePath};
 use crate::slice::Slice;

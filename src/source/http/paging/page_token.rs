@@ -28,6 +28,8 @@ pub(super) fn next(token: &ResponsePath, answer: &Answer<'_>) -> Result<Option<P
         // APIs end with null, nothing, an empty text or false.
         None | Some(Captured::Boolean(false)) => Ok(None),
         Some(Captured::Text(text) | Captured::Number(text)) if text.is_empty() => Ok(None),
+        // A header has no null but the word (Salesforce's Sforce-Locator).
+        Some(Captured::Text(text)) if text == "null" && matches!(token, ResponsePath::Header(_)) => Ok(None),
         Some(Captured::Text(text) | Captured::Number(text)) => Ok(Some(PageAt::Token(text))),
         Some(_) => Err(format!("`token` must lead to a text or number, at `{token}` stands something else")),
     }

@@ -7,7 +7,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::fixture::*;
 use super::server::{Answer, Server, json, raw};
 use crate::clock::Clock;
-use crate::config::catalog::{CountedEnd, ErrorRule, Job, PagingKind, Placed, QueryText, RequestBody, Then, TokenPlace};
+use crate::config::catalog::{CountedEnd, ErrorRule, Job, Mode, PagingKind, Placed, QueryText, RequestBody, Then, TokenPlace};
 use crate::error::ErrorKind;
 use crate::event::Event;
 use crate::page::{Captured, Envelope, PageAt, PagePosition, ResponsePath};
@@ -221,6 +221,25 @@ async fn rules_decide_what_answers_mean() {
     let texts = ErrorRule { contains: Some("maintenance".to_owned()), ..rule(&[200], Then::Retry) };
     let (page, requests, _) = fetch(texts, vec![json("200 OK", "", "{\"note\":\"Maintenance\"}"), fine()]).await;
     assert!(page.is_ok() && requests == 2);
+}
+
+#[tokio::test]
+async fn what_is_refused_for_good_is_put_aside_with_what_was_said() {
+    let said = format!("{{\"error\": \"closed for {SECRET}\"}}");
+    let server = Server::script(vec![json("403 Forbidden", "", &said), json("403 Forbidden", "", &said)]);
+    let mut job = job(&server.url(""));
+    job.source.auth = bearer();
+    job.stream.query = vec![("q".to_owned(), template("a b"))];
+    job.stream.errors = vec![rule(&[403], Then::DeadLetter)];
+    let page = World::new().fetch(&job).await.unwrap();
+    let aside = page.aside.clone().unwrap();
+    assert_eq!((aside.status, page.status, page.body.len()), (403, 204, 0));
+    assert_eq!(aside.request, format!("GET {}", server.url("/items?q=a%20b")));
+    assert_eq!(aside.body, "`{\"error\": \"closed for ***\"}`");
+    assert!(aside.reason.ends_with("; ask Bo; the page was put aside, and what comes behind it was not asked for"), "{}", aside.reason);
+    // What is not there would be gone from a table that is replaced.
+    job.mode = Mode::Replace;
+    assert_eq!(World::new().fetch(&job).await.unwrap_err().kind, ErrorKind::Auth);
 }
 
 #[tokio::test]

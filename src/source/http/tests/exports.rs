@@ -9,7 +9,7 @@ use futures::FutureExt;
 
 use super::fixture::*;
 use super::server::{Answer, Server, json, raw};
-use crate::config::catalog::{Export, PlainRequest, Job, PagingKind, Poll, QueryText, RequestBody, TokenPlace};
+use crate::config::catalog::{Export, Job, PagingKind, PlainRequest, Poll, QueryText, RequestBody, TokenPlace};
 use crate::error::ErrorKind;
 use crate::event::Event;
 use crate::page::{Envelope, PageAt, PagePosition, RawPage, ResponsePath};

@@ -13,11 +13,11 @@ use serde_json::Value;
 use super::description::{Canned, In, Require, Stream};
 use super::pages::{page, text, token};
 use super::records::{get, instant};
-use super::{Fault, Inner};
+use super::{Fault, Inner, exports};
 
 /// A request, read.
 pub struct Ask {
-    method: String,
+    pub method: String,
     pub path: String,
     pub query: BTreeMap<String, String>,
     headers: BTreeMap<String, String>,
@@ -63,14 +63,14 @@ impl Ask {
         format!("{}?{}", self.path, query.finish())
     }
 
-    fn is_at(&self, pattern: &str) -> bool {
+    pub fn is_at(&self, pattern: &str) -> bool {
         let (steps, segments): (Vec<&str>, Vec<&str>) = (pattern.split('/').collect(), self.path.split('/').collect());
         steps.len() == segments.len()
             && steps.iter().zip(&segments).all(|(step, segment)| step.starts_with('{') || step == segment)
     }
 
     /// What a request lacks of what it must carry; how much it has of it, if nothing.
-    fn fulfils(&self, require: &Require) -> Result<usize, String> {
+    pub fn fulfils(&self, require: &Require) -> Result<usize, String> {
         let mut lacks: Vec<String> = Vec::new();
         let mut must = |holds: bool, what: &str| {
             if !holds {
@@ -147,15 +147,22 @@ fn reply(inner: &mut Inner, ask: &Ask) -> (String, Reply, bool) {
     if shown != Some(&auth.value) {
         return (String::new(), Reply::of(&inner.description.errors.unauthorized), false);
     }
-    let name = match which(inner, ask) {
-        Ok(name) => name,
-        Err(why) => return (String::new(), Reply::wrong(&why), false),
+    let (name, wish) = match exports::wish(inner, ask) {
+        Some(Ok((name, wish))) => (name, Some(wish)),
+        Some(Err(why)) => return (String::new(), Reply::wrong(&why), false),
+        None => match which(inner, ask) {
+            Ok(name) => (name, None),
+            Err(why) => return (String::new(), Reply::wrong(&why), false),
+        },
     };
     match inner.faults.get_mut(&name).and_then(|faults| faults.pop_front()) {
         Some(Fault::Throttled) => (name, Reply::of(&inner.description.errors.throttled), false),
         Some(Fault::Failed) => (name, Reply::of(&inner.description.errors.failed), false),
         fault => {
-            let reply = page(inner, &name, ask);
+            let reply = match &wish {
+                Some(wish) => exports::answer(inner, &name, wish, ask),
+                None => page(inner, &name, ask),
+            };
             (name, reply, fault == Some(Fault::Cut))
         }
     }

@@ -88,7 +88,20 @@ pub struct Stream {
     #[serde(default)]
     pub paging: Paging,
     pub cap: Option<Cap>,
+    pub export: Option<Export>,
     pub ground: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    pub create: String,
+    pub poll: String,
+    pub answer: String,
+    pub id: Field,
+    pub state: String,
+    pub words: Vec<String>,
+    pub unknown: Canned,
 }
 
 fn get() -> String {

@@ -181,7 +181,7 @@ fn lead_on(inner: &mut Inner, ask: &Ask, mut next: Token, way: Way, body: &mut V
 }
 
 /// The records that a request asks for, in the stream's order.
-fn found(inner: &Inner, name: &str, ask: &Ask) -> Vec<Row> {
+pub fn found(inner: &Inner, name: &str, ask: &Ask) -> Vec<Row> {
     let stream = &inner.description.streams[name];
     let is_under = |row: &Row| {
         let Some(parent) = &stream.parent else { return true };

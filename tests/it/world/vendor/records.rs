@@ -50,7 +50,7 @@ pub fn stamp(stream: &Stream, row: &mut Row, steps: usize) {
     put(&mut row.value, &cursor.field, if is_number { text.parse::<i64>().unwrap().into() } else { text.into() });
 }
 
-fn fill(form: &str, number: usize) -> Value {
+pub fn fill(form: &str, number: usize) -> Value {
     if form == "number" {
         return number.into();
     }
