@@ -2,7 +2,7 @@
 //! never meet.
 //!
 //! A refresh token that is good for one use is such a thing: its successor comes with the answer, and whoever loses it has to log
-//! in again by hand.
+//! in again by hand. The names of exports that a source makes on request are kept the same way: some of them let in whoever has them.
 
 use std::fmt;
 

@@ -86,11 +86,11 @@ fn headers() {
 fn auth() {
     insta::assert_snapshot!(with_top("auth = { token = { env = \"T\" } }"), @r#"
     error: sources/shop.toml:4:8: auth: `type` is missing
-      help: write one of "none", "bearer", "basic", "api_key", "oauth2", "hmac"
+      help: write one of "none", "bearer", "basic", "api_key", "oauth2", "session", "hmac"
     "#);
     insta::assert_snapshot!(with_top("auth = { type = \"oauth1\" }"), @r#"
     error: sources/shop.toml:4:17: auth.type: `oauth1` is not built yet
-      help: write one of "none", "bearer", "basic", "api_key", "oauth2", "hmac"
+      help: write one of "none", "bearer", "basic", "api_key", "oauth2", "session", "hmac"
     "#);
     insta::assert_snapshot!(with_top("auth = { type = \"baerer\", token = { env = \"T\" } }"), @r#"
     error: sources/shop.toml:4:17: auth.type: `baerer` is not known here
@@ -310,8 +310,10 @@ fn rules_for_errors() {
       help: add `at`, such as "error.code"
     error: sources/shop.toml:19:12: streams.plain.errors[1].contains: `is` and `contains` are given both
       help: keep one of them, or write two rules
-    error: sources/shop.toml:21:8: streams.plain.errors[1].then: `dead_letter` is not built yet
-      help: write one of "retry", "wait", "refresh", "fail", "skip"
+    error: sources/shop.toml:20:8: streams.plain.errors[1].wait: nothing is waited for
+      help: give a duration above zero, such as "60s"
+    error: sources/shop.toml:20:8: streams.plain.errors[1].wait: only then = "wait" waits
+      help: take it out, or write then = "wait"
     "#);
     insta::assert_snapshot!(with_stream("[[streams.plain.errors]]\nat = \"error.code\"\nwait = \"5s\"\nthen = \"fail\""), @r#"
     error: sources/shop.toml:18:8: streams.plain.errors[1].wait: only then = "wait" waits

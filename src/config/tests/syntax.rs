@@ -55,7 +55,7 @@ fn keys_that_are_not_built_yet() {
     "#);
     insta::assert_snapshot!(with_source("[parameters]", "auth = { type = \"oauth1\" }\n[parameters]"), @r#"
     error: sources/shop.toml:4:17: auth.type: `oauth1` is not built yet
-      help: write one of "none", "bearer", "basic", "api_key", "oauth2", "hmac"
+      help: write one of "none", "bearer", "basic", "api_key", "oauth2", "session", "hmac"
     "#);
 }
 

@@ -57,13 +57,18 @@ fn a_process_that_is_killed_while_it_waits_leaves_one_export_for_the_next() {
     let project = project(&vendor);
     vendor.hold_exports(true);
     let mut waiting = start(&vendor, &project);
-    let looks = || vendor.asked().iter().filter(|(stream, status)| stream == STREAM && *status == 200).count();
+    let seen = std::cell::Cell::new(0);
+    let looks = || {
+        seen.set(seen.get() + vendor.asked().iter().filter(|(stream, status)| stream == STREAM && *status == 200).count());
+        seen.get()
+    };
     wait_until("the export is waited for", || looks() > 3);
     waiting.kill().unwrap();
     waiting.wait().unwrap();
 
     // Stop is seen while it waits, and leaves it there as well.
     let mut stopped = start(&vendor, &project);
+    seen.set(0);
     wait_until("the export is waited for again", || looks() > 3);
     interrupt(&stopped);
     let status = stopped.wait().unwrap();
@@ -74,7 +79,7 @@ fn a_process_that_is_killed_while_it_waits_leaves_one_export_for_the_next() {
     vendor.fail(STREAM, &[Fault::Failed, Fault::Cut]);
     // Of a hundred, five were deleted before they were ever seen.
     assert_eq!(kept(&vendor, &project), 95);
-    assert_eq!(vendor.exports(STREAM), 2, "and the one for what has come since");
+    assert_eq!(vendor.exports(STREAM), 1, "it was the same one all the time");
     assert!(
         vendor.asked().iter().any(|(stream, status)| stream == STREAM && *status == 204),
         "it is taken away when it was read"
