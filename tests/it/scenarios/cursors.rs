@@ -10,7 +10,7 @@ use crate::world::program::highwater;
 use crate::world::project::Project;
 
 /// A project whose source is the desk: `stream` stands in `[streams.items]` and behind it, `job` in the job's file.
-fn project(desk: &Desk, stream: &str, job: &str) -> Project {
+pub fn project(desk: &Desk, stream: &str, job: &str) -> Project {
     let project = Project::new();
     let source = format!(
         "version = 1\ntype = \"http\"\nbase_url = \"{}\"\nretry = {{ attempts = 1 }}\n[streams.items]\npath = \"/items\"\nrecords = \"data\"\n{stream}",
@@ -23,23 +23,23 @@ fn project(desk: &Desk, stream: &str, job: &str) -> Project {
 }
 
 /// Records that a test changes and a desk answers from.
-type Shelf = Arc<Mutex<Vec<Value>>>;
+pub type Shelf = Arc<Mutex<Vec<Value>>>;
 
-fn shelf(records: &[Value]) -> Shelf {
+pub fn shelf(records: &[Value]) -> Shelf {
     Arc::new(Mutex::new(records.to_vec()))
 }
 
-fn query(project: &Project, sql: &str) -> String {
+pub fn query(project: &Project, sql: &str) -> String {
     highwater(project, &["query", sql, "--json"]).run().expect_code(0).stdout.trim().to_owned()
 }
 
-fn counts(report: &Value) -> (u64, u64, u64) {
+pub fn counts(report: &Value) -> (u64, u64, u64) {
     let count = |name: &str| report["counts"][name].as_u64().unwrap();
     (count("kept"), count("duplicate"), count("unchanged"))
 }
 
 /// A second run, and whatever it asks, changes nothing.
-fn changes_nothing(project: &Project) {
+pub fn changes_nothing(project: &Project) {
     let (lake, before) = (project.listing("lake"), mark(project));
     let report = run(project);
     assert_eq!((report["commits"].as_u64(), mark(project)), (Some(0), before), "{report}");
@@ -209,12 +209,12 @@ fn the_next_run_begins_at_the_link_of_the_last_page() {
 }
 
 /// One record a minute from midnight of 2026-02-20 on.
-fn minute(number: u64) -> Value {
+pub fn minute(number: u64) -> Value {
     let at = jiff::Timestamp::from_second(1_771_545_600 + number as i64 * 60).unwrap();
     json!({ "id": number, "updated_at": at.to_string() })
 }
 
-fn instant(row: &Value) -> jiff::Timestamp {
+pub fn instant(row: &Value) -> jiff::Timestamp {
     row["updated_at"].as_str().unwrap().parse().unwrap()
 }
 
@@ -223,7 +223,7 @@ fn since(query: &Query) -> jiff::Timestamp {
 }
 
 /// Two records a page, in the shelf's order, from `since` on; each page says where the next begins.
-fn paged(shelf: &Shelf) -> impl Fn(&str, &Query) -> (u16, Value) + use<> {
+pub fn paged(shelf: &Shelf) -> impl Fn(&str, &Query) -> (u16, Value) + use<> {
     let shelf = shelf.clone();
     move |_, query| {
         let rows: Vec<Value> = shelf.lock().unwrap().iter().filter(|row| instant(row) >= since(query)).cloned().collect();
@@ -234,24 +234,24 @@ fn paged(shelf: &Shelf) -> impl Fn(&str, &Query) -> (u16, Value) + use<> {
     }
 }
 
-fn in_order(order: &str, paging: &str) -> String {
+pub fn in_order(order: &str, paging: &str) -> String {
     format!(
         "primary_key = [\"id\"]\npaging = {{ {paging} }}\n[streams.items.cursor]\nfield = \"updated_at\"\ntype = \"timestamp\"\norder = \"{order}\"\n\
          query = {{ since = \"{{{{ from }}}}\" }}\n"
     )
 }
 
-const BY_TOKEN: &str = "type = \"page_token\", token = \"next\", param = \"token\"";
-const BY_OFFSET: &str = "type = \"offset\", offset_param = \"offset\", page_size = 2, total = \"total\"";
+pub const BY_TOKEN: &str = "type = \"page_token\", token = \"next\", param = \"token\"";
+pub const BY_OFFSET: &str = "type = \"offset\", offset_param = \"offset\", page_size = 2, total = \"total\"";
 const ONCE_EACH: &str = "SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS ids FROM items";
 
-fn once_each(project: &Project, rows: u64) {
+pub fn once_each(project: &Project, rows: u64) {
     assert_eq!(query(project, ONCE_EACH), format!("{{\"n\":{rows},\"ids\":{rows}}}"));
 }
 
 #[test]
 fn a_long_first_load_keeps_what_it_has() {
-    // C-18, C-19, C-30
+    // C-30
     for mode in ["append", "merge"] {
         let rows = shelf(&(0..500).map(minute).collect::<Vec<_>>());
         let (fine, broken) = (paged(&rows), paged(&rows));
@@ -343,7 +343,6 @@ fn records_that_move_while_they_are_paged_pull_none_away() {
         let ids: Vec<String> = left.iter().map(u64::to_string).collect();
         let sql = format!("SELECT COUNT(DISTINCT id) AS ids FROM items WHERE id IN ({})", ids.join(","));
         assert_eq!(query(&project, &sql), format!("{{\"ids\":{}}}", left.len()), "{mode}");
-        // C-24: a record that changed twice stands there as it was last.
         let newest = rows.lock().unwrap().iter().map(instant).max().unwrap().to_string();
         let sql = "SELECT CAST(MAX(updated_at) AS VARCHAR) AS newest FROM items";
         assert!(query(&project, sql).contains(&newest[..10]), "{}", query(&project, sql));

@@ -55,7 +55,7 @@ fn project(api: &FakeApi, bucket: Option<&Bucket>) -> Project {
 }
 
 /// The names of a clean run's effects.
-fn effects(project: &Project) -> Vec<String> {
+pub fn effects(project: &Project) -> Vec<String> {
     let log = project.at("effects.txt");
     highwater(project, &["run", "items"])
         .env("HIGHWATER_FAULT", "count")

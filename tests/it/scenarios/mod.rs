@@ -16,6 +16,7 @@ mod merges;
 mod odd_sources;
 mod papers;
 mod parents;
+mod parts;
 mod quotas;
 mod refusals;
 mod scheduler;
