@@ -11,6 +11,7 @@ use crate::slice::{Reach, Slice, Span};
 
 use super::RunError;
 use super::overlap::Overlap;
+use super::recent::Recent;
 
 /// Pages after which what was read is committed, if the order allows it.
 const PAGES_MAX: u64 = 100;
@@ -189,6 +190,8 @@ pub(super) struct Rest {
     pub next: PagePosition,
     pub progress: Progress,
     pub overlap: Option<Overlap>,
+    /// What was committed last: it comes again where pages are gone back to.
+    pub recent: Option<Recent>,
     /// Where the slice began: a record out of order is not taken for one of before.
     pub lowest: Reach,
     pub cut_short: bool,

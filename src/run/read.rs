@@ -453,6 +453,9 @@ impl<'a> Reading<'a> {
         let (schema, files) = staged.unwrap_or_else(|| (self.table.clone().unwrap_or_default(), Vec::new()));
         let mut desk = self.desk;
         let refinery = desk.refinery()?;
+        if let Some(More::Rest(rest)) = &mut self.more {
+            rest.recent = refinery.take_recent();
+        }
         let cover = if self.nothing_closed { None } else { cover(self.slice, &self.reach, refinery, self.token) };
         let is_part = self.more.is_some() && !self.nothing_closed && matches!(self.reach, Reach::Time(_));
         let part = is_part.then(|| Slice { partition: self.slice.partition.clone(), reach: self.reach.clone() });

@@ -18,6 +18,8 @@ pub(super) struct Recent {
     known: HashSet<u64>,
     /// How many of the last came with the page at work.
     page: usize,
+    /// How many of the first are of parts of the slice that are committed.
+    settled: usize,
 }
 
 impl Recent {
@@ -33,6 +35,7 @@ impl Recent {
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
+            self.settled = self.settled.saturating_sub(1);
         }
         true
     }
@@ -51,9 +54,17 @@ impl Recent {
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        self.order.clear();
-        self.known.clear();
+    /// What came so far is committed: a page that comes again behind it holds none of it anew.
+    pub(super) fn settle(&mut self) {
+        self.settled = self.order.len();
+    }
+
+    /// Forgets what is not settled: its pages are read anew.
+    pub(super) fn begin_anew(&mut self) {
+        for hash in self.order.drain(self.settled.min(self.order.len())..) {
+            self.known.remove(&hash);
+        }
+        self.page = 0;
     }
 }
 
@@ -74,7 +85,23 @@ mod tests {
         assert!(recent.is_new(&record(RECORDS_MAX + 20)));
         recent.take_back();
         assert!(recent.is_new(&record(RECORDS_MAX + 20)) && !recent.is_new(&record(RECORDS_MAX)), "the pages before are known");
-        recent.clear();
+        recent.begin_anew();
         assert!(recent.is_new(&record(RECORDS_MAX)));
+    }
+
+    #[test]
+    fn what_is_settled_is_known_to_whoever_goes_on() {
+        let mut recent = Recent::default();
+        let record = |number: usize| Bytes::from(format!("{{\"id\":{number}}}"));
+        assert!(recent.is_new(&record(1)));
+        recent.settle();
+        assert!(recent.is_new(&record(2)));
+        recent.begin_anew();
+        assert!(!recent.is_new(&record(1)) && recent.is_new(&record(2)));
+        for number in 10..RECORDS_MAX + 10 {
+            assert!(recent.is_new(&record(number)));
+        }
+        recent.begin_anew();
+        assert!(recent.is_new(&record(1)) && recent.is_new(&record(10)), "what is settled is bounded like the rest");
     }
 }

@@ -132,6 +132,7 @@ impl Refinery {
                 key: stream.primary_key.clone(),
                 keep_keys: keyed,
                 deleted: stream.deleted.clone().filter(|_| takes_deleted),
+                deleted_is: stream.deleted_is.clone(),
                 wanted,
                 on_type_change: job.on_type_change,
             };
@@ -165,12 +166,23 @@ impl Refinery {
     }
 
     /// The slice goes on behind a commit.
-    pub(super) fn go_on(&mut self, lowest: Reach, replays: Vec<PagePosition>) {
+    pub(super) fn go_on(&mut self, lowest: Reach, replays: Vec<PagePosition>, recent: Option<Recent>) {
         self.lowest = Some(lowest);
+        // A page before the commit may be gone back to.
+        self.recent = recent;
         self.replays = replays;
         if let Reach::Mark(Some(mark)) = &self.reach {
             self.largest = Some(Largest { value: mark.value.clone(), keys: mark.keys.iter().cloned().collect() });
         }
+    }
+
+    /// The records that came last, for whoever goes on behind the commit of this part.
+    pub(super) fn take_recent(&mut self) -> Option<Recent> {
+        let mut recent = self.recent.take();
+        if let Some(recent) = &mut recent {
+            recent.settle();
+        }
+        recent
     }
 
     /// What the records of a page are cut to.
@@ -323,7 +335,7 @@ impl Refinery {
     /// Forgets which records came before: the slice's pages are about to be read from the first one again.
     pub(super) fn begin_anew(&mut self) {
         if let Some(recent) = &mut self.recent {
-            recent.clear();
+            recent.begin_anew();
         }
     }
 

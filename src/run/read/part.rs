@@ -70,7 +70,7 @@ impl Reading<'_> {
     /// Takes up a sequence behind a commit; the position is that of its next page.
     pub(super) async fn go_on(&mut self, rest: Rest) -> Result<PagePosition, RunError> {
         let replays = rest.pages.iter().map(|page| page.position.clone()).collect();
-        self.desk.refinery()?.go_on(rest.lowest.clone(), replays);
+        self.desk.refinery()?.go_on(rest.lowest.clone(), replays, rest.recent);
         (self.asked, self.lowest, self.cut_short, self.overlap) = (rest.asked, Some(rest.lowest), rest.cut_short, rest.overlap);
         self.progress = Some(rest.progress);
         for page in rest.pages {
@@ -111,6 +111,7 @@ impl Reading<'_> {
                     next,
                     progress: progress.go_on(),
                     overlap: self.overlap.take(),
+                    recent: None,
                     lowest: self.lowest.clone().unwrap_or(whole),
                     cut_short: self.cut_short,
                 })),
