@@ -219,9 +219,13 @@ pub(super) fn read_field(text: &str) -> Result<String, Wrong> {
 }
 
 fn read_path(text: &str) -> Result<Value, Wrong> {
-    ResponsePath::parse(text).map(Value::Path).map_err(|message| {
-        wrong(message, "write a dotted path, such as \"data.items\" or \"header.X-Next\"; a key with a dot is quoted: '\"a.b\"'")
-    })
+    const HELP: &str = "write a dotted path, such as \"data.items\" or \"header.X-Next\"; a key with a dot is quoted: '\"a.b\"'";
+    // It would be taken for the names of keys, and lead nowhere.
+    let is_json_path = !text.contains('"') && (text.contains('[') || text == "$" || text.starts_with("$."));
+    if is_json_path {
+        return Err(wrong(format!("{} is written as a JSONPath", quote(text)), HELP));
+    }
+    ResponsePath::parse(text).map(Value::Path).map_err(|message| wrong(message, HELP))
 }
 
 fn read_header_name(text: &str) -> Result<HeaderName, Wrong> {

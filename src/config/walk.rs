@@ -19,6 +19,33 @@ const SYNTAX_ERRORS_MAX: usize = 10;
 /// Longest list and largest table that a file may hold.
 const ITEMS_MAX: usize = 10_000;
 
+/// What other tools call a key, and what it is called here.
+const CALLED_ELSEWHERE: &[(&str, &str)] = &[
+    ("pagination", "paging"),
+    ("paginator", "paging"),
+    ("params", "query"),
+    ("parameters", "query"),
+    ("endpoint", "path"),
+    ("url", "base_url"),
+    ("data_selector", "records"),
+    ("records_path", "records"),
+    ("incremental", "cursor"),
+    ("cursor_field", "cursor"),
+    ("authentication", "auth"),
+    ("rate_limit", "limits"),
+    ("write_disposition", "mode"),
+    ("cron", "schedule"),
+    ("destination", "sink"),
+];
+
+/// The variable's name in a text as a shell has it: `$NAME` or `${NAME}`. Names alone: whatever else begins so may be a secret.
+fn shell_name(text: &str) -> Option<&str> {
+    let name = text.strip_prefix('$')?;
+    let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
+    let is_name = name.starts_with(|sign: char| sign.is_ascii_uppercase()) && name.len() <= 64;
+    (is_name && name.chars().all(|sign| sign.is_ascii_uppercase() || sign.is_ascii_digit() || sign == '_')).then_some(name)
+}
+
 /// Reads a file's text. `None` if it is not TOML; everything else is in the tree or reported.
 pub(super) fn walk(text: &str, shape: &'static TableShape, report: &mut Report) -> Option<Table> {
     let lines = Lines::new(text);
@@ -106,8 +133,10 @@ impl Walker<'_, '_> {
             self.report.error(&place, format!("`{name}` is not built yet"), "take it out");
             return;
         }
-        let help = nearest(name, shape.keys.iter().map(|key| key.name), "keys here");
-        self.report.error(&place, "unknown key", help);
+        let keys = || shape.keys.iter().map(|key| key.name);
+        let here = CALLED_ELSEWHERE.iter().find(|(other, ours)| *other == name && keys().any(|key| key == *ours));
+        let help = here.map(|(_, ours)| format!("it is called `{ours}` here"));
+        self.report.error(&place, "unknown key", help.unwrap_or_else(|| nearest(name, keys(), "keys here")));
     }
 
     fn check_exactly_one(&mut self, tree: &DeTable<'_>, table: &Table, shape: &TableShape) {
@@ -255,6 +284,10 @@ impl Walker<'_, '_> {
             DeValue::Table(entries) => entries,
             DeValue::String(text) if text.is_empty() => return self.refuse(at, "the secret is empty", help),
             DeValue::String(text) => {
+                if let (Literal::Warned, Some(name)) = (literal, shell_name(text)) {
+                    let help = format!("write {{ env = \"{name}\" }}");
+                    return self.refuse(at, "nothing takes the place of a name that begins with `$`", help);
+                }
                 if literal == Literal::Warned {
                     self.report.warning(at, "a secret is written out in the file", help);
                 }

@@ -1,6 +1,7 @@
 //! A page's bytes as one JSON document: arrow-json's tape over it, checked against the bytes.
 
 use arrow::json::reader::{Tape, TapeElement};
+use jiff::tz::TimeZone;
 
 use crate::page::Captured;
 
@@ -14,6 +15,8 @@ pub struct Document<'a> {
     /// Where in the body each element of the tape starts.
     starts: Vec<u32>,
     root: u32,
+    /// Of timestamps that carry no offset.
+    pub(super) timezone: TimeZone,
 }
 
 /// What stands at a place on the tape.
@@ -47,9 +50,9 @@ pub const MISSING: u32 = 0;
 
 impl<'a> Document<'a> {
     /// Takes the tape of exactly this body. arrow-json forgives missing and doubled commas and numbers such as `1-2`; this does not.
-    pub fn new(tape: &'a Tape<'a>, body: &'a [u8], root: u32) -> Result<Self, Malformed> {
+    pub fn new(tape: &'a Tape<'a>, body: &'a [u8], root: u32, timezone: TimeZone) -> Result<Self, Malformed> {
         let starts = outline(tape, body, root)?;
-        Ok(Document { tape, body, starts, root })
+        Ok(Document { tape, body, starts, root, timezone })
     }
 
     pub fn root(&self) -> u32 {

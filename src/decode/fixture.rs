@@ -41,6 +41,7 @@ pub fn spec() -> DecodeSpec {
         cursor: None,
         keep_keys: false,
         deleted: None,
+        deleted_is: Vec::new(),
         key: Vec::new(),
         wanted: Vec::new(),
         on_type_change: OnTypeChange::NewColumn,

@@ -39,10 +39,10 @@ pub fn exact_timestamp(text: &str) -> Option<i64> {
     micros_in_years(&parts, parts.offset_seconds?)
 }
 
-/// An RFC 3339 date-time with offset, digits beyond the microsecond cut towards the past.
-pub fn declared_timestamp(text: &str) -> Option<i64> {
-    let parts = parse(text.as_bytes())?;
-    micros_in_years(&parts, parts.offset_seconds?)
+/// What a cursor takes for a point in time is one in a column that is declared to hold them, too: else a record would have its place
+/// in time and no value for it.
+pub fn declared_timestamp(text: &str, zone: &TimeZone) -> Option<i64> {
+    cursor_timestamp(text, zone).filter(|micros| YEARS.contains(&micros.div_euclid(MICROS)))
 }
 
 /// A date `YYYY-MM-DD` as days since 1970-01-01.

@@ -76,8 +76,16 @@ pub fn key_text(doc: &Document<'_>, fields: &[u32]) -> String {
     key
 }
 
-/// Whether the field by which a record says that it was deleted says so: null, false, 0 and empty texts do not, a time or true does.
-pub fn is_deleted(doc: &Document<'_>, at: Option<u32>) -> bool {
+/// Whether the field by which a record says that it was deleted says so: by one of the values `is`, else by anything but null, false,
+/// 0 and empty texts, such as a time or true.
+pub fn is_deleted(doc: &Document<'_>, at: Option<u32>, is: &[String]) -> bool {
+    if !is.is_empty() {
+        return match at.map(|at| doc.item(at)) {
+            Some(Item::Text(text) | Item::Number(text)) => is.iter().any(|value| value == text),
+            Some(Item::Boolean(value)) => is.iter().any(|known| *known == value.to_string()),
+            _ => false,
+        };
+    }
     match at.map(|at| doc.item(at)) {
         None | Some(Item::Null) => false,
         Some(Item::Boolean(value)) => value,

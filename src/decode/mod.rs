@@ -74,6 +74,8 @@ pub struct DecodeSpec {
     pub keep_keys: bool,
     /// Dotted path of the field that says that a record was deleted.
     pub deleted: Option<String>,
+    /// The values of that field that say so; empty for anything but null, false, 0 and empty.
+    pub deleted_is: Vec<String>,
     /// Body paths to capture into the envelope (header paths are the source's own business and ignored here).
     pub wanted: Vec<ResponsePath>,
     pub on_type_change: OnTypeChange,

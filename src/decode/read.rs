@@ -88,7 +88,10 @@ fn locate_records(doc: &Document<'_>, plan: &Plan) -> Result<Option<u32>, Decode
         None | Some((_, Item::Null)) if plan.records_optional => Ok(None),
         None | Some((_, Item::Null)) => Err(no_records(format!("the body has no list of records{}", whereabouts(doc, &path)))),
         Some((_, item)) if path.is_empty() => Err(no_records(format!("the body is {}, not a list of records", item.kind_name()))),
-        Some((_, item)) => Err(no_records(format!("there is {}, not a list of records, at `{path}`", item.kind_name()))),
+        Some((at, item)) => {
+            let names = names_of(doc, at).map_or_else(String::new, |names| format!("; its fields are {names}"));
+            Err(no_records(format!("there is {}, not a list of records, at `{path}`{names}", item.kind_name())))
+        }
     }
 }
 
@@ -97,11 +100,19 @@ fn whereabouts(doc: &Document<'_>, path: &str) -> String {
     if path.is_empty() {
         return ": it is null".to_owned();
     }
-    let names: Vec<String> = doc.members(doc.root()).take(10).map(|(key, _)| format!("`{key}`")).collect();
-    match names.is_empty() {
-        true => format!(" at `{path}`"),
-        false => format!(" at `{path}`; its fields are {}", names.join(", ")),
+    match names_of(doc, doc.root()) {
+        None => format!(" at `{path}`"),
+        Some(names) => format!(" at `{path}`; its fields are {names}"),
     }
+}
+
+/// The first fields of an object; `None` where there is none.
+fn names_of(doc: &Document<'_>, at: u32) -> Option<String> {
+    if !matches!(doc.item(at), Item::Object(_)) {
+        return None;
+    }
+    let names: Vec<String> = doc.members(at).take(10).map(|(key, _)| format!("`{key}`")).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 fn envelope(doc: &Document<'_>, plan: &Plan, records: usize) -> Envelope {
@@ -260,7 +271,7 @@ impl Reader<'_, '_> {
                 marks.keys.push(key_text(doc, &key));
             }
             if let Some(lookup) = &deleted_lookup {
-                marks.deleted.push(is_deleted(doc, lookup.find(doc, &marks.columns, row)));
+                marks.deleted.push(is_deleted(doc, lookup.find(doc, &marks.columns, row), &plan.deleted_is));
             }
         }
         self.keep_rows(&keep);

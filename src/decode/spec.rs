@@ -20,6 +20,10 @@ pub struct Plan {
     pub key: Vec<FieldPath>,
     pub keep_keys: bool,
     pub deleted: Option<FieldPath>,
+    /// The values of `deleted` that say so; empty for what is true by itself.
+    pub deleted_is: Vec<String>,
+    /// Of timestamps that carry no offset.
+    pub timezone: TimeZone,
     pub wanted: Vec<(ResponsePath, Vec<String>)>,
     pub on_type_change: OnTypeChange,
 }
@@ -62,6 +66,8 @@ impl Plan {
             key: spec.key.iter().map(|path| FieldPath::parse(path)).collect::<Result<_, _>>()?,
             keep_keys: spec.keep_keys,
             deleted: spec.deleted.as_deref().map(FieldPath::parse).transpose()?,
+            deleted_is: spec.deleted_is.clone(),
+            timezone: spec.cursor.as_ref().map_or(TimeZone::UTC, |cursor| cursor.timezone.clone()),
             wanted: spec.wanted.iter().filter_map(body_path).collect(),
             on_type_change: spec.on_type_change,
         })

@@ -58,7 +58,7 @@ impl DecoderFactory for Desk {
 impl ArrayDecoder for Desk {
     fn decode(&mut self, tape: &Tape<'_>, places: &[u32]) -> Result<ArrayRef, ArrowError> {
         if let (Slot::Task(task), [root]) = (self.swap(Slot::Empty), places) {
-            let outcome = match Document::new(tape, &task.body, *root) {
+            let outcome = match Document::new(tape, &task.body, *root, task.plan.timezone.clone()) {
                 Ok(document) => read(&document, &task),
                 Err(malformed) => Err(unavailable(format!("the body is not JSON: {}", malformed.0))),
             };

@@ -65,7 +65,7 @@ impl<'a> Document<'a> {
     #[inline]
     pub fn timestamp(&self, at: u32, hold: Hold) -> Option<i64> {
         match self.item(at) {
-            Item::Text(text) if hold == Hold::Declared => instant::declared_timestamp(text),
+            Item::Text(text) if hold == Hold::Declared => instant::declared_timestamp(text, &self.timezone),
             Item::Text(text) => instant::exact_timestamp(text),
             _ => None,
         }

@@ -62,6 +62,26 @@ pub fn is_open(job: &Job, coverage: &Coverage, slice: &Slice) -> bool {
     gaps(start, span.to, &known).iter().any(|gap| gap.from <= span.from && gap.to == span.to)
 }
 
+/// What an API has forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Up to here the set was read.
+    pub mark: Timestamp,
+    /// The API gives nothing of what changed before.
+    pub horizon: Timestamp,
+}
+
+/// Whether a set is to be read on from where the API gives nothing any more: what changed in between would be missing without a word.
+/// What was never read is not: there a source simply begins later than asked.
+pub fn forgotten(job: &Job, partition: &PartitionKey, coverage: &Coverage, now: Timestamp) -> Option<Forgotten> {
+    let cursor = job.stream.window_cursor().filter(|_| job.mode != Mode::Replace)?;
+    let horizon = now.checked_sub(cursor.history_max?).ok()?;
+    let covered = coverage.spans(partition);
+    let start = window::align_start(cursor, job.window.start);
+    let mark = gaps(start, now, covered).first()?.from.filter(|from| covered.iter().any(|span| span.to == *from))?;
+    (mark < horizon).then_some(Forgotten { mark, horizon })
+}
+
 /// The mark that a whole-number cursor is read from again. Keys are told apart by what the table holds, not by the mark.
 fn behind(mark: &CursorMark, units: i128, start: Option<&CursorMark>) -> CursorMark {
     // Texts cannot be counted back from; `check` refuses it.

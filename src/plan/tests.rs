@@ -48,6 +48,26 @@ fn without_a_start_the_first_slice_has_no_lower_end() {
 }
 
 #[test]
+fn only_what_was_read_up_to_a_forgotten_place_is_missing() {
+    // C-55
+    let job = job(&format!("{BOTH_ENDS}\nhistory_max = \"30d\""), "start = \"2020-01-01T00:00:00Z\"");
+    let set = PartitionKey::new("");
+    let covered = |from: Option<&str>, to: &str| {
+        let mut coverage = Coverage::default();
+        coverage.add(&Cover::Span { partition: set.clone(), from: from.map(at), to: at(to) });
+        coverage
+    };
+    let start = Some("2020-01-01T00:00:00Z");
+    let now = at("2026-03-31T00:00:00Z");
+    assert_eq!(forgotten(&job, &set, &Coverage::default(), now), None, "a first load takes what there is");
+    assert_eq!(forgotten(&job, &set, &covered(start, "2026-03-01T00:00:00Z"), now), None);
+    let told = forgotten(&job, &set, &covered(start, "2026-02-28T23:59:59Z"), now);
+    assert_eq!(told, Some(Forgotten { mark: at("2026-02-28T23:59:59Z"), horizon: at("2026-03-01T00:00:00Z") }));
+    let later = covered(Some("2026-03-15T00:00:00Z"), "2026-03-20T00:00:00Z");
+    assert_eq!(forgotten(&job, &set, &later, now), None, "what lies before was never read");
+}
+
+#[test]
 fn a_step_that_the_api_cannot_be_asked_for_is_ignored() {
     let job = job("type = \"timestamp\"\nquery = { since = \"{{ from }}\" }", "start = \"2026-01-01T00:00:00Z\"\nstep = \"1d\"");
     assert_eq!(outline(&job, &Coverage::default(), at("2026-02-01T00:00:00Z")).slices.len(), 1);

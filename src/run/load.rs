@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::catalog::{Job, Mode};
+use crate::config::units::duration_text;
 use crate::dataset::DatasetState;
 use crate::error::{ErrorKind, chain};
 use crate::event::Event;
@@ -287,6 +288,10 @@ fn fail(job: &Job, ports: &Ports, slice: Slice, error: RunError, report: &mut Ru
 fn expected_now(job: &Job, set: &PartitionKey, head: &Head, now: Timestamp) -> Result<Timestamp, (Span, RunError)> {
     let Some(cursor) = job.stream.window_cursor() else { return Ok(now) };
     let covered = head.state.coverage.spans(set);
+    if let Some(forgotten) = plan::forgotten(job, set, &head.state.coverage, now) {
+        let error = RunError::new(ErrorKind::Data, forgotten_text(job, &forgotten));
+        return Err((Span { from: Some(forgotten.mark), to: forgotten.horizon }, error));
+    }
     plan::expected_now(cursor, job.window.settle, covered, now).map_err(|end| {
         let message = format!(
             "what is loaded of {} ends at {end}, in the future, so nothing would be read: the clock of this machine is behind, or the source's was ahead; set the clock right, or load into another table (`table = \"..\"`)",
@@ -294,6 +299,21 @@ fn expected_now(job: &Job, set: &PartitionKey, head: &Head, now: Timestamp) -> R
         );
         (covered.last().copied().unwrap_or(Span { from: None, to: end }), RunError::new(ErrorKind::Data, message))
     })
+}
+
+/// What is missing, and both ways out.
+fn forgotten_text(job: &Job, forgotten: &plan::Forgotten) -> String {
+    let history = job.stream.window_cursor().and_then(|cursor| cursor.history_max).unwrap_or_default();
+    let plan::Forgotten { mark, horizon } = forgotten;
+    // An hour for whoever types it.
+    let from = Timestamp::from_second(horizon.as_second() + 3600).unwrap_or(*horizon);
+    format!(
+        "what is loaded of {} ends at {mark}, and the API looks back {} (history_max): what changed in between is not given any more. Read everything again with `highwater run {} --full`, or go on without it with `highwater state set {} --mark {from}`",
+        job.dataset,
+        duration_text(history),
+        job.name,
+        job.name
+    )
 }
 
 enum Failure {

@@ -152,6 +152,13 @@ pub fn plan(job: &Job, asked: &Rewind, state: &DatasetState, now: Timestamp) -> 
     planned.uncovers.iter().for_each(|cover| planned.coverage.forget(cover));
     planned.covers.iter().for_each(|cover| planned.coverage.add(cover));
     planned.changes = planned.coverage != state.coverage || planned.empties;
+    let forgotten = |set: &PartitionKey| crate::plan::forgotten(job, set, &planned.coverage, now);
+    if let (true, Some(forgotten)) = (planned.changes, sets.iter().find_map(forgotten)) {
+        return Err(refused(format!(
+            "the API looks back to {} (history_max), and this would be read from {} on: begin behind it, or read everything with --full",
+            forgotten.horizon, forgotten.mark
+        )));
+    }
     if !planned.empties && sets.iter().any(|set| reads_again(&state.coverage, &planned.coverage, set)) {
         may_read_again(job)?;
     }

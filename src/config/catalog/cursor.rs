@@ -28,6 +28,8 @@ pub struct Cursor {
     /// The API's upper bound includes the value itself.
     pub to_inclusive: bool,
     pub nulls: CursorNulls,
+    /// How far back the API looks: what changed before is not given any more.
+    pub history_max: Option<SignedDuration>,
 }
 
 impl Cursor {

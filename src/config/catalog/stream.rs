@@ -30,6 +30,8 @@ pub struct Stream {
     pub primary_key: Vec<String>,
     /// Dotted path of the field that says that a record was deleted.
     pub deleted: Option<String>,
+    /// The values of that field that say so; empty for anything but null, false, 0 and empty.
+    pub deleted_is: Vec<String>,
     pub paging: Paging,
     pub cursor: Option<Cursor>,
     pub parent: Option<Parent>,

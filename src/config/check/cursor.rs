@@ -39,7 +39,7 @@ pub(super) fn check(table: &Table, query: Vec<(String, Template)>, asked_from: b
         report.warning(&table.place("query"), "the API is never asked for what changed: every run reads everything", help);
     }
     if !cursor_type.is_time() {
-        refuse_keys(table, &["format", "precision", "timezone", "to_inclusive"], cursor_type, report);
+        refuse_keys(table, &["format", "precision", "timezone", "to_inclusive", "history_max"], cursor_type, report);
     }
     if cursor_type == CursorType::Token {
         refuse_keys(table, &["order", "nulls"], cursor_type, report);
@@ -67,6 +67,7 @@ pub(super) fn check(table: &Table, query: Vec<(String, Template)>, asked_from: b
         timezone,
         to_inclusive: table.boolean("to_inclusive").unwrap_or(false),
         nulls: CursorNulls::DeadLetter,
+        history_max: history_max(table, report),
     })
 }
 
@@ -136,6 +137,15 @@ fn precision(table: &Table, cursor_type: CursorType, report: &mut Report) -> Sig
         }
         precision => precision.unwrap_or(default),
     }
+}
+
+fn history_max(table: &Table, report: &mut Report) -> Option<SignedDuration> {
+    let length = table.duration("history_max")?;
+    if length.is_zero() {
+        report.error(&table.place("history_max"), "`0s` is no history", "give a duration above zero, such as \"30d\"");
+        return None;
+    }
+    Some(length)
 }
 
 /// A bound that is written more coarsely than `precision` could fall short of the slice and lose rows at its ends.

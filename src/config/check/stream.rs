@@ -65,6 +65,7 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
         records_optional: table.boolean("records_optional").unwrap_or(false),
         primary_key: primary_key(table, report),
         deleted: table.text("deleted"),
+        deleted_is: deleted_is(table, report),
         paging: Paging { kind: PagingKind::None, pages_max: 1, last: None, result_cap: None },
         cursor: None,
         parent: None,
@@ -194,6 +195,17 @@ fn primary_key(table: &Table, report: &mut Report) -> Vec<String> {
         report.error(&table.place("primary_key"), "the key has no field", "name the fields, or leave the key out");
     }
     key
+}
+
+fn deleted_is(table: &Table, report: &mut Report) -> Vec<String> {
+    if table.has("deleted_is") && !table.has("deleted") {
+        let help = "add deleted = \"path\": the field that holds one of them";
+        report.error(&table.place("deleted_is"), "`deleted_is` has no meaning without `deleted`", help);
+    }
+    if table.node("deleted_is").is_some_and(is_empty_list) {
+        report.error(&table.place("deleted_is"), "no value is named", "name the values, or leave the key out");
+    }
+    table.list("deleted_is").iter().filter_map(|node| node.text().map(str::to_owned)).collect()
 }
 
 fn is_empty_list(node: &Node) -> bool {

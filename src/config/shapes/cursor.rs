@@ -26,6 +26,11 @@ pub(super) static CURSOR: TableShape = TableShape::new(&[
     ),
     optional("timezone", Shape::Text(Kind::Zone), "The zone in which `format` is written and days begin. Default: \"UTC\"."),
     optional("to_inclusive", Shape::Boolean, "The API's upper bound includes the value itself. Default: false."),
+    optional(
+        "history_max",
+        Shape::Text(Kind::Duration),
+        "How far back the API looks: what changed before is not given any more. Default: no limit.",
+    ),
     optional("nulls", Shape::Choice(&NULLS), "What becomes of records without a cursor. Default: \"dead_letter\"."),
 ]);
 

@@ -41,6 +41,11 @@ pub(super) static STREAM: TableShape = TableShape::new(&[
         Shape::Text(Kind::FieldPath),
         "The field that says that a record was deleted: true, a time, or anything but null, false, 0 and empty.",
     ),
+    optional(
+        "deleted_is",
+        Shape::List(&Shape::Scalar),
+        "The values of `deleted` that say so, where others do not: [\"deleted\"].",
+    ),
     optional("parent", Shape::Table(&PARENT), "The stream is read once for each record of another one."),
     optional("export", Shape::Table(&EXPORT), "The API writes the records out on request: asked for, waited for, then fetched."),
     optional("paging", Shape::Tagged(&PAGING), "How one page leads to the next. Default: none."),

@@ -67,7 +67,24 @@ fn digits_beyond_the_microsecond_are_cut_towards_the_past() {
     assert_eq!(read("2026-01-31T10:20:30.123999Z"), utc("2026-01-31T10:20:30.123999Z"));
     assert_eq!(read("2026-01-31T10:20:30.1239999Z"), utc("2026-01-31T10:20:30.123999Z"));
     assert_eq!(read("1960-01-01T00:00:00.0000009Z"), utc("1960-01-01T00:00:00Z"));
-    assert_eq!(declared_timestamp("2026-01-31T10:20:30.123456789Z"), Some(utc("2026-01-31T10:20:30.123456Z")));
+    assert_eq!(declared_timestamp("2026-01-31T10:20:30.123456789Z", &TimeZone::UTC), Some(utc("2026-01-31T10:20:30.123456Z")));
+}
+
+#[test]
+fn a_declared_column_takes_what_a_cursor_takes() {
+    let berlin = zone("Europe/Berlin");
+    for text in [
+        "2026-07-01T12:00:00",
+        "2026-07-01 12:00:00.5",
+        "2026-07-01T12:00:00+0200",
+        "2026-07-01",
+        "2026-07-01T24:00:00Z",
+        "x",
+        "",
+    ] {
+        assert_eq!(declared_timestamp(text, &berlin), cursor_timestamp(text, &berlin), "{text}");
+    }
+    assert_eq!(declared_timestamp("2026-07-01T12:00:00", &berlin), Some(utc("2026-07-01T10:00:00Z")));
 }
 
 #[test]

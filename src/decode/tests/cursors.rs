@@ -75,6 +75,22 @@ fn whole_numbers_are_exact_at_any_size() {
 }
 
 #[test]
+fn a_decimal_is_no_cursor_but_as_texts_of_one_length() {
+    // C-40: never rounded, and never compared as a text where it is a number.
+    let refused = |cursor_type, value: &str| {
+        let (_, decoded) = decode(cursor_type, "UTC", &[value]);
+        assert_eq!((decoded.rows.num_rows(), decoded.rejects.len()), (0, 1), "{value}");
+        decoded.rejects[0].reason.clone()
+    };
+    assert_eq!(refused(CursorType::Integer, "12.5"), "the cursor is not a whole number of 128 bits: `12.5`");
+    assert_eq!(refused(CursorType::Integer, "\"12.5\""), "the cursor is not a whole number of 128 bits: `\"12.5\"`");
+    assert_eq!(refused(CursorType::String, "12.5"), "the cursor is not a text: `12.5`");
+    let (_, decoded) = decode(CursorType::String, "UTC", &["\"0009.75\"", "\"0010.50\""]);
+    let cursors = decoded.cursor.unwrap();
+    assert!(cursors[0] < cursors[1] && decoded.rejects.is_empty());
+}
+
+#[test]
 fn records_without_a_cursor_are_put_aside() {
     // C-42
     // C-43

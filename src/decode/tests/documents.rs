@@ -72,7 +72,7 @@ fn a_page_in_the_wrong_shape_says_what_was_found() {
         ("", "null", "the body has no list of records: it is null"),
         ("data", "[]", "the body has no list of records at `data`"),
         ("data", r#"{"error":"no","code":7}"#, "the body has no list of records at `data`; its fields are `error`, `code`"),
-        ("data", r#"{"data":{"id":1}}"#, "there is an object, not a list of records, at `data`"),
+        ("data", r#"{"data":{"id":1}}"#, "there is an object, not a list of records, at `data`; its fields are `id`"),
         ("data", r#"{"data":null}"#, "the body has no list of records at `data`; its fields are `data`"),
         ("data.items", r#"{"data":"gone"}"#, "`data` is text, the records should stand in it"),
         ("data", "true", "the body is a boolean, the records should stand in it"),

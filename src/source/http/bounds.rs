@@ -224,6 +224,7 @@ mod tests {
             timezone: TimeZone::UTC,
             to_inclusive: false,
             nulls: CursorNulls::DeadLetter,
+            history_max: None,
         }
     }
 

@@ -71,6 +71,7 @@ pub(super) fn job(base_url: &str) -> Job {
         records: ResponsePath::root(),
         records_optional: false,
         deleted: None,
+        deleted_is: Vec::new(),
         primary_key: Vec::new(),
         paging: Paging { kind: PagingKind::None, pages_max: 100, last: None, result_cap: None },
         cursor: None,
@@ -124,6 +125,7 @@ pub(super) fn time_cursor(query: &[(&str, &str)]) -> Cursor {
         timezone: TimeZone::UTC,
         to_inclusive: false,
         nulls: CursorNulls::DeadLetter,
+        history_max: None,
     }
 }
 
