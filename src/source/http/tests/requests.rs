@@ -200,3 +200,13 @@ async fn a_position_that_was_written_down_is_checked_again() {
     }
     assert_eq!(source.requests(), 0);
 }
+
+#[tokio::test]
+async fn a_proxy_that_the_file_names_is_asked_and_gets_the_whole_address() {
+    // S-16
+    let proxy = answering();
+    let mut job = job("http://api.example.com/v1");
+    job.source.proxy = Some(url::Url::parse(&proxy.url("")).unwrap());
+    assert_eq!(target_of(&proxy, &job).await, "http://api.example.com/v1/items");
+    assert_eq!(header(&proxy.seen()[0], "host"), Some("api.example.com"));
+}

@@ -1,4 +1,5 @@
-//! A client that shows a certificate. The files in `tls/` are good for these tests alone, and for a hundred years.
+//! A client that shows a certificate, and servers that show a bad one. The files in `tls/` are good for these tests alone, and for a
+//! hundred years, but for the one that has expired.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -33,6 +34,11 @@ fn start(connections: usize) -> u16 {
         .with_client_cert_verifier(verifier)
         .with_single_cert(vec![certificate(include_str!("tls/server.pem"))], key)
         .unwrap();
+    answer(config, connections)
+}
+
+/// Answers so many connections under this configuration and ends.
+fn answer(config: ServerConfig, connections: usize) -> u16 {
     let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -86,5 +92,83 @@ async fn a_certificate_without_its_key_is_refused_without_a_word_of_it() {
         assert_eq!(error.kind, ErrorKind::Auth);
         assert!(error.message.contains("tls: certificate and key cannot be read"), "{}", error.message);
         assert!(!crate::error::chain(&error).contains("CANARY"));
+    }
+}
+
+/// A server of `tls/authority.pem` that shows this certificate to one caller.
+fn shows(pem: &str) -> u16 {
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/leaf.key")).unwrap();
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate(pem)], key).unwrap();
+    answer(config, 1)
+}
+
+#[tokio::test]
+async fn a_server_that_shows_a_bad_certificate_is_not_asked_for_anything() {
+    // S-17
+    let world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("authority.pem");
+    std::fs::write(&ca, include_str!("tls/authority.pem")).unwrap();
+    let good = include_str!("tls/good.pem");
+    assert_eq!(world.fetch(&encrypted_job(shows(good), &ca)).await.unwrap().body, "[1]");
+    for (why, pem) in [
+        ("expired", include_str!("tls/expired.pem")),
+        ("not valid for name", include_str!("tls/other-host.pem")),
+        ("UnknownIssuer", include_str!("tls/self-signed.pem")),
+    ] {
+        let mut job = encrypted_job(shows(pem), &ca);
+        // It is not believed a second time either.
+        job.source.attempts_max = 3;
+        let error = world.fetch(&job).await.unwrap_err();
+        let told = crate::error::chain(&error);
+        assert!(told.contains("its certificate is not accepted") && told.contains(why), "{why}: {told}");
+    }
+    // Nor is one whose authority nobody named.
+    let mut job = encrypted_job(shows(good), &ca);
+    job.source.ca_file = None;
+    assert!(world.fetch(&job).await.unwrap_err().message.contains("its certificate is not accepted"));
+}
+
+/// Says hello in an old version, whatever it is offered, and hands back what it was offered.
+fn says_hello_in(version: [u8; 2]) -> (u16, std::thread::JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = [0u8; 5];
+        stream.read_exact(&mut head).unwrap();
+        let mut hello = vec![0u8; usize::from(u16::from_be_bytes([head[3], head[4]]))];
+        stream.read_exact(&mut hello).unwrap();
+        // version, random, no session, TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, no compression
+        let body = [&version[..], &[7; 32], &[0], &[0xc0, 0x13], &[0]].concat();
+        let message = [&[2, 0, 0, body.len() as u8][..], &body].concat();
+        let record = [&[22][..], &version, &(message.len() as u16).to_be_bytes(), &message].concat();
+        stream.write_all(&record).unwrap();
+        // An alert, or the end; never the request.
+        let mut rest = Vec::new();
+        drop(stream.read_to_end(&mut rest));
+        assert!(rest.len() < 32 && rest.first().is_none_or(|kind| *kind == 21), "{rest:?}");
+        hello
+    });
+    (port, thread)
+}
+
+#[tokio::test]
+async fn old_tls_is_neither_offered_nor_taken() {
+    // S-17
+    let world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("authority.pem");
+    std::fs::write(&ca, include_str!("tls/authority.pem")).unwrap();
+    for version in [[3, 1], [3, 2]] {
+        let (port, server) = says_hello_in(version);
+        let error = world.fetch(&encrypted_job(port, &ca)).await.unwrap_err();
+        let hello = server.join().unwrap();
+        // supported_versions (43): a list of two bytes each.
+        let at = hello.windows(2).position(|two| two == [0, 43]).expect("the extension is there");
+        let length = usize::from(hello[at + 4]);
+        let offered: Vec<&[u8]> = hello[at + 5..at + 5 + length].chunks(2).collect();
+        assert!(offered.iter().all(|version| [[3, 3], [3, 4]].iter().any(|new| new == version)), "{offered:?}");
+        assert!(error.message.contains("it speaks no TLS that is safe"), "{}", crate::error::chain(&error));
     }
 }
