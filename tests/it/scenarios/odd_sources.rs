@@ -20,8 +20,11 @@ use highwater::store::Store;
 use highwater::store::faulty::FaultyStore;
 use highwater::store::memory::MemoryStore;
 use http::HeaderMap;
+use serde_json::json;
 
 use crate::world::clock::TestClock;
+use crate::world::desk::Desk;
+use crate::world::program::highwater;
 use crate::world::project::Project;
 
 const NOW: &str = "2026-01-04T12:00:00Z";
@@ -282,4 +285,27 @@ fn a_decided_batch_whose_staged_files_vanish_is_taken_back_and_read_again() {
     let verified = block_on(verify(&place.store, &job.dataset)).expect("a recount");
     assert_eq!((verified.rows, verified.problems), (2, Vec::new()));
     assert_eq!(place.run(&job, &page, now).expect("a run").commits, 0);
+}
+
+#[test]
+fn proxies_of_the_environment_are_not_asked() {
+    // S-16
+    let api = Desk::start(|_, _| (200, json!({ "data": [{ "id": 1 }] })));
+    let trap = Desk::start(|_, _| (200, json!({ "data": [{ "id": 666 }] })));
+    let project = Project::new();
+    let source = |more: &str| {
+        let stream = "[streams.items]\npath = \"/items\"\nrecords = \"data\"\n";
+        format!("version = 1\ntype = \"http\"\nbase_url = \"{}\"\n{more}{stream}", api.url())
+    };
+    project.write("sources/api.toml", &source(""));
+    project.write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"lake\"\n");
+    project.write("jobs/items.toml", "version = 1\nsource = \"api\"\nstream = \"items\"\nsink = \"lake\"\n");
+    let names = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+    let under = |args: &[&str]| names.iter().fold(highwater(&project, args), |call, name| call.env(name, &trap.url()));
+    under(&["run", "items"]).run().expect_code(0);
+    assert!(trap.asked().is_empty() && api.asked().len() == 1);
+    // One that the file names is.
+    project.write("sources/api.toml", &source(&format!("proxy = \"{}\"\n", trap.url())));
+    under(&["run", "items"]).run().expect_code(0);
+    assert!(trap.asked().len() == 1 && api.asked().is_empty());
 }

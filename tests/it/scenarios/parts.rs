@@ -213,7 +213,8 @@ fn a_process_that_is_killed_behind_a_commit_goes_on_from_there() {
             let desk = Desk::start(paged(&shelf(&(0..500).map(minute).collect::<Vec<_>>())));
             let project = project(&desk, &in_order("ascending", paging), &format!("mode = \"{mode}\"\n"));
             killed_after(&project, &desk, page);
-            let committed: Value = serde_json::from_str(&query(&project, "SELECT COUNT(*) AS n, MAX(id) AS most FROM items")).unwrap();
+            let committed: Value =
+                serde_json::from_str(&query(&project, "SELECT COUNT(*) AS n, MAX(id) AS most FROM items")).unwrap();
             assert!(committed["n"].as_u64() > Some(195) && committed["n"].as_u64() < Some(405), "{committed}");
             run(&project);
             let again = desk.asked();
