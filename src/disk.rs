@@ -11,7 +11,7 @@ pub fn folders(settings: &Settings, job: &Job) -> Vec<PathBuf> {
     let state = settings.state_path.parent().map(Path::to_owned);
     let lake = match &job.sink.place {
         SinkPlace::Local(folder) => Some(folder.clone()),
-        SinkPlace::S3 { .. } => None,
+        SinkPlace::S3 { .. } | SinkPlace::Gcs { .. } | SinkPlace::Azure { .. } => None,
     };
     state.into_iter().chain(lake).collect()
 }

@@ -256,6 +256,16 @@ pub enum SinkPlace {
         bucket: String,
         prefix: String,
     },
+    /// Google Cloud Storage.
+    Gcs {
+        bucket: String,
+        prefix: String,
+    },
+    /// A container of Azure Blob Storage; `account_name` of `[storage]` says whose.
+    Azure {
+        container: String,
+        prefix: String,
+    },
 }
 
 #[derive(Clone, Debug)]

@@ -10,6 +10,7 @@
 pub mod catalog;
 pub mod secret;
 pub mod service;
+pub mod storage;
 pub mod units;
 
 mod check;

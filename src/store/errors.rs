@@ -28,10 +28,16 @@ pub(super) fn io_error(verb: &'static str, address: String, error: &io::Error) -
     StoreError { kind, verb, address, message }
 }
 
+/// Codes of a 404 that tell of the bucket, of S3 and Google, and of Azure.
+const NO_BUCKET: [&str; 2] = ["<Code>NoSuchBucket</Code>", "<Code>ContainerNotFound</Code>"];
+
 /// Whether an error says that the object is not there. A missing bucket is another matter: nothing will ever be there.
 pub(super) fn is_missing(error: &object_store::Error) -> bool {
     match error {
-        object_store::Error::NotFound { .. } => !error.to_string().contains("<Code>NoSuchBucket</Code>"),
+        object_store::Error::NotFound { .. } => {
+            let text = error.to_string();
+            !NO_BUCKET.iter().any(|code| text.contains(code))
+        }
         _ => false,
     }
 }
@@ -46,7 +52,7 @@ fn judge(error: &object_store::Error) -> (ErrorKind, String) {
         Error::Generic { .. } => judge_answer(error),
         Error::NotFound { .. } if is_missing(error) => (ErrorKind::Data, "there is no such object".to_owned()),
         Error::NotFound { .. } => (ErrorKind::Config, "there is no such bucket".to_owned()),
-        Error::AlreadyExists { .. } => (ErrorKind::Conflict, "something is there already".to_owned()),
+        Error::AlreadyExists { .. } => (ErrorKind::Conflict, said(error, "something is there already")),
         Error::Precondition { .. } | Error::NotModified { .. } => {
             (ErrorKind::Conflict, "the store refused a condition".to_owned())
         }
@@ -64,7 +70,7 @@ fn judge(error: &object_store::Error) -> (ErrorKind, String) {
 fn judge_answer(error: &object_store::Error) -> (ErrorKind, String) {
     let text = error.to_string();
     // The chain of credential providers ends at the addresses of the cloud's metadata services.
-    if text.contains("//169.254.") {
+    if text.contains("//169.254.") || text.contains("//metadata.google.internal") {
         let message = "no credentials: `[storage]` and the environment give none, and no metadata service gave any";
         return (ErrorKind::Auth, message.to_owned());
     }
@@ -82,6 +88,11 @@ fn judge_answer(error: &object_store::Error) -> (ErrorKind, String) {
         (500.. | 429 | 408, _) | (200..300, _) | (_, "SlowDown" | "RequestTimeout" | "OperationAborted") => {
             ErrorKind::Unavailable
         }
+        // What arrived was not what was sent: the store noticed, and the next try may get through whole.
+        (_, "BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "IncompleteBody" | "Md5Mismatch") => {
+            ErrorKind::Unavailable
+        }
+        (401 | 403, _) => ErrorKind::Auth,
         _ => ErrorKind::Config,
     };
     (kind, said(error, &format!("status {status}")))
@@ -111,7 +122,11 @@ fn said(error: &object_store::Error, otherwise: &str) -> String {
     let code = between(&text, "<Code>", "</Code>");
     let message = between(&text, "<Message>", "</Message>");
     match (code, message) {
-        (Some(code), Some(message)) => format!("{otherwise}: {code}: {}", message.trim_end_matches('.')),
+        // Azure goes on with the request's number and time, on lines of their own.
+        (Some(code), Some(message)) => {
+            let first = message.lines().next().unwrap_or_default();
+            format!("{otherwise}: {code}: {}", first.trim_end_matches('.'))
+        }
         (Some(code), None) => format!("{otherwise}: {code}"),
         _ => otherwise.to_owned(),
     }
@@ -121,6 +136,8 @@ fn said(error: &object_store::Error, otherwise: &str) -> String {
 fn status(text: &str) -> Option<u16> {
     match between(text, "status code: ", " ") {
         Some(digits) => digits.trim_end_matches(':').parse().ok(),
+        // One of the answers inside of Azure's answer to a batch, in which object_store deletes.
+        None if text.contains("delete request failed") => between(text, "(code: ", ")").and_then(|digits| digits.parse().ok()),
         None if text.contains("Server returned error response") => Some(200),
         None => None,
     }
@@ -192,6 +209,11 @@ mod tests {
                 ErrorKind::Config,
             ),
             ("x - Server returned error response: <Error><Code>InternalError</Code></Error>", ErrorKind::Unavailable),
+            (
+                "x - Server returned non-2xx status code: 400 Bad Request: <Error><Code>BadDigest</Code></Error>",
+                ErrorKind::Unavailable,
+            ),
+            ("Bulk delete request failed for key p: Forbidden (code: 403)", ErrorKind::Auth),
             ("Received redirect without LOCATION, this normally indicates", ErrorKind::Config),
             ("Error performing PUT http://169.254.169.254/latest/api/token in 1s - HTTP error", ErrorKind::Auth),
             ("connection refused", ErrorKind::Unavailable),
@@ -225,6 +247,7 @@ mod tests {
         let missing = |body: &str| object_store::Error::NotFound { path: "p".to_owned(), source: body.to_owned().into() };
         assert!(is_missing(&missing("<Code>NoSuchKey</Code>")));
         assert!(!is_missing(&missing("<Code>NoSuchBucket</Code>")));
+        assert!(!is_missing(&missing("<Code>ContainerNotFound</Code>")));
         assert_eq!(judge(&missing("<Code>NoSuchBucket</Code>")).0, ErrorKind::Config);
     }
 }

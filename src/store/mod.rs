@@ -10,10 +10,12 @@ pub mod contract;
 pub mod faulty;
 pub mod local;
 pub mod memory;
-pub mod s3;
-
+mod azure;
+mod cloud;
 mod errors;
+mod gcs;
 mod objects;
+mod s3;
 mod upload;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use crate::error::ErrorKind;
 /// # Errors
 /// `Config` for storage keys that mean nothing there, `Auth` for a secret that cannot be resolved.
 pub fn open(sink: &Sink, secrets: &dyn SecretSource) -> Result<Arc<dyn Store>, StoreError> {
+    let place = |scheme, bucket, prefix| cloud::Place { scheme, bucket, prefix, storage: &sink.storage, secrets, of: &sink.place };
     match &sink.place {
         SinkPlace::Local(folder) => match sink.storage.keys().next() {
             Some(key) => Err(StoreError {
@@ -42,7 +45,9 @@ pub fn open(sink: &Sink, secrets: &dyn SecretSource) -> Result<Arc<dyn Store>, S
             }),
             None => Ok(Arc::new(local::LocalStore::new(folder))),
         },
-        SinkPlace::S3 { bucket, prefix } => Ok(Arc::new(s3::open(bucket, prefix, &sink.storage, secrets)?)),
+        SinkPlace::S3 { bucket, prefix } => Ok(Arc::new(s3::open(&place("s3", bucket, prefix))?)),
+        SinkPlace::Gcs { bucket, prefix } => Ok(Arc::new(gcs::open(&place("gs", bucket, prefix))?)),
+        SinkPlace::Azure { container, prefix } => Ok(Arc::new(azure::open(&place("az", container, prefix))?)),
     }
 }
 
@@ -79,7 +84,7 @@ pub trait Store: Send + Sync {
     /// Removes an object; repeatable, a missing one is success.
     async fn delete(&self, path: &str) -> Result<(), StoreError>;
 
-    /// The address that a reader would type for `path`: `s3://bucket/prefix/path` or an absolute file path.
+    /// The address that a reader would type for `path`: `s3://bucket/prefix/path` (`gs://`, `az://`) or an absolute file path.
     fn address(&self, path: &str) -> String;
 }
 

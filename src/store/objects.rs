@@ -54,6 +54,11 @@ impl Objects {
         match self.size(target).await? {
             None => Ok(false),
             Some(found) if found == size => Ok(true),
+            // Azure may go on copying after its answer; until it is done an empty blob stands there.
+            Some(0) => {
+                let message = "an empty object stands there: a copy that goes on, or another's".to_owned();
+                Err(self.own_error("publish", target, ErrorKind::Unavailable, message))
+            }
             Some(found) => {
                 let message = format!("an object of {found} bytes stands there, not the expected one of `{size}`");
                 Err(self.own_error("publish", target, ErrorKind::Data, message))

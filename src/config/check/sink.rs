@@ -5,21 +5,20 @@ use std::path::Path;
 
 use crate::config::catalog::{Compression, ParquetSettings, Sink, SinkPlace, StorageValue};
 use crate::config::node::{Table, Value};
-use crate::config::problem::{Report, quote};
+use crate::config::problem::{Report, nearest, quote};
 use crate::config::read::{Project, ProjectFile};
 use crate::config::secret::SecretRef;
+use crate::config::storage::is_secret;
 use crate::config::units::size_text;
 
 const FILE_SIZE: u64 = 128 << 20;
 const FILE_SIZE_MAX: u64 = 4 << 30;
 const ROW_GROUP_SIZE: u64 = 64 << 20;
-/// Options of an object store that are secrets.
-const SECRET_OPTIONS: [&str; 4] = ["secret", "token", "password", "private_key"];
 
 pub(super) fn check(file: &ProjectFile, table: &Table, project: &Project, report: &mut Report) -> Option<Sink> {
     let parquet = parquet(table.table("parquet"), report);
-    let storage = storage(table, report);
     let place = table.text("url").and_then(|url| place(&url, table, &project.base, report));
+    let storage = storage(table, place.as_ref(), report);
     if matches!(place, Some(SinkPlace::Local(_))) && !storage.is_empty() {
         report.error(&table.place("storage"), "a folder has no options", "take `storage` out");
     }
@@ -29,7 +28,8 @@ pub(super) fn check(file: &ProjectFile, table: &Table, project: &Project, report
 
 fn place(url: &str, table: &Table, base: &Path, report: &mut Report) -> Option<SinkPlace> {
     let at = table.place("url");
-    let help = "write a folder, such as \"lake\", or an address such as \"s3://bucket/prefix\"";
+    let help = "write a folder, such as \"lake\", or an address such as \"s3://bucket/prefix\", \"gs://bucket/prefix\" or \
+                \"az://container/prefix\"";
     let Some((scheme, rest)) = url.split_once("://") else {
         if url.contains('\0') {
             report.error(&at, "the path holds a control character", help);
@@ -38,9 +38,13 @@ fn place(url: &str, table: &Table, base: &Path, report: &mut Report) -> Option<S
         return Some(SinkPlace::Local(base.join(url)));
     };
     match scheme {
-        "s3" => {}
-        "gs" | "az" | "abfs" | "abfss" | "adl" => {
-            report.error(&at, format!("`{scheme}://` is not built yet"), help);
+        "s3" | "gs" | "az" => {}
+        "s3a" | "s3n" | "gcs" | "abfs" | "abfss" | "adl" | "azure" | "wasb" | "wasbs" => {
+            report.error(&at, format!("`{scheme}://` is another tool's way to say it"), own_way(scheme));
+            return None;
+        }
+        "http" | "https" if rest.contains(".core.windows.net") => {
+            report.error(&at, format!("`{scheme}://` is not how a container is named here"), own_way("abfss"));
             return None;
         }
         _ => {
@@ -60,30 +64,55 @@ fn place(url: &str, table: &Table, base: &Path, report: &mut Report) -> Option<S
     let prefix = prefix.trim_matches('/');
     let odd =
         |part: &str| matches!(part, "" | "." | "..") || part.contains(['?', '#', '*', '\\']) || part.contains(char::is_control);
-    let bucket_fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if bucket.is_empty() || !bucket.chars().all(bucket_fits) {
-        report.error(&at, format!("{} is not a bucket", quote(bucket)), help);
+    if !fits(scheme, bucket) {
+        let noun = if scheme == "az" { "container" } else { "bucket" };
+        report.error(&at, format!("{} is not a {noun}", quote(bucket)), help);
         return None;
     }
     if !prefix.is_empty() && prefix.split('/').any(odd) {
         report.error(&at, format!("{} is not a prefix in a bucket", quote(prefix)), "write plain parts with `/` between them");
         return None;
     }
-    Some(SinkPlace::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+    let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
+    Some(match scheme {
+        "gs" => SinkPlace::Gcs { bucket, prefix },
+        "az" => SinkPlace::Azure { container: bucket, prefix },
+        _ => SinkPlace::S3 { bucket, prefix },
+    })
 }
 
-fn storage(table: &Table, report: &mut Report) -> BTreeMap<String, StorageValue> {
+/// How a place is named here that other tools name by this scheme.
+fn own_way(scheme: &str) -> &'static str {
+    match scheme {
+        "s3a" | "s3n" => "write \"s3://bucket/prefix\"",
+        "gcs" => "write \"gs://bucket/prefix\"",
+        _ => "write \"az://container/prefix\", and the account as `account_name` under [storage]",
+    }
+}
+
+/// Whether a store could have a bucket of this name. Azure has the narrower rule, and a wrong name there is answered with 400.
+fn fits(scheme: &str, bucket: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let azure = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '$');
+    match scheme {
+        "az" => (3..=63).contains(&bucket.len()) && bucket.chars().all(azure),
+        _ => !bucket.is_empty() && bucket.chars().all(plain),
+    }
+}
+
+fn storage(table: &Table, place: Option<&SinkPlace>, report: &mut Report) -> BTreeMap<String, StorageValue> {
     let mut storage = BTreeMap::new();
     for (name, node) in table.map("storage") {
-        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        if !name.chars().all(fits) {
-            let help = "write an option of object_store in lower case, such as `region` or `access_key_id`";
-            report.error(&node.at, format!("{} is not an option", quote(name)), help);
+        // Of a folder they are refused as a whole, and of a place that is not understood nothing can be said.
+        let known = |place: &&SinkPlace| !matches!(place, SinkPlace::Local(_)) && place.storage_keys().all(|key| key != name);
+        if let Some(place) = place.filter(known) {
+            let help = nearest(name, place.storage_keys(), "options");
+            report.error(&node.at, format!("{} is not an option of this store", quote(name)), help);
             continue;
         }
         let value = match &node.value {
             Value::Text(text) => {
-                if SECRET_OPTIONS.iter().any(|part| name.contains(part)) {
+                if is_secret(name) {
                     report.warning(
                         &node.at,
                         "a secret is written out in the file",

@@ -6,11 +6,11 @@ use super::super::shape::{Choice, Shape, TableShape, VERSION, WORDS, optional, r
 pub(in super::super) static SINK: TableShape = TableShape::new(&[
     VERSION,
     required("type", Shape::Choice(&Choice { words: &["parquet"], later: &["delta"] }), "What the tables are made of."),
-    required("url", WORDS, "A folder, below the project folder unless absolute, or an address such as \"s3://bucket/prefix\"."),
+    required("url", WORDS, "A folder, below the project folder unless absolute, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix."),
     optional(
         "storage",
         Shape::Map(Kind::Words, &Shape::StorageValue),
-        "Options of the object store: region, endpoint, access_key_id, ...",
+        "Options of the object store by object_store's names: region, endpoint, access_key_id, ...",
     ),
     optional("parquet", Shape::Table(&PARQUET), "How files are written."),
 ])

@@ -22,10 +22,10 @@ fn kinds() {
 
 #[test]
 fn addresses() {
-    insta::assert_snapshot!(with_url("gs://bucket/raw"), @r#"
-    error: sinks/lake.toml:3:7: url: `gs://` is not built yet
-      help: write a folder, such as "lake", or an address such as "s3://bucket/prefix"
-    "#);
+    insta::assert_snapshot!(with_url("gcs://bucket/raw"), @"");
+    insta::assert_snapshot!(with_url("abfss://raw@acme.dfs.core.windows.net/x"), @"");
+    insta::assert_snapshot!(with_url("https://acme.blob.core.windows.net/raw"), @"");
+    insta::assert_snapshot!(with_url("az://Raw/x"), @"");
     insta::assert_snapshot!(with_url("ftp://host/raw"), @r#"
     error: sinks/lake.toml:3:7: url: `ftp` is not a kind of storage
       help: write a folder, such as "lake", or an address such as "s3://bucket/prefix"
@@ -62,6 +62,16 @@ fn storage() {
 }
 
 #[test]
+fn options_are_those_of_the_store() {
+    let sink = |url: &str, storage: &str| {
+        with_sink(&format!("version = 1\ntype = \"parquet\"\nurl = \"{url}\"\n[storage]\n{storage}\n"))
+    };
+    insta::assert_snapshot!(sink("s3://lake", "acces_key_id = { env = \"KEY\" }\nconditional_put = \"disabled\""), @"");
+    insta::assert_snapshot!(sink("gs://lake", "region = \"eu\"\nservice_account_key = \"{}\""), @"");
+    insta::assert_snapshot!(sink("az://lake", "acount_name = \"acme\"\naccess_key = \"hunter2\""), @"");
+}
+
+#[test]
 fn parquet() {
     insta::assert_snapshot!(
         with_sink("version = 1\ntype = \"parquet\"\nurl = \"lake\"\n[parquet]\ncompression = \"zstd(99)\"\nfile_size = \"5GiB\"\nrow_group_size = \"0B\"\n"),
@@ -91,4 +101,18 @@ access_key_id = { env = "KEY" }
     assert_eq!(job.sink.place, SinkPlace::S3 { bucket: "acme-lake".to_owned(), prefix: "raw".to_owned() });
     assert!(matches!(&job.sink.storage["allow_http"], StorageValue::Text(text) if text == "true"));
     assert!(matches!(&job.sink.storage["access_key_id"], StorageValue::Secret(_)));
+}
+
+#[test]
+fn buckets_of_google_and_containers_of_azure_are_taken() {
+    let place = |url: &str, storage: &str| {
+        let sink = format!("version = 1\ntype = \"parquet\"\nurl = \"{url}\"\n[storage]\n{storage}\n");
+        let loaded = Files { sink, ..Files::good() }.load();
+        assert!(!loaded.has_errors(), "{:?}", loaded.problems);
+        loaded.catalog.jobs.values().next().unwrap().sink.place.clone()
+    };
+    let google = place("gs://acme-lake/raw/", "service_account = \"/etc/key.json\"\ntimeout = \"60s\"");
+    assert_eq!(google, SinkPlace::Gcs { bucket: "acme-lake".to_owned(), prefix: "raw".to_owned() });
+    let azure = place("az://lake", "account_name = \"acme\"\naccess_key = { env = \"KEY\" }");
+    assert_eq!(azure, SinkPlace::Azure { container: "lake".to_owned(), prefix: String::new() });
 }
