@@ -25,6 +25,7 @@ use crate::source::http::{HttpSource, Shared, Tokens};
 use crate::state::State;
 use crate::stop::Stop;
 use crate::store;
+use crate::store::sound::Soundness;
 use crate::vault::TokenVault;
 
 use super::exit::Exit;
@@ -37,6 +38,8 @@ pub(crate) struct Engine {
     pub secrets: Arc<dyn SecretSource>,
     pub budgets: Arc<Budgets>,
     pub tokens: Arc<Tokens>,
+    /// Which sinks were found fit to be written to.
+    pub soundness: Soundness,
     pub clock: Arc<dyn Clock>,
     pub events: Events,
     pub stop: Stop,
@@ -114,6 +117,7 @@ impl Engine {
         let vault: Arc<dyn TokenVault> = Arc::clone(&state) as Arc<dyn State>;
         Engine {
             tokens: Arc::new(Tokens::new(Arc::clone(&clock), vault)),
+            soundness: Soundness::new(Arc::clone(&clock)),
             state,
             secrets,
             budgets: Arc::new(Budgets::new(Arc::clone(&clock)).kept_in(ledger, &owner)),
@@ -214,7 +218,8 @@ impl Engine {
         let store = store.map_err(|error| Trouble { exit: error.kind.into(), kind: error.kind, reason: chain(&error) })?;
         let ports = Ports {
             state: Arc::clone(&self.state),
-            store: self.faults.in_store(store),
+            // Faults on the outside: that a store is probed is no effect of a run.
+            store: self.faults.in_store(self.soundness.guard(&job.sink, store)),
             source: self.faults.in_source(source.clone()),
             clock: Arc::clone(&self.clock),
             events: self.events.clone(),

@@ -71,15 +71,8 @@ const AZURE: &[&str] = &[
 ];
 
 /// Those whose value is a secret, not a name or a path to one.
-const SECRETS: &[&str] = &[
-    "access_key",
-    "bearer_token",
-    "client_secret",
-    "sas_key",
-    "secret_access_key",
-    "service_account_key",
-    "session_token",
-];
+const SECRETS: &[&str] =
+    &["access_key", "bearer_token", "client_secret", "sas_key", "secret_access_key", "service_account_key", "session_token"];
 
 impl SinkPlace {
     /// The names that `[storage]` may hold for this place, those for all stores last; none for a folder.

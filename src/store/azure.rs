@@ -21,7 +21,11 @@ const CREDENTIALS: [AzureConfigKey; 5] = [
 /// the environment, workload identity, the machine's managed identity.
 pub(super) fn open(place: &Place<'_>) -> Result<Objects, StoreError> {
     let settings = place.settings()?;
-    place.opened(builder(place.bucket, &settings).build(), settings)
+    let opened = place.opened(builder(place.bucket, &settings).build(), settings);
+    opened.map_err(|error| match error.message.contains("Account must be specified") {
+        true => StoreError { message: "no account: set `account_name` under `[storage]`".to_owned(), ..error },
+        false => error,
+    })
 }
 
 fn builder(container: &str, settings: &Settings<AzureConfigKey>) -> MicrosoftAzureBuilder {

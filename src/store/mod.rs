@@ -4,18 +4,20 @@
 //! Deliberately absent: rename and copy as such (publishing is the only use), conditional replacement, and retries beyond a few
 //! quick ones: whoever calls knows whether a second try is safe and reads back what became of the first.
 
-#[cfg(any(test, debug_assertions))]
-pub mod contract;
-#[cfg(any(test, debug_assertions))]
-pub mod faulty;
-pub mod local;
-pub mod memory;
 mod azure;
 mod cloud;
+#[cfg(any(test, debug_assertions))]
+pub mod contract;
 mod errors;
+#[cfg(any(test, debug_assertions))]
+pub mod faulty;
 mod gcs;
+pub mod local;
+pub mod memory;
 mod objects;
+pub mod probe;
 mod s3;
+pub mod sound;
 mod upload;
 
 use std::sync::Arc;
@@ -34,7 +36,8 @@ use crate::error::ErrorKind;
 /// # Errors
 /// `Config` for storage keys that mean nothing there, `Auth` for a secret that cannot be resolved.
 pub fn open(sink: &Sink, secrets: &dyn SecretSource) -> Result<Arc<dyn Store>, StoreError> {
-    let place = |scheme, bucket, prefix| cloud::Place { scheme, bucket, prefix, storage: &sink.storage, secrets, of: &sink.place };
+    let place =
+        |scheme, bucket, prefix| cloud::Place { scheme, bucket, prefix, storage: &sink.storage, secrets, of: &sink.place };
     match &sink.place {
         SinkPlace::Local(folder) => match sink.storage.keys().next() {
             Some(key) => Err(StoreError {

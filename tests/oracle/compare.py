@@ -3,7 +3,8 @@
 Shares no code with the program. Reads a list of cases as JSON from standard input:
 
     [{"name": "...", "truth": "records.jsonl", "key": ["id"],
-      "table": "/folder/of/the/table" | {"endpoint": "http://..", "bucket": "..", "prefix": "raw/items"},
+      "table": "/folder/of/the/table" | {"endpoint": "http://..", "bucket": "..", "prefix": "raw/items"}
+        | {"azure": "host:port", "account": "..", "key": "..", "bucket": "..", "prefix": "raw/items"},
       "declared": {"properties.time": "epoch_ms"},       optional: dotted field -> declared type
       "flatten": {"columns": ["properties"], "separator": "_"}   optional: the job's flatten step
       "free": true                                       optional, default true: types were inferred over all of the truth
@@ -221,6 +222,14 @@ def flatten(record, tree, step):
 
 def mirror(place, folder):
     """Copies what lies below a prefix of a bucket, with a client of its own."""
+    if "azure" in place:
+        from pyarrow import fs
+
+        azure = fs.AzureFileSystem(
+            place["account"], account_key=place["key"], blob_storage_authority=place["azure"], blob_storage_scheme="http"
+        )
+        fs.copy_files(place["bucket"] + "/" + place["prefix"], folder, source_filesystem=azure)
+        return folder
     import boto3
 
     client = boto3.client(

@@ -6,7 +6,11 @@ use super::super::shape::{Choice, Shape, TableShape, VERSION, WORDS, optional, r
 pub(in super::super) static SINK: TableShape = TableShape::new(&[
     VERSION,
     required("type", Shape::Choice(&Choice { words: &["parquet"], later: &["delta"] }), "What the tables are made of."),
-    required("url", WORDS, "A folder, below the project folder unless absolute, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix."),
+    required(
+        "url",
+        WORDS,
+        "A folder, below the project folder unless absolute, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix.",
+    ),
     optional(
         "storage",
         Shape::Map(Kind::Words, &Shape::StorageValue),

@@ -22,17 +22,29 @@ fn kinds() {
 
 #[test]
 fn addresses() {
-    insta::assert_snapshot!(with_url("gcs://bucket/raw"), @"");
-    insta::assert_snapshot!(with_url("abfss://raw@acme.dfs.core.windows.net/x"), @"");
-    insta::assert_snapshot!(with_url("https://acme.blob.core.windows.net/raw"), @"");
-    insta::assert_snapshot!(with_url("az://Raw/x"), @"");
+    insta::assert_snapshot!(with_url("gcs://bucket/raw"), @r#"
+    error: sinks/lake.toml:3:7: url: `gcs://` is another tool's way to say it
+      help: write "gs://bucket/prefix"
+    "#);
+    insta::assert_snapshot!(with_url("abfss://raw@acme.dfs.core.windows.net/x"), @r#"
+    error: sinks/lake.toml:3:7: url: `abfss://` is another tool's way to say it
+      help: write "az://container/prefix", and the account as `account_name` under [storage]
+    "#);
+    insta::assert_snapshot!(with_url("https://acme.blob.core.windows.net/raw"), @r#"
+    error: sinks/lake.toml:3:7: url: `https://` is not how a container is named here
+      help: write "az://container/prefix", and the account as `account_name` under [storage]
+    "#);
+    insta::assert_snapshot!(with_url("az://Raw/x"), @r#"
+    error: sinks/lake.toml:3:7: url: `Raw` is not a container
+      help: write a folder, such as "lake", or an address such as "s3://bucket/prefix", "gs://bucket/prefix" or "az://container/prefix"
+    "#);
     insta::assert_snapshot!(with_url("ftp://host/raw"), @r#"
     error: sinks/lake.toml:3:7: url: `ftp` is not a kind of storage
-      help: write a folder, such as "lake", or an address such as "s3://bucket/prefix"
+      help: write a folder, such as "lake", or an address such as "s3://bucket/prefix", "gs://bucket/prefix" or "az://container/prefix"
     "#);
     insta::assert_snapshot!(with_url("s3:///raw"), @r#"
     error: sinks/lake.toml:3:7: url: the empty text is not a bucket
-      help: write a folder, such as "lake", or an address such as "s3://bucket/prefix"
+      help: write a folder, such as "lake", or an address such as "s3://bucket/prefix", "gs://bucket/prefix" or "az://container/prefix"
     "#);
     insta::assert_snapshot!(with_url("s3://key:hunter2@bucket/raw"), @r#"
     error: sinks/lake.toml:3:7: url: credentials do not belong into an address
@@ -54,8 +66,10 @@ fn storage() {
     insta::assert_snapshot!(with_sink(&format!("{s3}secret_access_key = \"hunter2\"\nRegion = \"x\"\ntoken = {{ evn = \"X\" }}\n")), @r#"
     warning: sinks/lake.toml:5:21: storage.secret_access_key: a secret is written out in the file
       help: write a reference such as { env = "NAME" }
-    error: sinks/lake.toml:6:10: storage.Region: `Region` is not an option
-      help: write an option of object_store in lower case, such as `region` or `access_key_id`
+    error: sinks/lake.toml:6:10: storage.Region: `Region` is not an option of this store
+      help: did you mean `region`?
+    error: sinks/lake.toml:7:9: storage.token: `token` is not an option of this store
+      help: the options are `access_key_id`, `checksum_algorithm`, `container_authorization_token_file`, `container_credentials_full_uri`, `container_credentials_relative_uri`, `endpoint`, `endpoint_url_sts`, `imdsv1_fallback`, `metadata_endpoint`, `region`, `request_payer`, `role_arn`, `role_session_name`, `secret_access_key`, `server_side_encryption`, `session_token`, `skip_signature`, `sse_bucket_key_enabled`, `sse_kms_key_id`, `unsigned_payload`, `virtual_hosted_style_request`, `web_identity_token_file`, `allow_http`, `allow_invalid_certificates`, ...
     error: sinks/lake.toml:7:11: storage.token.evn: unknown key
       help: did you mean `env`?
     "#);
@@ -66,9 +80,24 @@ fn options_are_those_of_the_store() {
     let sink = |url: &str, storage: &str| {
         with_sink(&format!("version = 1\ntype = \"parquet\"\nurl = \"{url}\"\n[storage]\n{storage}\n"))
     };
-    insta::assert_snapshot!(sink("s3://lake", "acces_key_id = { env = \"KEY\" }\nconditional_put = \"disabled\""), @"");
-    insta::assert_snapshot!(sink("gs://lake", "region = \"eu\"\nservice_account_key = \"{}\""), @"");
-    insta::assert_snapshot!(sink("az://lake", "acount_name = \"acme\"\naccess_key = \"hunter2\""), @"");
+    insta::assert_snapshot!(sink("s3://lake", "acces_key_id = { env = \"KEY\" }\nconditional_put = \"disabled\""), @r#"
+    error: sinks/lake.toml:5:16: storage.acces_key_id: `acces_key_id` is not an option of this store
+      help: did you mean `access_key_id`?
+    error: sinks/lake.toml:6:19: storage.conditional_put: `conditional_put` is not an option of this store
+      help: the options are `access_key_id`, `checksum_algorithm`, `container_authorization_token_file`, `container_credentials_full_uri`, `container_credentials_relative_uri`, `endpoint`, `endpoint_url_sts`, `imdsv1_fallback`, `metadata_endpoint`, `region`, `request_payer`, `role_arn`, `role_session_name`, `secret_access_key`, `server_side_encryption`, `session_token`, `skip_signature`, `sse_bucket_key_enabled`, `sse_kms_key_id`, `unsigned_payload`, `virtual_hosted_style_request`, `web_identity_token_file`, `allow_http`, `allow_invalid_certificates`, ...
+    "#);
+    insta::assert_snapshot!(sink("gs://lake", "region = \"eu\"\nservice_account_key = \"{}\""), @r#"
+    error: sinks/lake.toml:5:10: storage.region: `region` is not an option of this store
+      help: the options are `application_credentials`, `base_url`, `bearer_token`, `service_account`, `service_account_key`, `skip_signature`, `allow_http`, `allow_invalid_certificates`, `connect_timeout`, `http1_only`, `pool_idle_timeout`, `pool_max_idle_per_host`, `proxy_ca_certificate`, `proxy_excludes`, `proxy_url`, `read_timeout`, `timeout`, `user_agent`
+    warning: sinks/lake.toml:6:23: storage.service_account_key: a secret is written out in the file
+      help: write a reference such as { env = "NAME" }
+    "#);
+    insta::assert_snapshot!(sink("az://lake", "acount_name = \"acme\"\naccess_key = \"hunter2\""), @r#"
+    error: sinks/lake.toml:5:15: storage.acount_name: `acount_name` is not an option of this store
+      help: did you mean `account_name`?
+    warning: sinks/lake.toml:6:14: storage.access_key: a secret is written out in the file
+      help: write a reference such as { env = "NAME" }
+    "#);
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod refusals;
 mod scheduler;
 mod serve;
 mod sets;
+mod stores;
 mod sweep;
 mod systemd;
 mod vendors;

@@ -2,12 +2,14 @@
 //! projects on disk, the program itself, and readers that share no code with it.
 
 pub mod api;
+pub mod azure;
 pub mod bucket;
 pub mod clock;
 pub mod daemon;
 pub mod desk;
 pub mod dice;
 pub mod feed;
+pub mod gcs;
 pub mod oracle;
 pub mod program;
 pub mod project;

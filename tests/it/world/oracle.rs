@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use super::api::Record;
+use super::azure::{self, Container};
 use super::bucket::Bucket;
 use super::setting;
 use crate::rust_text::root;
@@ -33,6 +34,15 @@ impl Oracle {
     /// The table `items` of the sink that `Bucket::sink` describes.
     pub fn expect_in(&mut self, name: &str, bucket: &Bucket, truth: &[Record]) -> &mut Value {
         let place = json!({ "endpoint": bucket.endpoint, "bucket": bucket.name, "prefix": "raw/items" });
+        self.add(name, place, truth)
+    }
+
+    /// The table `items` of the sink that `Container::sink` describes.
+    pub fn expect_at(&mut self, name: &str, container: &Container, truth: &[Record]) -> &mut Value {
+        let place = json!({
+            "azure": container.host(), "account": azure::ACCOUNT, "key": azure::KEY,
+            "bucket": container.name, "prefix": "raw/items",
+        });
         self.add(name, place, truth)
     }
 

@@ -36,6 +36,13 @@ impl Project {
         project
     }
 
+    /// The same with the sink that this file describes.
+    pub fn of_items_to(sink: &str, api: &FakeApi, pages: &Pages, page_size: usize) -> Self {
+        let project = Project::of_items(api, pages, page_size);
+        project.write("sinks/lake.toml", sink);
+        project
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
