@@ -24,6 +24,36 @@ pub fn free(folder: &Path) -> io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
+/// What kind of network file system a folder lies on; `None` for a local disk. Renames and links over a network may be applied
+/// and answered with an error, or the other way round.
+#[cfg(target_os = "linux")]
+pub fn network(folder: &Path) -> io::Result<Option<&'static str>> {
+    let there = folder.ancestors().find(|above| above.exists()).unwrap_or(Path::new("/"));
+    let found = rustix::fs::statfs(there)?;
+    // Numbers of statfs(2); the field's width differs between architectures, and none of them needs more than 32 bits.
+    Ok(match u32::try_from(found.f_type as i64 & 0xffff_ffff).unwrap_or_default() {
+        0x6969 => Some("NFS"),
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
+        0x6573_5546 => Some("FUSE"),
+        0x00c3_6400 => Some("CephFS"),
+        0x0102_1997 => Some("9P"),
+        _ => None,
+    })
+}
+
+/// Only Linux has these numbers.
+#[cfg(not(target_os = "linux"))]
+pub fn network(_folder: &Path) -> io::Result<Option<&'static str>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Whether something can be renamed from one folder to the other; both must be there.
+#[cfg(unix)]
+pub fn same_file_system(one: &Path, other: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(std::fs::metadata(one)?.dev() == std::fs::metadata(other)?.dev())
+}
+
 /// Whether a run may begin. The error says where there is too little room, and what to do.
 ///
 /// A disk that does not tell what is free is no reason to stop: the run itself will meet what is wrong with it.
@@ -56,6 +86,17 @@ mod tests {
         assert_eq!(judge(0, found()), Ok(()));
         let told = judge(512 << 20, found()).expect_err("the lake is full");
         assert_eq!(told, "the disk of `/lake` has `100MiB` free and `limits.disk_free` is `512MiB`: make room, or lower it");
+    }
+
+    #[test]
+    fn one_disk_is_one_disk() {
+        let folder = tempfile::tempdir().expect("folder");
+        let other = folder.path().join("a");
+        assert!(same_file_system(folder.path(), &other).is_err(), "it is not there");
+        std::fs::create_dir(&other).expect("folder");
+        assert!(same_file_system(folder.path(), &other).expect("told"));
+        assert!(!same_file_system(folder.path(), Path::new("/proc")).expect("told"));
+        assert_eq!(network(folder.path()).expect("told"), None);
     }
 
     #[test]

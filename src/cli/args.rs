@@ -44,8 +44,15 @@ pub enum Command {
         dir: Option<PathBuf>,
     },
     /// Check every file; print every problem with line and help
-    #[command(after_long_help = "Examples:\n  highwater check\n  highwater -C /etc/highwater check --json")]
-    Check,
+    #[command(
+        after_long_help = "With --connect each source of an enabled job is asked for one page, with its credentials, and each sink gets small\n\
+                           objects below `_highwater/probe/`, which are removed again.\n\nExamples:\n  highwater check\n  highwater -C /etc/highwater check --json\n  highwater check --connect"
+    )]
+    Check {
+        /// Also resolve secrets, ask sources, and try sinks out
+        #[arg(long)]
+        connect: bool,
+    },
     /// Show a run's slices, requests, share of the quota and end; fetches nothing
     #[command(
         after_long_help = "Examples:\n  highwater plan\n  highwater plan earthquakes\n  highwater plan earthquakes --probe"
@@ -123,6 +130,12 @@ pub enum Command {
     /// Recount tables from the lake alone; exit code 1 if one is not what its log says
     #[command(after_long_help = "Examples:\n  highwater verify\n  highwater verify earthquakes --json")]
     Verify { job: Option<String> },
+    /// See whether files, secrets, sources, sinks, state and machine are fit for runs
+    #[command(
+        after_long_help = "Everything that `check --connect` does, and this machine: the state, the daemon, disks, the clock. Exit code 1 where\n\
+                           something is broken.\n\nExamples:\n  highwater doctor\n  highwater -C /etc/highwater doctor --json"
+    )]
+    Doctor,
     /// Print the JSON Schemas of the project's files, for editors
     #[command(after_long_help = "Examples:\n  highwater schema job\n  highwater schema --dir schemas")]
     Schema {
@@ -228,6 +241,7 @@ mod tests {
             "state show",
             "query q",
             "verify",
+            "doctor",
             "schema",
             "demo",
             "completions bash",
@@ -246,7 +260,7 @@ mod tests {
             "highwater serve now",
             "highwater run j --full --from 1",
             "highwater state set j",
-            "highwater check --connect",
+            "highwater doctor --fix",
             "highwater preview j --rows 0",
         ] {
             assert!(parse(line).is_err(), "{line}");
@@ -282,6 +296,7 @@ mod tests {
           state        Look at what is known of the tables, or say how far they are read
           query        Ask the tables by name in SQL
           verify       Recount tables from the lake alone; exit code 1 if one is not what its log says
+          doctor       See whether files, secrets, sources, sinks, state and machine are fit for runs
           schema       Print the JSON Schemas of the project's files, for editors
           demo         Run the shipped job twice on real data against a local replica of its API
           completions  Print a completion script for a shell

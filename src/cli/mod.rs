@@ -8,6 +8,7 @@ mod args;
 mod commands;
 mod daemon;
 pub mod demo;
+mod doctor;
 mod engine;
 mod environment;
 pub mod exit;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use crate::clock::Clock;
 use crate::config::catalog::Job;
 use crate::page::PagePosition;
@@ -21,6 +23,8 @@ pub struct Probed {
     pub pages: Option<u64>,
     /// How long the answer took, waits for the quota among it.
     pub took: Duration,
+    /// How far the source's clock is ahead of ours, by its answer's `Date`; `None` where it has none.
+    pub ahead: Option<SignedDuration>,
 }
 
 /// Asks for the first page of each slice. Ends early, with what it has, where stop is asked for.
@@ -43,10 +47,11 @@ pub async fn probe(
         let began = clock.elapsed();
         let first = fetch(source, slice, &PagePosition::start(), 1).await?;
         let took = clock.elapsed().saturating_sub(began);
+        let ahead = first.source_now.map(|theirs| theirs.duration_since(first.received_at));
         let refinery = Refinery::new(job, None, source.wanted(), slice).map_err(explain)?;
         let (page, refined) = Desk::new(refinery).whole(job, source, slice, first).await?;
         let pages = source.pages(slice, &refined.envelope, &page.headers);
-        probed.push(Probed { slice: slice.clone(), pages, took });
+        probed.push(Probed { slice: slice.clone(), pages, took, ahead });
     }
     Ok(probed)
 }

@@ -59,6 +59,14 @@ impl SqliteState {
         open::for_reading(path).await
     }
 
+    /// Looks at every page of the state, beside a process that works with it or alone.
+    ///
+    /// # Errors
+    /// `Config` if there is none, or one that is damaged or of another version.
+    pub async fn examine(path: &Path) -> Result<(), StateError> {
+        open::examine(path).await
+    }
+
     /// Waits until everything is written and the file is closed. Dropping does the same, later.
     pub async fn close(self) {
         self.pool.close().await;

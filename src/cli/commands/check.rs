@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::cli::Context;
+use crate::cli::doctor::{self, Finding, look_outside};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::project::Project;
@@ -22,6 +23,9 @@ struct CheckJson {
     problems: Vec<ProblemJson>,
     /// Files of sources in use that call themselves experimental.
     experimental: Vec<String>,
+    /// What `--connect` found of secrets, sources and sinks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections: Option<Vec<Finding>>,
 }
 
 #[derive(Serialize)]
@@ -46,13 +50,32 @@ struct ProblemJson {
 
 pub(super) fn check(context: &Context) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
-    let errors = count(&project.problems, Severity::Error);
     if context.terminal.json {
-        context.terminal.document(&as_json(&project))?;
+        context.terminal.document(&as_json(&project, None))?;
     } else {
         print(context, &project)?;
     }
-    Ok(if errors > 0 { Exit::Config } else { Exit::Done })
+    Ok(judge(&project))
+}
+
+/// The same, and whether what the files name can be reached and is fit.
+pub(super) async fn check_connected(context: &Context) -> Result<Exit, Failure> {
+    let project = Project::open(context)?;
+    if !context.terminal.json {
+        print(context, &project)?;
+    }
+    let findings = look_outside(context, &project).await;
+    let exit = doctor::exit(&findings).max(judge(&project));
+    if context.terminal.json {
+        context.terminal.document(&as_json(&project, Some(findings)))?;
+    } else {
+        doctor::print(&context.terminal, &findings)?;
+    }
+    Ok(exit)
+}
+
+fn judge(project: &Project) -> Exit {
+    if count(&project.problems, Severity::Error) > 0 { Exit::Config } else { Exit::Done }
 }
 
 fn print(context: &Context, project: &Project) -> Result<(), Failure> {
@@ -110,7 +133,7 @@ fn count(problems: &[Problem], severity: Severity) -> u64 {
     problems.iter().filter(|problem| problem.severity == severity).count() as u64
 }
 
-fn as_json(project: &Project) -> CheckJson {
+fn as_json(project: &Project, connections: Option<Vec<Finding>>) -> CheckJson {
     let problem = |problem: &Problem| ProblemJson {
         severity: problem.severity.name(),
         file: problem.file.clone(),
@@ -125,5 +148,6 @@ fn as_json(project: &Project) -> CheckJson {
         parked: project.parked.iter().map(|(job, reason)| ParkedJson { job: job.to_string(), reason: reason.clone() }).collect(),
         problems: project.problems.iter().map(problem).collect(),
         experimental: experimental(project).into_iter().map(str::to_owned).collect(),
+        connections,
     }
 }

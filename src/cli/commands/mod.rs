@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod doctor;
 mod forecast;
 mod init;
 mod logs;
@@ -32,7 +33,9 @@ pub(crate) use status::look as look_at_jobs;
 pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failure> {
     match command {
         Command::Init { dir } => init::init(context, dir.as_deref()),
-        Command::Check => check::check(context),
+        Command::Check { connect: false } => check::check(context),
+        Command::Check { connect: true } => with_runtime(check::check_connected(context)),
+        Command::Doctor => with_runtime(doctor::doctor(context)),
         Command::Schema { kind, dir } => schema::schema(context, kind.as_deref(), dir.as_deref()),
         Command::Completions { shell } => completions::completions(context, shell),
         Command::Plan { job, probe } => with_runtime(plan::plan(context, job.as_deref(), probe)),

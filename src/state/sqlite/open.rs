@@ -51,6 +51,11 @@ pub(super) async fn for_reading(path: &Path) -> Result<SqliteState, StateError> 
     }
 }
 
+pub(super) async fn examine(path: &Path) -> Result<(), StateError> {
+    let state = for_reading(path).await?;
+    check_integrity(&action(path), &state.pool).await
+}
+
 fn action(path: &Path) -> String {
     format!("open the state `{}`", path.display())
 }
