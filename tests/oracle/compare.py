@@ -226,9 +226,20 @@ def mirror(place, folder):
         from pyarrow import fs
 
         azure = fs.AzureFileSystem(
-            place["account"], account_key=place["key"], blob_storage_authority=place["azure"], blob_storage_scheme="http"
+            place["account"],
+            account_key=place["key"],
+            blob_storage_authority=place["azure"],
+            blob_storage_scheme="http",
+            dfs_storage_authority=place["azure"],
+            dfs_storage_scheme="http",
         )
-        fs.copy_files(place["bucket"] + "/" + place["prefix"], folder, source_filesystem=azure)
+        base = place["bucket"] + "/" + place["prefix"]
+        for item in azure.get_file_info(fs.FileSelector(base, recursive=True)):
+            if item.type == fs.FileType.File:
+                target = os.path.join(folder, item.path[len(base) + 1 :])
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                with azure.open_input_stream(item.path) as blob, open(target, "wb") as file:
+                    file.write(blob.read())
         return folder
     import boto3
 

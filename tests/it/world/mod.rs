@@ -18,6 +18,7 @@ pub mod receiver;
 pub mod source;
 pub mod timer;
 pub mod vendor;
+pub mod weather;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,77 @@
+//! `doctor` and `check --connect`: what is wrong outside of the files, found before a run finds it.
+
+use super::loads::{api_with, run};
+use crate::world::api::{FakeApi, Fault, Pages};
+use crate::world::feed;
+use crate::world::program::highwater;
+use crate::world::project::Project;
+
+fn world() -> (FakeApi, Project) {
+    let api = api_with(Pages::Token, 5, feed::plain(1, 10, "2026-02-01T00:00:00Z"));
+    let project = Project::of_items(&api, &Pages::Token, 5);
+    (api, project)
+}
+
+/// The findings with this verdict, as `area subject what`.
+fn with_verdict(found: &serde_json::Value, key: &str, verdict: &str) -> Vec<String> {
+    let all = found[key].as_array().unwrap().iter().filter(|one| one["verdict"] == verdict);
+    all.map(|one| format!("{} {} {}", one["area"], one["subject"], one["what"]).replace('"', "")).collect()
+}
+
+#[test]
+fn a_fit_project_is_found_fit_and_left_as_it_was() {
+    // O-18
+    let (api, project) = world();
+    run(&project);
+    let (lake, state) = (project.listing("lake"), highwater(&project, &["state", "show", "--json"]).run().json());
+    let asked = api.seen().len();
+    let ended = highwater(&project, &["doctor"]).run().expect_code(0);
+    assert_eq!(api.seen().len(), asked + 1, "one request a source");
+    for told in [
+        "good     files: 1 jobs ready",
+        "good     state: opens, and every page of it is whole",
+        "good     daemon: none is at work in this project",
+        "good     sink lake: put-if-absent refuses a second writer",
+        "good     sink lake: what is staged is published whole",
+        "good     source api: answers in",
+    ] {
+        assert!(ended.stdout.contains(told), "{told} is missing in\n{}", ended.stdout);
+    }
+    // The fake's clock stands in March 2026.
+    assert!(ended.stdout.contains("odd      source api: its clock is"), "{}", ended.stdout);
+    assert_eq!(project.listing("lake"), lake);
+    assert_eq!(highwater(&project, &["state", "show", "--json"]).run().json(), state);
+    assert_eq!(run(&project)["commits"], 0);
+}
+
+#[test]
+fn what_is_broken_is_named_with_the_way_out() {
+    // O-18
+    let (api, project) = world();
+    project.edit("sources/api.toml", "timeout", "auth = { type = \"bearer\", token = { env = \"TEST_S3_KEY\" } }\ntimeout");
+    api.fail(0..1000, Fault::Status(401));
+    // A file stands where the sink's folder should be.
+    project.write("lake", "");
+    let found = highwater(&project, &["check", "--connect", "--json"]).run().expect_code(1).json();
+    assert_eq!(with_verdict(&found, "connections", "broken"), ["source api answers", "sink lake answers"]);
+    let helps = found["connections"].as_array().unwrap().iter().filter(|one| one["verdict"] == "broken");
+    assert!(helps.into_iter().all(|one| one["help"].is_string()), "{found}");
+    let ended = highwater(&project, &["doctor"]).run().expect_code(1);
+    assert!(ended.stdout.contains("renew the secret"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("Bearer"), "{}", ended.stdout);
+    // Without being asked to, `check` asks nobody.
+    let asked = api.seen().len();
+    highwater(&project, &["check"]).run().expect_code(0);
+    assert_eq!(api.seen().len(), asked);
+}
+
+#[test]
+fn a_secret_that_is_missing_is_named_by_its_reference() {
+    let (api, project) = world();
+    project.edit("sources/api.toml", "timeout", "auth = { type = \"bearer\", token = { env = \"NOT_SET\" } }\ntimeout");
+    project.write("config.toml", "version = 1\n[alerts.team]\nurl = { env = \"HOOK\" }\n");
+    let found = highwater(&project, &["doctor", "--json"]).run().expect_code(1).json();
+    assert_eq!(with_verdict(&found, "findings", "broken"), ["secret alerts.team.url ", "source api answers"]);
+    assert!(found.to_string().contains("NOT_SET"), "{found}");
+    assert!(api.seen().is_empty());
+}

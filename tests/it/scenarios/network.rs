@@ -1,0 +1,244 @@
+//! An object store behind a bad network: whatever becomes of requests and answers, each row is there once.
+
+use std::collections::BTreeSet;
+
+use super::loads::{api_with, run};
+use super::stores::opened;
+use crate::world::api::{FakeApi, Pages, Record};
+use crate::world::bucket::Bucket;
+use crate::world::feed;
+use crate::world::gcs::FakeGcs;
+use crate::world::oracle::Oracle;
+use crate::world::program::highwater;
+use crate::world::project::{Project, job};
+use crate::world::skip;
+use crate::world::weather::{Fault, On, Rule, Weather};
+
+/// Storms, each from a seed of its own.
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=6;
+/// Runs that a storm may need: most requests are tried four times, and a run that failed goes on where it was.
+const RUNS_MAX: usize = 12;
+
+/// Two slices with files in two months.
+fn records() -> Vec<Record> {
+    let mut records = feed::plain(1, 10, "2026-01-31T23:55:00Z");
+    records.extend(feed::plain(11, 10, "2026-02-14T23:55:00Z"));
+    records
+}
+
+struct World {
+    bucket: Bucket,
+    weather: Weather,
+    api: FakeApi,
+    project: Project,
+}
+
+impl World {
+    /// `None` where there is no S3 server.
+    fn new() -> Option<Self> {
+        let bucket = Bucket::new()?;
+        let weather = Weather::before(&bucket.endpoint);
+        let api = api_with(Pages::Token, 8, records());
+        let sink = format!("{}timeout = \"5s\"\n", bucket.sink(&weather.endpoint()));
+        let project = Project::of_items_to(&sink, &api, &Pages::Token, 8);
+        project.write("jobs/items.toml", &format!("{}step = \"14d\"\n", job("").replace("2026-01-01", "2026-01-31")));
+        Some(World { bucket, weather, api, project })
+    }
+
+    /// The weather clears up; a run brings what is missing, one more changes nothing, and the table can be read by others.
+    fn mends(&self, name: &str, oracle: &mut Oracle) {
+        self.weather.calm();
+        run(&self.project);
+        assert_eq!(run(&self.project)["commits"], 0, "{name}");
+        highwater(&self.project, &["verify"]).run().expect_code(0);
+        assert!(self.api.seen().len() > 2);
+        oracle.expect_in(name, &self.bucket, &records());
+    }
+}
+
+/// A skip, noted, where the oracle or the server is missing.
+fn prepared(test: &str) -> Option<Oracle> {
+    match (Oracle::new(), Bucket::new()) {
+        (Some(oracle), Some(_)) => Some(oracle),
+        _ => {
+            skip(test, "there is no S3 server");
+            None
+        }
+    }
+}
+
+#[test]
+fn one_bad_answer_anywhere_costs_nothing() {
+    // D-13
+    // D-14
+    // D-15
+    // D-16
+    // D-19
+    let Some(mut oracle) = prepared("one_bad_answer_anywhere_costs_nothing") else { return };
+    let cases = [
+        ("500 after the decision", Rule(On::Decide, Fault::LostAnswer, 1)),
+        ("500 after the decision, four times", Rule(On::Decide, Fault::LostAnswer, 4)),
+        ("reset after the decision", Rule(On::Decide, Fault::Reset, 1)),
+        ("no answer to the decision", Rule(On::Decide, Fault::Hang, 1)),
+        ("409 with nothing there", Rule(On::Decide, Fault::Conflict, 2)),
+        ("500 after the copy", Rule(On::Copy, Fault::LostAnswer, 2)),
+        ("reset after the copy", Rule(On::Copy, Fault::Reset, 2)),
+        ("bodies that are cut", Rule(On::Get, Fault::CutBody, 2)),
+        ("slow down, slow down", Rule(On::Change, Fault::SlowDown, 3)),
+    ];
+    let mut worlds = Vec::new();
+    for (name, rule) in cases {
+        let world = World::new().expect("asked for before");
+        world.weather.set(&[rule]);
+        let report = run(&world.project);
+        assert_eq!(report["counts"]["kept"], 20, "{name}");
+        assert!(world.weather.counts().1 > 0, "{name}: nothing went wrong");
+        world.mends(name, &mut oracle);
+        worlds.push(world);
+    }
+    oracle.check();
+}
+
+#[test]
+fn any_storm_ends_with_each_row_once() {
+    // D-29
+    let Some(mut oracle) = prepared("any_storm_ends_with_each_row_once") else { return };
+    let mut worlds = Vec::new();
+    for seed in SEEDS {
+        let world = World::new().expect("asked for before");
+        world.weather.storm(seed, 5);
+        let mut runs = 0;
+        while highwater(&world.project, &["run", "items"]).run().code != Some(0) {
+            runs += 1;
+            assert!(runs < RUNS_MAX, "storm of seed {seed}: not done in {runs} runs");
+        }
+        let (seen, spoiled) = world.weather.counts();
+        println!("storm of seed {seed}: {spoiled} of {seen} requests went wrong, done in {} runs", runs + 1);
+        assert!(spoiled > 0);
+        world.mends(&format!("storm of seed {seed}"), &mut oracle);
+        worlds.push(world);
+    }
+    oracle.check();
+}
+
+#[test]
+fn a_store_that_is_overrun_is_not_pressed() {
+    // D-22
+    let Some(mut oracle) = prepared("a_store_that_is_overrun_is_not_pressed") else { return };
+    let world = World::new().expect("asked for before");
+    world.weather.set(&[Rule(On::All, Fault::SlowDown, u64::MAX)]);
+    let ended = highwater(&world.project, &["run", "items"]).run().expect_code(1);
+    assert!(ended.stderr.contains("SlowDown"), "{}", ended.stderr);
+    // One layer tries again: each request up to four times, and a run gives up after the first that stays refused.
+    let (seen, _) = world.weather.counts();
+    assert!(seen <= 40, "{seen} requests to a store that asked for patience");
+    world.mends("overrun", &mut oracle);
+    oracle.check();
+}
+
+#[test]
+fn credentials_that_expire_in_the_middle_are_named() {
+    // D-23
+    let Some(mut oracle) = prepared("credentials_that_expire_in_the_middle_are_named") else { return };
+    let mut worlds = Vec::new();
+    for on in [On::Stage, On::Decide, On::Copy] {
+        let world = World::new().expect("asked for before");
+        world.weather.set(&[Rule(on, Fault::Expired, u64::MAX)]);
+        let ended = highwater(&world.project, &["run", "items"]).run();
+        assert_eq!(ended.code, Some(1), "{on:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains("ExpiredToken"), "{on:?}: {}", ended.stderr);
+        world.mends(&format!("expired at {on:?}"), &mut oracle);
+        worlds.push(world);
+    }
+    oracle.check();
+}
+
+#[test]
+fn a_bucket_of_another_region_says_where_to_set_it() {
+    // D-25
+    let Some(world) = World::new() else {
+        return skip("a_bucket_of_another_region_says_where_to_set_it", "there is no S3 server");
+    };
+    world.weather.set(&[Rule(On::All, Fault::Moved, u64::MAX)]);
+    let ended = highwater(&world.project, &["run", "items"]).run().expect_code(78);
+    assert!(ended.stderr.contains("set `region` under `[storage]`"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_is_changed_on_its_way_is_not_taken() {
+    // D-21
+    let Some(mut oracle) = prepared("what_is_changed_on_its_way_is_not_taken") else { return };
+    let world = World::new().expect("asked for before");
+    world.weather.set(&[Rule(On::Stage, Fault::Spoilt, 1)]);
+    let ended = highwater(&world.project, &["run", "items"]).run().expect_code(1);
+    assert!(ended.stderr.contains("BadDigest"), "{}", ended.stderr);
+    world.mends("changed on its way", &mut oracle);
+    oracle.check();
+}
+
+#[tokio::test]
+async fn an_upload_whose_end_is_an_error_in_a_success_is_not_there() {
+    // D-18
+    let Some(world) = std::thread::spawn(World::new).join().unwrap() else {
+        return skip("an_upload_whose_end_is_an_error_in_a_success_is_not_there", "there is no S3 server");
+    };
+    let store = opened(&world.bucket.sink(&world.weather.endpoint()));
+    let bytes = bytes::Bytes::from(vec![7; 9 << 20]);
+    for (times, whole) in [(1, true), (u64::MAX, false)] {
+        world.weather.set(&[Rule(On::Complete, Fault::ErrorInSuccess, times)]);
+        let path = format!("t/{times}.staged");
+        let mut writer = store.stage(&path).await.unwrap();
+        writer.write(bytes.clone()).await.unwrap();
+        assert_eq!(writer.finish().await.is_ok(), whole, "{times} times");
+        world.weather.calm();
+        assert_eq!(store.size(&path).await.unwrap(), whole.then_some(9 << 20));
+    }
+    std::thread::spawn(move || drop(world)).join().unwrap();
+}
+
+#[test]
+fn a_store_that_cuts_copies_is_refused_before_a_row_is_written() {
+    // D-54
+    let Some(world) = World::new() else {
+        return skip("a_store_that_cuts_copies_is_refused_before_a_row_is_written", "there is no S3 server");
+    };
+    world.weather.set(&[Rule(On::Copy, Fault::HalfCopy, u64::MAX)]);
+    let ended = highwater(&world.project, &["run", "items"]).run().expect_code(78);
+    assert!(ended.stderr.contains("the store cuts what it copies"), "{}", ended.stderr);
+    assert_eq!(world.bucket.objects(), BTreeSet::new());
+}
+
+#[test]
+fn recovery_needs_no_listing() {
+    // D-55
+    let Some(mut oracle) = prepared("recovery_needs_no_listing") else { return };
+    let mut worlds = Vec::new();
+    for at in [20, 24, 28, 32, 36] {
+        let world = World::new().expect("asked for before");
+        world.weather.set(&[Rule(On::List, Fault::EmptyListing, u64::MAX)]);
+        highwater(&world.project, &["run", "items"]).env("HIGHWATER_FAULT", &format!("kill-after:{at}")).run();
+        // The state is gone too: what is covered is known from the log alone, record by record.
+        std::fs::remove_dir_all(world.project.at("state")).unwrap();
+        run(&world.project);
+        world.mends(&format!("killed after {at}, with empty listings"), &mut oracle);
+        worlds.push(world);
+    }
+    oracle.check();
+}
+
+#[test]
+fn a_store_that_ignores_conditions_is_refused_and_doctor_says_why() {
+    // D-53
+    // O-18
+    let careless = FakeGcs::careless();
+    let api = api_with(Pages::Token, 8, records());
+    let project = Project::of_items_to(&careless.sink(), &api, &Pages::Token, 8);
+    let ended = highwater(&project, &["run", "items"]).run().expect_code(78);
+    assert!(ended.stderr.contains("ignores put-if-absent"), "{}", ended.stderr);
+    assert_eq!(careless.objects(), [""; 0]);
+    let found = highwater(&project, &["doctor", "--json"]).run().expect_code(1).json();
+    let broken: Vec<_> = found["findings"].as_array().unwrap().iter().filter(|one| one["verdict"] == "broken").collect();
+    assert_eq!(broken.len(), 1, "{found}");
+    assert_eq!((&broken[0]["area"], &broken[0]["what"]), (&"sink".into(), &"put_if_absent".into()));
+    assert!(broken[0]["help"].as_str().unwrap().starts_with("write to S3"), "{found}");
+}
