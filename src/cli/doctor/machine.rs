@@ -6,7 +6,7 @@ use crate::cli::Context;
 use crate::cli::daemon::client::Client;
 use crate::cli::daemon::protocol::DaemonView;
 use crate::cli::project::Project;
-use crate::cli::text::instant;
+use crate::cli::text::{counted, instant};
 use crate::config::Severity;
 use crate::state::sqlite::SqliteState;
 
@@ -35,9 +35,9 @@ fn version() -> Finding {
 fn files(project: &Project) -> Finding {
     let errors = project.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
     match errors {
-        0 => Finding::new("files", "", Verdict::Good, format!("{} jobs ready", project.catalog.jobs.len())),
+        0 => Finding::new("files", "", Verdict::Good, format!("{} ready", counted(project.catalog.jobs.len() as u64, "job"))),
         _ => {
-            let message = format!("{errors} errors, {} jobs parked", project.parked.len());
+            let message = format!("{}, {} parked", counted(errors as u64, "error"), counted(project.parked.len() as u64, "job"));
             Finding::new("files", "", Verdict::Broken, message).help("`highwater check` names each with its place")
         }
     }

@@ -28,7 +28,7 @@ fn a_fit_project_is_found_fit_and_left_as_it_was() {
     let ended = highwater(&project, &["doctor"]).run().expect_code(0);
     assert_eq!(api.seen().len(), asked + 1, "one request a source");
     for told in [
-        "good     files: 1 jobs ready",
+        "good     files: 1 job ready",
         "good     state: opens, and every page of it is whole",
         "good     daemon: none is at work in this project",
         "good     sink lake: put-if-absent refuses a second writer",
