@@ -1,5 +1,7 @@
 //! Time and chance enter here and nowhere else, so that a test can hold both.
 
+mod replayed;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,6 +9,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::ids::{BatchId, RunId};
+
+pub use replayed::ReplayedClock;
 
 /// What the machine's clock and dice say.
 #[async_trait]

@@ -71,17 +71,22 @@ pub enum Command {
         /// Rows to fetch
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         rows: u32,
+        /// From a recording instead of the API
+        #[arg(long, value_name = "DIR")]
+        replay: Option<PathBuf>,
     },
     /// Run jobs now, once, with progress
     #[command(
         after_long_help = "The first interrupt finishes the slices at work and ends; the second aborts at once, and the next run\n\
-                           settles what was left. With --full, --from and --to something is read again: what that will do is shown, and asked for.\n\nExamples:\n  highwater run\n  highwater run earthquakes --json\n  highwater run earthquakes --from 2026-01-01 --to 2026-02-01"
+                           settles what was left. With --full, --from and --to something is read again: what that will do is shown, and asked for.\n\nExamples:\n  highwater run\n  highwater run earthquakes --json\n  highwater run earthquakes --from 2026-01-01 --to 2026-02-01\n  highwater run earthquakes --record quakes\n  highwater run earthquakes --replay quakes"
     )]
     Run {
         /// The jobs, enabled or not; all enabled jobs if none is named
         jobs: Vec<String>,
         #[command(flatten)]
         again: Again,
+        #[command(flatten)]
+        taken: Taken,
         /// Replace a table even by nothing, or by less than half of what it has; ask a source although it wanted patience before
         #[arg(long, requires = "jobs")]
         force: bool,
@@ -177,6 +182,20 @@ pub struct Again {
     pub to: Option<Bound>,
     #[command(flatten)]
     pub how: How,
+}
+
+/// Where a run's answers go, or come from.
+#[derive(Debug, Args)]
+pub struct Taken {
+    /// Keep every exchange with the API in this folder, without secrets
+    #[arg(long, value_name = "DIR", requires = "jobs")]
+    pub record: Option<PathBuf>,
+    /// Take the answers from such a folder, without network and secrets, into a table of its own
+    #[arg(long, value_name = "DIR", requires = "jobs", conflicts_with_all = ["record", "full", "from", "to", "set", "why", "yes", "force"])]
+    pub replay: Option<PathBuf>,
+    /// Where a replay writes: a folder that is new or empty
+    #[arg(long, value_name = "FOLDER", requires = "replay")]
+    pub into: Option<PathBuf>,
 }
 
 /// How a change of what counts as read is made.

@@ -21,6 +21,7 @@ use crate::ledger::Ledger;
 use crate::quota::{Budgets, Class};
 use crate::run::{self, Ports, Purpose, RunOptions, RunReport, SliceFailure};
 use crate::source::Source;
+use crate::source::http::recording::Wire;
 use crate::source::http::{HttpSource, Shared, Tokens};
 use crate::state::State;
 use crate::stop::Stop;
@@ -52,6 +53,8 @@ pub(crate) struct Engine {
     pub runs: usize,
     /// What tests want to go wrong.
     pub faults: Faults,
+    /// Where answers come from.
+    pub wire: Wire,
 }
 
 /// A run that came to its report.
@@ -129,6 +132,7 @@ impl Engine {
             memory: 512 * 1024 * 1024,
             runs: 1,
             faults: Faults::default(),
+            wire: Wire::Network,
         }
     }
 
@@ -240,7 +244,7 @@ impl Engine {
     /// The source of a job's stream, with those of the streams that it is gone over for.
     fn open_source(&self, job: &Job, class: Class, memory: u64) -> Result<Arc<dyn Source>, Trouble> {
         let (clock, events) = (Arc::clone(&self.clock), self.events.clone());
-        let shared = Shared { budgets: &self.budgets, tokens: &self.tokens };
+        let shared = Shared { budgets: &self.budgets, tokens: &self.tokens, wire: &self.wire };
         let source = HttpSource::open(job, &*self.secrets, shared, clock, events, self.stop.clone());
         // Nothing was sent yet: a secret that is missing is a matter of set-up, not of the API.
         let source = source.map_err(|error| match error.kind {
@@ -299,6 +303,7 @@ mod tests {
             rewound: None,
             recovered: Vec::new(),
             preview: None,
+            began_with: Default::default(),
         };
         JobEnd { job: JobName::new("j"), outcome: Ok(Finished { report, requests: 0 }) }
     }

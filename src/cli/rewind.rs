@@ -63,7 +63,7 @@ impl Asked {
         } else if !context.terminal.json {
             context.terminal.line(&describe(job, &preview))?;
         }
-        Ok(Some(RunOptions { force, rewind: Some(rewind) }))
+        Ok(Some(RunOptions { force, rewind: Some(rewind), ..RunOptions::default() }))
     }
 }
 

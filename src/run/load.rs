@@ -67,6 +67,7 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
         }
     }
     check_fingerprint(job, &mut head)?;
+    report.began_with = head.state.coverage.clone();
     let mut given_up = 0;
     let order = order(job, ports);
     report.sets_left = order.len() as u64;
@@ -127,7 +128,7 @@ async fn read_set(
     let mut tried: Vec<Slice> = Vec::new();
     let mut lost = 0;
     let mut failures = 0;
-    let started_at = ports.clock.now();
+    let started_at = ports.options.as_of.unwrap_or_else(|| ports.clock.now());
     let mut goal = match expected_now(job, set, head, started_at) {
         Ok(goal) => goal,
         Err((_, error)) if !job.is_for_each() => return Err(error),

@@ -6,6 +6,7 @@
 //! protocol of an API or a clock. Deliberately absent: when to run (schedule), what may still be asked (quota).
 
 mod ahead;
+mod begun;
 mod children;
 mod commit;
 mod effects;
@@ -28,6 +29,7 @@ mod stage;
 mod whole;
 
 pub use ahead::{Ahead, at_once};
+pub use begun::begin_with;
 pub use children::Children;
 pub use mark::{Mark, mark, mark_text, marks};
 pub use options::{Bound, Rewind, RewindKind, RunOptions};

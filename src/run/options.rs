@@ -18,6 +18,9 @@ pub struct RunOptions {
     /// Before the run: what is to count as not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewind: Option<Rewind>,
+    /// What counts as now when slices are planned, where the run is recorded, or is one that was.
+    #[serde(skip)]
+    pub as_of: Option<Timestamp>,
 }
 
 /// A change of what counts as read, by hand.
@@ -132,7 +135,7 @@ mod tests {
         assert_eq!(range.to_string(), "run --from 2026-01-01");
         let set = Some(PartitionKey::of([("a", "1")]));
         let rewind = Rewind { what: range, set, may_empty: false, asked_by: "alice".to_owned(), why: None };
-        let options = RunOptions { force: true, rewind: Some(rewind) };
+        let options = RunOptions { force: true, rewind: Some(rewind), as_of: None };
         let json = serde_json::to_string(&options).expect("JSON");
         assert_eq!(serde_json::from_str::<RunOptions>(&json).expect("options"), options);
         assert!(serde_json::from_str::<RunOptions>("{\"dry\":true}").is_err());

@@ -6,7 +6,6 @@ use crate::config::catalog::Job;
 use crate::error::{ErrorKind, chain};
 use crate::page::PagePosition;
 use crate::plan;
-use crate::slice::Coverage;
 
 use super::refine::Refinery;
 use super::whole::{Desk, explain, fetch};
@@ -19,7 +18,14 @@ pub(super) async fn preview(job: &Job, rows_wanted: usize, ports: &Ports) -> Res
     let mut report = RunReport::start(job, ports.clock.run_id());
     // What one set's rows look like, the others' do too.
     let first = job.sets.first().map(|set| set.partition.clone()).unwrap_or_default();
-    let Some(slice) = plan::next(job, &first, &Coverage::default(), &[], ports.clock.now()) else { return Ok(report) };
+    // Empty, but where a run that was recorded is looked at: it is begun where that one began.
+    let coverage = ports.state.dataset(&job.dataset).await?.map(|known| known.coverage).unwrap_or_default();
+    let now = ports.options.as_of.unwrap_or_else(|| ports.clock.now());
+    let goal = match (ports.options.as_of, job.stream.window_cursor()) {
+        (Some(_), Some(cursor)) => plan::expected_now(cursor, job.window.settle, coverage.spans(&first), now).unwrap_or(now),
+        _ => now,
+    };
+    let Some(slice) = plan::next(job, &first, &coverage, &[], goal) else { return Ok(report) };
     let refinery = Refinery::new(job, None, ports.source.wanted(), &slice).map_err(explain)?;
     let mut desk = Desk::new(refinery);
     let mut pages = Vec::new();

@@ -11,7 +11,7 @@ use crate::error::ErrorKind;
 use crate::ids::{JobName, PartitionKey, RunId};
 use crate::reject::Reject;
 use crate::sink::SinkError;
-use crate::slice::Slice;
+use crate::slice::{Coverage, Slice};
 use crate::state::StateError;
 
 /// How a run went.
@@ -41,6 +41,8 @@ pub struct RunReport {
     pub rewound: Option<String>,
     /// What a crash had left and this run settled, a sentence each.
     pub recovered: Vec<String>,
+    /// What counted as read before anything was.
+    pub began_with: Coverage,
     /// The first rows and the rejects, where the purpose was to see them.
     pub preview: Option<Preview>,
 }
@@ -64,6 +66,7 @@ impl RunReport {
             marks: BTreeMap::new(),
             rewound: None,
             recovered: Vec::new(),
+            began_with: Coverage::default(),
             preview: None,
         }
     }

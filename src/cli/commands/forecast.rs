@@ -21,6 +21,7 @@ use crate::plan::Outline;
 use crate::quota::{Budgets, Class, WindowView};
 use crate::run::{self, Probed};
 use crate::slice::Slice;
+use crate::source::http::recording::Wire;
 use crate::source::http::{HttpSource, Shared, Tokens};
 use crate::state::State;
 use crate::stop::Stop;
@@ -108,7 +109,7 @@ pub(super) async fn forecast(
     let stop = Stop::new();
     let vault = if probe { project.vault(job).await? } else { Arc::new(LentVault::default()) };
     let tokens = Tokens::new(Arc::clone(&context.clock), vault);
-    let shared = Shared { budgets: &budgets, tokens: &tokens };
+    let shared = Shared { budgets: &budgets, tokens: &tokens, wire: &Wire::Network };
     let source = HttpSource::open(job, &*project.secrets, shared, Arc::clone(&context.clock), Events::default(), stop.clone());
     let source = match source {
         Ok(source) => source,

@@ -9,6 +9,7 @@ mod logs;
 mod plan;
 mod preview;
 mod query;
+mod replay;
 mod run;
 mod runs;
 mod schema;
@@ -39,8 +40,8 @@ pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failu
         Command::Schema { kind, dir } => schema::schema(context, kind.as_deref(), dir.as_deref()),
         Command::Completions { shell } => completions::completions(context, shell),
         Command::Plan { job, probe } => with_runtime(plan::plan(context, job.as_deref(), probe)),
-        Command::Preview { job, rows } => with_runtime(preview::preview(context, &job, rows)),
-        Command::Run { jobs, again, force } => with_runtime(run::run(context, &jobs, again, force)),
+        Command::Preview { job, rows, replay } => with_runtime(preview::preview(context, &job, rows, replay.as_deref())),
+        Command::Run { jobs, again, taken, force } => with_runtime(run::run(context, &jobs, again, taken, force)),
         Command::Serve => with_runtime(daemon::serve(context)),
         Command::Logs { job, limit, follow } => with_runtime(logs::logs(context, job.as_deref(), limit, follow)),
         Command::Status => with_runtime(status::status(context)),

@@ -1,6 +1,6 @@
 //! `highwater preview JOB`: the first rows, their types, the rejects. Writes nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -20,6 +20,8 @@ use crate::config::catalog::Job;
 use crate::reject::Reject;
 use crate::run::{Preview, Purpose, RunOptions, RunReport};
 use crate::state::sqlite::SqliteState;
+
+use super::replay;
 
 /// Rejects shown in full.
 const REJECTS_MAX: usize = 20;
@@ -54,10 +56,13 @@ struct RejectJson {
     record: String,
 }
 
-pub(super) async fn preview(context: &Context, job: &str, rows: u32) -> Result<Exit, Failure> {
+pub(super) async fn preview(context: &Context, job: &str, rows: u32, recording: Option<&Path>) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
     let job = project.job(job)?;
-    let Finished { report, requests } = fetch(context, &project, job, rows).await?;
+    let Finished { report, requests } = match recording {
+        Some(recording) => fetch_recorded(context, &project, job, rows, recording).await?,
+        None => fetch(context, &project, job, rows).await?,
+    };
     if let Some(failure) = report.failed.first() {
         return Err(Failure::of(failure.kind, format!("preview {}: {}", job.name, failure.reason)));
     }
@@ -88,13 +93,23 @@ async fn fetch(context: &Context, project: &Project, job: &Job, rows: u32) -> Re
     report.map_err(|trouble| Failure::new(trouble.exit, format!("preview {}: {}", job.name, trouble.reason)))
 }
 
+/// The same from a recording.
+async fn fetch_recorded(context: &Context, project: &Project, job: &Job, rows: u32, recording: &Path) -> Result<Finished, Failure> {
+    let recording = Arc::new(replay::open(recording, job)?);
+    let folder = ScratchFolder::make(&format!("highwater-preview-{}", context.clock.run_id()))?;
+    let job = replay::offline(job, &folder.path.join("lake"));
+    let purpose = Purpose::Preview { rows: rows as usize };
+    let end = replay::run_into(project, &job, &recording, &folder.path, purpose).await?;
+    end.outcome.map_err(|trouble| Failure::new(trouble.exit, format!("preview {}: {}", job.name, trouble.reason)))
+}
+
 /// A folder below the system's temporary one, removed when dropped.
-struct ScratchFolder {
-    path: PathBuf,
+pub(super) struct ScratchFolder {
+    pub(super) path: PathBuf,
 }
 
 impl ScratchFolder {
-    fn make(name: &str) -> Result<Self, Failure> {
+    pub(super) fn make(name: &str) -> Result<Self, Failure> {
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path)
             .map_err(|error| Failure::new(Exit::Failed, format!("make folder `{}`: {error}", path.display())))?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::cli::Context;
-use crate::cli::args::{Again, How};
+use crate::cli::args::{Again, How, Taken};
 use crate::cli::daemon::client::Client;
 use crate::cli::daemon::protocol::RunRequest;
 use crate::cli::engine::{Engine, JobEnd, make_spool};
@@ -23,15 +23,30 @@ use crate::cli::text::printable;
 use crate::config::catalog::Job;
 use crate::event::Listener;
 use crate::run::{Bound, RewindKind, RunOptions};
+use crate::source::http::recording::Wire;
 use crate::state::State;
 use crate::state::sqlite::SqliteState;
 use crate::stop::Stop;
 
-pub(super) async fn run(context: &Context, names: &[String], again: Again, force: bool) -> Result<Exit, Failure> {
+use super::replay;
+
+pub(super) async fn run(
+    context: &Context,
+    names: &[String],
+    again: Again,
+    taken: Taken,
+    force: bool,
+) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
     let jobs = choose(&project, names)?;
+    if let Some(recording) = &taken.replay {
+        return replay::replay(context, &project, one_of(&jobs)?, recording, taken.into.as_deref()).await;
+    }
+    if taken.record.is_some() {
+        one_of(&jobs)?;
+    }
     let options = match asked(again)? {
-        None => RunOptions { force, rewind: None },
+        None => RunOptions { force, ..RunOptions::default() },
         Some(asked) => {
             let [job] = jobs.as_slice() else {
                 return Err(Failure::new(Exit::Usage, "name one job: what is read again is shown and asked for job by job"));
@@ -59,6 +74,9 @@ pub(super) async fn run(context: &Context, names: &[String], again: Again, force
         }
         return Ok(exit);
     }
+    if let (Some(folder), [job]) = (&taken.record, jobs.as_slice()) {
+        return replay::record(context, &project, job.clone(), options, folder).await;
+    }
     let runs = run_here_or_there(context, &project, jobs, options).await?;
     if context.terminal.json {
         context.terminal.document(&runs)?;
@@ -66,6 +84,14 @@ pub(super) async fn run(context: &Context, names: &[String], again: Again, force
         print_report(&context.terminal, &runs)?;
     }
     Ok(runs.iter().map(|run| run.status).max().unwrap_or(Exit::Done).max(exit))
+}
+
+/// The one job whose exchanges are kept, or taken from what was kept.
+fn one_of(jobs: &[Job]) -> Result<&Job, Failure> {
+    match jobs {
+        [job] => Ok(job),
+        _ => Err(Failure::new(Exit::Usage, "name one job: a recording is of one job's run")),
+    }
 }
 
 /// What is to be read again; `None` for a run like any other.
@@ -116,7 +142,7 @@ async fn run_here_or_there(
         }
         Err(failure) => return Err(failure),
     };
-    let ends = run_until_stopped(context, project, state.clone(), jobs, &options).await;
+    let ends = run_until_stopped(context, project, state.clone(), jobs, &options, Wire::Network).await;
     close(state).await;
     Ok(ends?.iter().map(report_json).collect())
 }
@@ -138,6 +164,7 @@ pub(crate) async fn run_until_stopped(
     state: Arc<dyn State>,
     jobs: Vec<Job>,
     options: &RunOptions,
+    wire: Wire,
 ) -> Result<Vec<JobEnd>, Failure> {
     let settings = &project.catalog.settings;
     let spool = make_spool(&settings.state_path)?;
@@ -160,6 +187,7 @@ pub(crate) async fn run_until_stopped(
     engine.memory = settings.memory;
     engine.runs = settings.runs;
     engine.faults = faults.clone();
+    engine.wire = wire;
     let (stop, budgets, tokens) = (engine.stop.clone(), Arc::clone(&engine.budgets), Arc::clone(&engine.tokens));
     let engine = Arc::new(engine);
     let written = Stop::new();

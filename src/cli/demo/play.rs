@@ -13,6 +13,7 @@ use crate::cli::failure::Failure;
 use crate::cli::project::Project;
 use crate::config::catalog::Job;
 use crate::run::RunOptions;
+use crate::source::http::recording::Wire;
 use crate::state::sqlite::SqliteState;
 
 use super::feed::Feed;
@@ -109,7 +110,7 @@ async fn load_twice(
 
 /// Runs the job and tells of it; fails unless all of it worked.
 async fn load(context: &Context, project: &Project, state: &Arc<SqliteState>, job: &Job) -> Result<JobEnd, Failure> {
-    let ends = run_until_stopped(context, project, state.clone(), vec![job.clone()], &RunOptions::default()).await?;
+    let ends = run_until_stopped(context, project, state.clone(), vec![job.clone()], &RunOptions::default(), Wire::Network).await?;
     let end = ends.into_iter().next().ok_or_else(|| Failure::new(Exit::Failed, "the job did not run"))?;
     show::load(context, &end)?;
     match end.exit() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ::http::header::{CONTENT_ENCODING, DATE, LOCATION};
 use ::http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
-use reqwest::{Client, Response};
+use reqwest::Response;
 use url::Url;
 
 use crate::clock::Clock;
@@ -29,6 +29,7 @@ use super::request::Request;
 use super::rules::{self, Rules};
 use super::status::judge;
 use super::told;
+use super::transport::{Sending, TakenDown, Transport};
 
 const REDIRECTS_MAX: usize = 5;
 /// So much of an error's body is read for its message.
@@ -39,7 +40,7 @@ const WAIT_TOLD: Duration = Duration::from_secs(1);
 /// Sends requests of one source.
 pub(super) struct Exchange {
     pub(super) job: JobName,
-    pub(super) client: Client,
+    pub(super) transport: Transport,
     pub(super) origins: OriginRule,
     pub(super) credentials: Credentials,
     pub(super) budget: Arc<Budget>,
@@ -142,10 +143,10 @@ impl Exchange {
         permit: Option<&Permit>,
     ) -> Result<(Response, Option<u64>), Failure> {
         let mut target = url.clone();
-        let mut headers = HeaderMap::new();
+        let plain = if standing == Standing::Own { request.headers.clone() } else { HeaderMap::new() };
+        let mut headers = plain.clone();
         let mut shown = None;
         if standing == Standing::Own {
-            headers.clone_from(&request.headers);
             let proof = self.credentials.proof().await?;
             let body = request.payload.as_ref().map_or(&[][..], |payload| &payload.bytes);
             let unsigned = Unsigned { method: &request.method, url: &mut target, headers: &mut headers, body };
@@ -154,11 +155,8 @@ impl Exchange {
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.events.tell(Event::RequestSent { job: self.job.clone() });
-        let mut sending = self.client.request(request.method.clone(), target).headers(headers);
-        if let Some(payload) = &request.payload {
-            sending = sending.body(payload.bytes.clone());
-        }
-        let sent = sending.send().await;
+        let sending = Sending { request, url, plain: &plain, target, headers, body_max: self.body_max };
+        let sent = self.transport.send(sending, self.credentials.redactor(), &*self.clock).await;
         if let Some(permit) = permit {
             // Before the body is read: every request that another job sends meanwhile would be one too many.
             match &sent {
@@ -171,7 +169,7 @@ impl Exchange {
                 Err(_) => permit.answered(Outcome::Failed, &Told::default()),
             }
         }
-        sent.map(|response| (response, shown)).map_err(|error| Failure::transport(url, error))
+        sent.map(|response| (response, shown)).map_err(|error| error.explain(url))
     }
 
     /// What a status that is no success means: a failure, or nothing where a rule says so.
@@ -260,6 +258,7 @@ impl Exchange {
         let Arrived { response, url, permits: _permits, .. } = arrived;
         let address = self.credentials.redactor().clean(&without_query(&url));
         let (status, headers) = (response.status(), response.headers().clone());
+        let taken_down = response.extensions().get::<TakenDown>().copied();
         // What the client knows how to decompress it has taken off.
         if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
             let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
@@ -297,7 +296,7 @@ impl Exchange {
             status,
             headers,
             body,
-            received_at: self.clock.now(),
+            received_at: taken_down.map_or_else(|| self.clock.now(), |TakenDown(at)| at),
             source_now,
             address,
             carried: None,

@@ -31,6 +31,7 @@ use super::failure::Failure;
 use super::graphql;
 use super::origin::OriginRule;
 use super::paging::Pager;
+use super::recording::Wire;
 use super::redact::EXCERPT_MAX;
 use super::request::{Request, RequestPlan};
 use super::resolver::{Lookup, SystemLookup};
@@ -39,6 +40,7 @@ use super::rules::{self, Rules};
 use super::status::Remedy;
 use super::token;
 use super::told;
+use super::transport::Transport;
 
 /// One job's stream of an HTTP API.
 pub struct HttpSource {
@@ -93,9 +95,13 @@ impl HttpSource {
         };
         let origins = OriginRule::new(&source.base_url, &source.allow_hosts, source.allow_private)
             .map_err(|why| in_source(FetchError::new(ErrorKind::Config, why)))?;
-        let client = client::client(source, secrets, around.lookup).map_err(in_source)?;
+        let transport = match shared.wire {
+            // Nothing is to be sent, so there is nothing that could.
+            Wire::Replay(_) => Transport::offline(shared.wire.clone()),
+            wire => Transport::new(client::client(source, secrets, around.lookup).map_err(in_source)?, wire.clone()),
+        };
         let line = Line {
-            client: client.clone(),
+            transport: transport.clone(),
             origins: origins.clone(),
             timeout: source.timeout,
             attempts_max: source.attempts_max,
@@ -115,7 +121,7 @@ impl HttpSource {
         let pager = Pager::new(job.stream.paging.clone(), &job.stream.records);
         let exchange = Exchange {
             job: job.name.clone(),
-            client,
+            transport,
             origins,
             credentials,
             budget,
@@ -361,6 +367,7 @@ impl HttpSource {
 pub struct Shared<'a> {
     pub budgets: &'a Budgets,
     pub tokens: &'a Tokens,
+    pub wire: &'a Wire,
 }
 
 /// What a source is given of the world around it.

@@ -2,8 +2,8 @@
 //!
 //! From the inside out: `request` says what is asked (templates, `bounds`, `paging`), `exchange` sends it once (budget, `auth`,
 //! redirects within `origin`, body cap), `retry` decides about another attempt, and here all of it becomes a `Source`. `export` waits
-//! for what an API writes out on request. `status`
-//! alone knows what a status means; `told` what an answer says of limits; `client` alone how the client is set up.
+//! for what an API writes out on request. `status` alone knows what a status means; `transport` brings the answer, from the network or
+//! a `recording`; `told` knows what an answer says of limits; `client` alone how the client is set up.
 //!
 //! Absent on purpose: a jar of cookies, caches, and every retry but the one here.
 
@@ -20,6 +20,7 @@ mod http_source;
 mod origin;
 mod paging;
 mod payload;
+pub mod recording;
 mod redact;
 mod request;
 mod resolver;
@@ -28,6 +29,7 @@ mod rules;
 mod status;
 mod token;
 mod told;
+mod transport;
 
 #[cfg(test)]
 mod tests;

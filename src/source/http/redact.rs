@@ -21,6 +21,9 @@ pub(super) struct Redactor {
     recent: Recent,
 }
 
+/// Shorter secrets are not looked for in recordings.
+const SCRUBBED_MIN: usize = 8;
+
 /// So many secrets that came at run time are remembered; those before have long ended.
 const RECENT_MAX: usize = 32;
 
@@ -91,9 +94,20 @@ impl Redactor {
 
     /// The text with `***` for every secret.
     pub(super) fn clean(&self, text: &str) -> String {
+        self.hide(text, 1)
+    }
+
+    /// The same for what is kept to be read again by a program: a user name of two letters would be found in every other word of it.
+    pub(super) fn scrub(&self, text: &str) -> String {
+        self.hide(text, SCRUBBED_MIN)
+    }
+
+    fn hide(&self, text: &str, shortest: usize) -> String {
         let mut text = text.to_owned();
         let recent = self.recent.secrets();
-        let mut forms: Vec<&SecretString> = self.known.forms.iter().chain(recent.iter().flat_map(|known| &known.forms)).collect();
+        let long = |secret: &&SecretString| secret.expose_secret().len() >= shortest;
+        let forms = self.known.forms.iter().chain(recent.iter().flat_map(|known| &known.forms));
+        let mut forms: Vec<&SecretString> = forms.filter(long).collect();
         // The longest first: a form that holds another must go as a whole.
         forms.sort_by_key(|form| std::cmp::Reverse(form.expose_secret().len()));
         for form in forms {
@@ -101,7 +115,8 @@ impl Redactor {
                 text = text.replace(form.expose_secret(), "***");
             }
         }
-        let plain: Vec<&SecretString> = self.known.plain.iter().chain(recent.iter().flat_map(|known| &known.plain)).collect();
+        let plain = self.known.plain.iter().chain(recent.iter().flat_map(|known| &known.plain));
+        let plain: Vec<&SecretString> = plain.filter(long).collect();
         // A server may escape more or fewer characters than we would: then the whole text goes.
         match shows_once_decoded(&plain, &text) {
             true => "*** (it held a secret)".to_owned(),

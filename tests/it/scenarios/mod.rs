@@ -23,6 +23,7 @@ mod parents;
 mod parts;
 mod quotas;
 mod refusals;
+mod replays;
 mod scheduler;
 mod serve;
 mod sets;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use ::http::{HeaderMap, Method, StatusCode};
 use bytes::Bytes;
 use jiff::SignedDuration;
-use reqwest::Client;
 use url::Url;
 
 use crate::clock::Clock;
@@ -23,6 +22,7 @@ use super::super::failure::Failure;
 use super::super::origin::{OriginRule, without_query};
 use super::super::retry::{Attempts, Decision};
 use super::super::status::Remedy;
+use super::super::transport::Transport;
 use super::denial::Denial;
 
 /// Whoever gives tokens out answers within this, or does not.
@@ -34,7 +34,7 @@ const PATIENCE_MAX: Duration = Duration::from_secs(60);
 /// What it takes to ask.
 #[derive(Clone)]
 pub(in super::super) struct Line {
-    pub(in super::super) client: Client,
+    pub(in super::super) transport: Transport,
     pub(in super::super) origins: OriginRule,
     pub(in super::super) timeout: Duration,
     pub(in super::super) attempts_max: u32,
@@ -118,7 +118,8 @@ impl Line {
             let failure = Failure::transport(&url, error);
             (Denial::new(failure.error.kind, crate::error::chain(&failure.error)), failure.remedy)
         };
-        let request = self.client.request(method, url.clone()).headers(headers).body(body);
+        let client = self.transport.client().map_err(|error| (Denial::new(error.kind, error.message), Remedy::None))?;
+        let request = client.request(method, url.clone()).headers(headers).body(body);
         let response = request.timeout(self.timeout.min(TIMEOUT_MAX)).send().await.map_err(failed)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = read_all(response, BODY_MAX).await.map_err(|error| match error {

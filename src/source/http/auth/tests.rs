@@ -20,6 +20,8 @@ use crate::event::Events;
 use crate::ids::JobName;
 use crate::quota::test_clock::TestClock;
 use crate::source::http::origin::OriginRule;
+use crate::source::http::recording::Wire;
+use crate::source::http::transport::Transport;
 use crate::state::memory::MemoryState;
 use crate::stop::Stop;
 use crate::template::Template;
@@ -47,7 +49,7 @@ fn opened(auth: &Auth) -> Result<Credentials, FetchError> {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let clock = Arc::new(TestClock::new());
     let line = Line {
-        client: reqwest::Client::new(),
+        transport: Transport::new(reqwest::Client::new(), Wire::Network),
         origins: OriginRule::new(&Url::parse("https://api.example.com").unwrap(), &[], false).unwrap(),
         timeout: Duration::from_secs(1),
         attempts_max: 1,

@@ -26,6 +26,7 @@ use crate::quota::Budgets;
 use crate::quota::test_clock::TestClock;
 use crate::slice::{Reach, Slice, Span};
 use crate::source::http::http_source::Surroundings;
+use crate::source::http::recording::Wire;
 use crate::source::http::resolver::{Lookup, SystemLookup};
 use crate::source::http::{HttpSource, Shared, Tokens};
 use crate::source::{FetchError, Source};
@@ -182,6 +183,7 @@ pub(super) struct World {
     pub(super) lookup: Arc<dyn Lookup>,
     pub(super) drawer: Arc<Drawer>,
     pub(super) tokens: Tokens,
+    pub(super) wire: Wire,
 }
 
 /// A vault that can be told to fail.
@@ -241,6 +243,7 @@ impl World {
             heard: Arc::new(Heard::default()),
             lookup: Arc::new(SystemLookup),
             drawer,
+            wire: Wire::Network,
         }
     }
 
@@ -262,7 +265,7 @@ impl World {
             stop: self.stop.clone(),
             lookup: self.lookup.clone(),
         };
-        HttpSource::open_with(job, &Secrets, Shared { budgets: &self.budgets, tokens: &self.tokens }, around)
+        HttpSource::open_with(job, &Secrets, Shared { budgets: &self.budgets, tokens: &self.tokens, wire: &self.wire }, around)
     }
 
     pub(super) fn open(&self, job: &Job) -> HttpSource {

@@ -1,0 +1,112 @@
+//! Runs that are recorded, and made again from what was recorded.
+
+use std::path::Path;
+
+use crate::rust_text::root;
+use crate::world::api::{Fault, Pages};
+use crate::world::feed;
+use crate::world::oracle::Oracle;
+use crate::world::program::{Ended, highwater};
+use crate::world::project::Project;
+use crate::world::skip;
+
+use super::loads::api_with;
+
+const SECRET: &str = "CANARY-record-1";
+
+fn call(project: &Project, args: &[&str], code: i32) -> Ended {
+    highwater(project, args).run().expect_code(code)
+}
+
+fn kept(ended: &Ended) -> u64 {
+    ended.json()[0]["counts"]["kept"].as_u64().unwrap()
+}
+
+fn all_text(folder: &Path) -> String {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+#[test]
+fn a_recorded_run_is_made_again_without_network_and_without_secrets() {
+    let records = feed::unkind(7, 1, 120, "2026-02-01T00:00:00Z", 20);
+    let api = api_with(Pages::Token, 20, records.clone());
+    let project = Project::of_items(&api, &Pages::Token, 20);
+    project.edit("sources/api.toml", "timeout =", "auth = { type = \"bearer\", token = { env = \"TOKEN\" } }\ntimeout =");
+    // Patience that was asked for then is not asked of a replay: the test would not end in time.
+    api.fail(1..2, Fault::Status(503));
+    api.fail(2..3, Fault::TooMany { retry_after: 1 });
+    let record = ["run", "items", "--record", "tape", "--json"];
+    let ended = highwater(&project, &record).env("TOKEN", SECRET).run().expect_code(0);
+    assert_eq!(kept(&ended), 120);
+    assert!(ended.stderr.contains("recorded: 8 exchanges"), "{}", ended.stderr);
+    assert!(!all_text(&project.at("tape")).contains("CANARY"), "S-34");
+    let ended = highwater(&project, &record).env("TOKEN", SECRET).run().expect_code(64);
+    assert!(ended.stderr.contains("holds a recording already"), "{}", ended.stderr);
+
+    let (state, lake) = (call(&project, &["state", "show", "--json"], 0).stdout, project.listing("lake"));
+    api.forget();
+    let ended = call(&project, &["run", "items", "--replay", "tape", "--into", "one", "--json"], 0);
+    assert_eq!(kept(&ended), 120);
+    assert!(api.seen().is_empty(), "a replay asked the API");
+    let url = api.url();
+    drop(api);
+    project.edit("sources/api.toml", &url, "http://nowhere.invalid");
+    assert_eq!(kept(&call(&project, &["run", "items", "--replay", "tape", "--into", "two", "--json"], 0)), 120);
+    let ended = call(&project, &["preview", "items", "--replay", "tape", "--json"], 0);
+    assert!(ended.json()["rows"].as_array().unwrap().len() == 10, "{}", ended.stdout);
+    // What the job itself has read is as it was.
+    assert_eq!(call(&project, &["state", "show", "--json"], 0).stdout, state);
+    assert_eq!(project.listing("lake"), lake);
+    assert!(call(&project, &["run", "items", "--replay", "tape", "--into", "one"], 64).stderr.contains("not empty"));
+    match Oracle::new() {
+        None => skip("a_recorded_run_is_made_again", "DuckDB and pyarrow are not installed"),
+        Some(mut oracle) => {
+            for folder in ["lake/items", "one/lake/items", "two/lake/items"] {
+                oracle.expect(folder, &project.at(folder), &records);
+            }
+            oracle.check();
+        }
+    }
+
+    // D-67: steps are tried against what was recorded, and a request that was never made is named.
+    project.write("jobs/items.toml", &crate::world::project::job("[[steps]]\nfilter = \"id <= 20\"\n"));
+    assert_eq!(kept(&call(&project, &["run", "items", "--replay", "tape", "--into", "three", "--json"], 0)), 20);
+    project.edit("sources/api.toml", "path = \"/items\"", "path = \"/items\"\nquery = { state = \"open\" }");
+    let ended = call(&project, &["run", "items", "--replay", "tape", "--into", "four"], 78);
+    assert!(ended.stderr.contains("the nearest is exchange 1") && ended.stderr.contains("`state` is new"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_run_that_went_on_from_a_mark_is_made_again_from_there() {
+    let api = api_with(Pages::LinkHeader, 10, feed::plain(1, 30, "2026-02-01T00:00:00Z"));
+    let project = Project::of_items(&api, &Pages::LinkHeader, 10);
+    call(&project, &["run", "items"], 0);
+    api.add_records("items", feed::plain(31, 15, "2026-03-02T00:00:00Z"));
+    api.set_now("2026-03-03T00:00:00Z");
+    assert_eq!(kept(&call(&project, &["run", "items", "--record", "tape", "--json"], 0)), 15);
+    assert_eq!(kept(&call(&project, &["run", "items", "--replay", "tape", "--into", "again", "--json"], 0)), 15);
+    assert_eq!(call(&project, &["preview", "items", "--replay", "tape", "--json"], 0).json()["counts"]["kept"], 10);
+}
+
+/// The recordings that are kept here, each with the job that it is of.
+const CASSETTES: &[(&str, &str, u64)] = &[("github_issues", "github", 3)];
+
+fn project_of(cassette: &str, source: &str) -> Project {
+    let project = Project::new();
+    project.write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"lake\"\n");
+    for file in [format!("sources/{source}.toml"), format!("jobs/{cassette}.toml")] {
+        project.write(&file, &crate::rust_text::read(&file));
+    }
+    project
+}
+
+#[test]
+fn the_recordings_that_are_kept_here_fit_the_definitions_that_ship() {
+    for (cassette, source, rows) in CASSETTES {
+        let project = project_of(cassette, source);
+        let tape = root().join("tests/it/cassettes").join(cassette);
+        let tape = tape.to_str().unwrap();
+        assert_eq!(kept(&call(&project, &["run", cassette, "--replay", tape, "--into", "out", "--json"], 0)), *rows);
+    }
+}
