@@ -46,12 +46,15 @@ pub enum Command {
     /// Check every file; print every problem with line and help
     #[command(
         after_long_help = "With --connect each source of an enabled job is asked for one page, with its credentials, and each sink gets small\n\
-                           objects below `_highwater/probe/`, which are removed again.\n\nExamples:\n  highwater check\n  highwater -C /etc/highwater check --json\n  highwater check --connect"
+                           objects below `_highwater/probe/`, which are removed again.\n\nExamples:\n  highwater check\n  highwater -C /etc/highwater check --json\n  highwater check --connect\n  highwater check --against quakes"
     )]
     Check {
         /// Also resolve secrets, ask sources, and try sinks out
         #[arg(long)]
         connect: bool,
+        /// Also say where a recording and its job disagree; sends nothing
+        #[arg(long, value_name = "DIR", conflicts_with = "connect")]
+        against: Option<PathBuf>,
     },
     /// Show a run's slices, requests, share of the quota and end; fetches nothing
     #[command(

@@ -17,6 +17,7 @@ mod check;
 mod editor;
 mod kinds;
 mod limits;
+mod locate;
 mod node;
 mod problem;
 mod read;
@@ -32,6 +33,7 @@ use crate::ids::JobName;
 use catalog::Catalog;
 
 pub use editor::schemas;
+pub use locate::{Remark, at_key};
 pub use problem::{Problem, Severity};
 
 /// What a project folder holds.

@@ -150,7 +150,7 @@ fn read_entry(room: Room, folder: &str, path: &Path) -> Option<ProjectFile> {
     Some(ProjectFile { room, name: stem.to_owned(), file, text: read_text(path) })
 }
 
-fn read_text(path: &Path) -> Result<String, Unreadable> {
+pub(super) fn read_text(path: &Path) -> Result<String, Unreadable> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) => return unreadable(format!("the file cannot be read: {error}"), ""),

@@ -1,6 +1,7 @@
 //! `highwater check`: every file, every problem.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -12,6 +13,8 @@ use crate::cli::project::Project;
 use crate::cli::text::{counted, printable};
 use crate::config::catalog::{Cursor, CursorType, Job};
 use crate::config::{Problem, Severity};
+
+use super::against;
 
 /// What `check --json` prints.
 #[derive(Serialize)]
@@ -49,13 +52,26 @@ struct ProblemJson {
 }
 
 pub(super) fn check(context: &Context) -> Result<Exit, Failure> {
-    let project = Project::open(context)?;
+    tell(context, &Project::open(context)?)
+}
+
+/// Also against a recording.
+pub(super) async fn check_against(context: &Context, recording: &Path) -> Result<Exit, Failure> {
+    let mut project = Project::open(context)?;
+    project.require_settings()?;
+    let found = against::problems(context, &project, recording).await?;
+    project.problems.extend(found);
+    project.problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    tell(context, &project)
+}
+
+fn tell(context: &Context, project: &Project) -> Result<Exit, Failure> {
     if context.terminal.json {
-        context.terminal.document(&as_json(&project, None))?;
+        context.terminal.document(&as_json(project, None))?;
     } else {
-        print(context, &project)?;
+        print(context, project)?;
     }
-    Ok(judge(&project))
+    Ok(judge(project))
 }
 
 /// The same, and whether what the files name can be reached and is fit.

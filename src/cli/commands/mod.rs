@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod against;
 mod check;
 mod completions;
 mod doctor;
@@ -34,8 +35,9 @@ pub(crate) use status::look as look_at_jobs;
 pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failure> {
     match command {
         Command::Init { dir } => init::init(context, dir.as_deref()),
-        Command::Check { connect: false } => check::check(context),
-        Command::Check { connect: true } => with_runtime(check::check_connected(context)),
+        Command::Check { connect: true, .. } => with_runtime(check::check_connected(context)),
+        Command::Check { against: Some(recording), .. } => with_runtime(check::check_against(context, &recording)),
+        Command::Check { .. } => check::check(context),
         Command::Doctor => with_runtime(doctor::doctor(context)),
         Command::Schema { kind, dir } => schema::schema(context, kind.as_deref(), dir.as_deref()),
         Command::Completions { shell } => completions::completions(context, shell),

@@ -110,3 +110,39 @@ fn the_recordings_that_are_kept_here_fit_the_definitions_that_ship() {
         assert_eq!(kept(&call(&project, &["run", cassette, "--replay", tape, "--into", "out", "--json"], 0)), *rows);
     }
 }
+
+/// What `check --against` says of the recording that is kept here, after a change of the definition.
+fn against(changes: &[(&str, &str, &str)], code: i32) -> Vec<serde_json::Value> {
+    let project = project_of("github_issues", "github");
+    for (file, from, to) in changes {
+        project.edit(file, from, to);
+    }
+    let tape = root().join("tests/it/cassettes/github_issues");
+    let ended = call(&project, &["check", "--against", tape.to_str().unwrap(), "--json"], code);
+    ended.json()["problems"].as_array().unwrap().clone()
+}
+
+#[test]
+fn a_definition_is_held_to_a_recording_with_line_and_help() {
+    assert!(against(&[], 0).is_empty(), "{:?}", against(&[], 0));
+    let source = "sources/github.toml";
+    let issues = "primary_key = [\"id\"]\npaging = { type = \"link_header\" }\n[streams.issues.cursor]\nfield = \"updated_at\"";
+    let change = |key: &str, paging: &str, field: &str| {
+        format!("primary_key = [\"{key}\"]\npaging = {paging}\n[streams.issues.cursor]\nfield = \"{field}\"")
+    };
+    let links = "{ type = \"link_header\" }";
+    for (changes, key, said) in [
+        (vec![(source, "sort = \"updated\", direction = \"asc\", per_page = 100 }\nprimary_key = [\"id\"]\npaging = { type = \"link_header\" }\n[streams.issues.cursor]", "sort = \"created\", direction = \"asc\", per_page = 100 }\nprimary_key = [\"id\"]\npaging = { type = \"link_header\" }\n[streams.issues.cursor]")], "streams.issues.query.sort", "`sort` was `updated` and is `created`"),
+        (vec![(source, issues, &change("number_of", links, "updated_at"))], "streams.issues.primary_key", "3 of 3 records do not fit"),
+        (vec![(source, issues, &change("id", links, "title"))], "streams.issues.cursor.field", "3 of 3 records do not fit"),
+        (vec![(source, "query = { state = \"all\", sort = \"updated\", direction = \"asc\", per_page = 100 }\nprimary_key", "query = { state = \"all\", sort = \"updated\", direction = \"asc\", per_page = 100 }\nrecords = \"data.items\"\nprimary_key")], "streams.issues.records", "exchange 1"),
+        (vec![("jobs/github_issues.toml", "[window]", "[columns]\nweight = \"int64\"\n[window]")], "columns.weight", "no record of the recording has `weight`"),
+    ] {
+        let is_error = key != "columns.weight";
+        let found = against(&changes, if is_error { 78 } else { 0 });
+        let problem = found.iter().find(|problem| problem["key"] == key);
+        let problem = problem.unwrap_or_else(|| panic!("{key}: {found:?}"));
+        assert!(problem["message"].as_str().unwrap().contains(said), "{problem}");
+        assert!(problem["line"].as_u64().unwrap() > 1 && !problem["help"].as_str().unwrap().is_empty(), "{problem}");
+    }
+}

@@ -9,12 +9,6 @@ mod nearest;
 mod recording;
 mod tape;
 
-#[cfg(test)]
-mod tests;
-
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 use ::http::HeaderMap;

@@ -78,7 +78,7 @@ impl Tape {
     }
 
     #[cfg(test)]
-    pub(super) fn of_at_most(self, bytes_max: u64) -> Self {
+    pub(in crate::source::http) fn of_at_most(self, bytes_max: u64) -> Self {
         self.inner().bytes_max = bytes_max;
         self
     }

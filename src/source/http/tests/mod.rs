@@ -2,6 +2,7 @@ mod bodies;
 mod exports;
 pub(in crate::source::http) mod fixture;
 mod origins;
+mod recordings;
 mod refusals;
 mod requests;
 mod retries;

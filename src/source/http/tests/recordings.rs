@@ -1,17 +1,21 @@
+//! What was asked and answered, kept and given again.
+
 use std::sync::Arc;
 
-use ::http::StatusCode;
+use ::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::*;
 use crate::config::catalog::{ApiKeyPlace, Auth};
 use crate::config::secret::SecretRef;
 use crate::error::ErrorKind;
-use crate::source::http::tests::fixture::{SECRET, World, bearer, header, job, snapshot};
-use crate::source::http::tests::server::{Server, json};
 use crate::page::{PageAt, PagePosition};
 use crate::source::Source;
+use crate::source::http::recording::{Asked, Ended, Recording, Tape, Wire};
+use crate::source::http::redact::Redactor;
+
+use super::fixture::{SECRET, World, bearer, header, job, snapshot, template};
+use super::server::{Server, json};
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -115,7 +119,7 @@ async fn a_request_that_was_not_recorded_names_what_is_nearest() {
     keep(&tape, "/items?page=1&state=open", 200, "[]");
     keep(&tape, "/orders", 200, "[]");
     tape.finish(Vec::new());
-    job.stream.query = vec![("state".to_owned(), crate::source::http::tests::fixture::template("all"))];
+    job.stream.query = vec![("state".to_owned(), template("all"))];
     let recording = Arc::new(Recording::open(folder.path()).unwrap());
     let mut world = World::new();
     world.wire = Wire::Replay(recording.clone());
