@@ -114,7 +114,8 @@ impl Found<'_> {
         let Some(parents) = self.job.of_parent() else { return self.stream(self.job.clone(), recording, |_| true) };
         // Children's paths hold what their parents' do more often than the other way round.
         let is_child = |path: &str| fits(self.job.stream.path.text(), path);
-        let children: BTreeSet<usize> = (0..recording.heads().len()).filter(|place| is_child(&path_of(recording, *place))).collect();
+        let children: BTreeSet<usize> =
+            (0..recording.heads().len()).filter(|place| is_child(&path_of(recording, *place))).collect();
         self.stream(self.job.clone(), recording, |place| children.contains(&place));
         self.stream(parents, recording, |place| !children.contains(&place));
     }
@@ -158,7 +159,9 @@ impl Found<'_> {
                 _ => self.in_stream(Severity::Warning, name, &[], format!("`{field}`: {message}"), ""),
             }
         }
-        if seen.pages > 0 {
+        // The last page may lack what leads on, and one page is the last.
+        let leads_on = matches!(stream.paging.kind, PagingKind::PageToken { .. } | PagingKind::NextUrl { .. });
+        if seen.pages > u64::from(leads_on) {
             for path in paging_paths(&stream.paging).iter().filter(|path| !seen.paths.contains(*path)) {
                 let message = format!("no answer of the recording has anything at `{path}`");
                 let help = format!("the answers have {}", listed(&seen.envelope));
@@ -178,7 +181,12 @@ impl Found<'_> {
             }
             return;
         }
-        let carry: Vec<(String, String)> = self.job.stream.parent.iter().flat_map(|parent| &parent.carry)
+        let carry: Vec<(String, String)> = self
+            .job
+            .stream
+            .parent
+            .iter()
+            .flat_map(|parent| &parent.carry)
             .map(|(column, steps)| (column.clone(), join_path(steps)))
             .filter(|(_, field)| !seen.fields.contains(field))
             .collect();
@@ -304,10 +312,10 @@ fn paging_paths(paging: &Paging) -> Vec<ResponsePath> {
 fn query_key<'a>(stream: &'a Stream, name: &str) -> Vec<&'a str> {
     let known = |entries: &'a [(String, crate::template::Template)]| entries.iter().find(|(known, _)| known == name);
     if let Some((name, _)) = stream.cursor.as_ref().and_then(|cursor| known(&cursor.query)) {
-        return vec!["cursor", "query", name];
+        return vec!["cursor", "query", name.as_str()];
     }
     match known(&stream.query) {
-        Some((name, _)) => vec!["query", name],
+        Some((name, _)) => vec!["query", name.as_str()],
         None => vec!["query"],
     }
 }

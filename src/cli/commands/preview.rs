@@ -94,7 +94,13 @@ async fn fetch(context: &Context, project: &Project, job: &Job, rows: u32) -> Re
 }
 
 /// The same from a recording.
-async fn fetch_recorded(context: &Context, project: &Project, job: &Job, rows: u32, recording: &Path) -> Result<Finished, Failure> {
+async fn fetch_recorded(
+    context: &Context,
+    project: &Project,
+    job: &Job,
+    rows: u32,
+    recording: &Path,
+) -> Result<Finished, Failure> {
     let recording = Arc::new(replay::open(recording, job)?);
     let folder = ScratchFolder::make(&format!("highwater-preview-{}", context.clock.run_id()))?;
     let job = replay::offline(job, &folder.path.join("lake"));

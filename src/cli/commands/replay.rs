@@ -34,8 +34,7 @@ pub(super) async fn record(
     let tape = Tape::begin(folder, &job, as_of).map_err(|why| Failure::new(Exit::Usage, why))?;
     let tape = Arc::new(tape);
     let options = RunOptions { as_of: Some(as_of), ..options };
-    let ends =
-        run_until_stopped(context, project, state.clone(), vec![job], &options, Wire::Record(Arc::clone(&tape))).await;
+    let ends = run_until_stopped(context, project, state.clone(), vec![job], &options, Wire::Record(Arc::clone(&tape))).await;
     close(state).await;
     let ends = ends?;
     let report = ends.first().and_then(|end| end.outcome.as_ref().ok());
@@ -65,7 +64,13 @@ pub(super) async fn record(
 
 /// Runs one job from a recording into a folder of its own. Nothing is sent, no secret is looked up, and what is known of the job's own
 /// table stays as it is.
-pub(super) async fn replay(context: &Context, project: &Project, job: &Job, folder: &Path, into: Option<&Path>) -> Result<Exit, Failure> {
+pub(super) async fn replay(
+    context: &Context,
+    project: &Project,
+    job: &Job,
+    folder: &Path,
+    into: Option<&Path>,
+) -> Result<Exit, Failure> {
     let recording = Arc::new(open(folder, job)?);
     let into = make_folder(context, into)?;
     let job = offline(job, &into.join("lake"));

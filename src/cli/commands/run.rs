@@ -30,13 +30,7 @@ use crate::stop::Stop;
 
 use super::replay;
 
-pub(super) async fn run(
-    context: &Context,
-    names: &[String],
-    again: Again,
-    taken: Taken,
-    force: bool,
-) -> Result<Exit, Failure> {
+pub(super) async fn run(context: &Context, names: &[String], again: Again, taken: Taken, force: bool) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
     let jobs = choose(&project, names)?;
     if let Some(recording) = &taken.replay {

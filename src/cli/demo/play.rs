@@ -110,7 +110,8 @@ async fn load_twice(
 
 /// Runs the job and tells of it; fails unless all of it worked.
 async fn load(context: &Context, project: &Project, state: &Arc<SqliteState>, job: &Job) -> Result<JobEnd, Failure> {
-    let ends = run_until_stopped(context, project, state.clone(), vec![job.clone()], &RunOptions::default(), Wire::Network).await?;
+    let ends =
+        run_until_stopped(context, project, state.clone(), vec![job.clone()], &RunOptions::default(), Wire::Network).await?;
     let end = ends.into_iter().next().ok_or_else(|| Failure::new(Exit::Failed, "the job did not run"))?;
     show::load(context, &end)?;
     match end.exit() {

@@ -83,8 +83,7 @@ impl Transport {
             _ => None,
         };
         let method: Method = sending.request.method.clone();
-        let mut builder =
-            self.client().map_err(Unsent::Recording)?.request(method, sending.target).headers(sending.headers);
+        let mut builder = self.client().map_err(Unsent::Recording)?.request(method, sending.target).headers(sending.headers);
         if let Some(payload) = &sending.request.payload {
             builder = builder.body(payload.bytes.clone());
         }

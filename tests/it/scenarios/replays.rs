@@ -132,11 +132,35 @@ fn a_definition_is_held_to_a_recording_with_line_and_help() {
     };
     let links = "{ type = \"link_header\" }";
     for (changes, key, said) in [
-        (vec![(source, "sort = \"updated\", direction = \"asc\", per_page = 100 }\nprimary_key = [\"id\"]\npaging = { type = \"link_header\" }\n[streams.issues.cursor]", "sort = \"created\", direction = \"asc\", per_page = 100 }\nprimary_key = [\"id\"]\npaging = { type = \"link_header\" }\n[streams.issues.cursor]")], "streams.issues.query.sort", "`sort` was `updated` and is `created`"),
-        (vec![(source, issues, &change("number_of", links, "updated_at"))], "streams.issues.primary_key", "3 of 3 records do not fit"),
+        (
+            vec![(
+                source,
+                "sort = \"updated\", direction = \"asc\", per_page = 100 }\nprimary_key = [\"id\"]\npaging = { type = \"link_header\" }\n[streams.issues.cursor]",
+                "sort = \"created\", direction = \"asc\", per_page = 100 }\nprimary_key = [\"id\"]\npaging = { type = \"link_header\" }\n[streams.issues.cursor]",
+            )],
+            "streams.issues.query.sort",
+            "`sort` was `updated` and is `created`",
+        ),
+        (
+            vec![(source, issues, &change("number_of", links, "updated_at"))],
+            "streams.issues.primary_key",
+            "3 of 3 records do not fit",
+        ),
         (vec![(source, issues, &change("id", links, "title"))], "streams.issues.cursor.field", "3 of 3 records do not fit"),
-        (vec![(source, "query = { state = \"all\", sort = \"updated\", direction = \"asc\", per_page = 100 }\nprimary_key", "query = { state = \"all\", sort = \"updated\", direction = \"asc\", per_page = 100 }\nrecords = \"data.items\"\nprimary_key")], "streams.issues.records", "exchange 1"),
-        (vec![("jobs/github_issues.toml", "[window]", "[columns]\nweight = \"int64\"\n[window]")], "columns.weight", "no record of the recording has `weight`"),
+        (
+            vec![(
+                source,
+                "query = { state = \"all\", sort = \"updated\", direction = \"asc\", per_page = 100 }\nprimary_key",
+                "query = { state = \"all\", sort = \"updated\", direction = \"asc\", per_page = 100 }\nrecords = \"data.items\"\nprimary_key",
+            )],
+            "streams.issues.records",
+            "exchange 1",
+        ),
+        (
+            vec![("jobs/github_issues.toml", "[window]", "[columns]\nweight = \"int64\"\n[window]")],
+            "columns.weight",
+            "no record of the recording has `weight`",
+        ),
     ] {
         let is_error = key != "columns.weight";
         let found = against(&changes, if is_error { 78 } else { 0 });

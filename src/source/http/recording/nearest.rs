@@ -62,10 +62,20 @@ pub struct Miss {
 /// What a request and the recorded one have different.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
-    Method { asked: String, recorded: String },
-    Path { asked: String, recorded: String },
+    Method {
+        asked: String,
+        recorded: String,
+    },
+    Path {
+        asked: String,
+        recorded: String,
+    },
     /// `None` where the entry is not there.
-    Query { name: String, asked: Option<String>, recorded: Option<String> },
+    Query {
+        name: String,
+        asked: Option<String>,
+        recorded: Option<String>,
+    },
     Body,
 }
 

@@ -14,9 +14,9 @@ use url::Url;
 use crate::error::ErrorKind;
 use crate::source::FetchError;
 
+use super::HIDDEN;
 use super::files::{Asked, BYTES_MAX, EXCHANGES_MAX, Ended, FORMAT, Head, MANIFEST, Manifest, head_name, read_capped, read_json};
 use super::nearest::{Key, Miss, nearest};
-use super::HIDDEN;
 
 /// Misses that are remembered.
 const MISSES_MAX: usize = 100;
@@ -104,7 +104,8 @@ impl Recording {
         if name.contains(['/', '\\']) || !name.starts_with(&format!("{number:06}.body.")) {
             return Err(format!("exchange `{number}` names a body that is not its own: `{name}`"));
         }
-        let body = read_capped(&self.folder.join(name), BYTES_MAX).map_err(|error| format!("`{name}` cannot be read: {error}"))?;
+        let body =
+            read_capped(&self.folder.join(name), BYTES_MAX).map_err(|error| format!("`{name}` cannot be read: {error}"))?;
         match body.len() as u64 == head.answer.bytes {
             true => Ok(Bytes::from(body)),
             false => Err(format!("`{name}` has `{}` bytes, and `{}` were recorded", body.len(), head.answer.bytes)),
@@ -130,7 +131,8 @@ impl Recording {
 
     /// The answer to a request.
     pub(in crate::source::http) fn answer(&self, asked: &Asked) -> Result<Found<'_>, FetchError> {
-        let config = |why: String| FetchError::new(ErrorKind::Config, format!("the recording `{}`: {why}", self.folder.display()));
+        let config =
+            |why: String| FetchError::new(ErrorKind::Config, format!("the recording `{}`: {why}", self.folder.display()));
         let place = match self.find(asked).map_err(config)? {
             Some(place) => place,
             None => {
