@@ -9,6 +9,8 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::slice::Span;
+
 /// A path into a response: `header.NAME`, or dotted into the body (`data.items`, `items.0.id`); a key that holds a dot is quoted
 /// (`'"@odata.nextLink"'`). In a list a step is an index, `-1` the last. The empty path is the body itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,7 +114,12 @@ pub struct ParentAt {
     pub nth: usize,
     /// Its JSON text; `None` until the page is there.
     pub record: Option<String>,
+    /// Which record it is, on whatever page it stands; `None` where nothing tells.
+    pub identity: Option<ParentId>,
 }
+
+/// The first 16 bytes of SHA-256 over the key of a parent's record, and over that of its own parent.
+pub type ParentId = [u8; 16];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PageAt {
@@ -154,6 +161,8 @@ pub struct RawPage {
     pub carried: Option<Carried>,
     /// The page was refused for good, and this is kept of it.
     pub aside: Option<Arc<Aside>>,
+    /// Stretches of the cursor's line whose records count here besides those of the slice.
+    pub also: Option<Arc<Vec<Span>>>,
 }
 
 /// A page that the source refuses for good, for whoever looks at the dead letters.
@@ -184,6 +193,7 @@ impl RawPage {
             address: String::new(),
             carried: None,
             aside: None,
+            also: None,
         }
     }
 

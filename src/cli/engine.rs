@@ -19,7 +19,7 @@ use crate::event::{Event, Events, Listener, RunEnd};
 use crate::ids::JobName;
 use crate::ledger::Ledger;
 use crate::quota::{Budgets, Class};
-use crate::run::{self, Ports, Purpose, RunOptions, RunReport, SliceFailure};
+use crate::run::{self, Ports, Purpose, Roster, RunOptions, RunReport, Scratch, SliceFailure};
 use crate::source::Source;
 use crate::source::http::recording::Wire;
 use crate::source::http::{HttpSource, Shared, Tokens};
@@ -217,7 +217,9 @@ impl Engine {
             (Purpose::Load, Some(_)) => Class::Backfill,
             (Purpose::Load, None) => Class::Scheduled,
         };
-        let source = self.open_source(job, class, memory)?;
+        let scratch = Arc::new(Scratch::new(&self.spool, self.clock.batch_id()));
+        let roster = job.tells_parents_apart().then(|| Arc::new(Roster::new(Arc::clone(&scratch))));
+        let source = self.open_source(job, class, memory, &scratch, roster.clone())?;
         let store = store::open(&job.sink, &*self.secrets);
         let store = store.map_err(|error| Trouble { exit: error.kind.into(), kind: error.kind, reason: chain(&error) })?;
         let ports = Ports {
@@ -225,6 +227,7 @@ impl Engine {
             // Faults on the outside: that a store is probed is no effect of a run.
             store: self.faults.in_store(self.soundness.guard(&job.sink, store)),
             source: self.faults.in_source(source.clone()),
+            roster,
             clock: Arc::clone(&self.clock),
             events: self.events.clone(),
             stop,
@@ -242,7 +245,14 @@ impl Engine {
 
 impl Engine {
     /// The source of a job's stream, with those of the streams that it is gone over for.
-    fn open_source(&self, job: &Job, class: Class, memory: u64) -> Result<Arc<dyn Source>, Trouble> {
+    fn open_source(
+        &self,
+        job: &Job,
+        class: Class,
+        memory: u64,
+        scratch: &Arc<Scratch>,
+        roster: Option<Arc<Roster>>,
+    ) -> Result<Arc<dyn Source>, Trouble> {
         let (clock, events) = (Arc::clone(&self.clock), self.events.clone());
         let shared = Shared { budgets: &self.budgets, tokens: &self.tokens, wire: &self.wire };
         let source = HttpSource::open(job, &*self.secrets, shared, clock, events, self.stop.clone());
@@ -253,8 +263,8 @@ impl Engine {
         })?;
         let source = run::Ahead::around(job, Arc::new(source.at_most(class)), memory);
         let Some(parents) = job.of_parent() else { return Ok(source) };
-        let parents = self.open_source(&parents, class, memory)?;
-        Ok(match run::Children::new(job, parents, Arc::clone(&source), memory) {
+        let parents = self.open_source(&parents, class, memory, scratch, None)?;
+        Ok(match run::Children::new(job, parents, Arc::clone(&source), memory, Arc::clone(scratch), roster) {
             Some(children) => Arc::new(children),
             None => source,
         })

@@ -10,7 +10,7 @@ mod paging;
 mod parent;
 mod stream;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -147,6 +147,25 @@ impl Job {
         }
         let (mode, on_type_change) = (Mode::Append, OnTypeChange::NewColumn);
         Some(Job { stream, mode, on_type_change, steps: Vec::new(), columns: BTreeMap::new(), ..self.clone() })
+    }
+
+    /// Whether coverage tells of each record that the stream is gone over for: children with a cursor of their own.
+    pub fn tells_parents_apart(&self) -> bool {
+        let is_time = self.stream.cursor.as_ref().is_some_and(|cursor| cursor.cursor_type.is_time());
+        let all = self.stream.parent.as_ref().is_some_and(|parent| !parent.changed_only);
+        all && is_time && self.mode != Mode::Replace
+    }
+
+    /// The parameters that requests for the stream, and for those that it is gone over for, are made of.
+    pub fn parameters_used(&self) -> BTreeSet<String> {
+        let mut streams = vec![&self.stream];
+        while let Some(parent) = streams.last().and_then(|stream| stream.parent.as_ref()) {
+            streams.push(&parent.stream);
+        }
+        let cursors = streams.iter().filter_map(|stream| stream.cursor.as_ref()).flat_map(|cursor| &cursor.query);
+        let named = cursors.map(|(_, template)| template).chain(self.source.headers.iter().map(|(_, template)| template));
+        let templates = streams.iter().flat_map(|stream| stream.templates()).chain(named);
+        templates.flat_map(Template::names).map(str::to_owned).collect()
     }
 
     /// Whether the job goes over parameter sets.

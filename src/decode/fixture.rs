@@ -26,6 +26,7 @@ pub fn page(body: impl Into<Vec<u8>>) -> RawPage {
         address: "https://api.example.com/records".to_owned(),
         carried: None,
         aside: None,
+        also: None,
     }
 }
 

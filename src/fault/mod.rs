@@ -33,6 +33,8 @@ pub struct Guards {
     pub keys_in_filter: bool,
     /// A replacement by the rows that are there already is none.
     pub same_content: bool,
+    /// A parent that was never met is read from the window's start on, one that was missing from where it was missed.
+    pub known_parents: bool,
 }
 
 impl Guards {
@@ -46,6 +48,7 @@ impl Guards {
         keys_in_range: true,
         keys_in_filter: true,
         same_content: true,
+        known_parents: true,
     };
 }
 

@@ -3,26 +3,35 @@
 //! The parents are streamed: one page of them is held, and the first pages of the next few are asked for while one is worked on, in
 //! order. A position names the parent it stands below, so that a page can be asked for again. What a record carries from its parent goes
 //! along with its page, and the decoder writes it in; after that it is a record like any other.
+//!
+//! Where the slices of a run go over the same parents, these are listed once. Where children have a cursor of their own, the roster
+//! says what is read of a parent besides the slice.
+
+mod list;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use crate::config::catalog::{Job, Parent};
+use crate::config::catalog::{Job, Mode, Parent};
 use crate::decode::raw_records;
 use crate::error::ErrorKind;
-use crate::page::{Envelope, PagePosition, ParentAt, RawPage, ResponsePath, find_value};
-use crate::slice::{Reach, Slice};
+use crate::page::{Envelope, PagePosition, ParentAt, RawPage, ResponsePath, find_value, split_path};
+use crate::slice::{Reach, Slice, Span};
 use crate::source::{Cap, FetchError, Judgement, Source};
 
+use super::RunError;
 use super::refine::Refinery;
+use super::roster::{Roster, Scratch};
 use super::whole::{Desk, explain, fetch};
+use list::{Draft, Key, List, Listed, identity};
 
 /// Parents whose first pages are asked for at the same time, at most.
 const AHEAD_MAX: usize = 16;
@@ -44,6 +53,13 @@ pub struct Children {
     at_once: usize,
     /// Bytes that pages which wait may take.
     memory: u64,
+    /// Where the parents' key stands in their records.
+    key: Vec<Vec<String>>,
+    scratch: Arc<Scratch>,
+    /// The parents are gone over more than once.
+    keeps_list: bool,
+    roster: Option<Arc<Roster>>,
+    listing: Mutex<Listing>,
     /// The page of parents that is gone over.
     here: Mutex<Option<Arc<ParentPage>>>,
     ahead: tokio::sync::Mutex<Ahead>,
@@ -53,13 +69,25 @@ pub struct Children {
     capped: AtomicBool,
 }
 
+/// What became of asking for the parents.
+#[derive(Default)]
+enum Listing {
+    /// They are asked for by every slice: another one goes over others.
+    #[default]
+    None,
+    Draft(Box<Draft>),
+    Whole(Box<List>),
+}
+
 struct ParentPage {
     at: PagePosition,
-    /// The JSON texts of those to be gone over.
-    records: Vec<String>,
+    /// Those to be gone over.
+    records: Vec<Listed>,
     next: Option<PagePosition>,
     received_at: Timestamp,
     source_now: Option<Timestamp>,
+    /// The page without what is in it.
+    bare: RawPage,
 }
 
 type First = (usize, Result<RawPage, FetchError>);
@@ -82,21 +110,94 @@ struct Ahead {
 
 impl Children {
     /// `job` is the one whose stream has a parent; `parents` reads the parents' stream and `children` the job's own.
-    pub fn new(job: &Job, parents: Arc<dyn Source>, children: Arc<dyn Source>, memory: u64) -> Option<Self> {
+    pub fn new(
+        job: &Job,
+        parents: Arc<dyn Source>,
+        children: Arc<dyn Source>,
+        memory: u64,
+        scratch: Arc<Scratch>,
+        roster: Option<Arc<Roster>>,
+    ) -> Option<Self> {
         let parent = job.stream.parent.clone()?;
+        let key = parent.stream.primary_key.iter().filter_map(|field| split_path(field).ok()).collect();
+        let has_slices = job.stream.cursor.is_some() && job.mode != Mode::Replace;
+        let of_parent = job.of_parent()?;
+        let hangs_on = of_parent.parameters_used();
+        // Two sets that ask for the same parents.
+        let shares = job.sets.iter().enumerate().any(|(nth, set)| {
+            let same = |name: &String| job.sets[0].parameters.get(name) == set.parameters.get(name);
+            nth > 0 && hangs_on.iter().all(same)
+        });
         Some(Children {
-            job: job.of_parent()?,
+            job: of_parent,
+            key,
+            keeps_list: !parent.changed_only && (has_slices || shares),
             parent,
             parents,
             children,
             at_once: job.source.limits.concurrency.unwrap_or(AHEAD_MAX).clamp(1, AHEAD_MAX),
             memory: memory / 8,
+            scratch,
+            roster,
+            listing: Mutex::default(),
             here: Mutex::default(),
             ahead: tokio::sync::Mutex::default(),
             gone: AtomicU64::new(0),
             found: AtomicU64::new(0),
             capped: AtomicBool::new(false),
         })
+    }
+
+    fn listing(&self) -> MutexGuard<'_, Listing> {
+        self.listing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the requests for the parents of a slice hang on.
+    fn list_key(&self, slice: &Slice) -> Key {
+        let set = self.job.sets.iter().find(|set| set.partition == slice.partition);
+        let hangs_on = self.job.parameters_used();
+        let used = |(name, _): &(&String, &String)| hangs_on.contains(*name);
+        set.map(|set| set.parameters.iter().filter(used).map(|(name, value)| (name.clone(), value.clone())).collect())
+            .unwrap_or_default()
+    }
+
+    /// A slice begins: its parents are those that are listed already, or are asked for.
+    fn begin_list(&self, slice: &Slice) -> Result<(), FetchError> {
+        if self.parent.changed_only {
+            return Ok(());
+        }
+        let key = self.list_key(slice);
+        let mut listing = self.listing();
+        match &*listing {
+            Listing::Whole(list) if list.key == key => self.capped.store(list.capped, Ordering::Relaxed),
+            _ => {
+                *listing =
+                    Listing::Draft(Box::new(Draft::new(Arc::clone(&self.scratch), key, self.keeps_list).map_err(not_kept)?))
+            }
+        }
+        Ok(())
+    }
+
+    /// A page of the list, where there is one.
+    fn listed_page(&self, at: &PagePosition) -> Result<Option<Arc<ParentPage>>, FetchError> {
+        let listing = self.listing();
+        let Listing::Whole(list) = &*listing else { return Ok(None) };
+        let (records, next) = list.page(at).map_err(not_kept)?;
+        let bare = list.first.clone();
+        let (received_at, source_now) = (bare.received_at, bare.source_now);
+        Ok(Some(Arc::new(ParentPage { at: at.clone(), records, next, received_at, source_now, bare })))
+    }
+
+    /// Takes a page of parents into the list, and gives back those that did not come before.
+    fn list(&self, page: &RawPage, parents: Vec<Listed>, is_last: bool) -> Result<Vec<Listed>, FetchError> {
+        let mut listing = self.listing();
+        let Listing::Draft(draft) = &mut *listing else { return Ok(parents) };
+        let parents = draft.take(page, parents).map_err(not_kept)?;
+        if is_last && let Listing::Draft(draft) = std::mem::take(&mut *listing) {
+            let list = draft.finish(self.capped.load(Ordering::Relaxed)).map_err(not_kept)?;
+            *listing = list.map_or(Listing::None, |list| Listing::Whole(Box::new(list)));
+        }
+        Ok(parents)
     }
 
     fn here(&self) -> Option<Arc<ParentPage>> {
@@ -114,7 +215,11 @@ impl Children {
     }
 
     /// A page of parents: the JSON of those that are in the slice.
-    async fn parents_page(&self, slice: &Slice, at: &PagePosition) -> Result<(Arc<ParentPage>, RawPage), FetchError> {
+    async fn parents_page(&self, slice: &Slice, at: &PagePosition) -> Result<Arc<ParentPage>, FetchError> {
+        if let Some(listed) = self.listed_page(at)? {
+            self.set_here(Some(Arc::clone(&listed)));
+            return Ok(listed);
+        }
         let slice = self.parents_slice(slice);
         let source = self.parents.as_ref();
         let failed = |error: super::RunError| FetchError::new(error.kind, format!("the parents' {error}"));
@@ -126,34 +231,46 @@ impl Children {
         }
         let next = source.next(&slice, &page.position, &refined.envelope, &page.headers)?;
         let raw = raw_records(&refined.json, &self.job.stream.records, &refined.places);
-        let records = raw.iter().map(|record| String::from_utf8_lossy(record).into_owned()).collect();
+        let above = page.position.parent.as_ref();
+        let listed = |record: &Bytes| {
+            let json = String::from_utf8_lossy(record).into_owned();
+            let id = match above {
+                // Below one that is like another, nothing tells one from another either.
+                Some(above) => above.identity.as_ref().and_then(|above| identity(&json, &self.key, Some(above))),
+                None => identity(&json, &self.key, None),
+            };
+            Listed { json, id }
+        };
+        let records = raw.iter().map(listed).collect();
         if let Some(reject) = refined.rejects.first() {
             // Left out, its children would be covered and never read.
             let (stream, field, reason) = (&self.job.stream.name, &reject.field, &reject.reason);
             let message = format!("a record of {stream} cannot be gone over: `{field}`: {reason}");
             return Err(FetchError::new(ErrorKind::Data, message));
         }
+        let records = self.list(&page, records, next.is_none())?;
         let (received_at, source_now) = (page.received_at, page.source_now);
-        let parents = Arc::new(ParentPage { at: at.clone(), records, next, received_at, source_now });
+        let bare = page.into_nothing();
+        let parents = Arc::new(ParentPage { at: at.clone(), records, next, received_at, source_now, bare });
         self.set_here(Some(Arc::clone(&parents)));
-        Ok((parents, page))
+        Ok(parents)
     }
 
     /// The position with its parent's record, looked for from `at` on; `Err` with the last page of parents where there is none.
     async fn find_parent(&self, slice: &Slice, at: &ParentAt) -> Result<Result<Arc<ParentAt>, RawPage>, FetchError> {
         let (mut page_at, mut nth) = (at.page.clone(), at.nth);
         for _ in 0..EMPTY_MAX {
-            let (parents, raw) = match self.here().filter(|page| page.at == page_at && nth < page.records.len()) {
-                Some(parents) => (parents, None),
-                None => self.parents_page(slice, &page_at).await.map(|(parents, raw)| (parents, Some(raw)))?,
+            let parents = match self.here().filter(|page| page.at == page_at) {
+                Some(parents) => parents,
+                None => self.parents_page(slice, &page_at).await?,
             };
-            if let Some(record) = parents.records.get(nth) {
-                return Ok(Ok(Arc::new(ParentAt { page: page_at, nth, record: Some(record.clone()) })));
+            if let Some(Listed { json, id }) = parents.records.get(nth) {
+                let (record, identity) = (Some(json.clone()), *id);
+                return Ok(Ok(Arc::new(ParentAt { page: page_at, nth, record, identity })));
             }
-            match (&parents.next, raw) {
-                (Some(next), _) => (page_at, nth) = (next.clone(), 0),
-                (None, Some(raw)) => return Ok(Err(raw)),
-                (None, None) => break,
+            match &parents.next {
+                Some(next) => (page_at, nth) = (next.clone(), 0),
+                None => return Ok(Err(parents.bare.clone())),
             }
         }
         Err(FetchError::new(ErrorKind::Data, format!("no parent to go over in `{EMPTY_MAX}` pages of them")))
@@ -182,11 +299,14 @@ impl Children {
         if let Some(parents) = self.here().filter(|page| page.at == parent.page) {
             let begin = ahead.asked.back().map_or(parent.nth, |last| last + 1);
             for nth in begin..parents.records.len().min(parent.nth.saturating_add(most)) {
-                ahead.ask(&self.children, slice, &parents, nth);
+                let Some(Listed { json, id }) = parents.records.get(nth).cloned() else { break };
+                let next = ParentAt { page: parents.at.clone(), nth, record: Some(json), identity: id };
+                let slice = self.own_slice(slice, &next)?.0;
+                ahead.ask(&self.children, slice, next);
             }
         }
         if ahead.asked.is_empty() {
-            return self.children.fetch(slice, &below(parent), 1).await;
+            return self.children.fetch(&self.own_slice(slice, parent)?.0, &below(parent), 1).await;
         }
         loop {
             if let Some(page) = ahead.done.remove(&parent.nth) {
@@ -199,9 +319,24 @@ impl Children {
             match ahead.under_way.join_next().await {
                 Some(Ok((nth, page))) => drop(ahead.done.insert(nth, page)),
                 Some(Err(error)) => return Err(FetchError::new(ErrorKind::Bug, format!("a request ahead: {error}"))),
-                None => return self.children.fetch(slice, &below(parent), 1).await,
+                None => return self.children.fetch(&self.own_slice(slice, parent)?.0, &below(parent), 1).await,
             }
         }
+    }
+
+    /// What is asked for of a parent: the slice, and what of it was not read before; and the latter by itself.
+    fn own_slice(&self, slice: &Slice, parent: &ParentAt) -> Result<(Slice, Option<Arc<Vec<Span>>>), FetchError> {
+        let (Some(roster), Reach::Time(span)) = (&self.roster, &slice.reach) else { return Ok((slice.clone(), None)) };
+        let id = parent.identity.as_ref().ok_or_else(|| self.no_identity())?;
+        let also = roster.also(id).map_err(unavailable)?;
+        let (Some(first), Some(last)) = (also.first(), also.last()) else { return Ok((slice.clone(), None)) };
+        let whole = Span::new(span.from.min(first.from), span.to.max(last.to));
+        Ok((Slice { partition: slice.partition.clone(), reach: Reach::Time(whole) }, Some(Arc::new(also))))
+    }
+
+    fn no_identity(&self) -> FetchError {
+        let (stream, key) = (&self.job.stream.name, self.job.stream.primary_key.join(", "));
+        FetchError::new(ErrorKind::Data, format!("a record of {stream} has no `{key}`, so nothing tells it from another"))
     }
 
     /// What a parent's children are, where the parent may be gone meanwhile.
@@ -216,6 +351,9 @@ impl Children {
             }
             Ok(page) => {
                 self.found.fetch_add(1, Ordering::Relaxed);
+                if let (Some(roster), Some(id)) = (&self.roster, &parent.identity) {
+                    roster.seen(id).map_err(unavailable)?;
+                }
                 Ok(page)
             }
             Err(error) => Err(error),
@@ -254,13 +392,22 @@ impl Children {
 }
 
 impl Ahead {
-    fn ask(&mut self, children: &Arc<dyn Source>, slice: &Slice, parents: &ParentPage, nth: usize) {
-        let record = parents.records.get(nth).cloned();
-        let at = below(&Arc::new(ParentAt { page: parents.at.clone(), nth, record }));
-        let (children, slice) = (Arc::clone(children), slice.clone());
+    fn ask(&mut self, children: &Arc<dyn Source>, slice: Slice, parent: ParentAt) {
+        let nth = parent.nth;
+        let at = below(&Arc::new(parent));
+        let children = Arc::clone(children);
         self.asked.push_back(nth);
         self.under_way.spawn(async move { (nth, children.fetch(&slice, &at, 1).await) });
     }
+}
+
+fn not_kept(error: std::io::Error) -> FetchError {
+    let message = format!("the parents cannot be kept on the local disk: {error}; make room there");
+    FetchError::new(ErrorKind::Unavailable, message)
+}
+
+fn unavailable(error: RunError) -> FetchError {
+    FetchError::new(error.kind, error.message)
 }
 
 /// The first page below a parent.
@@ -271,13 +418,14 @@ fn below(parent: &Arc<ParentAt>) -> PagePosition {
 #[async_trait]
 impl Source for Children {
     async fn fetch(&self, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, FetchError> {
-        let first = ParentAt { page: PagePosition::start(), nth: 0, record: None };
+        let first = ParentAt { page: PagePosition::start(), nth: 0, record: None, identity: None };
         if at.parent.is_none() {
             self.gone.store(0, Ordering::Relaxed);
             self.found.store(0, Ordering::Relaxed);
             self.capped.store(false, Ordering::Relaxed);
             *self.ahead.lock().await = Ahead::default();
             self.set_here(None);
+            self.begin_list(slice)?;
         }
         let wanted = at.parent.as_deref().unwrap_or(&first);
         let parent = match (&at.parent, &wanted.record) {
@@ -285,14 +433,15 @@ impl Source for Children {
             _ => match self.find_parent(slice, wanted).await? {
                 Ok(parent) => parent,
                 // There is none left: the last page is one without records.
-                Err(last) => return Ok(RawPage { position: PagePosition::start(), ..last.into_nothing() }),
+                Err(last) => return Ok(RawPage { position: PagePosition::start(), ..last }),
             },
         };
+        let (own, also) = self.own_slice(slice, &parent)?;
         let page = match (at.index, attempt) {
             (0, 1) => self.judge_first(self.first_page(slice, &parent).await, &parent)?,
-            _ => self.children.fetch(slice, &PagePosition { parent: Some(Arc::clone(&parent)), ..at.clone() }, attempt).await?,
+            _ => self.children.fetch(&own, &PagePosition { parent: Some(Arc::clone(&parent)), ..at.clone() }, attempt).await?,
         };
-        let mut page = self.carry(page, &parent)?;
+        let mut page = RawPage { also, ..self.carry(page, &parent)? };
         if let (None, Some(here)) = (&at.parent, self.here()) {
             // Time is closed by what the parents' page knew of it.
             (page.received_at, page.source_now) = (here.received_at, here.source_now);
@@ -338,7 +487,7 @@ impl Source for Children {
             None => Some((parent.page.clone(), parent.nth + 1)),
         };
         let Some((page, nth)) = next else { return self.check_gone().map(|()| None) };
-        let parent = ParentAt { page, nth, record: None };
+        let parent = ParentAt { page, nth, record: None, identity: None };
         Ok(Some(PagePosition { parent: Some(Arc::new(parent)), ..PagePosition::start() }))
     }
 }

@@ -245,6 +245,8 @@ async fn restored(job: &Job, ports: &Ports, lost: &Record) -> Result<Restored, R
             restored.files.insert(path.clone(), file.clone());
         } else if let Some(file) = before.tombstones.get(path) {
             restored.tombstones.insert(path.clone(), file.clone());
+        } else if let Some(file) = before.parents.get(path) {
+            restored.parents.insert(path.clone(), file.clone());
         }
     }
     Ok(restored)

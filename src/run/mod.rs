@@ -23,6 +23,7 @@ mod recent;
 mod refine;
 mod report;
 mod rewind;
+mod roster;
 mod settle;
 mod spool;
 mod stage;
@@ -36,6 +37,7 @@ pub use options::{Bound, Rewind, RewindKind, RunOptions};
 pub use probe::{Probed, probe};
 pub use report::{Preview, RunError, RunReport, SliceFailure};
 pub use rewind::{RewindPreview, preview as preview_rewind};
+pub use roster::{Roster, Scratch};
 pub use spool::clean as clean_spools;
 
 use std::path::PathBuf;
@@ -66,6 +68,8 @@ pub struct Ports {
     pub state: Arc<dyn State>,
     pub store: Arc<dyn Store>,
     pub source: Arc<dyn Source>,
+    /// What is known of parents, where they are told apart; the source's, too.
+    pub roster: Option<Arc<Roster>>,
     pub clock: Arc<dyn Clock>,
     pub events: Events,
     pub stop: Stop,

@@ -121,6 +121,7 @@ mod tests {
                 address: String::new(),
                 carried: None,
                 aside: None,
+                also: None,
             };
             at = overlap.follow(&raw, &raw.body.clone(), page.len() as u64, next)?;
         }

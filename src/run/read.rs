@@ -80,6 +80,9 @@ pub(super) async fn read_slice(
     batch: BatchId,
     index: &mut Option<Current>,
 ) -> Result<SliceRead, RunError> {
+    if let Some(roster) = &ports.roster {
+        roster.begin(job, ports, head, slice, index).await?;
+    }
     let mut reading = Reading::begin(job, ports, head, slice, batch)?;
     let read = match reading.read_pages(rest).await {
         // Nothing of it counts: it is read again in two halves.
@@ -373,7 +376,8 @@ impl<'a> Reading<'a> {
         let Some(mut keyed) = self.keyed.take() else { return Ok(()) };
         if !keyed.is_empty() {
             let index = index_at(self.ports.store.as_ref(), &self.job.dataset, self.head, index).await?;
-            let holes = keyed::has_holes(self.job, &self.head.state.coverage, self.slice);
+            // What is read of a parent that comes late may be older than anything that is there.
+            let holes = self.ports.roster.is_some() || keyed::has_holes(self.job, &self.head.state.coverage, self.slice);
             keyed.resolve(self.job, self.ports, self.head, index, holes).await?;
         }
         let collected = std::mem::take(&mut self.counts);
@@ -448,7 +452,27 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
+    /// What the slice has taught about parents goes with its rows: they count for the same parents, or not at all.
+    async fn stage_parents(&mut self) -> Result<(), RunError> {
+        let (Some(roster), Reach::Time(span)) = (&self.ports.roster, &self.reach) else { return Ok(()) };
+        let Some(change) = roster.change(span, self.batch)? else { return Ok(()) };
+        let schema =
+            self.stage.open_schema().or_else(|| self.known_schema()).or(self.table.as_ref()).cloned().unwrap_or_default();
+        let mut rows = change.rows()?;
+        while let Some(parents) = rows.next()? {
+            self.stage.write(Rows { parents: Some(parents), ..Rows::default() }, schema.clone()).await?;
+        }
+        self.replaces.paths.extend(change.replaces.iter().cloned());
+        Ok(())
+    }
+
     async fn finish(mut self) -> Result<SliceRead, RunError> {
+        if !self.nothing_closed
+            && let Err(error) = self.stage_parents().await
+        {
+            self.stage.abort().await;
+            return Err(error);
+        }
         let staged = self.stage.finish().await?;
         let (schema, files) = staged.unwrap_or_else(|| (self.table.clone().unwrap_or_default(), Vec::new()));
         let mut desk = self.desk;

@@ -218,14 +218,15 @@ impl Refinery {
         let mut counts = Counts { fetched: envelope.records, ..Counts::default() };
         let order = self.slop.and_then(|slop| PageOrder::of(cursor.as_deref()?, slop));
         let reach = self.reach_of(page);
-        let mut fates = self.cut(&reach, rows.num_rows(), cursor.as_deref(), key_hashes.as_deref());
+        let also = page.also.as_deref().map_or(&[][..], Vec::as_slice);
+        let mut fates = self.cut(&reach, also, rows.num_rows(), cursor.as_deref(), key_hashes.as_deref());
         self.find_repeated(&json, &places, &mut fates);
         if self.takes_deleted {
             find_deleted(&deleted.unwrap_or_default(), &mut fates);
         }
         let mut reject_fates = Vec::with_capacity(rejects.len());
         rejects.retain(|reject| {
-            let fate = self.cut_reject(&reach, reject);
+            let fate = self.cut_reject(&reach, also, reject);
             reject_fates.push(fate);
             fate == Fate::Kept
         });
@@ -275,9 +276,16 @@ impl Refinery {
     }
 
     /// What becomes of each row by its cursor alone. Compared on parsed values: what the API makes of its own filter is its affair.
-    fn cut(&mut self, reach: &Reach, rows: usize, cursor: Option<&[CursorKey]>, keys: Option<&[String]>) -> Vec<Fate> {
+    fn cut(
+        &mut self,
+        reach: &Reach,
+        also: &[Span],
+        rows: usize,
+        cursor: Option<&[CursorKey]>,
+        keys: Option<&[String]>,
+    ) -> Vec<Fate> {
         match (reach, cursor) {
-            (Reach::Time(span), Some(values)) => values.iter().map(|value| cut_time(span, value)).collect(),
+            (Reach::Time(span), Some(values)) => values.iter().map(|value| cut_times(span, also, value)).collect(),
             (Reach::Mark(mark), Some(values)) => {
                 let mut fates = Vec::with_capacity(rows);
                 for (row, value) in values.iter().enumerate() {
@@ -291,10 +299,10 @@ impl Refinery {
     }
 
     /// A record that does not fit belongs to a slice like any other: else each slice that sees it would put it aside again.
-    fn cut_reject(&mut self, reach: &Reach, reject: &Reject) -> Fate {
+    fn cut_reject(&mut self, reach: &Reach, also: &[Span], reject: &Reject) -> Fate {
         let Some(cursor) = &reject.cursor else { return Fate::Kept };
         match reach {
-            Reach::Time(span) => cut_time(span, cursor),
+            Reach::Time(span) => cut_times(span, also, cursor),
             // Without a key it cannot be told from another one at the mark.
             Reach::Mark(Some(mark)) if reject.key_hash.is_none() => {
                 if *cursor < mark.value {
@@ -444,6 +452,12 @@ fn find_deleted(deleted: &[bool], fates: &mut [Fate]) {
             *fate = Fate::Deleted;
         }
     }
+}
+
+/// The same where a page counts for other stretches, too.
+fn cut_times(span: &Span, also: &[Span], value: &CursorKey) -> Fate {
+    let fates = also.iter().map(|also| cut_time(also, value));
+    fates.fold(cut_time(span, value), |fate, other| if fate == Fate::OutOfWindow { other } else { fate })
 }
 
 fn cut_time(span: &Span, value: &CursorKey) -> Fate {

@@ -419,7 +419,7 @@ async fn record(
     let remove = match planned.empties {
         true => {
             let index = index_at(ports.store.as_ref(), &job.dataset, head, index).await?;
-            index.files.keys().chain(index.tombstones.keys()).cloned().collect()
+            index.files.keys().chain(index.tombstones.keys()).chain(index.parents.keys()).cloned().collect()
         }
         false => Vec::new(),
     };

@@ -48,12 +48,15 @@ pub(super) struct Rows {
     pub buried_cursors: Vec<CursorKey>,
     /// Rows of a file that is replaced, and the partition they stood in.
     pub carried: Option<(PartitionValues, RecordBatch)>,
+    /// What is known of parents.
+    pub parents: Option<RecordBatch>,
 }
 
 impl Rows {
     fn is_empty(&self) -> bool {
         let no_rows = self.batch.as_ref().is_none_or(|batch| batch.rows.num_rows() == 0);
-        no_rows && self.rejects.is_empty() && self.buried_keys.is_empty() && self.carried.is_none()
+        let no_others = self.carried.is_none() && self.parents.is_none();
+        no_rows && self.rejects.is_empty() && self.buried_keys.is_empty() && no_others
     }
 
     fn encode(self, encoder: &mut Encoder) -> Result<Vec<Piece>, SinkError> {
@@ -65,6 +68,9 @@ impl Rows {
         pieces.extend(encoder.add_tombstones(&self.buried_keys, &self.buried_cursors)?);
         if let Some((partition, rows)) = &self.carried {
             pieces.extend(encoder.add_carried(partition, rows)?);
+        }
+        if let Some(parents) = &self.parents {
+            pieces.extend(encoder.add_parents(parents)?);
         }
         Ok(pieces)
     }
@@ -78,6 +84,11 @@ impl<'a> Stage<'a> {
     /// The columns of the rows so far; `None` before there is one.
     pub fn schema(&self) -> Option<&TableSchema> {
         self.open.as_ref().filter(|open| open.encoder.has_data()).map(|open| &open.schema)
+    }
+
+    /// The columns of what was written so far, whatever it was.
+    pub fn open_schema(&self) -> Option<&TableSchema> {
+        self.open.as_ref().map(|open| &open.schema)
     }
 
     /// Encodes rows, and hands the bytes that come of it to the store.

@@ -30,6 +30,9 @@ pub struct Current {
     /// Files of keys that were deleted; not for readers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tombstones: BTreeMap<String, CurrentFile>,
+    /// Files of parents that are known; not for readers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parents: BTreeMap<String, CurrentFile>,
     /// Files of records that did not fit; not for readers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub dead_letters: BTreeMap<String, CurrentFile>,
@@ -57,6 +60,7 @@ impl Current {
         for path in &record.remove {
             self.files.remove(path);
             self.tombstones.remove(path);
+            self.parents.remove(path);
             self.dead_letters.remove(path);
         }
         // What was voided is to be read and written again, whatever stood there before.
@@ -66,12 +70,14 @@ impl Current {
         self.contents.extend(record.content.clone());
         self.files.extend(record.restore.files.clone());
         self.tombstones.extend(record.restore.tombstones.clone());
+        self.parents.extend(record.restore.parents.clone());
         for file in &record.add {
             let FileEntry { role, path, bytes, rows, partition, ranges, set, .. } = file.clone();
             let current = CurrentFile { bytes, rows, partition, ranges, set };
             match role {
                 FileRole::Data => drop(self.files.insert(path, current)),
                 FileRole::Tombstones => drop(self.tombstones.insert(path, current)),
+                FileRole::Parents => drop(self.parents.insert(path, current)),
                 FileRole::DeadLetters => drop(self.dead_letters.insert(path, current)),
             }
         }

@@ -35,6 +35,8 @@ const KEYED_OPEN_MAX: usize = 64;
 const BLOOM_KEYS_MAX: u64 = 1 << 18;
 /// How often a bloom filter takes a key for one it has.
 const BLOOM_ERRORS: f64 = 0.01;
+/// Rows of a row group of parents.
+const PARENTS_ROWS: usize = 1 << 16;
 /// Bytes are handed out once so many are there, or with the file's end.
 const PIECE_MIN: usize = 1024 * 1024;
 
@@ -100,6 +102,7 @@ enum Key {
     Data(Values),
     DeadLetters,
     Tombstones,
+    Parents,
 }
 
 struct OpenFile {
@@ -185,6 +188,22 @@ impl Encoder {
         columns.push((own::COMMIT, Arc::new(StringArray::from_iter_values(std::iter::repeat_n(batch, keys.len())))));
         let rows = RecordBatch::try_from_iter(columns).map_err(|error| SinkError::bug(error.to_string()))?;
         self.write(Key::Tombstones, &rows, &mut pieces)?;
+        Ok(pieces)
+    }
+
+    /// Takes in what is known of parents, in order ([`parents`](super::parents)).
+    pub fn add_parents(&mut self, rows: &RecordBatch) -> Result<Vec<Piece>, SinkError> {
+        let mut pieces = Vec::new();
+        if rows.num_rows() == 0 {
+            return Ok(pieces);
+        }
+        self.turn += 1;
+        self.write(Key::Parents, rows, &mut pieces)?;
+        // There may be millions, all at once: they must not wait for a row group of the size that is good for readers.
+        if let Some(file) = self.open.get_mut(&Key::Parents).filter(|file| file.writer.in_progress_rows() >= PARENTS_ROWS) {
+            file.writer.flush().map_err(encode_error)?;
+            pieces.extend(file.take_piece(1));
+        }
         Ok(pieces)
     }
 
@@ -282,6 +301,7 @@ impl Encoder {
         let (role, folder, partition) = match key {
             Key::DeadLetters => (FileRole::DeadLetters, String::new(), Vec::new()),
             Key::Tombstones => (FileRole::Tombstones, String::new(), Vec::new()),
+            Key::Parents => (FileRole::Parents, String::new(), Vec::new()),
             Key::Data(values) => {
                 self.data = true;
                 let keys = self.settings.partition_by.iter().map(PartitionColumn::key);

@@ -37,6 +37,11 @@ pub fn tombstones_file(dataset: &DatasetName, seq: Seq, number: usize, batch: Ba
     format!("_highwater/{dataset}/tombstones/part-{seq:020}-{number:04}-{batch}.parquet")
 }
 
+/// Parents that the coverage holds for.
+pub fn parents_file(dataset: &DatasetName, seq: Seq, number: usize, batch: BatchId) -> String {
+    format!("_highwater/{dataset}/parents/part-{seq:020}-{number:04}-{batch}.parquet")
+}
+
 pub fn dead_letters_file(dataset: &DatasetName, seq: Seq, number: usize, batch: BatchId) -> String {
     format!("_highwater/{dataset}/dead_letters/part-{seq:020}-{number:04}-{batch}.parquet")
 }

@@ -13,6 +13,7 @@ pub mod layout;
 pub mod live;
 pub mod merge;
 pub mod own;
+pub mod parents;
 pub mod partition;
 pub mod publish;
 pub mod query;

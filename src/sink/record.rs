@@ -46,6 +46,8 @@ pub enum FileRole {
     DeadLetters,
     /// Keys that were deleted, with the cursor of the deletion.
     Tombstones,
+    /// Parents that the coverage holds for, and what of it does not.
+    Parents,
 }
 
 /// Directory keys and values in order; `None` is the null partition.
@@ -129,11 +131,13 @@ pub struct Restored {
     pub files: BTreeMap<String, CurrentFile>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tombstones: BTreeMap<String, CurrentFile>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parents: BTreeMap<String, CurrentFile>,
 }
 
 impl Restored {
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.tombstones.is_empty()
+        self.files.is_empty() && self.tombstones.is_empty() && self.parents.is_empty()
     }
 }
 

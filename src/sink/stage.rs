@@ -117,6 +117,7 @@ pub fn entries(job: &Job, set: &PartitionKey, seq: Seq, batch: BatchId, staged: 
             FileRole::Data => layout::data_file(table, &directory, seq, number, batch),
             FileRole::DeadLetters => layout::dead_letters_file(dataset, seq, number, batch),
             FileRole::Tombstones => layout::tombstones_file(dataset, seq, number, batch),
+            FileRole::Parents => layout::parents_file(dataset, seq, number, batch),
         };
         FileEntry { role, path, staged: file.path.clone(), bytes, rows, sha256, partition, ranges, set: set.clone() }
     };

@@ -52,7 +52,8 @@ pub async fn verify(store: &dyn Store, dataset: &DatasetName) -> Result<VerifyRe
         // A void gives back what the record before it took away.
         let gone: Vec<FileEntry> = record.remove.iter().filter_map(|path| live.remove(path)).collect();
         let is_back = |file: &FileEntry| {
-            record.restore.files.contains_key(&file.path) || record.restore.tombstones.contains_key(&file.path)
+            let restore = &record.restore;
+            [&restore.files, &restore.tombstones, &restore.parents].iter().any(|files| files.contains_key(&file.path))
         };
         live.extend(taken.drain(..).filter(is_back).map(|file| (file.path.clone(), file)));
         taken = gone;

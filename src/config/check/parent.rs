@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::catalog::{Parent, Stream};
+use crate::config::catalog::{Cursor, Parent, Stream};
 use crate::config::node::Table;
 use crate::config::problem::{Report, nearest, quote};
 use crate::page::split_path;
@@ -21,6 +21,42 @@ pub(super) fn resolve(tables: &BTreeMap<&str, &Table>, streams: &mut BTreeMap<St
             streams.insert((*name).to_owned(), stream);
         }
     }
+}
+
+/// Children that are read by a cursor of their own: coverage tells of each parent.
+fn own_cursor(
+    cursor: &Cursor,
+    of_parent: &Stream,
+    changed_only: bool,
+    table: &Table,
+    stream: &Table,
+    tell: &mut Tell<'_>,
+) -> Option<()> {
+    if changed_only {
+        let message = "the stream has a cursor of its own, which reads what is new of every parent: one of the two decides";
+        tell(table, "changed_only", message.to_owned(), "take this out, or the stream's cursor".to_owned());
+        return None;
+    }
+    if !cursor.cursor_type.is_time() {
+        let message = "below a parent a cursor is a time or a date: a mark of another kind would have to be kept for each parent";
+        let help =
+            "name a field that is one, or take the cursor out; with changed_only = true the parents' cursor tells what is new";
+        tell(stream, "cursor", message.to_owned(), help.to_owned());
+        return None;
+    }
+    let mut above = Some(of_parent);
+    while let Some(keyless) = above {
+        if keyless.primary_key.is_empty() {
+            let message = format!(
+                "nothing tells the records of {} from each other, so that nobody could say what was read of which",
+                quote(&keyless.name)
+            );
+            tell(table, "stream", message, format!("add primary_key to the stream {}", quote(&keyless.name)));
+            return None;
+        }
+        above = keyless.parent.as_ref().map(|parent| parent.stream.as_ref());
+    }
+    Some(())
 }
 
 type Tell<'a> = dyn FnMut(&Table, &str, String, String) + 'a;
@@ -70,11 +106,8 @@ fn resolved(
         let help = "name what tells them apart, such as \"/orders/{{ parent.id }}/lines\"";
         tell(tables[name], "path", "the requests for all parents are the same".to_owned(), help.to_owned());
     }
-    if stream.cursor.is_some() {
-        let message = "a stream with a parent has no cursor of its own yet";
-        let help = "take the cursor out; with changed_only = true the parent's cursor tells what is new";
-        tell(tables[name], "cursor", message.to_owned(), help.to_owned());
-        return None;
+    if let Some(cursor) = &stream.cursor {
+        own_cursor(cursor, &of_parent, changed_only, table, tables[name], tell)?;
     }
     let carry = table.map("carry").iter();
     let carry = carry.filter_map(|(column, node)| Some((column.clone(), split_path(node.text()?).ok()?))).collect();

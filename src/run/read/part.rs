@@ -20,7 +20,10 @@ impl Reading<'_> {
         refined: &Refined,
         next: Option<PagePosition>,
     ) -> Result<Option<PagePosition>, RunError> {
-        self.page_ends.push(refined.order.as_ref().map(|order| order.greatest.clone()));
+        // A slice may have a million pages: where no order is kept, nobody asks for their ends.
+        if self.progress.is_some() {
+            self.page_ends.push(refined.order.as_ref().map(|order| order.greatest.clone()));
+        }
         let next = match &mut self.overlap {
             Some(overlap) => {
                 let moved =

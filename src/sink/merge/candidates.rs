@@ -159,14 +159,14 @@ pub(super) async fn read_rows(
 }
 
 /// What was read of a file must be what was written: rows are about to be left behind with it.
-pub(super) fn check_rows(path: &str, file: &CurrentFile, rows: u64) -> Result<(), SinkError> {
+pub(in crate::sink) fn check_rows(path: &str, file: &CurrentFile, rows: u64) -> Result<(), SinkError> {
     match rows == file.rows {
         true => Ok(()),
         false => Err(SinkError::data(format!("`{path}` has {rows} rows, its record says {}: it was changed", file.rows))),
     }
 }
 
-pub(super) async fn open(
+pub(in crate::sink) async fn open(
     store: &Arc<dyn Store>,
     path: &str,
     file: &CurrentFile,
@@ -176,7 +176,7 @@ pub(super) async fn open(
 }
 
 /// A file that cannot be read: passing trouble of the store, or damage.
-pub(super) fn unreadable(path: &str, error: ParquetError) -> SinkError {
+pub(in crate::sink) fn unreadable(path: &str, error: ParquetError) -> SinkError {
     let message = format!("cannot read `{path}`: {}", chain(&error));
     let kind = match &error {
         ParquetError::External(inner) => inner.downcast_ref::<StoreError>().map_or(ErrorKind::Unavailable, |error| error.kind),

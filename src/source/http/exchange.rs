@@ -301,6 +301,7 @@ impl Exchange {
             address,
             carried: None,
             aside: None,
+            also: None,
         })
     }
 }

@@ -197,6 +197,7 @@ impl History {
             state: Arc::new(FaultyState::new(Arc::new(self.state.reopen()), plan.clone())),
             store: Arc::new(FaultyStore::new(Arc::new(self.store.clone()), plan.clone())),
             source: Arc::new(FaultySource::new(Arc::new(source), plan)),
+            roster: None,
             clock: Arc::new(TestClock::new(&self.now.to_string(), self.seed << 16 | self.lives)),
             events: Events::default(),
             stop: Stop::new(),

@@ -65,6 +65,7 @@ impl Lab {
             state: Arc::new(self.state.reopen()),
             store: Arc::new(FaultyStore::new(Arc::new(self.store.clone()), plan.clone())),
             source: Arc::new(source),
+            roster: None,
             clock: Arc::new(TestClock::new(now, self.runs.fetch_add(1, Ordering::SeqCst))),
             events: Events::default(),
             stop: Stop::new(),

@@ -51,6 +51,7 @@ impl Source for Scripted {
             address: "fake://rows".to_owned(),
             carried: None,
             aside: None,
+            also: None,
         })
     }
 
@@ -123,6 +124,7 @@ impl Place {
             state: self.state.clone(),
             store: Arc::new(FaultyStore::new(Arc::new(self.store.clone()), plan.clone())),
             source: Arc::new(source),
+            roster: None,
             clock: Arc::new(TestClock::new(here, self.runs.fetch_add(1, Ordering::SeqCst))),
             events: Events::default(),
             stop: Stop::new(),

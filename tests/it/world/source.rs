@@ -57,6 +57,7 @@ impl Source for FakeSource {
             address: "fake://items".to_owned(),
             carried: None,
             aside: None,
+            also: None,
         })
     }
 

@@ -140,6 +140,7 @@ impl Fixture {
             state: Arc::new(FaultyState::new(opened.state.clone(), plan.clone())),
             store: Arc::new(FaultyStore::new(opened.store.clone(), plan.clone())),
             source: Arc::new(FaultySource::new(Arc::new(source), plan.clone())),
+            roster: None,
             clock: Arc::new(TestClock::new(NOW, seed)),
             events: Events::default(),
             stop: Stop::new(),
