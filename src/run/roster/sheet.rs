@@ -101,24 +101,37 @@ impl Sheet {
             if self.fence[block as usize] > *parent {
                 break;
             }
-            for (index, row) in self.block(block)?.into_iter().enumerate() {
-                if row.parent == *parent {
-                    let place = block * BLOCK + index as u64;
-                    found.get_or_insert_with(|| Found { place, lacks: Vec::new() }).lacks.extend(row.lacks);
+            let bytes = self.block(block)?;
+            let row = |index: usize| bytes.get(index * ROW..(index + 1) * ROW);
+            let rows = bytes.len() / ROW;
+            let (mut low, mut high) = (0, rows);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                match row(middle).is_some_and(|row| row[..16] < parent[..]) {
+                    true => low = middle + 1,
+                    false => high = middle,
                 }
+            }
+            for index in low..rows {
+                let row = decode(row(index).unwrap_or_default())?;
+                if row.parent != *parent {
+                    break;
+                }
+                let place = block * BLOCK + index as u64;
+                found.get_or_insert_with(|| Found { place, lacks: Vec::new() }).lacks.extend(row.lacks);
             }
         }
         Ok(found)
     }
 
-    fn block(&self, block: u64) -> io::Result<Vec<ParentRow>> {
+    fn block(&self, block: u64) -> io::Result<Vec<u8>> {
         let Some(kept) = &self.kept else { return Ok(Vec::new()) };
         let rows = BLOCK.min(self.rows - block * BLOCK);
         let mut bytes = vec![0; rows as usize * ROW];
         let mut file = &kept.file;
         file.seek(SeekFrom::Start(block * BLOCK * ROW as u64))?;
         file.read_exact(&mut bytes)?;
-        bytes.chunks_exact(ROW).map(decode).collect()
+        Ok(bytes)
     }
 
     /// All rows from the first on. Nothing else may be read meanwhile.
@@ -273,10 +286,17 @@ pub(in crate::run) fn merge(scratch: &Scratch, earlier: &Sheet, later: &Sheet) -
 }
 
 /// Parents as they come, in any order; each once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::run) struct Collector {
     held: BTreeSet<ParentId>,
+    held_max: usize,
     runs: Vec<Sheet>,
+}
+
+impl Default for Collector {
+    fn default() -> Self {
+        Collector { held: BTreeSet::new(), held_max: HELD_MAX, runs: Vec::new() }
+    }
 }
 
 impl Collector {
@@ -291,7 +311,7 @@ impl Collector {
             }
         }
         self.held.insert(parent);
-        if self.held.len() >= HELD_MAX {
+        if self.held.len() >= self.held_max {
             self.write(scratch)?;
         }
         Ok(true)
@@ -383,18 +403,18 @@ mod tests {
     #[test]
     fn many_parents_are_known_again_and_leave_no_file() {
         let (folder, scratch) = scratch();
-        let mut collector = Collector::default();
+        let mut collector = Collector { held_max: 500, ..Collector::default() };
         let number = |at: u32| {
             let mut id = [7; 16];
             // Scattered, as hashes are.
             id[..4].copy_from_slice(&at.wrapping_mul(2_654_435_761).to_be_bytes());
             id
         };
-        let many = (RUNS_MAX * HELD_MAX + 3) as u32;
+        let many = (3 * RUNS_MAX * 500 + 3) as u32;
         for at in 0..many {
             assert!(collector.insert(&scratch, number(at)).expect("kept"));
         }
-        for at in (0..many).step_by(5_003) {
+        for at in (0..many).step_by(503) {
             assert!(!collector.insert(&scratch, number(at)).expect("looked for"));
         }
         let sheet = collector.into_sheet(&scratch).expect("written");

@@ -18,6 +18,7 @@ mod merges;
 mod mistakes;
 mod network;
 mod odd_sources;
+mod own_cursors;
 mod papers;
 mod parents;
 mod parts;
