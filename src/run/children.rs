@@ -7,9 +7,9 @@
 //! Where the slices of a run go over the same parents, these are listed once. Where children have a cursor of their own, the roster
 //! says what is read of a parent besides the slice.
 
+mod first_pages;
 mod list;
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +18,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::task::JoinSet;
 
 use crate::config::catalog::{Job, Mode, Parent};
 use crate::decode::raw_records;
@@ -31,6 +30,7 @@ use super::RunError;
 use super::refine::Refinery;
 use super::roster::{Roster, Scratch};
 use super::whole::{Desk, explain, fetch};
+use first_pages::Ahead;
 use list::{Draft, Key, List, Listed, identity};
 
 /// Parents whose first pages are asked for at the same time, at most.
@@ -39,8 +39,6 @@ const AHEAD_MAX: usize = 16;
 const EMPTY_MAX: u32 = 100_000;
 /// So many parents that are all gone are rather an address that is wrong.
 const GONE_MIN: u64 = 3;
-/// A page of children takes this much more than its bytes while it waits.
-const PAGE_COST: u64 = 4;
 
 /// Children of a stream's records.
 pub struct Children {
@@ -88,24 +86,6 @@ struct ParentPage {
     source_now: Option<Timestamp>,
     /// The page without what is in it.
     bare: RawPage,
-}
-
-type First = (usize, Result<RawPage, FetchError>);
-
-/// First pages of the parents that come next.
-#[derive(Default)]
-struct Ahead {
-    /// Of which page of parents.
-    page: Option<PagePosition>,
-    asked: VecDeque<usize>,
-    /// Tasks of their own: a request that waited for somebody to look after it would keep its place in the budget meanwhile, and
-    /// the next page of this very stream might wait for that place.
-    under_way: JoinSet<First>,
-    done: HashMap<usize, Result<RawPage, FetchError>>,
-    /// The largest page of children so far.
-    largest: u64,
-    /// How many were asked for ahead of the last one.
-    most: usize,
 }
 
 impl Children {
@@ -276,54 +256,6 @@ impl Children {
         Err(FetchError::new(ErrorKind::Data, format!("no parent to go over in `{EMPTY_MAX}` pages of them")))
     }
 
-    /// The first page of a parent's children, and those of the next few begun.
-    async fn first_page(&self, slice: &Slice, parent: &Arc<ParentAt>) -> Result<RawPage, FetchError> {
-        let mut ahead = self.ahead.lock().await;
-        if ahead.page.as_ref() != Some(&parent.page) {
-            let (largest, most) = (ahead.largest, ahead.most);
-            *ahead = Ahead { page: Some(parent.page.clone()), largest, most, ..Ahead::default() };
-        }
-        if !ahead.asked.contains(&parent.nth) {
-            ahead.done.clear();
-            ahead.under_way = JoinSet::new();
-            ahead.asked.clear();
-        }
-        let most = match ahead.largest {
-            // Until something is known of their size, one after the other.
-            0 => 1,
-            largest => usize::try_from(self.memory / (largest * PAGE_COST).max(1)).unwrap_or(AHEAD_MAX).clamp(1, self.at_once),
-        };
-        // One page says little of the next: the number grows as pages are seen.
-        let most = most.min(2 * ahead.most.max(1));
-        ahead.most = most;
-        if let Some(parents) = self.here().filter(|page| page.at == parent.page) {
-            let begin = ahead.asked.back().map_or(parent.nth, |last| last + 1);
-            for nth in begin..parents.records.len().min(parent.nth.saturating_add(most)) {
-                let Some(Listed { json, id }) = parents.records.get(nth).cloned() else { break };
-                let next = ParentAt { page: parents.at.clone(), nth, record: Some(json), identity: id };
-                let slice = self.own_slice(slice, &next)?.0;
-                ahead.ask(&self.children, slice, next);
-            }
-        }
-        if ahead.asked.is_empty() {
-            return self.children.fetch(&self.own_slice(slice, parent)?.0, &below(parent), 1).await;
-        }
-        loop {
-            if let Some(page) = ahead.done.remove(&parent.nth) {
-                ahead.asked.retain(|nth| *nth > parent.nth);
-                if let Ok(page) = &page {
-                    ahead.largest = ahead.largest.max(page.body.len() as u64).max(1);
-                }
-                return page;
-            }
-            match ahead.under_way.join_next().await {
-                Some(Ok((nth, page))) => drop(ahead.done.insert(nth, page)),
-                Some(Err(error)) => return Err(FetchError::new(ErrorKind::Bug, format!("a request ahead: {error}"))),
-                None => return self.children.fetch(&self.own_slice(slice, parent)?.0, &below(parent), 1).await,
-            }
-        }
-    }
-
     /// What is asked for of a parent: the slice, and what of it was not read before; and the latter by itself.
     fn own_slice(&self, slice: &Slice, parent: &ParentAt) -> Result<(Slice, Option<Arc<Vec<Span>>>), FetchError> {
         let (Some(roster), Reach::Time(span)) = (&self.roster, &slice.reach) else { return Ok((slice.clone(), None)) };
@@ -388,16 +320,6 @@ impl Children {
             self.job.stream.name
         );
         Err(FetchError::new(ErrorKind::Config, message))
-    }
-}
-
-impl Ahead {
-    fn ask(&mut self, children: &Arc<dyn Source>, slice: Slice, parent: ParentAt) {
-        let nth = parent.nth;
-        let at = below(&Arc::new(parent));
-        let children = Arc::clone(children);
-        self.asked.push_back(nth);
-        self.under_way.spawn(async move { (nth, children.fetch(&slice, &at, 1).await) });
     }
 }
 

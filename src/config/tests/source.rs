@@ -25,6 +25,32 @@ fn with_cursor(lines: &str) -> String {
     with_source("type = \"timestamp\"", lines)
 }
 
+/// With a cursor for the stream `plain`, which is gone over for each order.
+fn below_orders(parent: &str, cursor: &str) -> String {
+    let path = format!("path = \"/orders/{{{{ parent.id }}}}/plain\"\nparent = {{ stream = \"orders\"{parent} }}\n{cursor}");
+    with_source("path = \"/plain\"", &path)
+}
+
+#[test]
+fn a_cursor_below_a_parent_is_one_of_time_and_the_only_one() {
+    let cursor = |name: &str| {
+        format!("primary_key = [\"id\"]\n[streams.plain.cursor]\nfield = \"at\"\ntype = \"{name}\"\nquery = {{ since = \"{{{{ from }}}}\" }}")
+    };
+    assert_eq!(below_orders("", &cursor("timestamp")), "");
+    assert_eq!(below_orders("", &cursor("epoch_ms")), "");
+    let shown = below_orders("", &cursor("integer"));
+    assert!(shown.contains("below a parent a cursor is a time or a date"), "{shown}");
+    let shown = below_orders(", changed_only = true", &cursor("timestamp"));
+    assert!(shown.contains("one of the two decides") && shown.contains("help: take this out"), "{shown}");
+    let source = SOURCE.replacen("primary_key = [\"id\"]\n", "", 1).replacen(
+        "path = \"/plain\"",
+        &format!("path = \"/{{{{ parent.id }}}}\"\nparent = {{ stream = \"orders\" }}\n{}", cursor("timestamp")),
+        1,
+    );
+    let shown = self::shown(&Files { source, ..Files::good() }.load().problems);
+    assert!(shown.contains("nothing tells the records of `orders` from each other"), "{shown}");
+}
+
 #[test]
 fn base_url() {
     insta::assert_snapshot!(with_base("ftp://api.example.org"), @r#"
