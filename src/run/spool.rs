@@ -18,8 +18,8 @@ use crate::slice::Span;
 
 use super::RunError;
 
-/// What a page takes in memory besides its body.
-const HEAD_COST: u64 = 128;
+/// What a page takes in memory besides its body: its head, and what is carried.
+const HEAD_COST: u64 = 512;
 
 pub(super) struct Spool {
     folder: PathBuf,

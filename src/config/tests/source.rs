@@ -34,7 +34,9 @@ fn below_orders(parent: &str, cursor: &str) -> String {
 #[test]
 fn a_cursor_below_a_parent_is_one_of_time_and_the_only_one() {
     let cursor = |name: &str| {
-        format!("primary_key = [\"id\"]\n[streams.plain.cursor]\nfield = \"at\"\ntype = \"{name}\"\nquery = {{ since = \"{{{{ from }}}}\" }}")
+        format!(
+            "primary_key = [\"id\"]\n[streams.plain.cursor]\nfield = \"at\"\ntype = \"{name}\"\nquery = {{ since = \"{{{{ from }}}}\" }}"
+        )
     };
     assert_eq!(below_orders("", &cursor("timestamp")), "");
     assert_eq!(below_orders("", &cursor("epoch_ms")), "");

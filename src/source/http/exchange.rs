@@ -310,6 +310,8 @@ impl Exchange {
 fn outcome(status: StatusCode) -> Outcome {
     match status.as_u16() {
         408 | 500..=599 => Outcome::Failed,
+        // What is gone is gone, and no limit hides in that: parents that are listed but no longer there must not look like trouble.
+        404 | 410 => Outcome::Answered,
         400..=499 => Outcome::Unclear,
         _ => Outcome::Answered,
     }
