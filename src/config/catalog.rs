@@ -165,7 +165,12 @@ impl Job {
         let cursors = streams.iter().filter_map(|stream| stream.cursor.as_ref()).flat_map(|cursor| &cursor.query);
         let named = cursors.map(|(_, template)| template).chain(self.source.headers.iter().map(|(_, template)| template));
         let templates = streams.iter().flat_map(|stream| stream.templates()).chain(named);
-        templates.flat_map(Template::names).map(str::to_owned).collect()
+        let mut used: BTreeSet<String> = templates.flat_map(Template::names).map(str::to_owned).collect();
+        // A login, and the later requests of an export, may be made of any of them.
+        if matches!(self.source.auth, Auth::Session(..)) || streams.iter().any(|stream| stream.export.is_some()) {
+            used.extend(self.sets.iter().flat_map(|set| set.parameters.keys().cloned()));
+        }
+        used
     }
 
     /// Whether the job goes over parameter sets.

@@ -281,6 +281,7 @@ fn spec(job: &Job, wanted: Vec<ResponsePath>) -> DecodeSpec {
         key: stream.primary_key.clone(),
         keep_keys: false,
         deleted: None,
+        deleted_is: Vec::new(),
         wanted,
         on_type_change: OnTypeChange::NewColumn,
     }

@@ -17,6 +17,7 @@ use crate::quota::{Budgets, Class};
 use crate::run::{self, Probed, RunError};
 use crate::slice::{Coverage, Slice};
 use crate::source::FetchError;
+use crate::source::http::recording::Wire;
 use crate::source::http::{HttpSource, Shared, Tokens};
 use crate::stop::Stop;
 
@@ -71,7 +72,7 @@ async fn ask(context: &Context, project: &Project, job: &Job, slice: Slice) -> R
     let budgets = Budgets::new(Arc::clone(&context.clock)).patient_for(PATIENCE);
     let vault = project.vault(job).await.map_err(|failure| (ErrorKind::Config, failure.message))?;
     let tokens = Tokens::new(Arc::clone(&context.clock), vault);
-    let (shared, stop) = (Shared { budgets: &budgets, tokens: &tokens }, Stop::new());
+    let (shared, stop) = (Shared { budgets: &budgets, tokens: &tokens, wire: &Wire::Network }, Stop::new());
     let source = HttpSource::open(job, &*project.secrets, shared, Arc::clone(&context.clock), Events::default(), stop.clone());
     let source = source.map_err(|error: FetchError| (error.kind, chain(&error)))?.at_most(Class::Preview);
     let probed = run::probe(job, &[slice], &source, &*context.clock, &stop).await;

@@ -44,6 +44,11 @@ fn own_cursor(
         tell(stream, "cursor", message.to_owned(), help.to_owned());
         return None;
     }
+    if cursor.history_max.is_some() {
+        let message = "below a parent what lies behind `history_max` would be asked for again with every parent that is new";
+        tell(stream, "cursor", message.to_owned(), "take history_max out".to_owned());
+        return None;
+    }
     let mut above = Some(of_parent);
     while let Some(keyless) = above {
         if keyless.primary_key.is_empty() {
