@@ -69,7 +69,7 @@ fn a_recorded_run_is_made_again_without_network_and_without_secrets() {
         }
     }
 
-    // D-67: steps are tried against what was recorded, and a request that was never made is named.
+    // Steps are tried against what was recorded, and a request that was never made is named.
     project.write("jobs/items.toml", &crate::world::project::job("[[steps]]\nfilter = \"id <= 20\"\n"));
     assert_eq!(kept(&call(&project, &["run", "items", "--replay", "tape", "--into", "three", "--json"], 0)), 20);
     project.edit("sources/api.toml", "path = \"/items\"", "path = \"/items\"\nquery = { state = \"open\" }");
