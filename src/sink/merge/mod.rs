@@ -15,8 +15,6 @@
 
 mod candidates;
 mod carry;
-#[cfg(test)]
-mod hostile;
 mod ops;
 mod rejects;
 mod resolve;

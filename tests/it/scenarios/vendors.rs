@@ -22,8 +22,6 @@ const SPENT: &[&str] = &["salesforce"];
 const RECORDS: usize = 130;
 const MORE: usize = 20;
 const PAGE: usize = 40;
-/// What a query gives at most where the vendor has such a limit, so that slices must be read in pieces.
-const CAP: usize = 60;
 
 #[test]
 fn every_stream_that_ships_is_read_whole_from_a_fake_of_its_vendor() {
@@ -71,7 +69,7 @@ struct Walk {
 
 impl Walk {
     fn start(name: &str) -> Self {
-        let vendor = Vendor::start(name, RECORDS, PAGE, CAP);
+        let vendor = Vendor::start(name, RECORDS, PAGE);
         let env = vendor.env();
         let mut definition: toml::Table = read(&format!("sources/{name}.toml")).parse().unwrap();
         let streams: Vec<String> = table(&definition, "streams").keys().cloned().collect();
@@ -106,7 +104,6 @@ impl Walk {
         let kept = self.run();
         self.look();
         assert_eq!(kept, self.counts(|stream| self.seen[stream].len()), "the first load");
-        self.reaches_its_caps();
         let asked = self.vendor.asked();
         let wrong: Vec<_> = asked.iter().filter(|(stream, _)| stream.is_empty()).collect();
         assert!(wrong.is_empty(), "requests that no page of the vendor's describes: {wrong:?}");
@@ -152,14 +149,6 @@ impl Walk {
         let reports = ended.json();
         let kept = |report: &Value| (report["job"].as_str().unwrap().to_owned(), report["counts"]["kept"].as_u64().unwrap());
         reports.as_array().unwrap().iter().map(kept).collect()
-    }
-
-    /// What a query gives no more of was asked for in pieces.
-    fn reaches_its_caps(&self) {
-        let is_capped =
-            |stream: &&String| self.stream(stream).get("paging").is_some_and(|paging| paging.get("result_cap").is_some());
-        let expected: BTreeSet<String> = self.jobs.keys().filter(is_capped).cloned().collect();
-        assert_eq!(self.vendor.capped(), expected, "the streams of which there was more than one query gives");
     }
 
     fn stream(&self, name: &str) -> &toml::Table {
@@ -270,10 +259,6 @@ fn make_local(definition: &mut toml::Table, url: &str) {
         for group in limits.get_mut("groups").and_then(toml::Value::as_table_mut).into_iter().flatten() {
             raise(group.1.as_table_mut().unwrap());
         }
-    }
-    for (_, stream) in definition.get_mut("streams").and_then(toml::Value::as_table_mut).into_iter().flatten() {
-        let cap = stream.get_mut("paging").and_then(|paging| paging.get_mut("result_cap"));
-        cap.into_iter().for_each(|cap| *cap = (CAP as i64).into());
     }
     for rule in definition.get_mut("errors").and_then(toml::Value::as_array_mut).into_iter().flatten() {
         if let Some(wait) = rule.get_mut("wait") {

@@ -7,7 +7,7 @@ mod exports;
 mod pages;
 mod records;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -43,8 +43,6 @@ struct Inner {
     asked: Vec<(String, u16)>,
     /// No page is larger, whatever is asked for.
     page_max: usize,
-    /// The streams of which a query gave less than there is.
-    capped: BTreeSet<String>,
 }
 
 /// The server. It stops when it is dropped.
@@ -57,16 +55,12 @@ pub struct Vendor {
 
 impl Vendor {
     /// Starts the vendor of this name with so many records in each stream. `page_max` makes short pages where whole ones would take
-    /// thousands of records, and `cap` makes small what a query gives at most where the description has such a limit.
-    pub fn start(name: &str, records: usize, page_max: usize, cap: usize) -> Self {
-        let mut description = Description::of(name);
-        for limit in description.streams.values_mut().filter_map(|stream| stream.cap.as_mut()) {
-            limit.records = limit.records.min(cap);
-        }
+    /// thousands of records.
+    pub fn start(name: &str, records: usize, page_max: usize) -> Self {
+        let description = Description::of(name);
         let (faults, asked, tokens) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let (exports, rows, capped) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        let mut inner =
-            Inner { description, rows, steps: 0, tokens, faults, exports, exports_held: false, asked, page_max, capped };
+        let (exports, rows) = (Vec::new(), BTreeMap::new());
+        let mut inner = Inner { description, rows, steps: 0, tokens, faults, exports, exports_held: false, asked, page_max };
         inner.add(records);
         let inner = Arc::new(Mutex::new(inner));
         let shared = inner.clone();
@@ -95,11 +89,6 @@ impl Vendor {
         canned.iter().all(|error| error.ground.is_some())
             && !inner.description.auth.ground.is_empty()
             && inner.description.streams.values().all(|stream| stream.ground.is_some())
-    }
-
-    /// The streams of which a query gave less than there is, so far.
-    pub fn capped(&self) -> BTreeSet<String> {
-        self.inner.lock().unwrap().capped.clone()
     }
 
     /// What the vendor has, in the order in which it was made.

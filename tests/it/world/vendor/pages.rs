@@ -81,7 +81,6 @@ pub fn page(inner: &mut Inner, name: &str, ask: &Ask) -> Reply {
         _ => {}
     }
     let total = cutting.rows.len();
-    let is_capped = stream.cap.as_ref().is_some_and(|cap| total > cap.records);
     if let Some(Cap { records, status, body }) = &stream.cap {
         if let (Some(status), true) = (status, cutting.start >= *records) {
             return Reply::new(*status, body.clone().unwrap_or_default());
@@ -118,9 +117,6 @@ pub fn page(inner: &mut Inner, name: &str, ask: &Ask) -> Reply {
     }
     let last_token = sent(paging, ask);
     let again = paging.at_end == Some(AtEnd::Again);
-    if is_capped {
-        inner.capped.insert(name.to_owned());
-    }
     let next = Token { stream: name.to_owned(), rows: cutting.rows, start: end, size: cutting.size };
     lead_on(inner, ask, next, Way { more, again, count, last_token }, &mut body, &mut reply);
     reply.body = body.to_string();
