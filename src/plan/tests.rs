@@ -26,6 +26,25 @@ fn spans(slices: &[Slice]) -> Vec<Span> {
 }
 
 #[test]
+fn a_stretch_is_open_where_nothing_of_it_is_covered() {
+    let job = job(BOTH_ENDS, "start = \"2026-01-01T00:00:00Z\"\nlookback = \"1h\"");
+    let slice = |from: &str, to: &str| Slice {
+        partition: PartitionKey::default(),
+        reach: Reach::Time(Span::new(Some(at(from)), at(to))),
+    };
+    let mut coverage = Coverage::default();
+    let all = slice("2026-01-01T00:00:00Z", "2026-01-05T00:00:00Z");
+    assert!(is_open(&job, &coverage, &all));
+    assert!(!is_open(&job, &coverage, &slice("2025-12-31T00:00:00Z", "2026-01-05T00:00:00Z")), "before the window");
+    let (from, to) = (Some(at("2026-01-01T00:00:00Z")), at("2026-01-03T00:00:00Z"));
+    coverage.add(&Cover::Span { partition: PartitionKey::default(), from, to });
+    assert!(!is_open(&job, &coverage, &all), "half of it was read meanwhile");
+    assert!(is_open(&job, &coverage, &slice("2026-01-02T23:00:00Z", "2026-01-05T00:00:00Z")), "looked back, as it is planned");
+    let whole = Slice { partition: PartitionKey::default(), reach: Reach::Snapshot };
+    assert!(!is_open(&job, &coverage, &whole));
+}
+
+#[test]
 fn a_window_is_cut_into_steps_up_to_closed_time() {
     let job = job(BOTH_ENDS, "start = \"2026-01-01T00:00:00Z\"\nstep = \"1d\"\nsettle = \"1m\"");
     let outline = outline(&job, &Coverage::default(), at("2026-01-03T12:00:00.1234567Z"));

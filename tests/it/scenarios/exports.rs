@@ -52,7 +52,6 @@ fn start(vendor: &Vendor, project: &Project) -> Child {
 
 #[test]
 fn a_process_that_is_killed_while_it_waits_leaves_one_export_for_the_next() {
-    // D-01
     let vendor = Vendor::start("salesforce", 100, 40);
     let project = project(&vendor);
     vendor.hold_exports(true);

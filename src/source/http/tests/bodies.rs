@@ -236,7 +236,11 @@ async fn what_is_refused_for_good_is_put_aside_with_what_was_said() {
     assert_eq!((aside.status, page.status, page.body.len()), (403, 204, 0));
     assert_eq!(aside.request, format!("GET {}", server.url("/items?q=a%20b")));
     assert_eq!(aside.body, "`{\"error\": \"closed for ***\"}`");
-    assert!(aside.reason.ends_with("; ask Bo; the page was put aside, and what comes behind it was not asked for"), "{}", aside.reason);
+    assert!(
+        aside.reason.ends_with("; ask Bo; the page was put aside, and what comes behind it was not asked for"),
+        "{}",
+        aside.reason
+    );
     // What is not there would be gone from a table that is replaced.
     job.mode = Mode::Replace;
     assert_eq!(World::new().fetch(&job).await.unwrap_err().kind, ErrorKind::Auth);

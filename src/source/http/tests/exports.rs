@@ -305,7 +305,7 @@ fn in_parts(server: &Server, files: &Server, mut job: Job) -> Job {
 
 #[tokio::test]
 async fn parts_on_another_host_get_no_credentials() {
-    // S-02
+    // S-10
     let files = Server::start(|_, head| Answer::Say(raw("200 OK", "", format!("[\"{}\"]", target(head)).as_bytes())));
     let links: Vec<String> =
         ["/a?signature=CANARY", "/b"].iter().map(|path| format!("{{\"url\": \"{}\"}}", files.url(path))).collect();

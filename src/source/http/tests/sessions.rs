@@ -79,7 +79,7 @@ async fn fetch(source: &HttpSource) -> Result<(), crate::source::FetchError> {
 
 #[tokio::test]
 async fn one_login_serves_all_and_outlives_the_process() {
-    // S-36
+    // S-34
     for place in [in_header(), SessionPlace::Cookie("SID".to_owned())] {
         let server = giving(1);
         let job = job_with(&server, place, None);
@@ -101,7 +101,7 @@ async fn one_login_serves_all_and_outlives_the_process() {
 
 #[tokio::test]
 async fn a_session_that_is_refused_is_begun_again_once_for_all() {
-    // S-34
+    //
     let server = giving(2);
     let job = job_with(&server, in_header(), None);
     let world = World::new();

@@ -11,7 +11,7 @@ use base64::Engine;
 use futures::FutureExt;
 use url::Url;
 
-use super::assertion::Assertion;
+use super::super::assertion::Assertion;
 use super::*;
 use crate::config::catalog::{ApiKeyPlace, Hmac, HmacAlgorithm, HmacEncoding, JwtAlgorithm, JwtBearer};
 use crate::config::secret::{SecretRef, SecretString};
