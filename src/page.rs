@@ -162,7 +162,7 @@ pub struct RawPage {
     /// The page was refused for good, and this is kept of it.
     pub aside: Option<Arc<Aside>>,
     /// Stretches of the cursor's line whose records count here besides those of the slice.
-    pub also: Option<Arc<Vec<Span>>>,
+    pub also: Option<Also>,
 }
 
 /// A page that the source refuses for good, for whoever looks at the dead letters.
@@ -176,6 +176,9 @@ pub struct Aside {
     /// The beginning of what the answer said, without secrets.
     pub body: String,
 }
+
+/// Stretches of a cursor's line.
+pub type Also = Arc<Vec<Span>>;
 
 /// Names and values of fields.
 pub type Carried = Arc<Vec<(String, serde_json::Value)>>;

@@ -22,7 +22,7 @@ use serde_json::Value;
 use crate::config::catalog::{Job, Mode, Parent};
 use crate::decode::raw_records;
 use crate::error::ErrorKind;
-use crate::page::{Envelope, PagePosition, ParentAt, RawPage, ResponsePath, find_value, split_path};
+use crate::page::{Also, Envelope, PagePosition, ParentAt, RawPage, ResponsePath, find_value, split_path};
 use crate::slice::{Reach, Slice, Span};
 use crate::source::{Cap, FetchError, Judgement, Source};
 
@@ -257,7 +257,7 @@ impl Children {
     }
 
     /// What is asked for of a parent: the slice, and what of it was not read before; and the latter by itself.
-    fn own_slice(&self, slice: &Slice, parent: &ParentAt) -> Result<(Slice, Option<Arc<Vec<Span>>>), FetchError> {
+    fn own_slice(&self, slice: &Slice, parent: &ParentAt) -> Result<(Slice, Option<Also>), FetchError> {
         let (Some(roster), Reach::Time(span)) = (&self.roster, &slice.reach) else { return Ok((slice.clone(), None)) };
         let id = parent.identity.as_ref().ok_or_else(|| self.no_identity())?;
         let also = roster.also(id).map_err(unavailable)?;
