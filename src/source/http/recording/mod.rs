@@ -1,12 +1,12 @@
 //! Exchanges with an API, kept in a folder and taken from it again instead of from a network.
 //!
-//! `files` says what stands in the folder, `tape` writes it beside a load, `recording` reads it and finds the answer to a request,
+//! `files` says what stands in the folder, `tape` writes it beside a load, `reader` reads it and finds the answer to a request,
 //! `nearest` says what a request without one comes closest to. What is kept of a request is what it was before the credential went on
 //! it, so that no secret has to be found in it, and a replay needs none. Requests for tokens are not kept at all.
 
 mod files;
 mod nearest;
-mod recording;
+mod reader;
 mod tape;
 
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use super::request::Request;
 
 pub use files::{Answer, Asked, Ended, FORMAT, Head, Manifest};
 pub use nearest::{Difference, Miss};
-pub use recording::Recording;
+pub use reader::Recording;
 pub use tape::{Summary, Tape};
 
-pub(super) use recording::Found;
+pub(super) use reader::Found;
 
 /// Where answers come from.
 #[derive(Clone, Default)]

@@ -128,7 +128,7 @@ async fn the_next_process_waits_for_the_same_export() {
     let waiting = first(&source);
     tokio::select! {
         _ = waiting => panic!("the export cannot be there"),
-        () = async { while world.drawer.writes() == 0 { tokio::time::sleep(Duration::from_millis(5)).await } } => {}
+        () = async { while world.drawer.writes() == 0 { tokio::task::yield_now().await } } => {}
     }
     drop(source);
     let next = World::new();
@@ -220,7 +220,7 @@ async fn stop_is_seen_while_an_export_is_waited_for() {
     let waiting = async { first(&source).await.unwrap_err() };
     let stopping = async {
         while world.drawer.writes() == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
         world.stop.request();
     };
