@@ -60,7 +60,7 @@ mod tests {
         let text = "version = 1\n[streams.items]\npath = \"/items\"\npaging = { type = \"page\", param = \"p\" }\n";
         let at = |steps: &[&str]| find(text, steps).map(|place| (place.line, place.column)).unwrap();
         assert_eq!(at(&["streams", "items", "path"]), (3, 8));
-        assert_eq!(at(&["streams", "items", "paging", "param"]), (4, 36));
+        assert_eq!(at(&["streams", "items", "paging", "param"]), (4, 35));
         assert_eq!(at(&["streams", "items", "records"]).0, 2);
         assert_eq!(at(&["limits"]), (1, 1));
         assert!(find("not TOML", &["a"]).is_none());

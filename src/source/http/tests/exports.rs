@@ -118,7 +118,6 @@ async fn an_export_is_asked_for_waited_for_and_fetched() {
 
 #[tokio::test]
 async fn the_next_process_waits_for_the_same_export() {
-    // C-71
     let (server, made) = api(3);
     let job = exporting(&server);
     let world = World::new();

@@ -6,7 +6,7 @@ use ::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::config::catalog::{ApiKeyPlace, Auth};
+use crate::config::catalog::{ApiKeyPlace, Auth, PagingKind};
 use crate::config::secret::SecretRef;
 use crate::error::ErrorKind;
 use crate::page::{PageAt, PagePosition};
@@ -72,6 +72,7 @@ async fn secrets_that_come_back_are_hidden_in_what_is_kept() {
     let mut job = job(&server.url("/"));
     let value = SecretRef::Env("KEY".to_owned());
     job.source.auth = Auth::ApiKey { name: "key".to_owned(), place: ApiKeyPlace::Query, value, prefix: String::new() };
+    job.stream.paging.kind = PagingKind::LinkHeader;
     let mut world = World::new();
     let tape = recording(&mut world, folder.path(), &job);
     let source = world.open(&job);
