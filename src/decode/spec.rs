@@ -2,11 +2,38 @@
 
 use jiff::tz::TimeZone;
 
-use crate::config::catalog::{CursorType, Format, OnTypeChange, Packing};
+use crate::config::catalog::{CursorType, Format, Job, OnTypeChange, Packing};
 use crate::error::ErrorKind;
 use crate::page::{ResponsePath, split_path};
 
-use super::{DecodeError, DecodeSpec};
+use super::{CursorSpec, DecodeError, DecodeSpec};
+
+impl DecodeSpec {
+    /// How the records of a job's stream are read: without keys kept aside, and with no field that tells of deletions.
+    pub fn of(job: &Job, wanted: Vec<ResponsePath>) -> Self {
+        let stream = &job.stream;
+        let in_records = stream.cursor.as_ref().filter(|cursor| cursor.cursor_type != CursorType::Token);
+        DecodeSpec {
+            packing: stream.packing,
+            format: stream.format.clone(),
+            body_max: job.source.body_max,
+            records: stream.records.clone(),
+            records_optional: stream.records_optional,
+            declared: job.columns.clone(),
+            cursor: in_records.map(|cursor| CursorSpec {
+                field: cursor.field.clone(),
+                cursor_type: cursor.cursor_type,
+                timezone: cursor.timezone.clone(),
+            }),
+            key: stream.primary_key.clone(),
+            keep_keys: false,
+            deleted: None,
+            deleted_is: Vec::new(),
+            wanted,
+            on_type_change: job.on_type_change,
+        }
+    }
+}
 
 #[derive(Debug)]
 pub struct Plan {

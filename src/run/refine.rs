@@ -9,9 +9,9 @@ use arrow::datatypes::Schema;
 use bytes::Bytes;
 
 use crate::batch::{Batch, Counts, RowMarks};
-use crate::config::catalog::{CursorType, Job, Mode, Order, PagingKind};
+use crate::config::catalog::{Job, Mode, Order, PagingKind};
 use crate::cursor::CursorKey;
-use crate::decode::{CursorSpec, DecodeError, DecodeSpec, Decoded, Decoder, raw_records};
+use crate::decode::{DecodeError, DecodeSpec, Decoded, Decoder, raw_records};
 use crate::error::ErrorKind;
 use crate::ids::PartitionKey;
 use crate::page::{Aside, Envelope, PagePosition, RawPage, ResponsePath};
@@ -118,24 +118,12 @@ impl Refinery {
         let keyed = own::is_keyed(job);
         let takes_deleted = job.mode == Mode::Merge && job.stream.deleted.is_some();
         let stream = &job.stream;
-        let spec =
-            DecodeSpec {
-                packing: stream.packing,
-                format: stream.format.clone(),
-                body_max: job.source.body_max,
-                records: stream.records.clone(),
-                records_optional: stream.records_optional,
-                declared: job.columns.clone(),
-                cursor: stream.cursor.as_ref().filter(|cursor| cursor.cursor_type != CursorType::Token).map(|cursor| {
-                    CursorSpec { field: cursor.field.clone(), cursor_type: cursor.cursor_type, timezone: cursor.timezone.clone() }
-                }),
-                key: stream.primary_key.clone(),
-                keep_keys: keyed,
-                deleted: stream.deleted.clone().filter(|_| takes_deleted),
-                deleted_is: stream.deleted_is.clone(),
-                wanted,
-                on_type_change: job.on_type_change,
-            };
+        let spec = DecodeSpec {
+            keep_keys: keyed,
+            deleted: stream.deleted.clone().filter(|_| takes_deleted),
+            deleted_is: stream.deleted_is.clone(),
+            ..DecodeSpec::of(job, wanted)
+        };
         let decoder = Decoder::new(spec, committed.cloned())
             .map_err(|error| RefineError::Slice { kind: error.kind, message: error.to_string() })?;
         // A parent that moves to the next page of parents comes twice, with all of its children.

@@ -15,9 +15,9 @@ use crate::cli::engine::JobEnd;
 use crate::cli::failure::Failure;
 use crate::cli::project::Project;
 use crate::cli::text::counted;
-use crate::config::catalog::{CountedEnd, CursorType, Job, OnTypeChange, Paging, PagingKind, Stream};
+use crate::config::catalog::{CountedEnd, Job, OnTypeChange, Paging, PagingKind, Stream};
 use crate::config::{Problem, Remark, Severity, at_key};
-use crate::decode::{CursorSpec, DecodeSpec, Decoder};
+use crate::decode::{DecodeSpec, Decoder};
 use crate::page::{PagePosition, RawPage, ResponsePath, find_value, join_path};
 use crate::reject::RejectedAt;
 use crate::run::Purpose;
@@ -230,7 +230,8 @@ impl Seen {
                 self.paths.insert(path.clone());
             }
         }
-        let decoded = Decoder::new(spec(job, wanted), None).and_then(|mut decoder| decoder.decode(&page));
+        let decoded = Decoder::new(DecodeSpec { on_type_change: OnTypeChange::NewColumn, ..DecodeSpec::of(job, wanted) }, None)
+            .and_then(|mut decoder| decoder.decode(&page));
         let decoded = match decoded {
             Ok(decoded) => decoded,
             Err(error) => {
@@ -259,31 +260,6 @@ impl Seen {
         for record in find_value(&body, steps).and_then(Value::as_array).into_iter().flatten() {
             note_fields(record, "", DEPTH_MAX, &mut self.fields);
         }
-    }
-}
-
-fn spec(job: &Job, wanted: Vec<ResponsePath>) -> DecodeSpec {
-    let stream = &job.stream;
-    let timed = stream.cursor.as_ref().filter(|cursor| cursor.cursor_type != CursorType::Token);
-    let cursor = timed.map(|cursor| CursorSpec {
-        field: cursor.field.clone(),
-        cursor_type: cursor.cursor_type,
-        timezone: cursor.timezone.clone(),
-    });
-    DecodeSpec {
-        packing: stream.packing,
-        format: stream.format.clone(),
-        body_max: job.source.body_max,
-        records: stream.records.clone(),
-        records_optional: stream.records_optional,
-        declared: job.columns.clone(),
-        cursor,
-        key: stream.primary_key.clone(),
-        keep_keys: false,
-        deleted: None,
-        deleted_is: Vec::new(),
-        wanted,
-        on_type_change: OnTypeChange::NewColumn,
     }
 }
 
