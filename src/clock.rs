@@ -26,6 +26,11 @@ pub trait Clock: Send + Sync {
     fn uptime(&self) -> Option<Uptime> {
         None
     }
+    /// Time since the machine's boot to a whole second, rounded up, the time in which it slept included; `None` where nobody
+    /// knows.
+    fn since_boot(&self) -> Option<Duration> {
+        None
+    }
     /// A fraction in `[0, 1)`, for jitter.
     fn fraction(&self) -> f64;
     /// A new id for a unit of commit.
@@ -82,6 +87,11 @@ impl Clock for SystemClock {
         let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
         let seconds: f64 = uptime.split_whitespace().next()?.parse().ok()?;
         Some(Uptime { boot, length: Duration::try_from_secs_f64(seconds).ok()? })
+    }
+
+    /// `sysinfo(2)` goes by `CLOCK_BOOTTIME`, and answers where `/proc` is hidden.
+    fn since_boot(&self) -> Option<Duration> {
+        u64::try_from(rustix::system::sysinfo().uptime).ok().map(Duration::from_secs)
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one home of chance")]

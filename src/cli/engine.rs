@@ -51,6 +51,8 @@ pub(crate) struct Engine {
     pub memory: u64,
     /// Jobs at the same time; above zero.
     pub runs: usize,
+    /// Daemons that share the limits of sources; above zero.
+    sharers: u32,
     /// What tests want to go wrong.
     pub faults: Faults,
     /// Where answers come from.
@@ -115,7 +117,8 @@ impl JobEnd {
 
 impl Engine {
     pub fn new(state: Arc<dyn State>, secrets: Arc<dyn SecretSource>, clock: Arc<dyn Clock>, spool: PathBuf) -> Self {
-        let owner = format!("{}:{}", std::process::id(), clock.run_id());
+        let host = rustix::system::uname();
+        let owner = format!("{}:{}:{}", host.nodename().to_string_lossy(), std::process::id(), clock.run_id());
         let ledger: Arc<dyn Ledger> = Arc::clone(&state) as Arc<dyn State>;
         let vault: Arc<dyn TokenVault> = Arc::clone(&state) as Arc<dyn State>;
         Engine {
@@ -131,9 +134,17 @@ impl Engine {
             spool,
             memory: 512 * 1024 * 1024,
             runs: 1,
+            sharers: 1,
             faults: Faults::default(),
             wire: Wire::Network,
         }
+    }
+
+    /// So many daemons share the limits of sources. To be said before anything else of budgets.
+    pub fn sharing(mut self, sharers: u32) -> Self {
+        self.sharers = sharers;
+        self.budgets = Arc::new(self.new_budgets());
+        self
     }
 
     /// Runs that would wait for their quota longer than this end, to be begun again: for whoever does that.
@@ -156,7 +167,9 @@ impl Engine {
 
     fn new_budgets(&self) -> Budgets {
         let ledger: Arc<dyn Ledger> = Arc::clone(&self.state) as Arc<dyn State>;
-        Budgets::new(Arc::clone(&self.clock)).kept_in(ledger, &self.owner)
+        let host = self.owner.split(':').next().unwrap_or_default();
+        let place = format!("{host}:{}", self.spool.display());
+        Budgets::new(Arc::clone(&self.clock)).kept_in(ledger, &self.owner).shared_by(self.sharers, &place)
     }
 
     pub fn listened_by(mut self, listeners: Vec<Arc<dyn Listener>>) -> Self {

@@ -2,6 +2,9 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::state::postgres::LEASE;
 
 /// The variables that highwater knows. Secrets are looked up by name when a run begins (`secrets.rs`).
 #[derive(Clone, Debug, Default)]
@@ -25,6 +28,9 @@ pub struct Environment {
     pub mutant: Option<String>,
     #[cfg(debug_assertions)]
     pub fault_log: Option<PathBuf>,
+    /// `HIGHWATER_LEASE_MS`: tests only, which cannot wait for a lease of a minute to end.
+    #[cfg(debug_assertions)]
+    pub lease: Option<Duration>,
 }
 
 impl Environment {
@@ -42,7 +48,20 @@ impl Environment {
             mutant: text("HIGHWATER_MUTANT"),
             #[cfg(debug_assertions)]
             fault_log: text("HIGHWATER_FAULT_LOG").map(PathBuf::from),
+            #[cfg(debug_assertions)]
+            lease: text("HIGHWATER_LEASE_MS").and_then(|length| length.parse().ok()).map(Duration::from_millis),
         }
+    }
+}
+
+impl Environment {
+    /// How long a lease of a shared state holds.
+    pub fn lease(&self) -> Duration {
+        #[cfg(debug_assertions)]
+        if let Some(lease) = self.lease {
+            return lease;
+        }
+        LEASE
     }
 }
 

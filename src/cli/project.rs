@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::config::catalog::{Catalog, Job};
+use crate::config::secret::{SecretSource, SecretString};
 use crate::config::{self, Problem, Severity};
 use crate::error::ErrorKind;
 use crate::ids::JobName;
 use crate::state::State;
+use crate::state::postgres::PostgresState;
 use crate::state::sqlite::SqliteState;
 use crate::store::{self, Store};
 use crate::transform;
@@ -30,6 +34,9 @@ pub(crate) struct Project {
     /// What the files are: `config::Loaded::digest`.
     pub digest: String,
     pub secrets: Arc<Secrets>,
+    pub clock: Arc<dyn Clock>,
+    /// How long a lease of a shared state holds.
+    pub lease: Duration,
 }
 
 impl Project {
@@ -51,6 +58,8 @@ impl Project {
             parked: loaded.parked,
             digest: loaded.digest,
             secrets: Arc::new(Secrets { folder: folder.to_owned(), credentials: context.environment.credentials_folder.clone() }),
+            clock: Arc::clone(&context.clock),
+            lease: context.environment.lease(),
         };
         project.check_steps();
         Ok(project)
@@ -113,6 +122,11 @@ impl Project {
 
     /// The state, to look at beside a running process; `None` before the first run.
     pub async fn look_at_state(&self) -> Result<Option<Arc<dyn State>>, Failure> {
+        if let Some(url) = self.state_server()? {
+            let opened = PostgresState::open_read_only(&url, Arc::clone(&self.clock)).await;
+            let state = opened.map_err(|error| Failure::of(error.kind, error.to_string()))?;
+            return Ok(state.map(|state| Arc::new(state) as Arc<dyn State>));
+        }
         let path = &self.catalog.settings.state_path;
         if !path.exists() {
             return Ok(None);
@@ -123,16 +137,40 @@ impl Project {
         }
     }
 
-    /// The state, to work with: no other process may hold it.
-    pub async fn take_state(&self) -> Result<SqliteState, Failure> {
+    /// The state, to work with. A file must not be held by another process; a server is shared.
+    pub async fn take_state(&self) -> Result<Arc<dyn State>, Failure> {
+        if let Some(url) = self.state_server()? {
+            let opened = PostgresState::open(&url, Arc::clone(&self.clock), self.lease).await;
+            return match opened.and_then(|state| state.alone_beside(&self.catalog.settings.state_path)) {
+                Ok(state) => Ok(Arc::new(state)),
+                Err(error) if error.kind == ErrorKind::Conflict => {
+                    let help =
+                        "another highwater works in this folder: try again when it is done, or give each a folder of its own";
+                    Err(Failure::of(error.kind, error.to_string()).help(help))
+                }
+                Err(error) => {
+                    Err(Failure::of(error.kind, error.to_string()).help("`state.url` in config.toml says where the state is"))
+                }
+            };
+        }
         let path = &self.catalog.settings.state_path;
-        SqliteState::open(path).await.map_err(|error| {
-            let failure = Failure::of(error.kind, error.to_string());
-            match failure.exit {
-                Exit::TryLater => failure.help("another highwater works in this project: try again when it is done"),
-                _ => failure.help(format!("the state stands in `{}`", path.display())),
+        match SqliteState::open(path).await {
+            Ok(state) => Ok(Arc::new(state)),
+            Err(error) => {
+                let failure = Failure::of(error.kind, error.to_string());
+                Err(match failure.exit {
+                    Exit::TryLater => failure.help("another highwater works in this project: try again when it is done"),
+                    _ => failure.help(format!("the state stands in `{}`", path.display())),
+                })
             }
-        })
+        }
+    }
+
+    /// The address of a state that several processes share.
+    fn state_server(&self) -> Result<Option<SecretString>, Failure> {
+        let Some(url) = &self.catalog.settings.state_server else { return Ok(None) };
+        let url = self.secrets.resolve(url).map_err(|error| Failure::config(format!("state.url: {error}")))?;
+        Ok(Some(url))
     }
 
     /// Where a job's tokens are kept, for who does not run it: the state, or a look at it where another process holds it.
@@ -140,10 +178,10 @@ impl Project {
         if !job.source.auth.keeps_tokens() {
             return Ok(Arc::new(LentVault::default()));
         }
-        match SqliteState::open(&self.catalog.settings.state_path).await {
-            Ok(state) => Ok(Arc::new(state)),
-            Err(error) if error.kind == ErrorKind::Conflict => Ok(Arc::new(LentVault { state: self.look_at_state().await? })),
-            Err(error) => Err(Failure::of(error.kind, error.to_string())),
+        match self.take_state().await {
+            Ok(state) => Ok(state as Arc<dyn TokenVault>),
+            Err(failure) if failure.exit == Exit::TryLater => Ok(Arc::new(LentVault { state: self.look_at_state().await? })),
+            Err(failure) => Err(failure),
         }
     }
 

@@ -53,8 +53,12 @@ pub struct Catalog {
 /// `config.toml`.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where the SQLite state stands; absolute.
+    /// Where the SQLite state stands; absolute. With another state, spools and the daemon's socket lie beside it all the same.
     pub state_path: PathBuf,
+    /// The address of a state in Postgres, in place of the file.
+    pub state_server: Option<SecretRef>,
+    /// Each of so many daemons may spend this part of a limit; above zero.
+    pub daemons: u32,
     /// Ceiling on data in flight, bytes.
     pub memory: u64,
     /// Jobs at the same time.

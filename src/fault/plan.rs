@@ -36,6 +36,8 @@ enum Fault {
     /// A `put_absent` answers `Exists` and does nothing, as S3's 409 does.
     LieExists,
     Delay(Duration, Arc<dyn Clock>),
+    /// The process gets a SIGSTOP, and goes on where it was once somebody lets it.
+    Stop(Side),
 }
 
 /// Numbers the effects of one life of a program, and says which of them go wrong. Shared by all decorators of that life.
@@ -117,8 +119,8 @@ impl FaultPlan {
         self
     }
 
-    /// Reads a plan for a process of its own: `count`, `panic-in:` with a part of an effect's name, `hang-when:` with a file, or one of `kill-before`, `kill-after`, `error-before`, `error-after` and
-    /// `lie-exists` with `:` and the number of an effect. Kills are real ones.
+    /// Reads a plan for a process of its own: `count`, `panic-in:` with a part of an effect's name, `hang-when:` with a file, or one of `kill-before`, `kill-after`, `error-before`, `error-after`, `stop-before`,
+    /// `stop-after` and `lie-exists` with `:` and the number of an effect. Kills are real ones.
     pub fn from_text(text: &str) -> Result<Self, String> {
         if text == "count" {
             return Ok(FaultPlan::none());
@@ -139,6 +141,8 @@ impl FaultPlan {
             "error-before" => Ok(FaultPlan::none().error_at(at)),
             "error-after" => Ok(FaultPlan::none().error_after(at)),
             "lie-exists" => Ok(FaultPlan::none().lie_exists(at)),
+            "stop-before" => Ok(FaultPlan::none().and(at, Fault::Stop(Side::Before))),
+            "stop-after" => Ok(FaultPlan::none().and(at, Fault::Stop(Side::After))),
             _ => Err(format!("there is no fault `{what}`")),
         }
     }
@@ -178,6 +182,12 @@ impl FaultPlan {
             Some(Fault::Error(Side::After)) => return Outcome::Failed { performed: Some(perform.await) },
             Some(Fault::LieExists) => return Outcome::ToldExists,
             Some(Fault::Delay(length, clock)) => clock.sleep(*length).await,
+            Some(Fault::Stop(Side::Before)) => stop(),
+            Some(Fault::Stop(Side::After)) => {
+                let answer = perform.await;
+                stop();
+                return Outcome::Answer(answer);
+            }
         }
         let answer = perform.await;
         // Killed meanwhile, by an effect beside this one: whoever waited for the answer is dead.
@@ -212,6 +222,11 @@ impl FaultPlan {
         // A panic while it was held leaves a count and a log that are whole.
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Stops the whole process until it gets a SIGCONT.
+fn stop() {
+    drop(signal_hook::low_level::raise(signal_hook::consts::SIGSTOP));
 }
 
 #[cfg(test)]
@@ -291,7 +306,9 @@ mod tests {
 
     #[test]
     fn plans_are_read_from_text() {
-        for good in ["count", "kill-before:17", "kill-after:1", "error-before:2", "error-after:2", "lie-exists:3"] {
+        for good in
+            ["count", "kill-before:17", "kill-after:1", "error-before:2", "error-after:2", "lie-exists:3", "stop-before:4"]
+        {
             assert!(FaultPlan::from_text(good).is_ok(), "{good}");
         }
         for bad in ["", "kill", "kill-before", "kill-before:0", "kill-before:x", "explode:1"] {

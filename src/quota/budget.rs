@@ -11,14 +11,15 @@ use crate::clock::Clock;
 use crate::config::catalog::Limits;
 use crate::stop::Stop;
 
+use super::BudgetKey;
 use super::account::{Account, Outcome};
 use super::blocked::{Blocked, By, Why};
 use super::claim::Claim;
 use super::keep::{Entry, Moment, Part};
 use super::queue::{Place, Queue, Rank};
+use super::share::Keeper;
 use super::told::Told;
 use super::view::AccountView;
-use super::{BudgetKey, Keeper};
 
 /// Whoever holds pages that it would lose is not sent away before it has to wait this long.
 pub const PAUSE_MAX: Duration = Duration::from_secs(3600);
@@ -359,7 +360,7 @@ impl Budget {
     /// Reads what earlier processes spent.
     async fn read(&self) {
         let Some(keeper) = &self.keeper else { return };
-        let account = self.key.account();
+        let account = keeper.account(&self.key);
         let entry = match keeper.ledger.entry(&account).await {
             Ok(Some(entry)) => entry,
             Ok(None) => return,
@@ -389,7 +390,7 @@ impl Budget {
     /// as long as this process lives, only a crash would forget what was spent.
     async fn write(&self, open: bool) {
         let Some(keeper) = &self.keeper else { return };
-        let account = self.key.account();
+        let account = keeper.account(&self.key);
         {
             let mut inner = self.inner();
             if inner.kept.writing {

@@ -32,6 +32,7 @@ mod keep;
 mod learnt;
 mod meter;
 mod queue;
+mod share;
 mod smooth;
 pub mod told;
 mod users;
@@ -46,6 +47,7 @@ pub use account::Outcome;
 pub use budget::{Budget, PAUSE_MAX, Permit, Refused};
 pub use claim::{Claim, Class};
 pub use forecast::Forecast;
+use share::Keeper;
 pub use view::{AccountView, UsedBy, WindowView};
 
 /// Who shares a budget.
@@ -68,33 +70,26 @@ impl BudgetKey {
     }
 }
 
-/// Where budgets are kept, and the name of this process there.
-#[derive(Clone)]
-pub(crate) struct Keeper {
-    pub(crate) ledger: Arc<dyn Ledger>,
-    pub(crate) writer: String,
-    /// What a source asked an earlier process for holds for this one.
-    pub(crate) patient: bool,
-}
-
 /// All budgets of the process. They are kept for as long as the process lives: a job that opens its source again must not find
 /// its budget full again.
 pub struct Budgets {
     clock: Arc<dyn Clock>,
     keeper: Option<Keeper>,
     patience: Duration,
+    /// So many processes share each limit in equal parts.
+    sharers: u32,
     by_key: Mutex<HashMap<BudgetKey, Arc<Budget>>>,
 }
 
 impl Budgets {
     /// Budgets that a restart forgets, and whose waiters wait up to [`PAUSE_MAX`].
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Budgets { clock, keeper: None, patience: PAUSE_MAX, by_key: Mutex::new(HashMap::new()) }
+        Budgets { clock, keeper: None, patience: PAUSE_MAX, sharers: 1, by_key: Mutex::new(HashMap::new()) }
     }
 
     /// Keeps them in a ledger. `writer` is the name of this process there, unlike any other's.
     pub fn kept_in(mut self, ledger: Arc<dyn Ledger>, writer: &str) -> Self {
-        self.keeper = Some(Keeper { ledger, writer: writer.to_owned(), patient: true });
+        self.keeper = Some(Keeper { ledger, writer: writer.to_owned(), patient: true, place: None });
         self
     }
 
@@ -118,7 +113,7 @@ impl Budgets {
         let budget = by_key
             .entry(key.clone())
             .or_insert_with(|| Arc::new(Budget::new(key, Arc::clone(&self.clock), self.keeper.clone(), self.patience)));
-        budget.declare(limits);
+        budget.declare(&share::part_of(limits, self.sharers));
         Arc::clone(budget)
     }
 

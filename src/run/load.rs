@@ -18,6 +18,7 @@ use crate::slice::{Coverage, Reach, Slice, Span};
 use crate::state::{Lease, RunRow};
 
 use super::commit::{self, Committed, StagedSlice};
+use super::hold::{Asked, while_held};
 use super::mark::{mark_text, marks};
 use super::options::RewindKind;
 use super::order::{More, Rest};
@@ -36,12 +37,13 @@ const SKEW_MIN: SignedDuration = SignedDuration::from_secs(60);
 
 pub(super) async fn load(job: &Job, ports: &Ports) -> Result<RunReport, RunError> {
     let started_at = ports.clock.now();
+    let asked = Asked::now(&*ports.clock);
     let lease = ports.state.lease(&job.dataset, &ports.owner, started_at).await?;
     let mut report = RunReport::start(job, ports.clock.run_id());
     ports.events.tell(Event::RunStarted { job: job.name.clone(), run: report.run });
     let mut row = run_row(job, &report, started_at);
     ports.state.start_run(&row).await?;
-    let outcome = read_slices(job, ports, &lease, &mut report).await;
+    let outcome = while_held(ports, &lease, asked, read_slices(job, ports, &lease, &mut report)).await;
     finish_row(&mut row, &report, outcome.as_ref().err(), ports.clock.now());
     row.requests = ports.source.requests();
     let failed = outcome.is_err() || !report.failed.is_empty();

@@ -10,6 +10,7 @@ mod begun;
 mod children;
 mod commit;
 mod effects;
+mod hold;
 mod keyed;
 mod load;
 mod mark;

@@ -1,12 +1,14 @@
 //! What every state promises, as one suite that runs on each of them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
 use uuid::Uuid;
 
 use super::{BatchNote, BatchStatus, Condition, ConditionKey, DatasetState, DueTimes, EventRow, Lease, RunRow, State, Told};
 use crate::batch::Counts;
+use crate::clock::Clock;
 use crate::config::secret::SecretString;
 use crate::cursor::CursorKey;
 use crate::error::ErrorKind;
@@ -79,6 +81,85 @@ pub async fn reopened_state_contract(state: &dyn State) {
     assert!(!keep(state, "kept", 1, "other").await);
     assert!(keep(state, "kept", 2, "three").await);
     state.ping().await.expect("the state answers");
+}
+
+/// What two processes can rely on that share a state, whose leases hold for a second or two.
+///
+/// # Panics
+/// Where the state breaks the contract.
+pub async fn shared_state_contract(one: &dyn State, other: &dyn State, clock: &dyn Clock) {
+    let length = one.lease_length().expect("a shared state's leases end");
+    let dataset = DatasetName::new("both");
+    let first = one.lease(&dataset, "one", at(0)).await.expect("the lease is free");
+    let taken = other.lease(&dataset, "other", at(0)).await.expect_err("it is held");
+    assert_eq!(taken.kind, ErrorKind::Conflict);
+    assert!(taken.message.contains("`one` works on `both`"), "{taken}");
+    // Renewed, it holds for longer than its length.
+    for _ in 0..4 {
+        clock.sleep(length / 2).await;
+        one.renew(&first).await.expect("renew succeeds");
+        assert!(other.lease(&dataset, "other", at(0)).await.is_err(), "it is held");
+    }
+    one.note_batch(&first, &note(80, 1)).await.expect("note_batch succeeds");
+    // Not renewed, it is the other's; the first is a zombie and writes nothing.
+    let second = taken_over(other, &dataset, length, clock).await;
+    assert_eq!((second.epoch, second.owner.as_str()), (first.epoch + 1, "other"));
+    let kinds = [
+        one.renew(&first).await.expect_err("taken over").kind,
+        one.advance(&first, &known(1), Some(batch(80))).await.expect_err("fenced").kind,
+        one.note_batch(&first, &note(81, 1)).await.expect_err("fenced").kind,
+        one.mark_batch(&first, batch(80), BatchStatus::Dropped).await.expect_err("fenced").kind,
+    ];
+    assert_eq!(kinds, [ErrorKind::Conflict; 4]);
+    one.release(&first).await.expect("what is gone is no error");
+    assert!(one.lease(&dataset, "one", at(0)).await.is_err(), "it is held");
+    assert_eq!(open(other, "both").await, [(batch(80), 1, BatchStatus::Prepared)], "for the new owner to settle");
+    other.advance(&second, &known(1), Some(batch(80))).await.expect("advance succeeds");
+    other.release(&second).await.expect("release succeeds");
+    let third = one.lease(&dataset, "one", at(0)).await.expect("it was given back");
+    assert_eq!(third.epoch, second.epoch + 1);
+    // A due time is one's, also where the other knows less and sets it back.
+    let job = JobName::new("shared");
+    let rows = [(job.clone(), due_times(Some(at(0)), Some(at(30)), None))];
+    one.set_due_times(&rows).await.expect("set_due_times succeeds");
+    let claim = |n: u128| ClaimId(Uuid::from_u128(n));
+    let both = futures::future::join(one.claim_due(&job, at(30), claim(1), None), other.claim_due(&job, at(30), claim(2), None));
+    let (mine, theirs) = both.await;
+    assert_ne!(mine.expect("claim_due answers"), theirs.expect("claim_due answers"));
+    other.set_due_times(&rows).await.expect("set_due_times succeeds");
+    for state in [one, other] {
+        assert!(!state.claim_due(&job, at(30), claim(3), None).await.expect("claim_due answers"), "it was taken");
+    }
+    assert!(other.claim_due(&job, at(60), claim(4), None).await.expect("claim_due answers"));
+    // What one has spent nobody overwrites who has not seen it.
+    assert!(put(one, "account", 0, "spent").await && !put(other, "account", 0, "other").await);
+    assert_eq!(other.entry("account").await.expect("entry answers"), Some(entry("account", 1, "spent")));
+}
+
+/// Waits for the end of a lease that nobody renews.
+async fn taken_over(state: &dyn State, dataset: &DatasetName, length: Duration, clock: &dyn Clock) -> Lease {
+    for _ in 0..40 {
+        if let Ok(lease) = state.lease(dataset, "other", at(1)).await {
+            return lease;
+        }
+        clock.sleep(length / 10).await;
+    }
+    panic!("the lease does not end");
+}
+
+/// A run that is under way.
+pub fn running(job: &str, error: &str) -> RunRow {
+    RunRow { error: Some(error.to_owned()), ..run(90, job) }
+}
+
+/// A test that cannot run here is printed and counted by `tests/run`.
+#[cfg(test)]
+pub fn note_skip(name: &str) {
+    use std::io::Write;
+    let Some(path) = std::env::var_os("HIGHWATER_TEST_SKIPS") else { return };
+    let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    let noted = file.and_then(|mut file| writeln!(file, "state::postgres {name}: no Postgres server"));
+    noted.expect("the skip is noted");
 }
 
 fn at(second: i64) -> Timestamp {

@@ -1,6 +1,7 @@
 //! A state whose every method is an effect of a [`FaultPlan`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -54,6 +55,14 @@ impl State for FaultyState {
             self.inner.release(lease).await?;
         }
         answer(outcome, action)
+    }
+
+    fn lease_length(&self) -> Option<Duration> {
+        self.inner.lease_length()
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<(), StateError> {
+        self.effect(format!("renew {}", lease.dataset), self.inner.renew(lease)).await
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), StateError> {
@@ -145,6 +154,10 @@ impl State for FaultyState {
 
     async fn forget_due_times(&self, jobs: &[JobName]) -> Result<(), StateError> {
         self.effect(format!("forget_due_times {}", jobs.len()), self.inner.forget_due_times(jobs)).await
+    }
+
+    async fn end(&self) {
+        self.inner.end().await;
     }
 }
 

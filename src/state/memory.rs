@@ -105,6 +105,10 @@ impl State for MemoryState {
         Ok(Lease { dataset: dataset.clone(), owner: owner.to_owned(), epoch: *epoch })
     }
 
+    async fn renew(&self, _lease: &Lease) -> Result<(), StateError> {
+        Ok(())
+    }
+
     async fn release(&self, lease: &Lease) -> Result<(), StateError> {
         let mut live = self.live();
         if live.get(&lease.dataset) == Some(&lease.epoch) {
@@ -264,6 +268,8 @@ impl State for MemoryState {
         }
         Ok(())
     }
+
+    async fn end(&self) {}
 }
 
 #[async_trait]

@@ -7,23 +7,27 @@ pub mod contract;
 #[cfg(any(test, debug_assertions))]
 pub mod faulty;
 pub mod memory;
+pub mod postgres;
 pub mod sqlite;
 
+mod error;
 mod rows;
+mod values;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 pub use crate::dataset::DatasetState;
+pub use error::StateError;
 pub use rows::{BatchStatus, Condition, ConditionKey, DueTimes, EventRow, PARKED_REASON_MAX, RunRow, Told};
 
-use crate::error::ErrorKind;
 use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName, Seq};
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::Ledger;
 use crate::slice::Cover;
-use crate::vault::{TokenVault, VaultError};
+use crate::vault::TokenVault;
 
 /// The state store. Every method is one transaction, atomic and durable on return; an error leaves open whether it happened,
 /// and every method may be repeated. The ledger of budgets and the vault of tokens are parts of it, each
@@ -33,6 +37,13 @@ pub trait State: Ledger + TokenVault {
     /// Takes the right to run a dataset's job; raises the epoch. A row is made for a dataset that has none. `Conflict` if
     /// another live owner holds it; a lease whose taker was told of an error is not live.
     async fn lease(&self, dataset: &DatasetName, owner: &str, now: Timestamp) -> Result<Lease, StateError>;
+    /// How long a lease holds that nobody renews, by the state's own clock; `None` where it holds until its process ends.
+    fn lease_length(&self) -> Option<Duration> {
+        None
+    }
+    /// Makes the lease hold for its length from now on. `Conflict` if it was taken over. Asked once, not again: the caller counts
+    /// how long it may believe in it, from the moment before it asked.
+    async fn renew(&self, lease: &Lease) -> Result<(), StateError>;
     /// Gives the lease back; a lease that is no longer held is no error.
     async fn release(&self, lease: &Lease) -> Result<(), StateError>;
     /// What is known of a dataset; `None` before its first lease.
@@ -91,6 +102,9 @@ pub trait State: Ledger + TokenVault {
     ) -> Result<bool, StateError>;
     /// Forgets jobs; one that is not known is no error.
     async fn forget_due_times(&self, jobs: &[JobName]) -> Result<(), StateError>;
+
+    /// The last call: what is still held is given back, and files and connections are closed.
+    async fn end(&self);
 }
 
 /// Runs and events that are kept of each job: hundreds of jobs must not make a state of gigabytes within a year.
@@ -119,26 +133,4 @@ pub struct BatchNote {
     pub rows: u64,
     pub bytes: u64,
     pub noted_at: Timestamp,
-}
-
-/// Why the state did not answer.
-#[derive(Debug, Error)]
-#[error("{action}: {message}")]
-pub struct StateError {
-    pub kind: ErrorKind,
-    /// What was attempted: `take the lease of orders`.
-    pub action: String,
-    pub message: String,
-}
-
-impl From<StateError> for LedgerError {
-    fn from(StateError { kind, action, message }: StateError) -> Self {
-        LedgerError { kind, action, message }
-    }
-}
-
-impl From<StateError> for VaultError {
-    fn from(StateError { kind, action, message }: StateError) -> Self {
-        VaultError { kind, action, message }
-    }
 }

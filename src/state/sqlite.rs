@@ -12,7 +12,6 @@ mod errors;
 mod history;
 mod ledger;
 mod open;
-mod values;
 mod vault;
 
 use std::collections::BTreeMap;
@@ -26,6 +25,7 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Sqlite, Transaction};
 
 use self::errors::state_error;
+pub(super) use self::open::take_folder;
 use super::{
     BatchNote, BatchStatus, Condition, ConditionKey, DatasetState, DueTimes, EventRow, Lease, RunRow, State, StateError,
 };
@@ -101,6 +101,11 @@ async fn commit(action: &str, transaction: Transaction<'static, Sqlite>) -> Resu
 impl State for SqliteState {
     async fn lease(&self, dataset: &DatasetName, owner: &str, now: Timestamp) -> Result<Lease, StateError> {
         datasets::lease(self, dataset, owner, now).await
+    }
+
+    /// It holds until the process ends; nobody could have taken it over.
+    async fn renew(&self, _lease: &Lease) -> Result<(), StateError> {
+        Ok(())
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), StateError> {
@@ -191,6 +196,10 @@ impl State for SqliteState {
 
     async fn forget_due_times(&self, jobs: &[JobName]) -> Result<(), StateError> {
         due::forget(self, jobs).await
+    }
+
+    async fn end(&self) {
+        self.pool.close().await;
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn record(
     folder: &Path,
 ) -> Result<Exit, Failure> {
     // A daemon that held the state would make the run, and keep nothing.
-    let state = Arc::new(project.take_state().await?);
+    let state = project.take_state().await?;
     let as_of = context.clock.now();
     let tape = Tape::begin(folder, &job, as_of).map_err(|why| Failure::new(Exit::Usage, why))?;
     let tape = Arc::new(tape);

@@ -25,7 +25,6 @@ use crate::event::Listener;
 use crate::run::{Bound, RewindKind, RunOptions};
 use crate::source::http::recording::Wire;
 use crate::state::State;
-use crate::state::sqlite::SqliteState;
 use crate::stop::Stop;
 
 use super::replay;
@@ -126,7 +125,7 @@ async fn run_here_or_there(
     options: RunOptions,
 ) -> Result<Vec<RunJson>, Failure> {
     let state = match project.take_state().await {
-        Ok(state) => Arc::new(state),
+        Ok(state) => state,
         Err(failure) if failure.exit == Exit::TryLater => {
             // Somebody holds it: a daemon, which takes requests, or another `run`, which does not.
             let Some(client) = Client::connect(&project.catalog.settings.state_path).await? else { return Err(failure) };
@@ -176,6 +175,7 @@ pub(crate) async fn run_until_stopped(
         listeners.push(Arc::new(Progress::new(context.screen.clone(), Arc::clone(&context.clock), names)));
     }
     let engine = Engine::new(faults.in_state(state), project.secrets.clone(), Arc::clone(&context.clock), spool);
+    let engine = engine.sharing(settings.daemons);
     let engine = if options.force { engine.impatient() } else { engine };
     let mut engine = engine.listened_by(listeners);
     engine.memory = settings.memory;
@@ -205,9 +205,9 @@ pub(crate) async fn run_until_stopped(
 }
 
 /// Leaves the state as one whole file where nobody uses it any more; after an abort somebody may.
-pub(crate) async fn close(state: Arc<SqliteState>) {
-    if let Ok(state) = Arc::try_unwrap(state) {
-        state.close().await;
+pub(crate) async fn close(mut state: Arc<dyn State>) {
+    if let Some(state) = Arc::get_mut(&mut state) {
+        state.end().await;
     }
 }
 

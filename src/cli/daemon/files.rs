@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cli::project::Project;
-use crate::config::catalog::{Catalog, Job};
+use crate::config::catalog::{Catalog, Job, Settings};
 use crate::ids::JobName;
 use crate::schedule::ScheduledJob;
 
@@ -76,9 +76,13 @@ impl Files {
         let mut reading = Reading::of(project);
         let (old, new) = (&current.reading.catalog.settings, &mut reading.catalog.settings);
         let mut waiting = Vec::new();
-        if old.state_path != new.state_path {
-            waiting.push("state.url");
+        // Its debug form says where the address is, never what it is.
+        let server = |settings: &Settings| format!("{:?}", settings.state_server);
+        if old.state_path != new.state_path || server(old) != server(new) || old.daemons != new.daemons {
+            waiting.push("state");
             new.state_path.clone_from(&old.state_path);
+            new.state_server.clone_from(&old.state_server);
+            new.daemons = old.daemons;
         }
         if old.runs != new.runs {
             waiting.push("limits.runs");
@@ -115,6 +119,8 @@ mod tests {
             parked: loaded.parked,
             digest: loaded.digest,
             secrets: Arc::new(Secrets { folder: folder.path().to_owned(), credentials: None }),
+            clock: Arc::new(crate::clock::SystemClock::new()),
+            lease: crate::state::postgres::LEASE,
         }
     }
 
@@ -140,6 +146,6 @@ mod tests {
         assert_eq!(reading.catalog.settings.runs, 8);
         assert!(reading.catalog.settings.web.is_none() && !reading.catalog.settings.state_path.ends_with("other.db"));
         let problem = files.problem().expect("told");
-        assert_eq!(problem, "config.toml: `state.url`, `limits.runs`, `web` changed: restart to take it up");
+        assert_eq!(problem, "config.toml: `state`, `limits.runs`, `web` changed: restart to take it up");
     }
 }

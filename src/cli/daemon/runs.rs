@@ -76,6 +76,12 @@ impl Runs {
         );
         let mut retried = self.retried.lock().unwrap_or_else(PoisonError::into_inner);
         let spent = retried.remove(&due.job).unwrap_or(0);
+        // Another daemon has the lease: nothing is wrong, and nothing is counted. Should it die, its lease ends.
+        let elsewhere = matches!(end, RunEnd::Failed { kind: ErrorKind::Conflict, .. });
+        if let Some(length) = self.engine.state.lease_length().filter(|_| elsewhere && due.why != Why::Hand) {
+            let delay = length.mul_f64(1.0 + self.engine.clock.fraction() / 2.0);
+            return self.engine.clock.now().checked_add(delay).ok();
+        }
         // Whoever asked for a run waits for its end, and decides.
         if !passes || due.why == Why::Hand {
             return None;
@@ -147,6 +153,8 @@ mod tests {
             parked: loaded.parked,
             digest: loaded.digest,
             secrets: Arc::clone(&secrets),
+            clock: Arc::new(crate::clock::SystemClock::new()),
+            lease: crate::state::postgres::LEASE,
         };
         let state: Arc<dyn State> = Arc::new(MemoryState::default());
         let clock = Arc::new(SystemClock::new());

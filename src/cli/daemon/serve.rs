@@ -19,7 +19,6 @@ use crate::error::chain;
 use crate::event::{Event, Events, Listener, RunEnd};
 use crate::schedule::{Driver, ScheduleError};
 use crate::state::State;
-use crate::state::sqlite::SqliteState;
 use crate::stop::Stop;
 use crate::telemetry::RunLog;
 
@@ -47,7 +46,7 @@ pub(crate) async fn serve(context: &Context) -> Result<Exit, Failure> {
     let signals = Signals::listen_as_daemon()?;
     let project = Project::open(context)?;
     project.require_settings()?;
-    let state = Arc::new(project.take_state().await?);
+    let state = project.take_state().await?;
     let ended = match Daemon::start(context, &project, Arc::clone(&state)).await {
         Ok(daemon) => daemon.work(context, signals).await,
         Err(failure) => Err(failure),
@@ -71,11 +70,11 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start(context: &Context, project: &Project, state: Arc<SqliteState>) -> Result<Daemon, Failure> {
+    async fn start(context: &Context, project: &Project, state: Arc<dyn State>) -> Result<Daemon, Failure> {
         let settings = &project.catalog.settings;
         let spool = make_spool(&settings.state_path)?;
         let faults = Faults::read(&context.environment)?;
-        let plain_state: Arc<dyn State> = state;
+        let plain_state = state;
         let state = faults.in_state(Arc::clone(&plain_state));
         let files = Arc::new(Files::of(project));
         let hands = Arc::new(Hands::default());
@@ -85,7 +84,7 @@ impl Daemon {
         let listeners: Vec<Arc<dyn Listener>> =
             vec![Arc::new(RunLog), history.clone(), hands.clone(), outlook.metrics.clone(), outlook.alerts.clone()];
         let engine = Engine::new(Arc::clone(&state), project.secrets.clone(), Arc::clone(&clock), spool);
-        let mut engine = engine.parking_after(PARK_AFTER).listened_by(listeners);
+        let mut engine = engine.sharing(settings.daemons).parking_after(PARK_AFTER).listened_by(listeners);
         engine.faults = faults;
         let (stop, end, events) = (engine.stop.clone(), Stop::new(), engine.events.clone());
         let (budgets, tokens) = (Arc::clone(&engine.budgets), Arc::clone(&engine.tokens));

@@ -14,7 +14,7 @@ use crate::cli::project::Project;
 use crate::config::catalog::Job;
 use crate::run::RunOptions;
 use crate::source::http::recording::Wire;
-use crate::state::sqlite::SqliteState;
+use crate::state::State;
 
 use super::feed::Feed;
 use super::replica::{Replica, ReplicaSettings};
@@ -81,7 +81,7 @@ async fn play(
     let second_now = feed_end.checked_add(job.window.settle).and_then(|at| at.checked_add(SignedDuration::from_hours(1)));
     let second_now = second_now.map_err(|error| outside(&error))?;
     show::opening(context, root, replica, first_now)?;
-    let state = Arc::new(project.take_state().await?);
+    let state = project.take_state().await?;
     let played = load_twice(context, &project, &state, replica, second_now).await;
     close(state).await;
     played
@@ -90,7 +90,7 @@ async fn play(
 async fn load_twice(
     context: &Context,
     project: &Project,
-    state: &Arc<SqliteState>,
+    state: &Arc<dyn State>,
     replica: &Replica,
     second_now: Timestamp,
 ) -> Result<Played, Failure> {
@@ -109,7 +109,7 @@ async fn load_twice(
 }
 
 /// Runs the job and tells of it; fails unless all of it worked.
-async fn load(context: &Context, project: &Project, state: &Arc<SqliteState>, job: &Job) -> Result<JobEnd, Failure> {
+async fn load(context: &Context, project: &Project, state: &Arc<dyn State>, job: &Job) -> Result<JobEnd, Failure> {
     let ends =
         run_until_stopped(context, project, state.clone(), vec![job.clone()], &RunOptions::default(), Wire::Network).await?;
     let end = ends.into_iter().next().ok_or_else(|| Failure::new(Exit::Failed, "the job did not run"))?;

@@ -6,6 +6,7 @@ use crate::config::catalog::Settings;
 use crate::config::node::Table;
 use crate::config::problem::{Report, quote};
 use crate::config::read::Project;
+use crate::config::secret::{ExposeSecret, SecretRef};
 use crate::config::units::size_text;
 
 use super::service;
@@ -20,6 +21,8 @@ const DISK_FREE: u64 = 512 << 20;
 pub(super) fn defaults(project: &Project) -> Settings {
     Settings {
         state_path: project.base.join(STATE_PATH),
+        state_server: None,
+        daemons: 1,
         memory: MEMORY,
         runs: RUNS,
         disk_free: DISK_FREE,
@@ -31,10 +34,22 @@ pub(super) fn defaults(project: &Project) -> Settings {
 pub(super) fn check(table: &Table, project: &Project, report: &mut Report) -> Settings {
     let mut settings = defaults(project);
     if let Some(state) = table.table("state")
-        && let Some(url) = state.text("url")
-        && let Some(path) = state_path(&url, state, report)
+        && let Some(url) = state.secret("url")
     {
-        settings.state_path = project.base.join(path);
+        match state_place(url, state, report) {
+            Some(StatePlace::File(path)) => settings.state_path = project.base.join(path),
+            Some(StatePlace::Server(url)) => settings.state_server = Some(url),
+            None => {}
+        }
+    }
+    if let Some(state) = table.table("state")
+        && let Some(daemons) = state.integer("daemons")
+    {
+        if daemons > 1 && settings.state_server.is_none() {
+            let help = "write a \"postgres://..\" address for `url`, or leave it out";
+            report.error(&state.place("daemons"), "several daemons cannot share a SQLite file", help);
+        }
+        settings.daemons = u32::try_from(daemons).unwrap_or(1).max(1);
     }
     settings.web = service::web(table, report);
     settings.alerts = service::alerts(table, report);
@@ -54,19 +69,30 @@ pub(super) fn check(table: &Table, project: &Project, report: &mut Report) -> Se
     settings
 }
 
+enum StatePlace {
+    File(PathBuf),
+    Server(SecretRef),
+}
+
 /// Never quotes the address of a server: it may hold a password.
-fn state_path(url: &str, state: &Table, report: &mut Report) -> Option<PathBuf> {
+fn state_place(url: SecretRef, state: &Table, report: &mut Report) -> Option<StatePlace> {
     let place = state.place("url");
-    let help = "write \"sqlite://\" and a path, such as \"sqlite://state/highwater.db\"";
-    let Some((scheme, path)) = url.split_once("://") else {
+    let help = "write \"sqlite://\" and a path, such as \"sqlite://state/highwater.db\", or \"postgres://..\"";
+    let SecretRef::Literal(text) = &url else { return Some(StatePlace::Server(url)) };
+    let url_text = text.expose_secret().to_owned();
+    let url_text = url_text.as_str();
+    let Some((scheme, path)) = url_text.split_once("://") else {
         report.error(&place, "this is not an address of a state", help);
         return None;
     };
     match scheme {
         "sqlite" => {}
         "postgres" | "postgresql" => {
-            report.error(&place, format!("`{scheme}` is not built yet"), help);
-            return None;
+            if has_password(path) {
+                let help = "write a reference: { env = \"NAME\" }, { file = \"path\" } or { credential = \"name\" }";
+                report.warning(&place, "a password is written out in the file", help);
+            }
+            return Some(StatePlace::Server(url));
         }
         _ => {
             report.error(&place, format!("{} is not a kind of state", quote(scheme)), help);
@@ -78,5 +104,13 @@ fn state_path(url: &str, state: &Table, report: &mut Report) -> Option<PathBuf> 
         report.error(&place, format!("{} is not the path of a file", quote(path)), help);
         return None;
     }
-    Some(PathBuf::from(path))
+    Some(StatePlace::File(PathBuf::from(path)))
+}
+
+/// In front of the host, or among the parameters.
+fn has_password(address: &str) -> bool {
+    let (front, parameters) = address.split_once('?').unwrap_or((address, ""));
+    let user = front.rsplit_once('@').map_or("", |(user, _)| user);
+    user.split_once(':').is_some_and(|(_, password)| !password.is_empty())
+        || parameters.split('&').any(|parameter| parameter.starts_with("password="))
 }

@@ -6,21 +6,22 @@ use super::{Files, with_config};
 
 #[test]
 fn state() {
+    // S-35
     insta::assert_snapshot!(with_config("version = 1\n[state]\nurl = \"postgres://user:hunter2@db/x\"\n"), @r#"
-    error: config.toml:3:7: state.url: `postgres` is not built yet
-      help: write "sqlite://" and a path, such as "sqlite://state/highwater.db"
+    warning: config.toml:3:7: state.url: a password is written out in the file
+      help: write a reference: { env = "NAME" }, { file = "path" } or { credential = "name" }
     "#);
     insta::assert_snapshot!(with_config("version = 1\n[state]\nurl = \"mysql://user:hunter2@db/x\"\n"), @r#"
     error: config.toml:3:7: state.url: `mysql` is not a kind of state
-      help: write "sqlite://" and a path, such as "sqlite://state/highwater.db"
+      help: write "sqlite://" and a path, such as "sqlite://state/highwater.db", or "postgres://.."
     "#);
     insta::assert_snapshot!(with_config("version = 1\n[state]\nurl = \"state.db\"\n"), @r#"
     error: config.toml:3:7: state.url: this is not an address of a state
-      help: write "sqlite://" and a path, such as "sqlite://state/highwater.db"
+      help: write "sqlite://" and a path, such as "sqlite://state/highwater.db", or "postgres://.."
     "#);
     insta::assert_snapshot!(with_config("version = 1\n[state]\nurl = \"sqlite://:memory:\"\n"), @r#"
     error: config.toml:3:7: state.url: `:memory:` is not the path of a file
-      help: write "sqlite://" and a path, such as "sqlite://state/highwater.db"
+      help: write "sqlite://" and a path, such as "sqlite://state/highwater.db", or "postgres://.."
     "#);
 }
 

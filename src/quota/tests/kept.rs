@@ -172,6 +172,23 @@ async fn two_processes_count_on_one_account() {
 }
 
 #[tokio::test]
+async fn eight_daemons_together_stay_below_a_limit_and_need_nobody_for_that() {
+    //
+    let (clock, paper) = (Arc::new(TestClock::new()), Arc::new(Paper::default()));
+    paper.broken.store(true, std::sync::atomic::Ordering::SeqCst);
+    let mut sent = 0;
+    for daemon in 0..8 {
+        let writer = format!("host-{daemon}:1:x");
+        let budgets = Budgets::new(clock.clone()).patient_for(secs(60)).kept_in(paper.clone(), &writer).shared_by(8, &writer);
+        let budget = budgets.get(key("a"), &limits(&[(640, 3600)], Some(4)));
+        for _ in 0..200 {
+            sent += u32::from(once(&budget).await.is_ok());
+        }
+    }
+    assert_eq!(sent, 640, "never more, and all of it");
+}
+
+#[tokio::test]
 async fn little_is_written() {
     let (clock, paper) = (Arc::new(TestClock::new()), Arc::new(Paper::default()));
     let (_, budget) = open(&clock, &paper, "one", &limits(&[(6400, 3600)], Some(4)));

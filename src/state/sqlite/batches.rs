@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::datasets::check_epoch;
 use super::errors::{state_error, value_error};
-use super::values::{from_integer, from_json, from_text, status_from, status_name, to_integer, to_json, to_text};
 use super::{SqliteState, commit};
 use crate::ids::{BatchId, DatasetName};
+use crate::state::values::{from_integer, from_json, from_text, status_from, status_name, to_integer, to_json, to_text};
 use crate::state::{BatchNote, BatchStatus, CLOSED_BATCHES_MAX, Lease, StateError};
 
 pub(super) async fn note(state: &SqliteState, lease: &Lease, note: &BatchNote) -> Result<(), StateError> {

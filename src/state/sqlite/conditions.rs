@@ -5,9 +5,9 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::errors::{state_error, value_error};
-use super::values::{from_json, from_text, to_json, to_text};
 use super::{SqliteState, commit};
 use crate::ids::JobName;
+use crate::state::values::{from_json, from_text, to_json, to_text};
 use crate::state::{Condition, ConditionKey, StateError};
 
 pub(super) async fn all(state: &SqliteState) -> Result<Vec<Condition>, StateError> {

@@ -5,10 +5,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::errors::{state_error, value_error};
-use super::values::{from_integer, from_json, to_integer, to_json, to_text};
 use super::{SqliteState, batches, commit};
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, DatasetName, Epoch};
+use crate::state::values::{from_integer, from_json, to_integer, to_json, to_text};
 use crate::state::{DatasetState, Lease, StateError};
 
 pub(super) async fn lease(state: &SqliteState, dataset: &DatasetName, owner: &str, now: Timestamp) -> Result<Lease, StateError> {

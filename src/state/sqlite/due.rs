@@ -5,9 +5,9 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::errors::{state_error, value_error};
-use super::values::{from_text, to_text};
 use super::{SqliteState, commit};
 use crate::ids::{ClaimId, JobName};
+use crate::state::values::{from_text, to_text};
 use crate::state::{DueTimes, StateError};
 
 pub(super) async fn all(state: &SqliteState) -> Result<Vec<(JobName, DueTimes)>, StateError> {

@@ -6,9 +6,9 @@ use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::errors::{state_error, value_error};
-use super::values::{from_integer, from_json, from_text, to_integer, to_json, to_text};
 use super::{SqliteState, commit};
 use crate::ids::{JobName, RunId};
+use crate::state::values::{from_integer, from_json, from_text, to_integer, to_json, to_text};
 use crate::state::{EventRow, HISTORY_MAX, RunRow, StateError};
 
 pub(super) async fn note_run(state: &SqliteState, action: &str, run: &RunRow) -> Result<(), StateError> {

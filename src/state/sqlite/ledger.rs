@@ -6,10 +6,10 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::errors::{state_error, value_error};
-use super::values::{from_integer, from_text, to_integer, to_text};
 use super::{SqliteState, commit};
 use crate::ledger::{Ledger, LedgerEntry, LedgerError, check_text};
 use crate::state::StateError;
+use crate::state::values::{from_integer, from_text, to_integer, to_text};
 
 #[async_trait]
 impl Ledger for SqliteState {

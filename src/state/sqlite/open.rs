@@ -22,6 +22,15 @@ const BUSY: Duration = Duration::from_secs(10);
 /// How long a caller waits for its turn.
 const TURN: Duration = Duration::from_secs(60);
 
+/// Takes what lies beside a state for this process alone, for as long as the file lives: spools and the daemon's socket.
+///
+/// # Errors
+/// `Conflict` if another process has it.
+pub(in crate::state) fn take_folder(path: &Path) -> Result<File, StateError> {
+    let action = "take the state's folder";
+    take_lock(path).map_err(|failure| failure.into_error(action, path))
+}
+
 pub(super) async fn for_writing(path: &Path) -> Result<SqliteState, StateError> {
     let action = action(path);
     let lock = take_lock(path).map_err(|failure| failure.into_error(&action, path))?;

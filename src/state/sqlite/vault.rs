@@ -6,10 +6,10 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::errors::{state_error, value_error};
-use super::values::{from_integer, from_text, to_integer, to_text};
 use super::{SqliteState, commit};
 use crate::config::secret::{ExposeSecret, SecretString};
 use crate::state::StateError;
+use crate::state::values::{from_integer, from_text, to_integer, to_text};
 use crate::vault::{ENTRIES_MAX, TokenVault, VaultEntry, VaultError, check_text};
 
 #[async_trait]

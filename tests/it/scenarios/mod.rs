@@ -22,6 +22,7 @@ mod own_cursors;
 mod papers;
 mod parents;
 mod parts;
+mod postgres;
 mod quotas;
 mod refusals;
 mod replays;

@@ -1,4 +1,4 @@
-//! How values stand in columns.
+//! How values stand in columns, of either database.
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -25,11 +25,11 @@ struct Version {
     version: u32,
 }
 
-pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, String> {
+pub(in crate::state) fn to_json<T: Serialize>(value: &T) -> Result<String, String> {
     serde_json::to_string(&Written { version: JSON_VERSION, value }).map_err(|error| format!("cannot be written: {error}"))
 }
 
-pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+pub(in crate::state) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let unreadable = |error: serde_json::Error| format!("the state holds what cannot be read: {error}");
     let Version { version } = serde_json::from_str(text).map_err(unreadable)?;
     if version != JSON_VERSION {
@@ -40,24 +40,24 @@ pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 }
 
 /// All of nine digits, so that texts sort as instants do.
-pub(super) fn to_text(at: Timestamp) -> String {
+pub(in crate::state) fn to_text(at: Timestamp) -> String {
     format!("{at:.9}")
 }
 
-pub(super) fn from_text(text: &str) -> Result<Timestamp, String> {
+pub(in crate::state) fn from_text(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|_| format!("the state holds `{text}` for an instant"))
 }
 
-/// SQLite's integers are signed.
-pub(super) fn to_integer(value: u64) -> Result<i64, String> {
+/// Both databases have signed integers only.
+pub(in crate::state) fn to_integer(value: u64) -> Result<i64, String> {
     i64::try_from(value).map_err(|_| format!("too large for the state: `{value}`"))
 }
 
-pub(super) fn from_integer(value: i64) -> Result<u64, String> {
+pub(in crate::state) fn from_integer(value: i64) -> Result<u64, String> {
     u64::try_from(value).map_err(|_| format!("the state holds a count below zero: `{value}`"))
 }
 
-pub(super) fn status_name(status: BatchStatus) -> &'static str {
+pub(in crate::state) fn status_name(status: BatchStatus) -> &'static str {
     match status {
         BatchStatus::Prepared => "prepared",
         BatchStatus::Aborted => "aborted",
@@ -66,7 +66,7 @@ pub(super) fn status_name(status: BatchStatus) -> &'static str {
     }
 }
 
-pub(super) fn status_from(name: &str) -> Result<BatchStatus, String> {
+pub(in crate::state) fn status_from(name: &str) -> Result<BatchStatus, String> {
     let all = [BatchStatus::Prepared, BatchStatus::Aborted, BatchStatus::Done, BatchStatus::Dropped];
     let found = all.into_iter().find(|status| status_name(*status) == name);
     found.ok_or_else(|| format!("the state holds an unknown batch status: `{name}`"))

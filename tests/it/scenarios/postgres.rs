@@ -1,0 +1,147 @@
+//! Several processes on one state in Postgres and one lake: a real server, real processes, real signals.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::kill::effects;
+use super::loads::api_with;
+use crate::world::api::{FakeApi, Pages, Record};
+use crate::world::daemon::eventually;
+use crate::world::feed;
+use crate::world::oracle::Oracle;
+use crate::world::program::{command, highwater};
+use crate::world::project::{Project, job};
+use crate::world::{setting, skip};
+
+const PAGE: usize = 5;
+/// Milliseconds; no test can wait for a minute.
+const LEASE: &str = "3000";
+const SERVER: &str = "HIGHWATER_TEST_POSTGRES";
+
+/// A database of its own on the server that `tests/run` started.
+struct Database {
+    url: String,
+}
+
+impl Database {
+    fn new(name: &str) -> Option<Database> {
+        let server = setting(SERVER)?;
+        for statement in [format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"), format!("CREATE DATABASE {name}")] {
+            ask(&server, &statement);
+        }
+        Some(Database { url: server.replace("/postgres?", &format!("/{name}?")) })
+    }
+
+    fn environment(&self) -> Vec<(&str, &str)> {
+        vec![("STATE_URL", &self.url), ("HIGHWATER_LEASE_MS", LEASE)]
+    }
+}
+
+fn ask(url: &str, statement: &str) {
+    runtime().block_on(async {
+        let pool = sqlx::PgPool::connect(url).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(&pool).await.unwrap();
+        pool.close().await;
+    });
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn records() -> Vec<Record> {
+    let mut records = feed::plain(1, 10, "2026-01-31T23:55:00Z");
+    records.extend(feed::plain(11, 10, "2026-02-14T23:55:00Z"));
+    records
+}
+
+/// A folder of its own for one of those that share `lake`.
+fn member(api: &FakeApi, lake: &Path) -> Project {
+    let project = Project::of_items(api, &Pages::Token, PAGE);
+    project.write("config.toml", "version = 1\n\n[state]\nurl = { env = \"STATE_URL\" }\ndaemons = 3\n");
+    project.write("sinks/lake.toml", &format!("version = 1\ntype = \"parquet\"\nurl = {:?}\n", lake.to_string_lossy()));
+    project.write("jobs/items.toml", &two_slices());
+    project
+}
+
+fn two_slices() -> String {
+    format!("{}step = \"14d\"\n", job("").replace("2026-01-01", "2026-01-31"))
+}
+
+fn call(project: &Project, database: &Database, args: &[&str]) -> crate::world::program::Ended {
+    database.environment().iter().fold(highwater(project, args), |call, (name, value)| call.env(name, value)).run()
+}
+
+/// Running again changes nothing, whoever does it.
+fn nothing_is_left_to_do(project: &Project, database: &Database) {
+    let report = call(project, database, &["run", "items", "--json"]).expect_code(0).json()[0].take();
+    assert_eq!((report["counts"]["kept"].as_u64(), report["commits"].as_u64()), (Some(0), Some(0)), "{report}");
+}
+
+#[test]
+fn who_was_stopped_for_longer_than_its_lease_doubles_nothing() {
+    // D-32, D-33
+    const NAME: &str = "who_was_stopped_for_longer_than_its_lease_doubles_nothing";
+    if setting(SERVER).is_none() {
+        return skip(NAME, "no Postgres server");
+    }
+    let Some(mut oracle) = Oracle::new() else { return skip(NAME, "the independent readers are not installed") };
+    let api = api_with(Pages::Token, PAGE, records());
+    let plain = Project::of_items(&api, &Pages::Token, PAGE);
+    plain.write("jobs/items.toml", &two_slices());
+    // Around all that decides something: what is noted before, the decision, the publication, and what is noted after.
+    let log = effects(&plain);
+    let decides = |name: &str| ["note_batch", "put_absent", "publish", "advance"].iter().any(|part| name.contains(part));
+    let leased =
+        log.iter().position(|name| name.starts_with("state.lease") || name.starts_with("state.take")).unwrap_or_default();
+    let places: Vec<(usize, &str)> = (leased + 1..=log.len())
+        .filter(|at| decides(&log[at - 1]))
+        .flat_map(|at| ["before", "after"].map(|side| (at, side)))
+        .collect();
+    assert!((8..60).contains(&places.len()), "{log:#?}");
+    let (next, lakes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let live = || {
+        while let Some((at, side)) = places.get(next.fetch_add(1, Ordering::SeqCst)) {
+            let name = format!("stopped {side} effect {at}, `{}`", log[at - 1]);
+            let lake = stopped(&api, &format!("stopped_{side}_{at}"), &format!("stop-{side}:{at}"), &name);
+            lakes.lock().unwrap().push((name, lake));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(live);
+        }
+    });
+    let lakes = lakes.into_inner().unwrap();
+    for (name, lake) in &lakes {
+        oracle.expect(name, &lake.path().join("items"), &records());
+    }
+    oracle.check();
+}
+
+/// One process is stopped at an effect, another does its work once the lease is over, and the first goes on.
+fn stopped(api: &FakeApi, database: &str, fault: &str, name: &str) -> tempfile::TempDir {
+    let database = Database::new(database).unwrap();
+    let lake = tempfile::tempdir().unwrap();
+    let [one, other] = [(); 2].map(|()| member(api, lake.path()));
+    let mut zombie = command(&one, &["run", "items"]);
+    zombie.envs(database.environment()).env("HIGHWATER_FAULT", fault);
+    let mut zombie = zombie.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/stat", zombie.id());
+    eventually(&format!("it is {name}"), || std::fs::read_to_string(&status).unwrap().contains(") T ").then_some(()));
+    let held = call(&other, &database, &["run", "items"]);
+    assert_eq!(held.code, Some(75), "{name}: {}", held.stderr);
+    assert!(held.stderr.contains("works on `items`"), "{name}: {}", held.stderr);
+    eventually(&format!("the lease of who is {name} ends"), || {
+        (call(&other, &database, &["run", "items"]).code == Some(0)).then_some(())
+    });
+    let done = std::process::Command::new("sh").arg("-c").arg(format!("kill -CONT {}", zombie.id())).status().unwrap();
+    assert!(done.success());
+    let ended = eventually(&format!("who was {name} ends"), || zombie.try_wait().unwrap());
+    assert!(ended.code().is_some(), "{name}: {ended}");
+    nothing_is_left_to_do(&other, &database);
+    call(&other, &database, &["verify"]).expect_code(0);
+    lake
+}
