@@ -163,6 +163,19 @@ pub struct RawPage {
     pub aside: Option<Arc<Aside>>,
     /// Stretches of the cursor's line whose records count here besides those of the slice.
     pub also: Option<Also>,
+    /// Of a first page: by what to ask whether it has changed, should it be the only one.
+    pub answered: Option<Answered>,
+}
+
+/// By what a source can be asked whether an answer is still the same (RFC 9110, section 8.8).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// Which question it answered, as a digest.
+    pub asked: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_modified: Option<String>,
 }
 
 /// A page that the source refuses for good, for whoever looks at the dead letters.
@@ -197,12 +210,13 @@ impl RawPage {
             carried: None,
             aside: None,
             also: None,
+            answered: None,
         }
     }
 
     /// The page of an answer that counts as none: nothing is in it, and nothing follows it.
     pub fn into_nothing(self) -> Self {
-        RawPage { status: 204, headers: HeaderMap::new(), body: Bytes::new(), ..self }
+        RawPage { status: 204, headers: HeaderMap::new(), body: Bytes::new(), answered: None, ..self }
     }
 }
 

@@ -37,7 +37,7 @@ pub use export::{Export, Poll};
 pub use format::{Csv, Format, Packing, Xml};
 pub use paging::{CountedEnd, Paging, PagingKind, Placed, TokenPlace};
 pub use parent::Parent;
-pub use stream::Stream;
+pub use stream::{Conditional, Stream};
 
 pub use super::limits::{HeaderTrust, LimitGroup, Limits, Pace, PathPattern, Rate};
 

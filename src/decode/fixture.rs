@@ -27,6 +27,7 @@ pub fn page(body: impl Into<Vec<u8>>) -> RawPage {
         carried: None,
         aside: None,
         also: None,
+        answered: None,
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::config::catalog::{CountedEnd, Job, PagingKind};
 use crate::error::ErrorKind;
 use crate::ids::PartitionKey;
-use crate::page::{Envelope, PageAt, PagePosition, RawPage, ResponsePath};
+use crate::page::{Answered, Envelope, PageAt, PagePosition, RawPage, ResponsePath};
 use crate::slice::Slice;
 use crate::source::{Cap, FetchError, Judgement, Source};
 
@@ -141,6 +141,11 @@ impl Source for Ahead {
         Ok(page)
     }
 
+    async fn fetch_changed(&self, slice: &Slice, before: &Answered) -> Result<Option<RawPage>, FetchError> {
+        drop(self.take(slice, &PagePosition::start()));
+        self.pages.fetch_changed(slice, before).await
+    }
+
     async fn under_way(&self, set: &PartitionKey) -> Result<Vec<Slice>, FetchError> {
         self.pages.under_way(set).await
     }
@@ -159,6 +164,10 @@ impl Source for Ahead {
 
     fn judge(&self, envelope: &Envelope) -> Judgement {
         self.pages.judge(envelope)
+    }
+
+    fn clean(&self, message: String, body: &[u8]) -> String {
+        self.pages.clean(message, body)
     }
 
     fn pages(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Option<u64> {

@@ -7,6 +7,7 @@ use crate::config::catalog::{Job, Mode};
 use crate::dataset::DatasetState;
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, PartitionKey};
+use crate::page::Answered;
 use crate::schema::TableSchema;
 use crate::sink::SinkError;
 use crate::sink::commit::{CommitMachine, Outcome, Verdict};
@@ -32,6 +33,7 @@ pub(super) struct StagedSlice {
     pub counts: Counts,
     pub read_schema: TableSchema,
     pub schema: TableSchema,
+    pub answered: Option<Answered>,
 }
 
 /// What became of a staged slice.
@@ -176,6 +178,7 @@ fn load_record(job: &Job, ports: &Ports, head: &Head, slice: &StagedSlice) -> Re
         remove: slice.replaces.paths.clone(),
         carried: slice.replaces.carried,
         superseded: slice.replaces.superseded,
+        answered: slice.answered.clone().map(|answered| (slice.set.clone(), answered)),
         content: slice.replaces.content.clone().map(|content| (slice.set.clone(), content)),
         restore: Restored::default(),
         note: None,
@@ -210,6 +213,7 @@ pub(super) async fn void(
         carried: 0,
         superseded: 0,
         content: None,
+        answered: None,
         restore,
         note: None,
         created_at: ports.clock.now(),

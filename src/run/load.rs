@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::ids::PartitionKey;
 use crate::plan;
 use crate::sink::current::Current;
-use crate::sink::record::fingerprint_changes;
+use crate::sink::record::{RecordKind, fingerprint_changes};
 use crate::sink::settle::Head;
 use crate::slice::{Coverage, Reach, Slice, Span};
 use crate::state::{Lease, RunRow};
@@ -368,6 +368,7 @@ async fn load_slice(
         counts: read.counts,
         read_schema: read.read_schema.clone(),
         schema: read.schema.clone(),
+        answered: read.answered.take(),
     };
     match commit::commit(job, ports, lease, head, &staged, index, report).await.map_err(Failure::Run)? {
         Committed::Yes(new_head) => {
@@ -417,6 +418,11 @@ async fn advance_empty(
     if state != head.state {
         ports.state.advance(lease, &state, None).await?;
         head.state = state;
+    }
+    let is_set_by_hand = head.record.as_ref().is_some_and(|record| record.kind == RecordKind::Rewind);
+    if let (Reach::Mark(Some(mark)), 0, true) = (&slice.reach, read.counts.fetched, is_set_by_hand) {
+        let (job, mark) = (&job.name, &mark.value);
+        tracing::warn!(job.id = %job, "the source has nothing at or behind the mark `{mark}`, which was set by hand; if it stands too far ahead, set another one: `highwater state set {job} --mark VALUE`");
     }
     ports.events.tell(Event::SliceEmpty { job: job.name.clone(), slice: slice.clone(), counts: read.counts });
     Ok(())

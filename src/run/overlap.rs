@@ -122,6 +122,7 @@ mod tests {
                 carried: None,
                 aside: None,
                 also: None,
+                answered: None,
             };
             at = overlap.follow(&raw, &raw.body.clone(), page.len() as u64, next)?;
         }

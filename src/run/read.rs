@@ -1,6 +1,7 @@
 //! One slice from the first request to its last row: pages flow, the next is asked for while this one is worked on. Where its rows go
 //! is [`Stage`]'s.
 
+mod changed;
 mod part;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +12,7 @@ use crate::cursor::CursorKey;
 use crate::error::{ErrorKind, chain};
 use crate::event::Event;
 use crate::ids::BatchId;
-use crate::page::{PagePosition, RawPage};
+use crate::page::{Answered, PagePosition, RawPage};
 use crate::plan;
 use crate::schema::TableSchema;
 use crate::sink::content::Digest;
@@ -56,6 +57,8 @@ pub(super) struct SliceRead {
     pub more: Option<More>,
     /// That part, where it is a stretch of time.
     pub part: Option<Slice>,
+    /// By what to ask whether it has changed, where one answer was all of it.
+    pub answered: Option<Answered>,
 }
 
 /// Live files that leave the table with a commit.
@@ -83,8 +86,10 @@ pub(super) async fn read_slice(
     if let Some(roster) = &ports.roster {
         roster.begin(job, ports, head, slice, index).await?;
     }
+    let before = if rest.is_none() { changed::before(job, ports, head, slice, index).await? } else { None };
     let mut reading = Reading::begin(job, ports, head, slice, batch)?;
-    let read = match reading.read_pages(rest).await {
+    let read = match reading.read_pages(rest, before).await {
+        Ok(()) if reading.is_unchanged => Ok(()),
         // Nothing of it counts: it is read again in two halves.
         Ok(()) if matches!(reading.more, Some(More::Split(_))) => {
             reading.stage.abort().await;
@@ -132,6 +137,9 @@ struct Reading<'a> {
     cut_short: bool,
     /// Nothing of the slice is closed yet, or nothing of it counts.
     nothing_closed: bool,
+    /// The source says that there is nothing but what was read before.
+    is_unchanged: bool,
+    answered: Option<Answered>,
     /// What the source gave last to go on with.
     token: Option<String>,
     /// The slice that requests are for: the reading's own, or where it has got to.
@@ -176,6 +184,8 @@ impl<'a> Reading<'a> {
             skew: None,
             cut_short: false,
             nothing_closed: false,
+            is_unchanged: false,
+            answered: None,
             token: None,
             asked: slice.clone(),
             progress: Progress::of(job),
@@ -186,13 +196,21 @@ impl<'a> Reading<'a> {
         })
     }
 
-    async fn read_pages(&mut self, rest: Option<Box<Rest>>) -> Result<(), RunError> {
+    async fn read_pages(&mut self, rest: Option<Box<Rest>>, before: Option<Answered>) -> Result<(), RunError> {
         let next = match rest {
             Some(rest) => self.go_on(*rest).await?,
             None => PagePosition::start(),
         };
         let source = self.ports.source.as_ref();
-        let mut page = fetch(source, &self.asked, &next, 1).await?;
+        let first = match before {
+            Some(before) => changed::fetch(source, &self.asked, &before).await?,
+            None => Some(fetch(source, &self.asked, &next, 1).await?),
+        };
+        let Some(mut page) = first else {
+            self.nothing_closed = true;
+            self.is_unchanged = true;
+            return Ok(());
+        };
         if self.lowest.is_none() && !self.close_time(&page)? {
             self.nothing_closed = true;
             self.pages += 1;
@@ -213,6 +231,7 @@ impl<'a> Reading<'a> {
                 return self.end_at_cap(refined).await;
             }
             let Some(position) = next else {
+                self.answered = whole.answered.filter(|_| self.pages == 1);
                 self.stage_page(refined).await?;
                 break;
             };
@@ -496,6 +515,7 @@ impl<'a> Reading<'a> {
             changes: self.changes,
             skew: self.skew,
             cut_short: self.cut_short,
+            answered: self.answered.filter(|_| self.more.is_none()),
             more: self.more,
         })
     }

@@ -78,7 +78,14 @@ pub(super) struct Refinery {
     takes_deleted: bool,
     /// The rows replace a table, if they are other rows.
     is_replacement: bool,
+    /// Rows are compared with those that are there: what is known at the mark may have changed.
+    compares: bool,
+    /// More records stand at the largest cursor than are told apart by their keys.
+    is_crowded: bool,
 }
+
+/// Keys that are kept of the records at the largest cursor: each record of the log has them. A merge needs none, and keeps no more.
+const MARK_KEYS_MAX: usize = 100_000;
 
 /// How the largest cursor was before a page: a copy of its keys for each page would cost more than the pages.
 #[derive(Default)]
@@ -145,6 +152,8 @@ impl Refinery {
             key_prefix: keyed.then(|| key_prefix(&slice.partition)),
             takes_deleted,
             is_replacement: job.mode == Mode::Replace,
+            compares: job.mode == Mode::Merge,
+            is_crowded: false,
         })
     }
 
@@ -208,6 +217,12 @@ impl Refinery {
         let reach = self.reach_of(page);
         let also = page.also.as_deref().map_or(&[][..], Vec::as_slice);
         let mut fates = self.cut(&reach, also, rows.num_rows(), cursor.as_deref(), key_hashes.as_deref());
+        if self.is_crowded {
+            let message = format!(
+                "`{MARK_KEYS_MAX}` records or more stand at the largest value of the cursor, too many to tell known ones from new ones: use a finer cursor, or mode = \"merge\""
+            );
+            return Err(RefineError::Slice { kind: ErrorKind::Data, message });
+        }
         self.find_repeated(&json, &places, &mut fates);
         if self.takes_deleted {
             find_deleted(&deleted.unwrap_or_default(), &mut fates);
@@ -347,7 +362,8 @@ impl Refinery {
             if *value < mark.value {
                 return Fate::OutOfWindow;
             }
-            if *value == mark.value && key.is_none_or(|key| mark.keys.binary_search(key).is_ok()) {
+            let is_known = !self.compares && key.is_none_or(|key| mark.keys.binary_search(key).is_ok());
+            if *value == mark.value && is_known {
                 return Fate::Duplicate;
             }
         }
@@ -367,10 +383,11 @@ impl Refinery {
         if *value == largest.value
             && let Some(key) = key
         {
-            let is_new = largest.keys.insert(key.clone());
+            let is_new = largest.keys.len() < MARK_KEYS_MAX && largest.keys.insert(key.clone());
             if is_new && self.undo.replaced.is_none() {
                 self.undo.added.push(key.clone());
             }
+            self.is_crowded |= largest.keys.len() >= MARK_KEYS_MAX && !self.compares;
         }
         Fate::Kept
     }

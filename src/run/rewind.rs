@@ -445,6 +445,7 @@ async fn record(
         carried: 0,
         superseded: 0,
         content: None,
+        answered: None,
         restore: Restored::default(),
         note: Some(note),
         created_at: ports.clock.now(),

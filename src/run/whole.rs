@@ -54,8 +54,11 @@ impl Desk {
             let what = |reason: &str| format!("page {} of `{}`: {reason}", page.position.index + 1, page.address);
             let reason = match (judge(source, &refined), refined) {
                 (Judgement::Records, Ok(refined)) => return Ok((page, refined)),
-                (Judgement::Records, Err(RefineError::Page(error))) => error.to_string(),
-                (Judgement::Records, Err(error)) => return Err(explain(error)),
+                (Judgement::Records, Err(RefineError::Page(error))) => source.clean(error.to_string(), &page.body),
+                (Judgement::Records, Err(error)) => {
+                    let RunError { kind, message } = explain(error);
+                    return Err(RunError::new(kind, source.clean(message, &page.body)));
+                }
                 (Judgement::Nothing, _) => {
                     self.refinery()?.take_back();
                     let nothing = page.into_nothing();

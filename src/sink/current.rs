@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{DatasetName, PartitionKey, Seq};
+use crate::page::Answered;
 use crate::schema::TableSchema;
 
 use super::own::Ranges;
@@ -39,6 +40,9 @@ pub struct Current {
     /// What a replaced table holds of each parameter set, as a digest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub contents: BTreeMap<PartitionKey, String>,
+    /// What was answered for each parameter set, where the table holds all of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<PartitionKey, Answered>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,6 +72,11 @@ impl Current {
             self.contents.clear();
         }
         self.contents.extend(record.content.clone());
+        match &record.answered {
+            Some((set, answered)) => drop(self.answers.insert(set.clone(), answered.clone())),
+            // Whichever set it is about: what is there of it is another thing now.
+            None => self.answers.clear(),
+        }
         self.files.extend(record.restore.files.clone());
         self.tombstones.extend(record.restore.tombstones.clone());
         self.parents.extend(record.restore.parents.clone());

@@ -13,7 +13,7 @@ use crate::batch::Counts;
 use crate::config::catalog::{Cursor, DeclaredType, Job};
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, DatasetName, Generation, PartitionKey, Seq};
-use crate::page::join_path;
+use crate::page::{Answered, join_path};
 use crate::schema::TableSchema;
 use crate::slice::{Cover, Coverage};
 
@@ -109,6 +109,9 @@ pub struct Record {
     /// In a replacement: the digest of its rows' content, so that the same answer does not replace itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<(PartitionKey, String)>,
+    /// By what the source can be asked whether the parameter set whose rows these are has changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<(PartitionKey, Answered)>,
     /// In a void: what the voided record had removed and counts again.
     #[serde(default, skip_serializing_if = "Restored::is_empty")]
     pub restore: Restored,

@@ -49,7 +49,9 @@ impl StoredFile {
     pub async fn footer(&mut self) -> Result<Arc<ParquetMetaData>, ParquetError> {
         let size = self.size;
         let reader = ParquetMetaDataReader::new().with_prefetch_hint(Some(FOOTER_GUESS));
-        Ok(Arc::new(reader.load_and_finish(self, size).await?))
+        let footer = reader.load_and_finish(self, size).await?;
+        check(&footer, size)?;
+        Ok(Arc::new(footer))
     }
 }
 
@@ -94,6 +96,30 @@ impl AsyncFileReader for StoredFile {
     ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
         async move { self.footer().await }.boxed()
     }
+}
+
+/// A column's bytes lie within the file: the reader believes what a footer says of them, and reckons with it unchecked.
+fn check(footer: &ParquetMetaData, size: u64) -> Result<(), ParquetError> {
+    for (group, column) in footer.row_groups().iter().flat_map(|group| group.columns().iter().map(move |column| (group, column)))
+    {
+        let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+        let end = start.checked_add(column.compressed_size()).and_then(|end| u64::try_from(end).ok());
+        let is_within = start >= 0 && column.data_page_offset() >= start && column.compressed_size() >= 0;
+        if !is_within || end.is_none_or(|end| end > size) || group.num_rows() < 0 || column.num_values() < 0 {
+            return Err(ParquetError::General(format!(
+                "the footer places column `{}` outside of the file",
+                column.column_path()
+            )));
+        }
+        let bloom = column.bloom_filter_offset().map(|at| (at, column.bloom_filter_length().unwrap_or(0)));
+        if bloom.is_some_and(|(at, length)| at < 0 || length < 0 || u64::try_from(at).is_ok_and(|at| at > size)) {
+            return Err(ParquetError::General(format!(
+                "the footer places the filter of column `{}` outside of the file",
+                column.column_path()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Fewer and longer ranges that hold all of `ranges`.

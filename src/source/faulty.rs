@@ -9,7 +9,7 @@ use super::{Cap, FetchError, Judgement, Source};
 use crate::error::ErrorKind;
 use crate::fault::{FaultPlan, Outcome};
 use crate::ids::PartitionKey;
-use crate::page::{Envelope, PagePosition, RawPage, ResponsePath};
+use crate::page::{Answered, Envelope, PagePosition, RawPage, ResponsePath};
 use crate::slice::Slice;
 
 /// Wraps a source; looking at pages is no effect.
@@ -36,6 +36,16 @@ impl Source for FaultySource {
         }
     }
 
+    async fn fetch_changed(&self, slice: &Slice, before: &Answered) -> Result<Option<RawPage>, FetchError> {
+        match self.plan.effect("source.fetch if changed".to_owned(), self.inner.fetch_changed(slice, before)).await {
+            Outcome::Answer(answer) => answer,
+            Outcome::Killed => Err(FetchError::new(ErrorKind::Cancelled, "fetch if changed: killed")),
+            Outcome::Failed { .. } | Outcome::ToldExists => {
+                Err(FetchError::new(ErrorKind::Unavailable, "fetch if changed: failed as planned"))
+            }
+        }
+    }
+
     async fn under_way(&self, set: &PartitionKey) -> Result<Vec<Slice>, FetchError> {
         self.inner.under_way(set).await
     }
@@ -54,6 +64,10 @@ impl Source for FaultySource {
 
     fn judge(&self, envelope: &Envelope) -> Judgement {
         self.inner.judge(envelope)
+    }
+
+    fn clean(&self, message: String, body: &[u8]) -> String {
+        self.inner.clean(message, body)
     }
 
     fn pages(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Option<u64> {

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::error::ErrorKind;
 use crate::ids::PartitionKey;
-use crate::page::{Envelope, PagePosition, RawPage, ResponsePath};
+use crate::page::{Answered, Envelope, PagePosition, RawPage, ResponsePath};
 use crate::slice::Slice;
 
 pub mod http;
@@ -21,6 +21,11 @@ pub trait Source: Send + Sync {
     /// Dropping the future is safe: nothing is remembered between calls but budget. `attempt` counts from 1 how often the
     /// caller asks for this very page (it asks again when the body proves to be cut off).
     async fn fetch(&self, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, FetchError>;
+
+    /// The first page of a slice; `None` where the source says that it is still what it answered before.
+    async fn fetch_changed(&self, slice: &Slice, _before: &Answered) -> Result<Option<RawPage>, FetchError> {
+        self.fetch(slice, &PagePosition::start(), 1).await.map(Some)
+    }
 
     /// Slices of a parameter set that an earlier run began to have written out by the source, and that a new one would have written
     /// out again if it chose another end.
@@ -39,6 +44,11 @@ pub trait Source: Send + Sync {
 
     /// What the decoded envelope means.
     fn judge(&self, envelope: &Envelope) -> Judgement;
+
+    /// What is to be told of a page whose body is `body`, without the source's secrets: a body can echo them.
+    fn clean(&self, message: String, _body: &[u8]) -> String {
+        message
+    }
 
     /// How many pages the slice has, where its first page, decoded, tells.
     fn pages(&self, _slice: &Slice, _envelope: &Envelope, _headers: &HeaderMap) -> Option<u64> {

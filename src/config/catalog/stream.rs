@@ -33,10 +33,23 @@ pub struct Stream {
     /// The values of that field that say so; empty for anything but null, false, 0 and empty.
     pub deleted_is: Vec<String>,
     pub paging: Paging,
+    /// Whether a source is asked for what it may say has not changed.
+    pub conditional: Conditional,
     pub cursor: Option<Cursor>,
     pub parent: Option<Parent>,
     /// The records are written out on request; the stream's own request, and its paging, fetch them then.
     pub export: Option<Export>,
+}
+
+/// By what a request says which answer is there already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Conditional {
+    /// By a tag that stands for the content.
+    #[default]
+    Etag,
+    /// By the date of the last change too, where the source gives no tag.
+    LastModified,
+    Never,
 }
 
 impl Stream {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use http::Method;
 
-use crate::config::catalog::{Auth, ErrorRule, Export, Order, Paging, PagingKind, Placed, Stream, TokenPlace};
+use crate::config::catalog::{Auth, Conditional, ErrorRule, Export, Order, Paging, PagingKind, Placed, Stream, TokenPlace};
 use crate::config::node::{Node, Table};
 use crate::config::problem::{Place, Report, quote};
 use crate::page::ResponsePath;
@@ -67,6 +67,11 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
         deleted: table.text("deleted"),
         deleted_is: deleted_is(table, report),
         paging: Paging { kind: PagingKind::None, pages_max: 1, last: None, result_cap: None },
+        conditional: match table.text("conditional").as_deref() {
+            Some("last_modified") => Conditional::LastModified,
+            Some("never") => Conditional::Never,
+            _ => Conditional::Etag,
+        },
         cursor: None,
         parent: None,
         export: export?,

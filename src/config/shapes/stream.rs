@@ -49,7 +49,14 @@ pub(super) static STREAM: TableShape = TableShape::new(&[
     optional("parent", Shape::Table(&PARENT), "The stream is read once for each record of another one."),
     optional("export", Shape::Table(&EXPORT), "The API writes the records out on request: asked for, waited for, then fetched."),
     optional("paging", Shape::Tagged(&PAGING), "How one page leads to the next. Default: none."),
+    optional(
+        "conditional",
+        Shape::Choice(&CONDITIONAL),
+        "Whether an answer that came whole is asked for only if it has changed, and by what. Default: \"etag\".",
+    ),
     optional("cursor", Shape::Table(&CURSOR), "The field that orders records, for reading only what changed."),
 ]);
 
 static METHOD: Choice = Choice { words: &["GET", "POST", "PUT", "PATCH"], later: &[] };
+
+static CONDITIONAL: Choice = Choice { words: &["etag", "last_modified", "never"], later: &[] };

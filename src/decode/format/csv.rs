@@ -22,7 +22,7 @@ const COLUMNS_MAX: usize = 10_000;
 pub fn to_json(body: &[u8], csv: &Csv, may_be_empty: bool, body_max: u64) -> Result<Vec<u8>, DecodeError> {
     let text = to_text(body, csv.encoding)?;
     refuse_markup(text.as_bytes(), "CSV")?;
-    let mut lines = Lines { text: &text, at: 0, line: 1, csv };
+    let mut lines = Lines { text: &text, at: 0, line: 1, csv, fields_max: COLUMNS_MAX };
     let columns: Vec<Cow<'_, str>> = match &csv.columns {
         Some(columns) => columns.iter().map(|name| Cow::Borrowed(name.as_str())).collect(),
         None => match header(&mut lines)? {
@@ -33,8 +33,9 @@ pub fn to_json(body: &[u8], csv: &Csv, may_be_empty: bool, body_max: u64) -> Res
     };
     let mut writer = Writer::new(&columns, csv.infer, text.len());
     let mut row = Row::default();
+    lines.fields_max = columns.len();
     while lines.next_row(&mut row)? {
-        if row.fields.len() != columns.len() {
+        if row.count != columns.len() {
             return Err(ragged(&row, columns.len(), lines.is_done()));
         }
         writer.push(&row);
@@ -56,8 +57,8 @@ fn header<'a>(lines: &mut Lines<'a>) -> Result<Option<Vec<Cow<'a, str>>>, Decode
     if ["{", "[{", "[]"].iter().any(|json| start.starts_with(json)) {
         return Err(DecodeError::unavailable(format!("the body is JSON, not CSV; it begins with `{}`", shorten(lines.text, 60))));
     }
-    if row.fields.len() > COLUMNS_MAX {
-        return Err(DecodeError::data(format!("the header has `{}` columns, more than `{COLUMNS_MAX}`", row.fields.len())));
+    if row.count > COLUMNS_MAX {
+        return Err(DecodeError::data(format!("the header has `{}` columns, more than `{COLUMNS_MAX}`", row.count)));
     }
     let mut known = BTreeSet::new();
     for (place, field) in row.fields.iter().enumerate() {
@@ -73,7 +74,7 @@ fn header<'a>(lines: &mut Lines<'a>) -> Result<Option<Vec<Cow<'a, str>>>, Decode
 }
 
 fn ragged(row: &Row<'_>, columns: usize, is_last: bool) -> DecodeError {
-    let (line, fields) = (row.line, row.fields.len());
+    let (line, fields) = (row.line, row.count);
     if is_last && !row.ended && fields < columns {
         return DecodeError::unavailable(format!("the body is cut off in line `{line}`: `{fields}` fields of `{columns}`"));
     }
@@ -152,7 +153,10 @@ fn is_literal(text: &[u8]) -> bool {
 
 #[derive(Default)]
 struct Row<'a> {
+    /// As many as may count: a line of nothing but delimiters is far larger in fields than in bytes.
     fields: Vec<Field<'a>>,
+    /// How many there are.
+    count: usize,
     /// Where it begins, counted from 1.
     line: usize,
     /// Whether a line end stands behind it.
@@ -170,6 +174,8 @@ struct Lines<'a> {
     /// Of the place `at`, counted from 1.
     line: usize,
     csv: &'a Csv,
+    /// Fields of a row that are kept.
+    fields_max: usize,
 }
 
 impl<'a> Lines<'a> {
@@ -180,6 +186,7 @@ impl<'a> Lines<'a> {
     /// Reads the next line that is neither blank nor a comment; false at the end.
     fn next_row(&mut self, row: &mut Row<'a>) -> Result<bool, DecodeError> {
         row.fields.clear();
+        row.count = 0;
         while let Some(first) = self.text.as_bytes().get(self.at) {
             let is_comment = Some(*first) == self.csv.comment;
             if !is_comment && !matches!(first, b'\n' | b'\r') {
@@ -195,7 +202,10 @@ impl<'a> Lines<'a> {
     fn read_row(&mut self, row: &mut Row<'a>) -> Result<(), DecodeError> {
         loop {
             let field = self.field()?;
-            row.fields.push(field);
+            row.count += 1;
+            if row.count <= self.fields_max {
+                row.fields.push(field);
+            }
             if self.text.as_bytes().get(self.at) != Some(&self.csv.delimiter) {
                 row.ended = self.step_over_end();
                 return Ok(());

@@ -216,6 +216,7 @@ fn a_small_body_that_unpacks_to_gigabytes_is_stopped() {
         (Packing::Auto, zstd(&zeros)),
         (Packing::Deflate, zlib(&zeros)),
         (Packing::Auto, zip(&[file("a", &zeros)])),
+        (Packing::Brotli, brotli_of_zeros()),
     ];
     for (packing, body) in bodies {
         let small = unpacked(packing, body.clone(), 1 << 20).expect_err("refused");
@@ -228,6 +229,13 @@ fn a_small_body_that_unpacks_to_gigabytes_is_stopped() {
         assert!(message.contains("body_max"), "{message}");
     }
     assert!(unpacked(Packing::Auto, gzip(&zeros[..9 << 20]), MAX).is_ok(), "up to ten megabytes anything may pack well");
+}
+
+/// 48 MiB of spaces, as a brotli encoder of quality 11 packs them: there is only a decoder here.
+fn brotli_of_zeros() -> Vec<u8> {
+    use base64::Engine;
+    let packed = "y///PwAkQOKxQHLv//j//weABEAcFoDu/R////8AkACIwwLQvf/j//8fABIAcVgAuvd//P//A0ACIA4LQPf+L////wBIAMRhAeje/wE=";
+    base64::engine::general_purpose::STANDARD.decode(packed).expect("base64")
 }
 
 #[test]

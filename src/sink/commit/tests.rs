@@ -92,6 +92,7 @@ fn record(head: &DatasetState, batch: BatchId) -> Record {
         carried: 0,
         superseded: 0,
         content: None,
+        answered: None,
         restore: Default::default(),
         note: None,
         created_at: jiff::Timestamp::UNIX_EPOCH,

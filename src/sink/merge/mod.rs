@@ -15,6 +15,8 @@
 
 mod candidates;
 mod carry;
+#[cfg(test)]
+mod hostile;
 mod ops;
 mod rejects;
 mod resolve;

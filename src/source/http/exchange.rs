@@ -177,6 +177,9 @@ impl Exchange {
         let Arrived { response, url, standing, shown, permits } = arrived;
         let status = response.status();
         let headers = response.headers().clone();
+        if status == StatusCode::NOT_MODIFIED && request.is_conditional {
+            return Ok(RawPage { status: status.as_u16(), ..self.nothing(&url, &headers, at) });
+        }
         let start = read_start(response, ERROR_BODY_MAX).await;
         let told = self.told(status, &headers, &start);
         let (mut kind, remedy) = judge(status, told.refusal.as_ref());
@@ -302,6 +305,7 @@ impl Exchange {
             carried: None,
             aside: None,
             also: None,
+            answered: None,
         })
     }
 }

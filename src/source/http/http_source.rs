@@ -1,10 +1,10 @@
 //! The source itself: a page is asked for until it is there or given up.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ::http::HeaderMap;
+use ::http::{HeaderMap, StatusCode};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
@@ -15,7 +15,7 @@ use crate::config::secret::SecretSource;
 use crate::error::ErrorKind;
 use crate::event::{Event, Events};
 use crate::ids::PartitionKey;
-use crate::page::{Captured, Envelope, PageAt, PagePosition, RawPage, ResponsePath};
+use crate::page::{Answered, Captured, Envelope, PageAt, PagePosition, RawPage, ResponsePath};
 use crate::printable::one_line;
 use crate::quota::told::Told;
 use crate::quota::{AccountView, BudgetKey, Budgets, Claim, Class, Forecast};
@@ -25,12 +25,13 @@ use crate::stop::Stop;
 use super::super::{Cap, FetchError, Judgement, Source};
 use super::auth::{Credentials, Line, Site, Tokens};
 use super::client;
+use super::conditional::Conditions;
 use super::exchange::Exchange;
 use super::export::{Exports, Ready, is_gone};
 use super::failure::Failure;
 use super::graphql;
-use super::origin::OriginRule;
-use super::paging::Pager;
+use super::origin::{OriginRule, Standing, describe};
+use super::paging::{Pager, numbered};
 use super::recording::Wire;
 use super::redact::EXCERPT_MAX;
 use super::request::{Request, RequestPlan};
@@ -58,6 +59,8 @@ pub struct HttpSource {
     speaks_graphql: bool,
     /// Of the latest request.
     claim: Mutex<Option<Arc<Claim>>>,
+    conditions: Option<Conditions>,
+    is_told_of_links: AtomicBool,
 }
 
 /// Rows of a slice that ended longer ago than this are in no hurry.
@@ -136,11 +139,14 @@ impl HttpSource {
         if !job.is_for_each() {
             plan.check(&pager).map_err(in_source)?;
         }
+        let conditions = Conditions::of(job, &pager, shared.wire);
         Ok(HttpSource {
             plan,
             pager,
             exchange,
             exports,
+            conditions,
+            is_told_of_links: AtomicBool::new(false),
             attempts_max: source.attempts_max,
             endpoint: format!("{} {}", job.stream.method, job.stream.path.text()),
             base_path: source.base_url.path().trim_end_matches('/').to_owned(),
@@ -215,6 +221,33 @@ impl HttpSource {
         })
     }
 
+    /// Another host must not choose what is asked of the source with its credentials.
+    fn check_way_back(&self, from: &Url, next: Option<&PagePosition>) -> Result<(), FetchError> {
+        let Some(PageAt::Url(next)) = next.map(|next| &next.at) else { return Ok(()) };
+        let standing = |url: &Url| self.exchange.origins.check(url).ok();
+        let next = Url::parse(next).ok();
+        if standing(from) == Some(Standing::Allowed) && next.as_ref().and_then(standing) == Some(Standing::Own) {
+            let why = format!("the next page is refused: `{}` leads back to the source", describe(from));
+            return Err(FetchError::new(ErrorKind::Config, why));
+        }
+        Ok(())
+    }
+
+    /// A place whose address, where it counts pages, asks for what the first request asked for.
+    fn completed(&self, slice: &Slice, next: PagePosition) -> Result<PagePosition, FetchError> {
+        let PageAt::Url(address) = &next.at else { return Ok(next) };
+        let Ok(mut link) = Url::parse(address) else { return Ok(next) };
+        let lost = numbered::complete(&mut link, &self.plan.asked(&self.pager, slice, &next)?);
+        if lost.is_empty() {
+            return Ok(next);
+        }
+        if !self.is_told_of_links.swap(true, Ordering::Relaxed) {
+            let (job, lost) = (&self.exchange.job, lost.join("`, `"));
+            tracing::info!(job.id = %job, "the API's address of the next page counts pages and lacks `{lost}` of the request: asked for again");
+        }
+        Ok(PagePosition { at: PageAt::Url(link.into()), ..next })
+    }
+
     /// A judgement whose message shows no secret.
     pub(super) fn clean(&self, judgement: Judgement) -> Judgement {
         let clean = |message: String| self.exchange.credentials.redactor().clean(&message);
@@ -263,6 +296,13 @@ impl HttpSource {
         // What is in it was there when it was asked for: by then time is closed.
         let Ready { at, source_now, .. } = ready;
         Ok(RawPage { received_at: at, source_now, ..page })
+    }
+
+    /// A page with what to ask by whether it has changed.
+    fn with_validator(&self, request: &Request, slice: &Slice, page: RawPage) -> RawPage {
+        let credentials = &self.exchange.credentials;
+        let answered = self.conditions.as_ref().and_then(|known| known.answered(request, slice, &page, credentials));
+        RawPage { answered, ..page }
     }
 
     /// A page by its request.
@@ -383,7 +423,8 @@ impl Source for HttpSource {
     async fn fetch(&self, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, FetchError> {
         let Some(exports) = &self.exports else {
             let request = self.plan.request(&self.pager, &self.exchange.origins, slice, at, None)?;
-            return self.fetch_by(&request, slice, at, attempt).await;
+            let page = self.fetch_by(&request, slice, at, attempt).await?;
+            return Ok(self.with_validator(&request, slice, page));
         };
         match self.fetch_exported(exports, slice, at, attempt).await {
             // What was written is kept for a while, and not for ever.
@@ -394,6 +435,19 @@ impl Source for HttpSource {
             }
             page => page,
         }
+    }
+
+    async fn fetch_changed(&self, slice: &Slice, before: &Answered) -> Result<Option<RawPage>, FetchError> {
+        let start = PagePosition::start();
+        let Some(conditions) = &self.conditions else { return self.fetch(slice, &start, 1).await.map(Some) };
+        let plain = self.plan.request(&self.pager, &self.exchange.origins, slice, &start, None)?;
+        let mut request = plain.clone();
+        if !conditions.ask(&mut request, slice, &self.exchange.credentials, before) {
+            return self.fetch(slice, &start, 1).await.map(Some);
+        }
+        let page = self.fetch_by(&request, slice, &start, 1).await?;
+        let is_changed = page.status != StatusCode::NOT_MODIFIED.as_u16();
+        Ok(is_changed.then(|| self.with_validator(&plain, slice, page)))
     }
 
     async fn under_way(&self, set: &PartitionKey) -> Result<Vec<Slice>, FetchError> {
@@ -442,6 +496,10 @@ impl Source for HttpSource {
         let limits = told::points(&envelope.captured).into_iter().collect();
         self.exchange.budget.learn(&claim, &Told { limits, refusal: None });
         self.clean(graphql::judge(envelope).unwrap_or(Judgement::Records))
+    }
+
+    fn clean(&self, message: String, body: &[u8]) -> String {
+        self.exchange.credentials.redactor().clean_of(&message, body)
     }
 
     fn pages(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Option<u64> {
@@ -496,7 +554,9 @@ impl Source for HttpSource {
                 self.plan.stream_address(&self.pager, slice, at, export)?
             }
         };
-        self.pager.next(at, envelope, headers, &address, &self.exchange.origins)
+        let next = self.pager.next(at, envelope, headers, &address, &self.exchange.origins)?;
+        self.check_way_back(&address, next.as_ref())?;
+        next.map(|next| self.completed(slice, next)).transpose()
     }
 }
 

@@ -12,6 +12,7 @@ mod auth;
 mod body;
 mod bounds;
 mod client;
+mod conditional;
 mod exchange;
 mod export;
 mod failure;

@@ -21,6 +21,9 @@ pub(super) struct Redactor {
     recent: Recent,
 }
 
+/// So much of a body is looked through for secrets before a message quotes it.
+const SEARCHED_MAX: usize = 1024 * 1024;
+
 /// Shorter secrets are not looked for in recordings.
 const SCRUBBED_MIN: usize = 8;
 
@@ -95,6 +98,17 @@ impl Redactor {
     /// The text with `***` for every secret.
     pub(super) fn clean(&self, text: &str) -> String {
         self.hide(text, 1)
+    }
+
+    /// A message that may quote pieces of a body: where that holds a secret, a piece may hold half of it, so none is shown.
+    pub(super) fn clean_of(&self, message: &str, body: &[u8]) -> String {
+        let message = self.clean(message);
+        let body = String::from_utf8_lossy(&body[..body.len().min(SEARCHED_MAX)]);
+        if self.clean(&body) == body {
+            return message;
+        }
+        let pieces = message.split('`').enumerate().map(|(at, piece)| if at % 2 == 1 { "***" } else { piece });
+        pieces.collect::<Vec<_>>().join("`")
     }
 
     /// The same for what is kept to be read again by a program: a user name of two letters would be found in every other word of it.

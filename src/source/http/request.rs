@@ -18,7 +18,7 @@ use crate::source::FetchError;
 use crate::template::{Scope, Template};
 
 use super::bounds::{Bounds, bounds};
-use super::origin::{OriginRule, Standing};
+use super::origin::{OriginRule, Standing, describe};
 use super::paging::Pager;
 use super::payload::{Draft, Payload};
 
@@ -77,6 +77,8 @@ pub(super) struct Request {
     pub(super) payload: Option<Payload>,
     /// It begins where the last run's token says.
     pub(super) by_token: bool,
+    /// It names an answer that is there already: «not modified» is one too.
+    pub(super) is_conditional: bool,
 }
 
 /// What all requests of a stream have in common.
@@ -154,8 +156,14 @@ impl RequestPlan {
         }
         // A position may come from a place where it was written down: the rule holds for it again.
         let standing = origins.check(&url).map_err(|why| FetchError::new(ErrorKind::Config, why))?;
+        if payload.is_some() && standing == Standing::Allowed {
+            let to = describe(&url);
+            return Err(config(&format!(
+                "the next page is at another host, `{to}`, and a request with a body is not sent there"
+            )));
+        }
         let by_token = at.index == 0 && matches!(slice.reach, Reach::Token(Some(_)));
-        Ok(Request { method: self.method.clone(), url, standing, headers, payload, by_token })
+        Ok(Request { method: self.method.clone(), url, standing, headers, payload, by_token, is_conditional: false })
     }
 
     /// Where a response holds the token that the next run begins with.
@@ -200,6 +208,28 @@ impl RequestPlan {
         self.sets.get(&slice.partition).ok_or_else(|| bug(&format!("there is no parameter set `{}`", slice.partition)))
     }
 
+    /// The query entries of a slice's first request but those of its paging; none where that begins at an address of the source's own.
+    pub(super) fn asked(&self, pager: &Pager, slice: &Slice, at: &PagePosition) -> Result<Vec<(String, String)>, FetchError> {
+        if self.token_is_address && matches!(slice.reach, Reach::Token(Some(_))) {
+            return Ok(Vec::new());
+        }
+        let bounds = bounds(self.cursor.as_ref(), &slice.reach).map_err(|why| config(&why))?;
+        let first = PagePosition { parent: at.parent.clone(), ..PagePosition::start() };
+        let around = Around { page: pager.fields(&first), parent: parent(at)?, export: None };
+        self.entries(&self.set(slice)?.scope(&bounds, &around, str::to_owned), Vec::new())
+    }
+
+    fn entries(&self, scope: &Scope, paging: Vec<(String, String)>) -> Result<Vec<(String, String)>, FetchError> {
+        let cursor = render(scope, self.cursor.as_ref().map_or(&[], |cursor| &cursor.query))?;
+        let mut entries = render(scope, &self.query)?;
+        for later in [cursor, paging] {
+            // What the cursor or the paging says of a name wins: an entry twice is read differently by every server.
+            entries.retain(|(name, _)| !later.iter().any(|(other, _)| other == name));
+            entries.extend(later);
+        }
+        Ok(entries)
+    }
+
     fn address(
         &self,
         set: &SetPlan,
@@ -209,14 +239,7 @@ impl RequestPlan {
         paging: Vec<(String, String)>,
     ) -> Result<Url, FetchError> {
         let mut url = self.path_below_base(set, bounds, around)?;
-        let own = render(scope, &self.query)?;
-        let cursor = render(scope, self.cursor.as_ref().map_or(&[], |cursor| &cursor.query))?;
-        let mut entries = own;
-        for later in [cursor, paging] {
-            // What the cursor or the paging says of a name wins: an entry twice is read differently by every server.
-            entries.retain(|(name, _)| !later.iter().any(|(other, _)| other == name));
-            entries.extend(later);
-        }
+        let entries = self.entries(scope, paging)?;
         let pairs: Vec<String> =
             entries.iter().map(|(name, value)| format!("{}={}", encode_query(name), encode_query(value))).collect();
         url.set_query((!pairs.is_empty()).then(|| pairs.join("&")).as_deref());

@@ -343,11 +343,35 @@ fn records_that_move_while_they_are_paged_pull_none_away() {
         let ids: Vec<String> = left.iter().map(u64::to_string).collect();
         let sql = format!("SELECT COUNT(DISTINCT id) AS ids FROM items WHERE id IN ({})", ids.join(","));
         assert_eq!(query(&project, &sql), format!("{{\"ids\":{}}}", left.len()), "{mode}");
-        let newest = rows.lock().unwrap().iter().map(instant).max().unwrap().to_string();
-        let sql = "SELECT CAST(MAX(updated_at) AS VARCHAR) AS newest FROM items";
-        assert!(query(&project, sql).contains(&newest[..10]), "{}", query(&project, sql));
+        for row in rows.lock().unwrap().iter() {
+            let sql = format!("SELECT CAST(MAX(updated_at) AS VARCHAR) AS newest FROM items WHERE id = {}", row["id"]);
+            let newest = query(&project, &sql);
+            let at = instant(row).strftime("%Y-%m-%d %H:%M:%S").to_string();
+            assert!(newest.replace('T', " ").contains(&at), "{mode}: {row} and {newest}");
+        }
         changes_nothing(&project);
     }
+}
+
+#[test]
+fn what_changes_at_the_mark_is_seen_by_a_merge() {
+    // C-05: the cursor stays where it was, the content does not.
+    let rows = shelf(&[
+        json!({ "id": 1, "seq": "a", "name": "old", "gone": false }),
+        json!({ "id": 2, "seq": "b", "name": "old", "gone": false }),
+    ]);
+    let desk = Desk::start(by_text(&rows));
+    let project = project(&desk, &format!("deleted = \"gone\"\n{TEXTS}"), "mode = \"merge\"\n");
+    run(&project);
+    changes_nothing(&project);
+    rows.lock().unwrap()[1]["name"] = json!("new");
+    run(&project);
+    assert_eq!(query(&project, "SELECT name FROM items WHERE id = 2"), r#"{"name":"new"}"#);
+    rows.lock().unwrap()[1]["gone"] = json!(true);
+    run(&project);
+    assert_eq!(query(&project, "SELECT _hw_deleted AS gone FROM items WHERE id = 2"), r#"{"gone":true}"#);
+    changes_nothing(&project);
+    once_each(&project, 2);
 }
 
 #[test]
@@ -545,6 +569,8 @@ fn a_mark_far_ahead_brings_nothing_and_a_full_read_brings_all_again() {
     run(&project);
     // C-13
     highwater(&project, &["state", "set", "items", "--mark", "zzzz", "--yes"]).run().expect_code(0);
+    let said = highwater(&project, &["run", "items"]).run().expect_code(0).stderr;
+    assert!(said.contains("which was set by hand") && said.contains("zzzz"), "{said}");
     changes_nothing(&project);
     // C-68, C-51: a key that the source uses again is the same row in its newest version.
     rows.lock().unwrap().push(json!({ "id": 1, "seq": "c", "name": "again" }));

@@ -32,6 +32,7 @@ mod sets;
 mod stores;
 mod sweep;
 mod systemd;
+mod unchanged;
 mod vendors;
 mod web;
 mod year;

@@ -52,6 +52,7 @@ impl Source for Scripted {
             carried: None,
             aside: None,
             also: None,
+            answered: None,
         })
     }
 

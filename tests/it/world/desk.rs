@@ -1,6 +1,7 @@
 //! A server that answers as a test's own function says: for APIs that the scripted one cannot be.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -23,6 +24,8 @@ struct Inner {
     answer: Answer,
     date: String,
     asked: Vec<Query>,
+    gives_tags: bool,
+    unchanged: usize,
 }
 
 pub struct Desk {
@@ -36,7 +39,8 @@ impl Desk {
     /// Starts on a free port, its clock at noon of 2026-03-01.
     pub fn start(answer: impl Fn(&str, &Query) -> (u16, Value) + Send + 'static) -> Self {
         let date = "Sun, 01 Mar 2026 12:00:00 GMT".to_owned();
-        let inner = Arc::new(Mutex::new(Inner { answer: Box::new(answer), date, asked: Vec::new() }));
+        let inner =
+            Arc::new(Mutex::new(Inner { answer: Box::new(answer), date, asked: Vec::new(), gives_tags: false, unchanged: 0 }));
         let shared = inner.clone();
         let (address, stop, thread) = serve(axum::Router::new().fallback(move |request| say(shared.clone(), request)));
         Desk { address, inner, stop: Some(stop), thread: Some(thread) }
@@ -54,6 +58,16 @@ impl Desk {
     /// From now on its clock stands here, as RFC 9110 writes it.
     pub fn set_date(&self, date: &str) {
         self.inner.lock().unwrap().date = date.to_owned();
+    }
+
+    /// From now on each answer has a tag that stands for its body, and who shows that tag is told that nothing has changed.
+    pub fn give_tags(&self) {
+        self.inner.lock().unwrap().gives_tags = true;
+    }
+
+    /// How often it was told since this was last called.
+    pub fn unchanged(&self) -> usize {
+        std::mem::take(&mut self.inner.lock().unwrap().unchanged)
     }
 
     /// The queries since this was last called.
@@ -76,10 +90,20 @@ async fn say(inner: Arc<Mutex<Inner>>, request: Request) -> Response {
     let mut inner = inner.lock().unwrap();
     let (status, body) = (inner.answer)(request.uri().path(), &query);
     inner.asked.push(query);
-    Response::builder()
+    let (body, mut answer) = (body.to_string(), Response::builder().header(header::DATE, &inner.date));
+    if inner.gives_tags && status == 200 {
+        let mut hasher = DefaultHasher::new();
+        body.hash(&mut hasher);
+        let tag = format!("W/\"{:x}\"", hasher.finish());
+        answer = answer.header(header::ETAG, &tag);
+        if request.headers().get(header::IF_NONE_MATCH).is_some_and(|shown| shown.as_bytes() == tag.as_bytes()) {
+            inner.unchanged += 1;
+            return answer.status(StatusCode::NOT_MODIFIED).body(Body::empty()).unwrap();
+        }
+    }
+    answer
         .status(StatusCode::from_u16(status).unwrap())
         .header(header::CONTENT_TYPE, "application/json")
-        .header(header::DATE, &inner.date)
-        .body(Body::from(body.to_string()))
+        .body(Body::from(body))
         .unwrap()
 }

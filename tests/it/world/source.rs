@@ -58,6 +58,7 @@ impl Source for FakeSource {
             carried: None,
             aside: None,
             also: None,
+            answered: None,
         })
     }
 

@@ -149,6 +149,21 @@ fn memory_stays_below_the_bodys_cap() {
     assert!(decode(DecodeSpec { body_max: 100_000, ..csv(plain()) }, sparse).is_ok(), "gaps have no names");
 }
 
+#[test]
+fn a_line_of_delimiters_is_counted_and_not_kept() {
+    // S-23: thirty bytes for each would be more than any limit allows for a page.
+    let most = 8 << 20;
+    let (kind, message) = error(csv(plain()), ",".repeat(most));
+    assert_eq!((kind, message.as_str()), (ErrorKind::Data, "the header has `8388609` columns, more than `10000`"));
+    let (kind, message) = error(csv(plain()), format!("a,b\n{}\n1,2\n", ",".repeat(most)));
+    assert_eq!((kind, message.as_str()), (ErrorKind::Data, "line `2` has `8388609` fields where there are `2` columns"));
+    let csv = plain();
+    let text = ",".repeat(most);
+    let (mut lines, mut row) = (super::Lines { text: &text, at: 0, line: 1, csv: &csv, fields_max: 100 }, super::Row::default());
+    assert!(lines.next_row(&mut row).is_ok_and(|found| found));
+    assert!(row.fields.capacity() <= 256 && row.count == most + 1);
+}
+
 fn field() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z0-9]{0,3}", "[-+0-9.eE]{0,4}", "[a,;\"'\n\r\té \u{1f600}#]{0,5}", Just("true".to_owned())]
 }

@@ -69,7 +69,7 @@ pub(in super::super) fn fetch_at(origins: &OriginRule, from: &str, link: &str) -
     let from = Url::parse(from).map_err(|error| FetchError::new(ErrorKind::Bug, format!("the export's origin: {error}")))?;
     let (url, standing) = origins.follow(&from, link).map_err(bad)?;
     let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("*/*"))]);
-    Ok(Request { method: Method::GET, url, standing, headers, payload: None, by_token: false })
+    Ok(Request { method: Method::GET, url, standing, headers, payload: None, by_token: false, is_conditional: false })
 }
 
 fn plan(job: &Job, request: &PlainRequest, asks_for_slice: bool) -> Result<RequestPlan, FetchError> {

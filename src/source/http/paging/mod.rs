@@ -13,6 +13,7 @@ mod keyset;
 mod link_header;
 mod next_url;
 mod none;
+pub(super) mod numbered;
 mod odata;
 mod offset;
 mod page;

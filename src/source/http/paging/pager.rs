@@ -45,6 +45,18 @@ impl Pager {
         paths.into_iter().chain(self.paging.last.clone()).filter(|path| matches!(path, ResponsePath::Body(_))).collect()
     }
 
+    /// Whether the body alone says that a page is the last one.
+    pub(in crate::source::http) fn ends_in_the_body(&self) -> bool {
+        let told = match &self.paging.kind {
+            PagingKind::LinkHeader => return false,
+            PagingKind::None | PagingKind::Odata | PagingKind::Graphql { .. } => None,
+            PagingKind::Page { end, .. } | PagingKind::Offset { end, .. } | PagingKind::Keyset { end, .. } => counted::path(end),
+            PagingKind::PageToken { token, .. } => Some(token),
+            PagingKind::NextUrl { url } => Some(url),
+        };
+        !told.into_iter().chain(&self.paging.last).any(|path| matches!(path, ResponsePath::Header(_)))
+    }
+
     /// What templates know as `page`: `index` (from 0), `number` (of the page, as the API counts), `offset` (records before it) and
     /// `token` (empty on the first page).
     pub(in crate::source::http) fn fields(&self, at: &PagePosition) -> [(&'static str, Field); 4] {

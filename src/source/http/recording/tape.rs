@@ -100,11 +100,16 @@ impl Tape {
         if inner.manifest.ended != Ended::Not {
             return;
         }
-        let (shown, is_redacted) = match std::str::from_utf8(body).map(|text| redactor.scrub(text)) {
-            Ok(text) if text.as_bytes() != &body[..] => (Bytes::from(text), true),
-            // Bytes that are no text are packed, and nothing is found in them.
-            _ => (body.clone(), false),
+        let text = match std::str::from_utf8(body) {
+            Ok(text) => Some(redactor.scrub(text)).filter(|shown| shown != text).map(String::into_bytes),
+            // Each byte a character: what is no UTF-8 may be text all the same.
+            Err(_) => {
+                let text: String = body.iter().map(|byte| char::from(*byte)).collect();
+                Some(redactor.scrub(&text)).filter(|shown| *shown != text).map(|shown| shown.chars().map(latin).collect())
+            }
         };
+        let (shown, is_redacted) =
+            (text.as_ref().map_or_else(|| body.clone(), |text| Bytes::copy_from_slice(text)), text.is_some());
         let bytes = inner.bytes.saturating_add(shown.len() as u64);
         if bytes > inner.bytes_max || inner.manifest.exchanges >= EXCHANGES_MAX {
             inner.manifest.ended = Ended::Full;
@@ -159,4 +164,9 @@ impl Tape {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The byte that a character stood for.
+fn latin(character: char) -> u8 {
+    u8::try_from(u32::from(character)).unwrap_or(b'?')
 }

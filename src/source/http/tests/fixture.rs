@@ -14,8 +14,9 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use crate::config::catalog::{
-    Auth, CatchUp, Compression, Cursor, CursorFormat, CursorNulls, CursorType, Format, Job, Limits, Mode, OnDelete, OnTypeChange,
-    Order, Packing, Paging, PagingKind, ParameterSet, ParquetSettings, Sink, SinkPlace, Source as ApiSource, Stream, Window,
+    Auth, CatchUp, Compression, Conditional, Cursor, CursorFormat, CursorNulls, CursorType, Format, Job, Limits, Mode, OnDelete,
+    OnTypeChange, Order, Packing, Paging, PagingKind, ParameterSet, ParquetSettings, Sink, SinkPlace, Source as ApiSource,
+    Stream, Window,
 };
 use crate::config::secret::{ExposeSecret, SecretRef, SecretSource, SecretString};
 use crate::error::ErrorKind;
@@ -75,6 +76,7 @@ pub(super) fn job(base_url: &str) -> Job {
         deleted_is: Vec::new(),
         primary_key: Vec::new(),
         paging: Paging { kind: PagingKind::None, pages_max: 100, last: None, result_cap: None },
+        conditional: Conditional::Etag,
         cursor: None,
         parent: None,
         export: None,

@@ -6,10 +6,10 @@ use ::http::{HeaderName, Method};
 
 use super::fixture::*;
 use super::server::{Answer, Server, json, raw};
-use crate::config::catalog::{ApiKeyPlace, Auth, Job, PagingKind};
+use crate::config::catalog::{ApiKeyPlace, Auth, Job, PagingKind, RequestBody};
 use crate::config::secret::SecretRef;
 use crate::error::{ErrorKind, chain};
-use crate::page::{Envelope, PagePosition};
+use crate::page::{Envelope, PageAt, PagePosition};
 use crate::source::Source;
 
 fn redirect(status: &str, to: &str) -> Vec<u8> {
@@ -88,6 +88,40 @@ async fn an_allowed_host_gets_neither_credentials_nor_headers() {
         assert_eq!((header(&head, "x-api-key"), header(&head, "x-account"), header(&head, "referer")), (None, None, None));
         assert!(!head.contains("CANARY"));
     }
+}
+
+#[tokio::test]
+async fn another_host_does_not_choose_what_is_asked_of_the_source() {
+    // S-13
+    let (home, other) = (Server::script(vec![]), Server::script(vec![]));
+    let mut job = allowed(&home.url(""), &other);
+    job.stream.paging.kind = PagingKind::LinkHeader;
+    let source = World::new().open(&job);
+    let linked = |to: &str| {
+        let mut headers = ::http::HeaderMap::new();
+        headers.insert("link", format!("<{to}>; rel=next").parse().unwrap());
+        headers
+    };
+    let there = PagePosition::start().after(1, PageAt::Url(other.url("/page")));
+    let refused = source.next(&snapshot(), &there, &Envelope::default(), &linked(&home.url("/admin?all=1"))).unwrap_err();
+    assert!(refused.message.contains("leads back to the source"), "{}", refused.message);
+    assert!(source.next(&snapshot(), &there, &Envelope::default(), &linked(&other.url("/page2"))).unwrap().is_some());
+    assert!(home.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_next_link_takes_no_body_to_another_host() {
+    // S-10 S-15
+    let (home, other) = (Server::script(vec![]), Server::script(vec![]));
+    let mut job = allowed(&home.url(""), &other);
+    job.stream.method = Method::POST;
+    job.stream.body =
+        Some(RequestBody::Text { text: template("private"), content_type: ::http::HeaderValue::from_static("text/plain") });
+    job.stream.paging.kind = PagingKind::LinkHeader;
+    let there = PagePosition::start().after(1, PageAt::Url(other.url("/page")));
+    let refused = World::new().open(&job).fetch(&snapshot(), &there, 1).await.unwrap_err();
+    assert!(refused.message.contains("a request with a body is not sent there"), "{}", refused.message);
+    assert!(other.seen().is_empty());
 }
 
 #[tokio::test]

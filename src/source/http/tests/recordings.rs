@@ -87,6 +87,23 @@ async fn secrets_that_come_back_are_hidden_in_what_is_kept() {
 }
 
 #[tokio::test]
+async fn a_secret_is_hidden_in_a_body_of_any_encoding() {
+    // S-34
+    let body = [b"caf\xe9;".as_slice(), SECRET.as_bytes(), b";\xff"].concat();
+    let server = Server::script(vec![super::server::raw("200 OK", "", &body)]);
+    let folder = folder();
+    let mut job = job(&server.url("/"));
+    job.source.auth = bearer();
+    let mut world = World::new();
+    let tape = recording(&mut world, folder.path(), &job);
+    let page = world.open(&job).fetch(&snapshot(), &PagePosition::start(), 1).await.unwrap();
+    assert_eq!(page.body, body);
+    assert_eq!(tape.finish(Vec::new()).redacted, 1);
+    let kept = std::fs::read_dir(folder.path()).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap_or_default());
+    assert!(kept.into_iter().any(|bytes| bytes == b"caf\xe9;***;\xff"));
+}
+
+#[tokio::test]
 async fn a_token_that_had_ended_is_no_refusal_of_a_replay() {
     let folder = folder();
     let job = job("http://api.example.org");

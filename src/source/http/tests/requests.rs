@@ -210,3 +210,63 @@ async fn a_proxy_that_the_file_names_is_asked_and_gets_the_whole_address() {
     assert_eq!(target_of(&proxy, &job).await, "http://api.example.com/v1/items");
     assert_eq!(header(&proxy.seen()[0], "host"), Some("api.example.com"));
 }
+
+#[tokio::test]
+async fn a_first_page_is_asked_for_by_its_tag_where_the_question_is_the_same() {
+    let server = Server::start(|_, head| {
+        let headers = "ETag: \"v1\"\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nDate: Mon, 07 Nov 1994 08:49:37 GMT\r\n";
+        let is_known = header(head, "if-none-match") == Some("\"v1\"") || header(head, "if-modified-since").is_some();
+        super::server::Answer::Say(if is_known { json("304 Not Modified", headers, "") } else { json("200 OK", headers, "[1]") })
+    });
+    let job = job(&server.url(""));
+    let world = World::new();
+    let source = world.open(&job);
+    let start = PagePosition::start();
+    let answered = source.fetch(&snapshot(), &start, 1).await.unwrap().answered.unwrap();
+    assert_eq!((answered.etag.as_deref(), answered.last_modified.as_deref()), (Some("\"v1\""), None));
+    assert!(source.fetch_changed(&snapshot(), &answered).await.unwrap().is_none());
+    assert_eq!(header(&server.seen()[1], "if-none-match"), Some("\"v1\""));
+    assert_eq!(header(&server.seen()[1], "if-modified-since"), None);
+
+    // By another definition, with another credential, or of a stretch of time, it is another question.
+    let asks_plainly = async |job: &Job, slice: &crate::slice::Slice| {
+        let before = server.seen().len();
+        let source = World::new().open(job);
+        assert!(source.fetch_changed(slice, &answered).await.unwrap().is_some());
+        header(&server.seen()[before], "if-none-match").is_none()
+    };
+    let mut other = job.clone();
+    other.stream.query = query(&[("q", "x")]);
+    assert!(asks_plainly(&other, &snapshot()).await);
+    let mut other = job.clone();
+    other.source.auth = bearer();
+    assert!(asks_plainly(&other, &snapshot()).await);
+    let page = source.fetch(&span(None, "2026-01-01T00:00:00Z"), &start, 1).await;
+    assert!(page.unwrap().answered.is_none(), "time that is not closed");
+
+    // A link in a header is no part of what a tag stands for.
+    let mut linked = job.clone();
+    linked.stream.paging.kind = PagingKind::LinkHeader;
+    assert!(World::new().fetch(&linked).await.unwrap().answered.is_none());
+    let mut never = job.clone();
+    never.stream.conditional = crate::config::catalog::Conditional::Never;
+    assert!(World::new().fetch(&never).await.unwrap().answered.is_none());
+}
+
+#[tokio::test]
+async fn a_date_of_change_is_used_only_where_it_was_allowed() {
+    let headers = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nDate: Mon, 07 Nov 1994 08:49:37 GMT\r\n";
+    let server = Server::start(move |_, head| {
+        let is_known = header(head, "if-modified-since").is_some();
+        super::server::Answer::Say(if is_known { json("304 Not Modified", headers, "") } else { json("200 OK", headers, "[1]") })
+    });
+    let mut job = job(&server.url(""));
+    assert!(World::new().fetch(&job).await.unwrap().answered.is_none());
+    job.stream.conditional = crate::config::catalog::Conditional::LastModified;
+    let answered = World::new().fetch(&job).await.unwrap().answered.unwrap();
+    assert_eq!(answered.last_modified.as_deref(), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
+    assert!(World::new().open(&job).fetch_changed(&snapshot(), &answered).await.unwrap().is_none());
+    // «Not modified» to whom it was not asked is no answer.
+    let server = Server::script(vec![json("304 Not Modified", "", "")]);
+    assert!(World::new().fetch(&self::job(&server.url(""))).await.is_err());
+}

@@ -1,0 +1,137 @@
+//! Answers that have not changed, and links that forget what was asked.
+
+use serde_json::{Value, json};
+
+use super::cursors::{Shelf, counts, minute, once_each, project, query, shelf};
+use super::loads::run;
+use crate::world::desk::{Desk, Query};
+use crate::world::program::highwater;
+use crate::world::project::Project;
+
+const ALL: &str = "primary_key = [\"id\"]\n";
+
+/// Everything there is, in one answer.
+fn whole(rows: &Shelf) -> impl Fn(&str, &Query) -> (u16, Value) + use<> {
+    let rows = rows.clone();
+    move |_, _| (200, json!({ "data": *rows.lock().unwrap() }))
+}
+
+/// Runs the job and tells how many requests were answered with «not modified», and how many there were.
+fn asked(project: &Project, desk: &Desk) -> (usize, usize) {
+    run(project);
+    (desk.unchanged(), desk.asked().len())
+}
+
+#[test]
+fn what_has_not_changed_is_not_read_again_and_whatever_changed_is() {
+    for mode in ["replace", "merge"] {
+        let rows = shelf(&(0..20).map(minute).collect::<Vec<_>>());
+        let desk = Desk::start(whole(&rows));
+        desk.give_tags();
+        let job = format!("mode = \"{mode}\"\n");
+        let project = project(&desk, ALL, &job);
+        assert_eq!(asked(&project, &desk), (0, 1), "the first answer");
+        let lake = project.listing("lake");
+        for _ in 0..3 {
+            assert_eq!(asked(&project, &desk), (1, 1), "{mode}");
+            assert_eq!(project.listing("lake"), lake, "no record says that nothing happened");
+        }
+        // A state that is lost knows it from the lake.
+        std::fs::remove_dir_all(project.at("state")).unwrap();
+        assert_eq!(asked(&project, &desk), (1, 1), "{mode}");
+        once_each(&project, 20);
+
+        // One record is another, one is new.
+        rows.lock().unwrap()[3]["name"] = json!("changed");
+        rows.lock().unwrap().push(minute(20));
+        assert_eq!(asked(&project, &desk), (0, 1), "{mode}");
+        once_each(&project, 21);
+        assert_eq!(query(&project, "SELECT COUNT(*) AS n FROM items WHERE name = 'changed'"), r#"{"n":1}"#);
+        assert_eq!(asked(&project, &desk), (1, 1), "{mode}");
+
+        // Whoever asks for everything gets it, and so does a definition that is another one.
+        highwater(&project, &["run", "items", "--force"]).run().expect_code(0);
+        assert_eq!(desk.unchanged(), 0);
+        highwater(&project, &["run", "items", "--full", "--yes"]).run().expect_code(0);
+        assert_eq!(desk.unchanged(), 0);
+        project.edit("jobs/items.toml", &job, &format!("{job}[[steps]]\nderive = {{ twice = \"id * 2\" }}\n"));
+        assert_eq!(asked(&project, &desk).0, 0, "an edit");
+        assert_eq!(query(&project, "SELECT COUNT(twice) AS n FROM items"), r#"{"n":21}"#);
+        once_each(&project, 21);
+    }
+}
+
+#[test]
+fn a_table_that_lost_its_rows_is_not_told_that_nothing_changed() {
+    // D-41
+    let rows = shelf(&(0..20).map(minute).collect::<Vec<_>>());
+    let desk = Desk::start(whole(&rows));
+    desk.give_tags();
+    let project = project(&desk, ALL, "mode = \"replace\"\n");
+    run(&project);
+    let old = project.listing("lake");
+    std::fs::remove_dir_all(project.at("lake")).unwrap();
+    desk.asked();
+    highwater(&project, &["run", "items"]).run();
+    assert_eq!(desk.unchanged(), 0);
+    assert!(!old.is_empty());
+    once_each(&project, 20);
+}
+
+#[test]
+fn several_pages_time_windows_and_appends_are_read_each_time() {
+    let rows = shelf(&(0..20).map(minute).collect::<Vec<_>>());
+    let by_page = |rows: &Shelf| {
+        let rows = rows.clone();
+        move |_: &str, query: &Query| {
+            let page: usize = query.get("page").map_or(0, |page| page.parse().unwrap());
+            let rows = rows.lock().unwrap();
+            let part: Vec<Value> = rows.iter().skip(page * 10).take(10).cloned().collect();
+            (200, json!({ "data": part, "more": (page + 1) * 10 < rows.len() }))
+        }
+    };
+    let paging = "paging = { type = \"page\", param = \"page\", start = 0, page_size = 10, more = \"more\" }\n";
+    let windowed = "[streams.items.cursor]\nfield = \"updated_at\"\n";
+    for (stream, job) in [
+        (format!("{ALL}{paging}"), "mode = \"replace\"\n"),
+        (format!("{ALL}{windowed}"), "mode = \"merge\"\n"),
+        (format!("{ALL}conditional = \"never\"\n"), "mode = \"replace\"\n"),
+    ] {
+        let desk = if stream.contains("page") { Desk::start(by_page(&rows)) } else { Desk::start(whole(&rows)) };
+        desk.give_tags();
+        let project = project(&desk, &stream, job);
+        run(&project);
+        run(&project);
+        assert_eq!(desk.unchanged(), 0, "{stream}");
+        once_each(&project, 20);
+    }
+}
+
+#[test]
+fn a_link_that_counts_pages_and_forgets_the_rest_loses_nothing() {
+    // The list of a request without `sort` is another one: its second page doubles half of the first, and hides the rest.
+    let rows = shelf(&(0..37).map(minute).collect::<Vec<_>>());
+    let answer = {
+        let rows = rows.clone();
+        move |_: &str, query: &Query| {
+            let mut rows = rows.lock().unwrap().clone();
+            if query.get("sort").is_none() {
+                rows.reverse();
+            }
+            let size: usize = query.get("size").map_or(20, |size| size.parse().unwrap());
+            let page: usize = query.get("page").map_or(1, |page| page.parse().unwrap());
+            let part: Vec<Value> = rows.iter().skip((page - 1) * size).take(size).cloned().collect();
+            let next = (page * size < rows.len()).then(|| format!("?page={}", page + 1));
+            (200, json!({ "data": part, "next": next }))
+        }
+    };
+    let desk = Desk::start(answer);
+    let stream = format!("{ALL}query = {{ sort = \"id\", size = \"10\" }}\npaging = {{ type = \"next_url\", url = \"next\" }}\n");
+    let project = project(&desk, &stream, "mode = \"merge\"\n");
+    let report = run(&project);
+    assert_eq!(counts(&report).0, 37, "{report}");
+    once_each(&project, 37);
+    let asked = desk.asked();
+    assert_eq!(asked.len(), 4);
+    assert!(asked.iter().all(|query| query["sort"] == "id" && query["size"] == "10"), "{asked:?}");
+}
