@@ -144,6 +144,15 @@ pub enum Command {
                            something is broken.\n\nExamples:\n  highwater doctor\n  highwater -C /etc/highwater doctor --json"
     )]
     Doctor,
+    /// Take away what nothing names: staged leftovers, orphans, history past its time
+    #[command(after_long_help = "A job does the same by itself at the end of its first run of a day, also in the daemon.\n\n\
+        Examples:\n  highwater gc --dry-run\n  highwater gc earthquakes")]
+    Gc {
+        job: Option<String>,
+        /// Only say what there is
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Print the JSON Schemas of the project's files, for editors
     #[command(after_long_help = "Examples:\n  highwater schema job\n  highwater schema --dir schemas")]
     Schema {
@@ -231,6 +240,28 @@ pub enum StateAction {
         #[command(flatten)]
         how: How,
     },
+    /// Forget what is known of the tables and learn it from their logs again
+    #[command(after_long_help = "Run history, due times and tokens stand in the state alone and stay.\n\nExamples:\n  \
+        highwater state rebuild\n  highwater state rebuild orders")]
+    Rebuild { job: Option<String> },
+    /// Make a table what it was after an earlier record, or run
+    #[command(
+        after_long_help = "Files that were added since leave the table, files that were removed since come back from the history\n\
+        (`history` of the sink), and the next run reads again what was read since. Shows what it will do and asks.\n\nExamples:\n  \
+        highwater state rollback orders --to 41\n  highwater state rollback orders --to 2026-01-31T06:00:00Z --why \"wrong currency\""
+    )]
+    Rollback {
+        job: String,
+        /// A record's seq, or a run: its id, or when it started, as `runs` shows it
+        #[arg(long, value_name = "RUN|SEQ")]
+        to: String,
+        /// What to keep in the log beside your name
+        #[arg(long, value_name = "TEXT")]
+        why: Option<String>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[cfg(test)]
@@ -264,6 +295,9 @@ mod tests {
             "query q",
             "verify",
             "doctor",
+            "gc",
+            "state rollback j --to 1",
+            "state rebuild",
             "schema",
             "demo",
             "completions bash",
@@ -319,6 +353,7 @@ mod tests {
           query        Ask the tables by name in SQL
           verify       Recount tables from the lake alone; exit code 1 if one is not what its log says
           doctor       See whether files, secrets, sources, sinks, state and machine are fit for runs
+          gc           Take away what nothing names: staged leftovers, orphans, history past its time
           schema       Print the JSON Schemas of the project's files, for editors
           demo         Run the shipped job twice on real data against a local replica of its API
           completions  Print a completion script for a shell

@@ -103,6 +103,11 @@ fn describe(job: &Job, preview: &RewindPreview) -> String {
         thousands(preview.slices_again),
         counted(preview.slices, "request")
     ));
+    if preview.asked.starts_with("state rollback") {
+        lines.extend(went_back(preview));
+        lines.push(format!("  generation: {}", preview.generation));
+        return printable(&lines.join("\n"));
+    }
     match preview.definition_changes.as_slice() {
         [] => lines.push("  removes:    no file now: rows that are read again are compared with what is there".to_owned()),
         changes => {
@@ -113,6 +118,19 @@ fn describe(job: &Job, preview: &RewindPreview) -> String {
     }
     lines.push(format!("  generation: {}", preview.generation));
     printable(&lines.join("\n"))
+}
+
+fn went_back(preview: &RewindPreview) -> Vec<String> {
+    let files = |files, rows, bytes| format!("{} with {}, {}", counted(files, "file"), counted(rows, "row"), size(bytes));
+    let mut lines = vec![
+        format!("  removes:    {}", files(preview.files_removed, preview.rows_removed, preview.bytes_removed)),
+        format!("  brings:     {} back", files(preview.files_back, preview.rows_back, preview.bytes_back)),
+    ];
+    if !preview.definition_changes.is_empty() {
+        let changes = one_line(&preview.definition_changes.join("; "));
+        lines.push(format!("  differs:    {changes}: the next run is refused until the job is as it was, or loads it anew"));
+    }
+    lines
 }
 
 fn ask() -> Result<bool, Failure> {

@@ -6,6 +6,7 @@ mod cursor;
 mod errors;
 mod export;
 mod format;
+mod keep;
 mod paging;
 mod parent;
 mod stream;
@@ -35,6 +36,7 @@ pub use cursor::{Cursor, CursorFormat, CursorNulls, CursorType, Order};
 pub use errors::{ErrorRule, Then};
 pub use export::{Export, Poll};
 pub use format::{Csv, Format, Packing, Xml};
+pub use keep::Keep;
 pub use paging::{CountedEnd, Paging, PagingKind, Placed, TokenPlace};
 pub use parent::Parent;
 pub use stream::{Conditional, Stream};
@@ -106,6 +108,8 @@ pub struct Job {
     pub on_type_change: OnTypeChange,
     /// Rows carry `_hw_commit` and `_hw_extracted_at`.
     pub metadata: bool,
+    /// What becomes of files that leave the table.
+    pub keep: Keep,
     /// The table should never be older than this.
     pub freshness: Option<Duration>,
 }
@@ -274,6 +278,7 @@ pub struct Sink {
     /// What `[storage]` says, secrets as references.
     pub storage: BTreeMap<String, StorageValue>,
     pub parquet: ParquetSettings,
+    pub keep: Keep,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -35,6 +35,10 @@ pub struct Guards {
     pub same_content: bool,
     /// A parent that was never met is read from the window's start on, one that was missing from where it was missed.
     pub known_parents: bool,
+    /// What a record names, decided or prepared, is no garbage.
+    pub named_is_live: bool,
+    /// What is young may still come to be named.
+    pub young_is_live: bool,
 }
 
 impl Guards {
@@ -49,6 +53,8 @@ impl Guards {
         keys_in_filter: true,
         same_content: true,
         known_parents: true,
+        named_is_live: true,
+        young_is_live: true,
     };
 }
 

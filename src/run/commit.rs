@@ -12,6 +12,8 @@ use crate::schema::TableSchema;
 use crate::sink::SinkError;
 use crate::sink::commit::{CommitMachine, Outcome, Verdict};
 use crate::sink::current::Current;
+use crate::sink::history::coverage_at;
+use crate::sink::layout;
 use crate::sink::live::index_before;
 use crate::sink::record::{FORMAT, Record, RecordKind, Restored, fingerprint, hash};
 use crate::sink::settle::Head;
@@ -112,6 +114,7 @@ pub(super) async fn decide(
         pending: head.state.pending.clone(),
         fingerprint: state_fingerprint(job),
     };
+    let dataset = &record.dataset;
     record.apply_to(&mut state.coverage);
     state.forget_pending(&record.covers);
     state.forget_pending(&record.uncovers);
@@ -119,7 +122,8 @@ pub(super) async fn decide(
         batch: record.batch,
         seq: record.seq,
         status: BatchStatus::Prepared,
-        staged: record.add.iter().map(|file| file.staged.clone()).collect(),
+        // Dropped where the batch comes to nothing; what comes back from the history must stay there then.
+        staged: record.add.iter().map(|file| &file.staged).filter(|path| !layout::is_history(dataset, path)).cloned().collect(),
         covers: record.covers.clone(),
         rows: record.add.iter().map(|file| file.rows).sum(),
         bytes: record.add.iter().map(|file| file.bytes).sum(),
@@ -176,6 +180,7 @@ fn load_record(job: &Job, ports: &Ports, head: &Head, slice: &StagedSlice) -> Re
         counts: slice.counts,
         add: entries(job, &slice.set, seq, slice.batch, &slice.files),
         remove: slice.replaces.paths.clone(),
+        history: job.keeps_history(),
         carried: slice.replaces.carried,
         superseded: slice.replaces.superseded,
         answered: slice.answered.clone().map(|answered| (slice.set.clone(), answered)),
@@ -199,17 +204,22 @@ pub(super) async fn void(
         return Err(RunError::new(ErrorKind::Bug, "there is no record to void"));
     };
     let restore = restored(job, ports, &lost).await?;
+    let before = before_rollback(job, ports, &lost).await?;
+    let (covers, meant) = before.unwrap_or_else(|| (Vec::new(), lost.clone()));
     let record = Record {
         seq: head.state.seq + 1,
         batch: ports.clock.batch_id(),
         kind: RecordKind::Void,
-        covers: Vec::new(),
+        generation: lost.generation,
+        covers,
         uncovers: lost.covers.clone(),
         voids: Some(lost.seq),
         counts: Counts::default(),
         add: Vec::new(),
         // The staged copies too: an owner that was paused must find nothing to publish.
         remove: lost.add.iter().flat_map(|file| [file.staged.clone(), file.path.clone()]).collect(),
+        // What never counted is nothing to go back to.
+        history: false,
         carried: 0,
         superseded: 0,
         content: None,
@@ -218,8 +228,7 @@ pub(super) async fn void(
         note: None,
         created_at: ports.clock.now(),
         previous: head.state.record_hash.clone(),
-        fingerprint: BTreeMap::clone(&lost.fingerprint),
-        ..lost
+        ..meant
     };
     match decide(job, ports, lease, &head, record, index).await? {
         (Verdict::Committed | Verdict::Lost { .. }, _) => Ok(()),
@@ -227,6 +236,18 @@ pub(super) async fn void(
             Err(RunError::new(ErrorKind::Unavailable, format!("record {} could not be voided: {verdict:?}", head.state.seq)))
         }
     }
+}
+
+/// What was covered before a lost rollback, and the record whose table that was: a rollback took back what it did not bring.
+async fn before_rollback(job: &Job, ports: &Ports, lost: &Record) -> Result<Option<(Vec<Cover>, Record)>, RunError> {
+    if lost.kind != RecordKind::Rollback || lost.seq <= 1 {
+        return Ok(None);
+    }
+    let (store, seq) = (ports.store.as_ref(), lost.seq - 1);
+    let covers = coverage_at(store, &job.dataset, seq).await?.to_covers();
+    let bytes = store.get(&layout::record(&job.dataset, seq), layout::SMALL_OBJECT_MAX).await.map_err(SinkError::from)?;
+    let bytes = bytes.ok_or_else(|| SinkError::data(format!("record {seq} of the log of {} is missing", job.dataset)))?;
+    Ok(Some((covers, Record::from_bytes(&bytes, &job.dataset, seq)?)))
 }
 
 /// The files that a lost record was to remove: they count again. They must be there still, for a record removes files only once all
@@ -245,12 +266,13 @@ async fn restored(job: &Job, ports: &Ports, lost: &Record) -> Result<Restored, R
             );
             return Err(RunError::new(ErrorKind::Data, message));
         }
-        if let Some(file) = before.files.get(path) {
-            restored.files.insert(path.clone(), file.clone());
-        } else if let Some(file) = before.tombstones.get(path) {
-            restored.tombstones.insert(path.clone(), file.clone());
-        } else if let Some(file) = before.parents.get(path) {
-            restored.parents.insert(path.clone(), file.clone());
+        for (known, again) in [
+            (&before.files, &mut restored.files),
+            (&before.tombstones, &mut restored.tombstones),
+            (&before.parents, &mut restored.parents),
+            (&before.dead_letters, &mut restored.dead_letters),
+        ] {
+            again.extend(known.get(path).map(|file| (path.clone(), file.clone())));
         }
     }
     Ok(restored)

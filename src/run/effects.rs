@@ -15,7 +15,7 @@ use crate::sink::layout;
 use crate::sink::live::load_index;
 use crate::sink::record::Record;
 use crate::state::{BatchNote, Lease, StateError};
-use crate::store::{Published, PutAbsent, StoreError};
+use crate::store::{Published, PutAbsent, Store, StoreError};
 
 use super::Ports;
 
@@ -44,8 +44,9 @@ impl Subject<'_> {
     /// Performs effects in order, publications side by side, and returns their outcomes in the same order.
     pub(super) async fn perform(&mut self, effects: Vec<Effect>) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(effects.len());
-        let (together, alone): (Vec<_>, Vec<_>) =
-            effects.into_iter().partition(|effect| matches!(effect, Effect::Publish { .. } | Effect::Delete { .. }));
+        let (together, alone): (Vec<_>, Vec<_>) = effects
+            .into_iter()
+            .partition(|effect| matches!(effect, Effect::Publish { .. } | Effect::Delete { .. } | Effect::Retire { .. }));
         for effect in alone {
             outcomes.extend(self.perform_one(effect).await);
         }
@@ -76,7 +77,7 @@ impl Subject<'_> {
             }
             Effect::Index => self.put_index().await,
             Effect::Advance => from_state(self.ports.state.advance(self.lease, &self.state, self.done).await),
-            Effect::Publish { .. } | Effect::Delete { .. } => perform_file(self.ports, effect).await,
+            Effect::Publish { .. } | Effect::Delete { .. } | Effect::Retire { .. } => perform_file(self.ports, effect).await,
         })
     }
 
@@ -134,7 +135,21 @@ async fn perform_file(ports: &Ports, effect: Effect) -> Outcome {
             Ok(()) => Outcome::Done,
             Err(error) => failed(&error),
         },
+        Effect::Retire { path, kept } => match retire(ports.store.as_ref(), &path, &kept).await {
+            Ok(()) => Outcome::Done,
+            Err(error) => failed(&error),
+        },
         other => Outcome::Failed { reason: format!("{other:?} is no effect on a file"), fenced: false },
+    }
+}
+
+/// Repeatable at every step: where both stand, the copy is whole, for a store shows none that is not.
+async fn retire(store: &dyn Store, path: &str, kept: &str) -> Result<(), StoreError> {
+    let Some(size) = store.size(path).await? else { return Ok(()) };
+    match store.publish(path, kept, size).await? {
+        Published::Done => store.delete(path).await,
+        // Whoever works on the same record at the same time was faster.
+        Published::StagedMissing => Ok(()),
     }
 }
 

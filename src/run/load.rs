@@ -20,10 +20,9 @@ use crate::state::{Lease, RunRow};
 use super::commit::{self, Committed, StagedSlice};
 use super::hold::{Asked, while_held};
 use super::mark::{mark_text, marks};
-use super::options::RewindKind;
 use super::order::{More, Rest};
 use super::read::{SliceRead, read_slice};
-use super::{Ports, RunError, RunReport, SliceFailure, rewind, settle};
+use super::{Ports, RunError, RunReport, SliceFailure, collect, rewind, settle};
 
 /// How often in a row a rival may be first before the run steps back.
 const READS_MAX: u32 = 5;
@@ -41,9 +40,18 @@ pub(super) async fn load(job: &Job, ports: &Ports) -> Result<RunReport, RunError
     let lease = ports.state.lease(&job.dataset, &ports.owner, started_at).await?;
     let mut report = RunReport::start(job, ports.clock.run_id());
     ports.events.tell(Event::RunStarted { job: job.name.clone(), run: report.run });
+    let due = is_first_of_day(job, ports, started_at).await?;
     let mut row = run_row(job, &report, started_at);
     ports.state.start_run(&row).await?;
-    let outcome = while_held(ports, &lease, asked, read_slices(job, ports, &lease, &mut report)).await;
+    let work = async {
+        read_slices(job, ports, &lease, &mut report).await?;
+        if due && !report.stopped {
+            Box::pin(tidy_up(job, ports, &lease, &mut report)).await;
+        }
+        Ok(())
+    };
+    // A run's future is large, and each step down would move it by the stack.
+    let outcome = while_held(ports, &lease, asked, Box::pin(work)).await;
     finish_row(&mut row, &report, outcome.as_ref().err(), ports.clock.now());
     row.requests = ports.source.requests();
     let failed = outcome.is_err() || !report.failed.is_empty();
@@ -57,13 +65,41 @@ pub(super) async fn load(job: &Job, ports: &Ports) -> Result<RunReport, RunError
     Ok(report)
 }
 
+/// Once a day a job clears up behind itself.
+async fn is_first_of_day(job: &Job, ports: &Ports, now: Timestamp) -> Result<bool, RunError> {
+    let day = |at: Timestamp| at.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let before = ports.state.runs(Some(&job.name), 1).await?;
+    Ok(before.first().is_some_and(|run| day(run.started_at) != day(now)))
+}
+
+/// The run is as good without it, and the next day does it again.
+async fn tidy_up(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunReport) {
+    let mut index = None;
+    let collected = match settle::settle(job, ports, lease, &mut index, report).await {
+        Ok(head) => collect::sweep_up(job, ports, &head, &mut index, false).await,
+        Err(error) => Err(error),
+    };
+    match collected {
+        Ok(collected) if collected.objects() > 0 => {
+            let text = format!("{} objects that nothing names were collected, {} bytes", collected.objects(), collected.bytes());
+            tracing::info!(job.id = %job.name, "{}: {text}", job.name);
+            if let Err(error) = ports.state.note_event(ports.clock.now(), Some(&job.name), "collected", &text).await {
+                // It was done all the same; only the history of events lacks the line.
+                tracing::warn!(%error, "an event could not be kept");
+            }
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(job.id = %job.name, "{}: garbage stays where it is: {error}", job.name),
+    }
+}
+
 /// Goes over the parameter sets; one that fails leaves its holes to the next run and does not stop the others.
 async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunReport) -> Result<(), RunError> {
     let mut index: Option<Current> = None;
     let mut head = settle::settle(job, ports, lease, &mut index, report).await?;
     if let Some(asked) = &ports.options.rewind {
         rewind::rewind(job, ports, lease, asked, &mut head, &mut index, report).await?;
-        if matches!(asked.what, RewindKind::Mark(_)) {
+        if asked.what.reads_nothing() {
             rewind::conclude(job, &head, report);
             return Ok(());
         }

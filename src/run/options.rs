@@ -6,7 +6,7 @@ use std::str::FromStr;
 use jiff::{Timestamp, civil};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::PartitionKey;
+use crate::ids::{PartitionKey, Seq};
 
 /// What an operator asks of one run, beyond that it happens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,15 @@ pub enum RewindKind {
     Range { from: Option<Bound>, to: Option<Bound> },
     /// What lies before it counts as read, what lies behind it does not. Nothing is read by this run.
     Mark(Bound),
+    /// The table is what it was after the record of this seq. Nothing is read by this run.
+    Rollback(Seq),
+}
+
+impl RewindKind {
+    /// Whether the run ends with it: it only changes what is known.
+    pub fn reads_nothing(&self) -> bool {
+        matches!(self, RewindKind::Mark(_) | RewindKind::Rollback(_))
+    }
 }
 
 impl fmt::Display for RewindKind {
@@ -62,6 +71,7 @@ impl fmt::Display for RewindKind {
                 to.iter().try_for_each(|to| write!(f, " --to {to}"))
             }
             RewindKind::Mark(mark) => write!(f, "state set --mark {mark}"),
+            RewindKind::Rollback(seq) => write!(f, "state rollback --to {seq}"),
         }
     }
 }

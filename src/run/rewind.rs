@@ -12,7 +12,7 @@ use crate::config::catalog::{Cursor, CursorType, Job, Mode};
 use crate::cursor::CursorKey;
 use crate::dataset::DatasetState;
 use crate::error::ErrorKind;
-use crate::ids::PartitionKey;
+use crate::ids::{PartitionKey, Seq};
 use crate::schema::TableSchema;
 use crate::sink::commit::Verdict;
 use crate::sink::current::Current;
@@ -27,7 +27,7 @@ use crate::store::Store;
 use super::commit::{decide, unfinished};
 use super::mark::{mark_text, marks};
 use super::options::{Bound, Rewind, RewindKind};
-use super::{Ports, RunError, RunReport, settle};
+use super::{Ports, RunError, RunReport, rollback, settle};
 
 /// How often in a row a rival may be first before the rewind steps back.
 const RIVALS_MAX: u32 = 5;
@@ -68,7 +68,11 @@ pub struct RewindPreview {
     pub files_removed: u64,
     pub rows_removed: u64,
     pub bytes_removed: u64,
-    /// What of the job's definition has changed, a sentence each: why the table is emptied.
+    /// Files, rows and bytes that come back into the table.
+    pub files_back: u64,
+    pub rows_back: u64,
+    pub bytes_back: u64,
+    /// What of the job's definition has changed, a sentence each: why the table is emptied; of a rollback, why the next run is refused.
     pub definition_changes: Vec<String>,
     /// Nothing changes: what is asked for is so already.
     pub is_so: bool,
@@ -85,6 +89,9 @@ pub async fn preview(
     store: &dyn Store,
     now: Timestamp,
 ) -> Result<RewindPreview, RunError> {
+    if let RewindKind::Rollback(to) = asked.what {
+        return preview_rollback(job, asked, to, state, store, now).await;
+    }
     let planned = plan(job, asked, state, now)?;
     let index = match planned.empties {
         true => load_index(store, &job.dataset, Some((state.seq, &state.record_hash))).await?,
@@ -105,7 +112,42 @@ pub async fn preview(
         files_removed: index.files.len() as u64,
         rows_removed: index.rows,
         bytes_removed: index.bytes,
+        files_back: 0,
+        rows_back: 0,
+        bytes_back: 0,
         definition_changes: definition_changes(job, state),
+        is_so: !planned.changes,
+    })
+}
+
+async fn preview_rollback(
+    job: &Job,
+    asked: &Rewind,
+    to: Seq,
+    state: &DatasetState,
+    store: &dyn Store,
+    now: Timestamp,
+) -> Result<RewindPreview, RunError> {
+    let planned = rollback::plan(job, to, state, store).await?;
+    let before = crate::plan::outline(job, &state.coverage, now).total();
+    let after = crate::plan::outline(job, &planned.coverage, now).total();
+    let ((files_removed, rows_removed, bytes_removed), (files_back, rows_back, bytes_back)) = (planned.leave(), planned.back());
+    Ok(RewindPreview {
+        job: job.name.to_string(),
+        asked: asked.what.to_string(),
+        sets: Vec::new(),
+        generation: if planned.changes { state.generation.max(1) + 1 } else { state.generation.max(1) },
+        mark_before: mark_text(job, &state.coverage),
+        mark_after: mark_text(job, &planned.coverage),
+        slices: after,
+        slices_again: after.saturating_sub(before),
+        files_removed,
+        rows_removed,
+        bytes_removed,
+        files_back,
+        rows_back,
+        bytes_back,
+        definition_changes: planned.definition_changes(job),
         is_so: !planned.changes,
     })
 }
@@ -147,6 +189,7 @@ pub fn plan(job: &Job, asked: &Rewind, state: &DatasetState, now: Timestamp) -> 
         }
         RewindKind::Range { from, to } => range(job, &sets, &state.coverage, from.as_ref(), to.as_ref())?,
         RewindKind::Mark(bound) => set_mark(job, &sets, &state.coverage, bound, now)?,
+        RewindKind::Rollback(_) => return Err(RunError::new(ErrorKind::Bug, "a rollback is planned from the log")),
     };
     planned.coverage = state.coverage.clone();
     planned.uncovers.iter().for_each(|cover| planned.coverage.forget(cover));
@@ -219,7 +262,7 @@ fn refused(message: String) -> RunError {
 }
 
 /// All that a set can have been read of.
-fn everything(job: &Job, coverage: &Coverage, set: &PartitionKey) -> Cover {
+pub(super) fn everything(job: &Job, coverage: &Coverage, set: &PartitionKey) -> Cover {
     let partition = set.clone();
     let cursor_type = job.stream.window_cursor().map(|cursor| cursor.cursor_type);
     match (coverage.partitions.get(set), cursor_type) {
@@ -378,20 +421,10 @@ pub(super) async fn rewind(
     report: &mut RunReport,
 ) -> Result<(), RunError> {
     for _ in 0..RIVALS_MAX {
-        let planned = plan(job, asked, &head.state, ports.clock.now())?;
-        if !planned.changes {
+        let Some((record, note)) = propose(job, ports, asked, head, index).await? else {
             report.rewound = Some(format!("{}: it was so already", asked.what));
             return Ok(());
-        }
-        if planned.empties && !asked.may_empty {
-            let message = format!(
-                "the table {} would be emptied, which was not so when this was confirmed: look again and confirm it",
-                job.table
-            );
-            return Err(RunError::new(ErrorKind::Conflict, message));
-        }
-        let note = note(job, asked, head, &planned);
-        let record = record(job, ports, head, planned, note.clone(), index).await?;
+        };
         let (verdict, new_head) = decide(job, ports, lease, head, record, index).await?;
         match verdict {
             Verdict::Committed => {
@@ -405,6 +438,39 @@ pub(super) async fn rewind(
         }
     }
     Err(RunError::new(ErrorKind::Conflict, format!("another writer commits to {} all the time", job.dataset)))
+}
+
+/// The record that does what was asked, and the audit line; `None` where it is so already.
+async fn propose(
+    job: &Job,
+    ports: &Ports,
+    asked: &Rewind,
+    head: &Head,
+    index: &mut Option<Current>,
+) -> Result<Option<(Record, String)>, RunError> {
+    if let RewindKind::Rollback(to) = asked.what {
+        let planned = rollback::plan(job, to, &head.state, ports.store.as_ref()).await?;
+        if !planned.changes {
+            return Ok(None);
+        }
+        let ((files, rows, _), (files_back, rows_back, _)) = (planned.leave(), planned.back());
+        let did = format!(", {files} files with {rows} rows left, {files_back} with {rows_back} came back");
+        let note = note(job, asked, head, &planned.coverage, &did);
+        return Ok(Some((rollback::record(job, ports, &head.state, planned, note.clone()), note)));
+    }
+    let planned = plan(job, asked, &head.state, ports.clock.now())?;
+    if !planned.changes {
+        return Ok(None);
+    }
+    if planned.empties && !asked.may_empty {
+        let message = format!(
+            "the table {} would be emptied, which was not so when this was confirmed: look again and confirm it",
+            job.table
+        );
+        return Err(RunError::new(ErrorKind::Conflict, message));
+    }
+    let note = note(job, asked, head, &planned.coverage, if planned.empties { ", the table was emptied" } else { "" });
+    Ok(Some((record(job, ports, head, planned, note.clone(), index).await?, note)))
 }
 
 async fn record(
@@ -442,6 +508,7 @@ async fn record(
         counts: Counts::default(),
         add: Vec::new(),
         remove,
+        history: job.keeps_history(),
         carried: 0,
         superseded: 0,
         content: None,
@@ -454,14 +521,13 @@ async fn record(
 }
 
 /// The audit line.
-fn note(job: &Job, asked: &Rewind, head: &Head, planned: &RewindPlan) -> String {
+fn note(job: &Job, asked: &Rewind, head: &Head, after: &Coverage, did: &str) -> String {
     let set = asked.set.as_ref().map(|set| format!(" --set {set}")).unwrap_or_default();
     let why = asked.why.as_ref().map(|why| format!(", because: {why}")).unwrap_or_default();
-    let (before, after) = (mark_text(job, &head.state.coverage), mark_text(job, &planned.coverage));
+    let (before, after) = (mark_text(job, &head.state.coverage), mark_text(job, after));
     let text = |mark: Option<String>| mark.unwrap_or_else(|| "none".to_owned());
-    let emptied = if planned.empties { ", the table was emptied" } else { "" };
     format!(
-        "{}{set}, asked for by {}{why}: generation {}, mark {} before and {} after{emptied}",
+        "{}{set}, asked for by {}{why}: generation {}, mark {} before and {} after{did}",
         asked.what,
         asked.asked_by,
         head.state.generation.max(1) + 1,

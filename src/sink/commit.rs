@@ -35,6 +35,11 @@ pub enum Effect {
     Delete {
         path: String,
     },
+    /// Move a file out of the table to where it is `kept`; one that is not there any more was moved before.
+    Retire {
+        path: String,
+        kept: String,
+    },
     /// Write `current.json` as it is after this record.
     Index,
     /// Tell the state that the record is done.

@@ -67,8 +67,8 @@ impl Current {
             self.parents.remove(path);
             self.dead_letters.remove(path);
         }
-        // What was voided is to be read and written again, whatever stood there before.
-        if record.kind != RecordKind::Replace && !record.remove.is_empty() {
+        // What was voided is to be read and written again, whatever stood there before; and what came back is not what was read last.
+        if record.kind == RecordKind::Rollback || record.kind != RecordKind::Replace && !record.remove.is_empty() {
             self.contents.clear();
         }
         self.contents.extend(record.content.clone());
@@ -80,6 +80,7 @@ impl Current {
         self.files.extend(record.restore.files.clone());
         self.tombstones.extend(record.restore.tombstones.clone());
         self.parents.extend(record.restore.parents.clone());
+        self.dead_letters.extend(record.restore.dead_letters.clone());
         for file in &record.add {
             let FileEntry { role, path, bytes, rows, partition, ranges, set, .. } = file.clone();
             let current = CurrentFile { bytes, rows, partition, ranges, set };
@@ -97,6 +98,11 @@ impl Current {
         self.partition_by = record.partition_by.clone();
         self.rows = self.files.values().map(|file| file.rows).sum();
         self.bytes = self.files.values().map(|file| file.bytes).sum();
+    }
+
+    /// Whether a file counts, whatever it is for.
+    pub fn names(&self, path: &str) -> bool {
+        [&self.files, &self.tombstones, &self.parents, &self.dead_letters].iter().any(|files| files.contains_key(path))
     }
 
     pub fn to_bytes(&self) -> Result<Bytes, SinkError> {

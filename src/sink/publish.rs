@@ -1,6 +1,7 @@
-//! Making a decided record seen: every file published, removed files gone, staged copies dropped. Rolls forward only.
+//! Making a decided record seen: every file published, removed files gone or moved into the history, staged copies dropped. Rolls forward only.
 
 use super::commit::{Effect, Outcome};
+use super::layout;
 use super::record::Record;
 
 /// How often an effect is tried before the run gives up on it; recovery goes on from there.
@@ -9,7 +10,8 @@ pub(super) const TRIES_MAX: u32 = 5;
 /// The part of the protocol that commit and settlement share.
 pub(super) struct Publication {
     publish: Vec<(String, String, u64)>,
-    remove: Vec<String>,
+    /// Each as the effect that takes it out of the table.
+    remove: Vec<Effect>,
     stage: Stage,
     waiting: usize,
     failed: Vec<usize>,
@@ -39,7 +41,11 @@ pub(super) enum Progress {
 impl Publication {
     pub(super) fn of(record: &Record) -> Self {
         let publish = record.add.iter().map(|file| (file.staged.clone(), file.path.clone(), file.bytes)).collect();
-        let remove = record.remove.clone();
+        let remove = record.remove.iter().map(|path| match record.history {
+            true => Effect::Retire { path: path.clone(), kept: layout::history(&record.dataset, record.seq, path) },
+            false => Effect::Delete { path: path.clone() },
+        });
+        let remove = remove.collect();
         Publication {
             publish,
             remove,
@@ -70,7 +76,7 @@ impl Publication {
 
     fn send_removes(&mut self) -> Progress {
         self.stage = Stage::Removing;
-        let effects: Vec<Effect> = self.remove.iter().map(|path| Effect::Delete { path: path.clone() }).collect();
+        let effects = self.remove.clone();
         self.waiting = effects.len();
         if effects.is_empty() { self.send_drops() } else { Progress::Go(effects) }
     }

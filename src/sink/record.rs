@@ -35,6 +35,8 @@ pub enum RecordKind {
     Replace,
     /// An operator wants something to be read again, or to count as read.
     Rewind,
+    /// The table is what it was after an earlier record.
+    Rollback,
     /// An earlier record whose staged files were lost is taken back.
     Void,
 }
@@ -100,6 +102,9 @@ pub struct Record {
     pub counts: Counts,
     pub add: Vec<FileEntry>,
     pub remove: Vec<String>,
+    /// What is removed moves into the history instead of being deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub history: bool,
     /// Rows of removed files that stand in added ones as they were.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub carried: u64,
@@ -136,11 +141,22 @@ pub struct Restored {
     pub tombstones: BTreeMap<String, CurrentFile>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parents: BTreeMap<String, CurrentFile>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dead_letters: BTreeMap<String, CurrentFile>,
 }
 
 impl Restored {
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.tombstones.is_empty() && self.parents.is_empty()
+        self.of_roles().iter().all(|files| files.is_empty())
+    }
+
+    /// Whether the file counts again.
+    pub fn names(&self, path: &str) -> bool {
+        self.of_roles().iter().any(|files| files.contains_key(path))
+    }
+
+    fn of_roles(&self) -> [&BTreeMap<String, CurrentFile>; 4] {
+        [&self.files, &self.tombstones, &self.parents, &self.dead_letters]
     }
 }
 
@@ -154,6 +170,10 @@ impl Record {
     pub fn counts_add_up(&self) -> bool {
         let counts = &self.counts;
         let data = counts.kept + self.carried;
+        if self.kind == RecordKind::Rollback {
+            // It reads nothing: dead letters come back as they were.
+            return *counts == Counts::default() && data == self.rows(FileRole::Data);
+        }
         counts.add_up() && data == self.rows(FileRole::Data) && counts.rejected == self.rows(FileRole::DeadLetters)
     }
 
@@ -197,7 +217,7 @@ impl Record {
         for cover in &self.uncovers {
             match self.kind {
                 // Whatever was known of it: the state may have known of empty slices that no record names.
-                RecordKind::Rewind => coverage.forget(cover),
+                RecordKind::Rewind | RecordKind::Rollback => coverage.forget(cover),
                 _ => coverage.subtract(cover),
             }
         }

@@ -1,12 +1,11 @@
 //! Recounts a table from the lake alone: the chain, every file against its record, and no file that no record names.
 
-use std::collections::BTreeMap;
-
 use sha2::{Digest, Sha256};
 
 use crate::ids::DatasetName;
 use crate::store::Store;
 
+use super::history::Files;
 use super::record::{FileEntry, FileRole, Record, hash, hex};
 use super::stage::footer_rows;
 use super::{SinkError, layout};
@@ -29,10 +28,9 @@ pub struct VerifyReport {
 /// Reads everything once. Memory is bounded by the number of live files.
 pub async fn verify(store: &dyn Store, dataset: &DatasetName) -> Result<VerifyReport, SinkError> {
     let mut report = VerifyReport::default();
-    let mut live: BTreeMap<String, FileEntry> = BTreeMap::new();
+    let mut files = Files::default();
     let mut table = None;
     let mut previous = String::new();
-    let mut taken: Vec<FileEntry> = Vec::new();
     loop {
         let seq = report.seq + 1;
         let Some(bytes) = store.get(&layout::record(dataset, seq), layout::SMALL_OBJECT_MAX).await? else { break };
@@ -49,19 +47,12 @@ pub async fn verify(store: &dyn Store, dataset: &DatasetName) -> Result<VerifyRe
         check_counts(&record, &mut report);
         previous = hash(&bytes);
         table = Some(record.table.clone());
-        // A void gives back what the record before it took away.
-        let gone: Vec<FileEntry> = record.remove.iter().filter_map(|path| live.remove(path)).collect();
-        let is_back = |file: &FileEntry| {
-            let restore = &record.restore;
-            [&restore.files, &restore.tombstones, &restore.parents].iter().any(|files| files.contains_key(&file.path))
-        };
-        live.extend(taken.drain(..).filter(is_back).map(|file| (file.path.clone(), file)));
-        taken = gone;
-        live.extend(record.add.into_iter().map(|file| (file.path.clone(), file)));
+        files.apply(&record);
         report.seq = seq;
         report.records += 1;
     }
     later_records(store, dataset, &mut report).await?;
+    let live = files.live;
     for file in live.values() {
         check_file(store, file, &mut report).await?;
     }

@@ -13,6 +13,7 @@ use crate::page::{Answered, Envelope, PagePosition, RawPage, ResponsePath};
 use crate::slice::Slice;
 
 pub mod http;
+pub mod none;
 
 /// Reads one stream of a remote system.
 #[async_trait]

@@ -118,6 +118,7 @@ mod tests {
             place: SinkPlace::Local("/nowhere".into()),
             storage: BTreeMap::new(),
             parquet: ParquetSettings { compression: Compression::None, file_size: 1, row_group_size: 1 },
+            keep: Default::default(),
         }
     }
 

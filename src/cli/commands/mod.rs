@@ -5,12 +5,15 @@ mod check;
 mod completions;
 mod doctor;
 mod forecast;
+mod gc;
 mod init;
 mod logs;
 mod plan;
 mod preview;
 mod query;
+mod rebuild;
 mod replay;
+mod rollback;
 mod run;
 mod runs;
 mod schema;
@@ -50,8 +53,13 @@ pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failu
         Command::Runs { job, limit } => with_runtime(runs::runs(context, job.as_deref(), limit)),
         Command::State { action: StateAction::Show { job } } => with_runtime(state::show(context, job.as_deref())),
         Command::State { action: StateAction::Set { job, mark, how } } => with_runtime(run::set_mark(context, &job, mark, how)),
+        Command::State { action: StateAction::Rebuild { job } } => with_runtime(rebuild::rebuild(context, job.as_deref())),
+        Command::State { action: StateAction::Rollback { job, to, why, yes } } => {
+            with_runtime(rollback::rollback(context, &job, &to, why, yes))
+        }
         Command::Query { sql } => with_runtime(query::query(context, &sql)),
         Command::Verify { job } => with_runtime(verify::verify(context, job.as_deref())),
+        Command::Gc { job, dry_run } => with_runtime(gc::gc(context, job.as_deref(), dry_run)),
         Command::Demo { feed, dir } => with_runtime(demo::demo(context, feed.as_deref(), &dir)),
     }
 }

@@ -107,8 +107,13 @@ pub(super) async fn set_mark(context: &Context, job: &str, mark: Bound, how: How
     let project = Project::open(context)?;
     let job = project.job(job)?.clone();
     let asked = Asked { what: RewindKind::Mark(mark), set: how.set, why: how.why, yes: how.yes };
-    let Some(options) = asked.confirm(context, &project, &job, false).await? else { return Ok(Exit::Done) };
-    let runs = run_here_or_there(context, &project, vec![job], options).await?;
+    change(context, &project, job, asked).await
+}
+
+/// Does what was asked of what is known of a job, once it is confirmed.
+pub(super) async fn change(context: &Context, project: &Project, job: Job, asked: Asked) -> Result<Exit, Failure> {
+    let Some(options) = asked.confirm(context, project, &job, false).await? else { return Ok(Exit::Done) };
+    let runs = run_here_or_there(context, project, vec![job], options).await?;
     if context.terminal.json {
         context.terminal.document(&runs)?;
     } else {

@@ -12,7 +12,7 @@ use crate::page::split_path;
 use crate::schema::ColumnType;
 
 use super::source::CheckedSource;
-use super::{Surroundings, delivery, parameters, schedule, service, steps, window};
+use super::{Surroundings, delivery, keep, parameters, schedule, service, steps, window};
 
 /// `None` where the job cannot be built; the reasons are reported, here or in the file that they stand in.
 pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, report: &mut Report) -> Option<Job> {
@@ -39,6 +39,7 @@ pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, re
         jitter: timing.jitter,
         source: source?.source.clone()?,
         stream: stream?.clone(),
+        keep: keep::job(table, sink?.keep),
         sink: sink?.clone(),
         dataset: DatasetName::new(&table_name),
         table: table_name,

@@ -9,6 +9,7 @@ mod errors;
 mod export;
 mod format;
 mod job;
+mod keep;
 mod limits;
 mod names;
 mod paging;

@@ -11,19 +11,22 @@ use crate::config::secret::SecretRef;
 use crate::config::storage::is_secret;
 use crate::config::units::size_text;
 
+use super::keep;
+
 const FILE_SIZE: u64 = 128 << 20;
 const FILE_SIZE_MAX: u64 = 4 << 30;
 const ROW_GROUP_SIZE: u64 = 64 << 20;
 
 pub(super) fn check(file: &ProjectFile, table: &Table, project: &Project, report: &mut Report) -> Option<Sink> {
     let parquet = parquet(table.table("parquet"), report);
+    let keep = keep::sink(table, report);
     let place = table.text("url").and_then(|url| place(&url, table, &project.base, report));
     let storage = storage(table, place.as_ref(), report);
     if matches!(place, Some(SinkPlace::Local(_))) && !storage.is_empty() {
         report.error(&table.place("storage"), "a folder has no options", "take `storage` out");
     }
     table.text("type")?;
-    Some(Sink { name: file.name.clone(), file: file.file.clone(), place: place?, storage, parquet })
+    Some(Sink { name: file.name.clone(), file: file.file.clone(), place: place?, storage, parquet, keep })
 }
 
 fn place(url: &str, table: &Table, base: &Path, report: &mut Report) -> Option<SinkPlace> {

@@ -73,8 +73,13 @@ pub(in super::super) static JOB: TableShape = TableShape::new(&[
         Shape::Text(Kind::Duration),
         "The table should never be older than this, such as \"2h\"; if it is, it is late. Default: it never is.",
     ),
+    optional(
+        "history",
+        Shape::Text(Kind::Duration),
+        "How long files that left the table are kept, for `state rollback`. Default: what the sink says.",
+    ),
 ])
-.later(&["history"]);
+.later(&["retain"]);
 
 static CATCH_UP: Choice = Choice { words: &["none", "one", "all"], later: &[] };
 static MODE: Choice = Choice { words: &["append", "merge", "replace"], later: &[] };

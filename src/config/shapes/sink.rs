@@ -17,8 +17,17 @@ pub(in super::super) static SINK: TableShape = TableShape::new(&[
         "Options of the object store by object_store's names: region, endpoint, access_key_id, ...",
     ),
     optional("parquet", Shape::Table(&PARQUET), "How files are written."),
-])
-.later(&["history"]);
+    optional(
+        "history",
+        Shape::Text(Kind::Duration),
+        "How long files that left a table are kept, for `state rollback`; \"0s\" keeps none. Default: \"7d\".",
+    ),
+    optional(
+        "gc_min_age",
+        Shape::Text(Kind::Duration),
+        "How old an object that no record names must be before `gc` takes it away. Default: \"1d\".",
+    ),
+]);
 
 static PARQUET: TableShape = TableShape::new(&[
     optional("compression", Shape::Text(Kind::Compression), "\"zstd(LEVEL)\", \"snappy\" or \"none\". Default: \"zstd(3)\"."),

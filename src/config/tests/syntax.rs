@@ -49,8 +49,8 @@ fn unknown_keys() {
 
 #[test]
 fn keys_that_are_not_built_yet() {
-    insta::assert_snapshot!(with_job("history = \"7d\"\n"), @r#"
-    error: jobs/orders.toml:7:1: history: `history` is not built yet
+    insta::assert_snapshot!(with_job("retain = \"400d\"\n"), @r#"
+    error: jobs/orders.toml:7:1: retain: `retain` is not built yet
       help: take it out
     "#);
     insta::assert_snapshot!(with_source("[parameters]", "auth = { type = \"oauth1\" }\n[parameters]"), @r#"

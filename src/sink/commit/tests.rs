@@ -8,6 +8,7 @@ use crate::ids::{DatasetName, PartitionKey};
 use crate::schema::TableSchema;
 use crate::slice::Cover;
 
+use super::super::layout;
 use super::super::record::{FORMAT, FileEntry, FileRole, RecordKind, hash};
 use super::super::settle::{Head, SettleMachine, Settled};
 use super::*;
@@ -34,6 +35,7 @@ struct World {
     log: BTreeMap<u64, Bytes>,
     staged: BTreeSet<String>,
     visible: BTreeSet<String>,
+    kept: BTreeSet<String>,
     index: u64,
     state: DatasetState,
     noted: Vec<BatchId>,
@@ -88,7 +90,9 @@ fn record(head: &DatasetState, batch: BatchId) -> Record {
         partition_by: Vec::new(),
         counts: Counts::default(),
         add: (0..3).map(|number| file(batch, seq, number)).collect(),
-        remove: Vec::new(),
+        // The second record removes two of the first one's files.
+        remove: (0..2).filter(|_| seq == 2).map(|number| file(self::batch(1), 1, number).path).collect(),
+        history: true,
         carried: 0,
         superseded: 0,
         content: None,
@@ -155,6 +159,11 @@ impl World {
                 self.staged.remove(path);
                 self.visible.remove(path);
             }
+            Effect::Retire { path, kept } => {
+                if self.visible.remove(path) {
+                    self.kept.insert(kept.clone());
+                }
+            }
             Effect::Index => self.index = about.map_or(self.index, |record| record.seq),
             Effect::Advance => self.state = advance.clone(),
             Effect::Wait { .. } => {}
@@ -210,11 +219,14 @@ impl World {
 
     /// Every decided record is wholly visible and nothing else is; state and index stand at the log's end.
     fn assert_right(&self, what: &str) {
-        let mut visible = BTreeSet::new();
+        let (mut visible, mut kept) = (BTreeSet::new(), BTreeSet::new());
         for (seq, bytes) in &self.log {
             let record = Record::from_bytes(bytes, &dataset(), *seq).expect("a record");
             visible.extend(record.add.iter().map(|file| file.path.clone()));
+            visible.retain(|path| !record.remove.contains(path));
+            kept.extend(record.remove.iter().map(|path| layout::history(&dataset(), *seq, path)));
         }
+        assert_eq!(self.kept, kept, "{what}: files in the history");
         assert_eq!(self.visible, visible, "{what}: visible files");
         assert_eq!(self.state.seq, self.log.len() as u64, "{what}: state");
         assert_eq!(self.index, self.log.len() as u64, "{what}: index");

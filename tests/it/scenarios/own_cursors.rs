@@ -285,6 +285,41 @@ fn sets_of_parameters_parents_and_slices_multiply() {
 }
 
 #[test]
+fn a_table_that_goes_back_knows_the_shops_that_it_knew_then() {
+    // C-58, D-67
+    let town = town(3);
+    let desk = town.desk();
+    town.pass(&desk, 0);
+    let project = project(&desk, "", APPEND);
+    run(&project);
+    let seq = run(&project)["mark"].as_str().map(|_| project.listing("lake/_highwater/orders/log").len()).unwrap().to_string();
+    let then = project.listing("lake/orders").len();
+    // One that was never met, with orders from before; one that is missing; and an order after all of that.
+    let shop = town.open();
+    town.order(shop, at("2026-01-05T00:00:00Z"));
+    town.doors(|shop, _| if shop == 2 { Door::Gone } else { Door::Open });
+    town.order(0, at("2026-02-01T02:00:00Z"));
+    town.order(2, at("2026-02-01T03:00:00Z"));
+    town.pass(&desk, 5);
+    run(&project);
+    town.doors(|_, _| Door::Open);
+    town.pass(&desk, 5);
+    assert_eq!(run(&project)["counts"]["kept"], 1, "what the missing one had");
+
+    highwater(&project, &["state", "rollback", "items", "--to", &seq, "--yes"]).run().expect_code(0);
+    assert_eq!(project.listing("lake/orders").len(), then);
+    highwater(&project, &["verify"]).run().expect_code(0);
+    assert_eq!(run(&project)["counts"]["kept"], 3, "the new shop's, and what came since");
+    check(&town, &[("back".to_owned(), &project)]);
+    assert_eq!(run(&project)["counts"]["kept"], 0);
+    // The log alone tells the same.
+    std::fs::remove_dir_all(project.at("state")).unwrap();
+    highwater(&project, &["state", "rebuild", "items"]).run().expect_code(0);
+    assert_eq!(run(&project)["counts"]["kept"], 0);
+    highwater(&project, &["verify"]).run().expect_code(0);
+}
+
+#[test]
 fn without_the_table_of_parents_what_a_new_shop_had_is_lost() {
     // C-58
     let town = town(3);

@@ -2,6 +2,7 @@
 //!
 //! The oracle here reads Parquet with the `parquet` crate alone; tests/oracle reads a part of the lakes with DuckDB and pyarrow.
 
+mod keeps;
 mod life;
 mod rewinds;
 

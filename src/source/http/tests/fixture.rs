@@ -87,6 +87,7 @@ pub(super) fn job(base_url: &str) -> Job {
         place: SinkPlace::Local("/nowhere".into()),
         storage: BTreeMap::new(),
         parquet: ParquetSettings { compression: Compression::None, file_size: 1, row_group_size: 1 },
+        keep: Default::default(),
     };
     Job {
         name: JobName::new("items"),
@@ -112,6 +113,7 @@ pub(super) fn job(base_url: &str) -> Job {
         columns: BTreeMap::new(),
         on_type_change: OnTypeChange::NewColumn,
         metadata: true,
+        keep: Default::default(),
         freshness: None,
     }
 }

@@ -94,6 +94,27 @@ impl Fixture {
         self
     }
 
+    /// What the source had after so many days.
+    pub fn first_days(mut self, days: i64) -> Self {
+        let end: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let end = end + jiff::SignedDuration::from_hours(24 * days);
+        self.records.retain(|record| record.cursor.is_none_or(|cursor| cursor < end));
+        self
+    }
+
+    pub fn job(&mut self) -> &mut Job {
+        &mut self.job
+    }
+
+    /// What is wrong with the table as it stands; empty if nothing is.
+    pub async fn compare_now(&self, home: &Home) -> Vec<String> {
+        let store = home.store();
+        let mut wrong = self.compare(&read_rows(store.as_ref(), TABLE).await);
+        let report = verify(store.as_ref(), self.dataset()).await.expect("verified");
+        wrong.extend(report.problems.iter().map(|problem| format!("verify: {problem}")));
+        wrong
+    }
+
     fn of(mode: &str, records: Vec<Record>) -> Self {
         let project = Project::new();
         let parameters = "[parameters]\naccount = { default = \"\" }\n[streams.items]";
@@ -115,7 +136,7 @@ impl Fixture {
         Fixture { job, records, _project: Arc::new(project), spool }
     }
 
-    fn dataset(&self) -> &DatasetName {
+    pub fn dataset(&self) -> &DatasetName {
         &self.job.dataset
     }
 
@@ -132,6 +153,18 @@ impl Fixture {
         guards: Guards,
         options: &RunOptions,
     ) -> Result<RunReport, RunError> {
+        self.with_ports(home, plan, guards, options, async |job, ports| run::run_job(job, Purpose::Load, ports).await).await
+    }
+
+    /// Something else that is done to the table, by a process that dies as the plan says.
+    pub async fn with_ports<T>(
+        &self,
+        home: &Home,
+        plan: &Arc<FaultPlan>,
+        guards: Guards,
+        options: &RunOptions,
+        work: impl AsyncFnOnce(&Job, &Ports) -> Result<T, RunError>,
+    ) -> Result<T, RunError> {
         let opened = home.open().await;
         let source = FakeSource { records: self.records.clone(), page_size: 4, now: NOW.parse().unwrap() };
         // Batches of two processes are never called the same.
@@ -150,10 +183,10 @@ impl Fixture {
             guards,
             options: options.clone(),
         };
-        let report = run::run_job(&self.job, Purpose::Load, &ports).await;
+        let done = work(&self.job, &ports).await;
         drop(ports);
         opened.close().await;
-        report
+        done
     }
 
     /// Runs until a run succeeds, then says what is wrong with the table; empty if nothing is.
@@ -259,7 +292,7 @@ fn read_parquet(bytes: Bytes) -> Vec<RecordBatch> {
 }
 
 /// Every object with its size.
-async fn listing(store: &dyn Store) -> BTreeMap<String, u64> {
+pub async fn listing(store: &dyn Store) -> BTreeMap<String, u64> {
     let mut found = BTreeMap::new();
     for prefix in [TABLE, "_highwater"] {
         found.extend(store.list(prefix).await.unwrap().into_iter().map(|object| (object.path, object.size)));
@@ -388,6 +421,7 @@ fn open_local(folder: &Path) -> Arc<dyn Store> {
         place: SinkPlace::Local(folder.to_owned()),
         storage: BTreeMap::new(),
         parquet: ParquetSettings { compression: Compression::None, file_size: 1 << 27, row_group_size: 1 << 26 },
+        keep: Default::default(),
     };
     highwater::store::open(&sink, &NoSecrets).expect("a folder opens")
 }

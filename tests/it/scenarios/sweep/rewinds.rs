@@ -8,7 +8,7 @@ use highwater::run::{Rewind, RewindKind, RunOptions};
 use super::life::{Fixture, Home};
 use super::{SIDES, assert_right, block_on, in_parallel, kill};
 
-fn options(what: RewindKind) -> RunOptions {
+pub(super) fn options(what: RewindKind) -> RunOptions {
     let rewind = Rewind { what, set: None, may_empty: true, asked_by: "the sweep".to_owned(), why: None };
     RunOptions { rewind: Some(rewind), ..RunOptions::default() }
 }
@@ -20,7 +20,7 @@ fn range() -> RunOptions {
 
 /// A table that is loaded as it was, and then told to be read again: each effect of that is the last one once. What is left must
 /// settle into the same rows, and asking once more must too.
-fn rewind_sweep(before: &Fixture, fixture: &Fixture, home: fn() -> Home, options: &RunOptions) -> Vec<String> {
+pub(super) fn rewind_sweep(before: &Fixture, fixture: &Fixture, home: fn() -> Home, options: &RunOptions) -> Vec<String> {
     let none = || Arc::new(FaultPlan::none());
     let log = block_on(async {
         let home = home();

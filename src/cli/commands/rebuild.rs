@@ -1,0 +1,67 @@
+//! `highwater state rebuild [JOB]`: what is known of the tables, learnt from their logs.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::cli::Context;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::project::Project;
+use crate::cli::text::{counted, printable};
+use crate::run::{self, Rebuilt};
+
+use super::gc::with_ports;
+
+/// What `state rebuild --json` prints: one of these a job, in a list.
+#[derive(Serialize)]
+struct RebuiltJson {
+    job: String,
+    #[serde(flatten)]
+    rebuilt: Rebuilt,
+}
+
+pub(super) async fn rebuild(context: &Context, job: Option<&str>) -> Result<Exit, Failure> {
+    let project = Project::open(context)?;
+    let jobs = project.jobs(job)?;
+    let state = project.take_state().await?;
+    let mut found = Vec::new();
+    let mut failed = None;
+    for job in jobs {
+        match with_ports(context, &project, job, Arc::clone(&state), async |job, ports| run::rebuild(job, ports).await).await {
+            Ok(rebuilt) => found.push(RebuiltJson { job: job.name.to_string(), rebuilt }),
+            Err(failure) => {
+                failed = Some(failure);
+                break;
+            }
+        }
+    }
+    super::run::close(state).await;
+    if let Some(failure) = failed {
+        return Err(failure);
+    }
+    if context.terminal.json {
+        context.terminal.document(&found)?;
+        return Ok(Exit::Done);
+    }
+    for one in &found {
+        context.terminal.line(&printable(&sentence(one)))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn sentence(one: &RebuiltJson) -> String {
+    let Rebuilt { seq_before, seq, generation, mark, forgotten } = &one.rebuilt;
+    if *seq == 0 {
+        let known =
+            if *seq_before == 0 { String::new() } else { format!(", where {} were known", counted(*seq_before, "record")) };
+        return format!("{}: there is no log{known}: the next run reads everything", one.job);
+    }
+    let mark = mark.as_deref().unwrap_or("none");
+    let records = counted(*seq, "record");
+    let asked = match forgotten {
+        0 => String::new(),
+        forgotten => format!("; {} that no record names is asked for again", counted(*forgotten, "empty slice")),
+    };
+    format!("{}: {records} (known were {seq_before}), generation {generation}, mark {mark}{asked}", one.job)
+}

@@ -1,0 +1,125 @@
+//! Going back by hand: a record of its own makes the table what it was after an earlier one. What was added since leaves, what was
+//! removed since comes back from the history, and what was read since is read again by the next run.
+
+use crate::batch::Counts;
+use crate::config::catalog::Job;
+use crate::dataset::DatasetState;
+use crate::error::ErrorKind;
+use crate::ids::{BatchId, PartitionKey, Seq};
+use crate::sink::SinkError;
+use crate::sink::history::{LookBack, come_back, look_back};
+use crate::sink::record::{FORMAT, FileEntry, FileRole, Record, RecordKind, Restored, fingerprint, fingerprint_changes};
+use crate::slice::{Cover, Coverage};
+use crate::store::Store;
+
+use super::rewind::everything;
+use super::{Ports, RunError};
+
+/// What a rollback comes to.
+pub(super) struct RollbackPlan {
+    pub look: LookBack,
+    pub uncovers: Vec<Cover>,
+    pub covers: Vec<Cover>,
+    /// What is covered afterwards.
+    pub coverage: Coverage,
+    pub changes: bool,
+}
+
+impl RollbackPlan {
+    /// Files, rows and bytes that come back, and that leave: rows of the table alone.
+    pub fn back(&self) -> (u64, u64, u64) {
+        measure(self.look.back.iter().map(|back| &back.file))
+    }
+
+    pub fn leave(&self) -> (u64, u64, u64) {
+        measure(&self.look.leave)
+    }
+
+    /// In what the job differs from what the table was written by then.
+    pub fn definition_changes(&self, job: &Job) -> Vec<String> {
+        fingerprint_changes(&self.look.record.fingerprint, &fingerprint(job))
+    }
+}
+
+fn measure<'f>(files: impl IntoIterator<Item = &'f FileEntry>) -> (u64, u64, u64) {
+    let data = files.into_iter().filter(|file| file.role == FileRole::Data);
+    data.fold((0, 0, 0), |(files, rows, bytes), file| (files + 1, rows + file.rows, bytes + file.bytes))
+}
+
+/// Reads the log and looks for what has to come back.
+///
+/// # Errors
+/// Of kind config where there is no such record; of kind data where a file is gone for good.
+pub(super) async fn plan(job: &Job, to: Seq, state: &DatasetState, store: &dyn Store) -> Result<RollbackPlan, RunError> {
+    let look = look_back(store, &job.dataset, to, (state.seq, &state.record_hash)).await?;
+    let gone = |path: &str, count: usize| {
+        let message = format!(
+            "the table {} cannot go back to record {to}: of the files that have left it since, {count} are gone for good, such as `{path}`; go back less far (files are kept for `history`), or load it anew with `highwater run {} --full`",
+            job.table, job.name
+        );
+        Err(RunError::new(ErrorKind::Data, message))
+    };
+    if let Some(first) = look.not_kept.first() {
+        return gone(first, look.not_kept.len());
+    }
+    let mut missing = Vec::new();
+    for file in &look.back {
+        let size = store.size(&file.kept).await.map_err(SinkError::from)?;
+        if size != Some(file.file.bytes) {
+            missing.push(file.file.path.as_str());
+        }
+    }
+    if let Some(first) = missing.first() {
+        return gone(first, missing.len());
+    }
+    let known = state.coverage.partitions.keys().chain(job.sets.iter().map(|set| &set.partition));
+    let mut sets: Vec<PartitionKey> = known.cloned().collect();
+    sets.sort();
+    sets.dedup();
+    let uncovers: Vec<Cover> = sets.iter().map(|set| everything(job, &state.coverage, set)).collect();
+    let covers = look.coverage.to_covers();
+    let mut coverage = state.coverage.clone();
+    uncovers.iter().for_each(|cover| coverage.forget(cover));
+    covers.iter().for_each(|cover| coverage.add(cover));
+    // Rows that are read again leave with what covers them, so an append needs no key for it. Empty slices that no record names
+    // yet are no reason to go back.
+    let changes = !look.back.is_empty() || !look.leave.is_empty() || look.coverage != look.coverage_now;
+    Ok(RollbackPlan { look, uncovers, covers, coverage, changes })
+}
+
+/// The record that does it, on top of `state`.
+pub(super) fn record(job: &Job, ports: &Ports, state: &DatasetState, planned: RollbackPlan, note: String) -> Record {
+    let (seq, batch): (Seq, BatchId) = (state.seq + 1, ports.clock.batch_id());
+    let LookBack { record: then, back, leave, .. } = planned.look;
+    let add = come_back(&back, seq, batch);
+    let remove = leave.into_iter().map(|file| file.path).collect();
+    Record {
+        format: FORMAT,
+        seq,
+        generation: state.generation.max(1) + 1,
+        batch,
+        kind: RecordKind::Rollback,
+        dataset: job.dataset.clone(),
+        job: job.name.to_string(),
+        table: then.table,
+        fingerprint: then.fingerprint,
+        covers: planned.covers,
+        uncovers: planned.uncovers,
+        voids: None,
+        read_schema: then.read_schema,
+        schema: then.schema,
+        partition_by: then.partition_by,
+        counts: Counts::default(),
+        carried: measure(&add).1,
+        add,
+        remove,
+        // A rollback can be taken back, too.
+        history: job.keeps_history(),
+        superseded: 0,
+        content: None,
+        restore: Restored::default(),
+        note: Some(note),
+        created_at: ports.clock.now(),
+        previous: state.record_hash.clone(),
+    }
+}
