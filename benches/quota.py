@@ -14,17 +14,21 @@ what is too much. Prints a line for each case and exits with 1 if one of them mi
     restart    600/min, and the process is killed and started again three times: no minute holds more
     herd       1,000 jobs that were all told to wait leave spread
     forecast   `plan --probe` says how many requests a run takes, and within 10 % how long
+    shared     100/s for 8 processes with one state in a Postgres of their own: never more than 100 in a second, at least 95 % used
 """
 
 import argparse
 import asyncio
 import collections
+import glob
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 JOBS = 8
@@ -131,9 +135,10 @@ def write_project(folder, port, requests, jobs, runs, end='more = "more"'):
             file.write(text)
 
 
-def start(arguments, folder):
+def start(arguments, folder, command=("run",), **environment):
     with open(os.path.join(folder, "log.txt"), "a") as log:
-        return subprocess.Popen([arguments.binary, "-C", folder, "run"], stdout=log, stderr=log)
+        call = [arguments.binary, "-C", folder, *command]
+        return subprocess.Popen(call, stdout=log, stderr=log, env={**os.environ, **environment})
 
 
 def end(child):
@@ -145,6 +150,30 @@ def end(child):
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+
+
+class Postgres:
+    """A server in a folder of its own, which the account `postgres` runs where we are root."""
+
+    def __init__(self):
+        found = glob.glob("/usr/lib/postgresql/*/bin") + glob.glob("/usr/pgsql-*/bin")
+        self.tools = max(found, key=lambda path: [int(part) for part in re.findall(r"[0-9]+", path)])
+        self.data = tempfile.mkdtemp(prefix="highwater-postgres-")
+        if os.getuid() == 0:
+            shutil.chown(self.data, "postgres", "postgres")
+        self.call("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8")
+        options = f"-c listen_addresses= -c unix_socket_directories={self.data}"
+        self.call("pg_ctl", "-D", self.data, "-w", "-l", os.path.join(self.data, "log"), "-o", options, "start")
+        self.url = f"postgres://postgres@localhost/postgres?host={self.data}"
+
+    def call(self, tool, *arguments):
+        user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
+        tool = os.path.join(self.tools, tool)
+        subprocess.run([tool, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **user)
+
+    def end(self):
+        self.call("pg_ctl", "-D", self.data, "-m", "immediate", "stop")
+        shutil.rmtree(self.data, ignore_errors=True)
 
 
 async def case(arguments, name, api, requests=None, jobs=None, runs=JOBS, seconds=None, kills=0):
@@ -274,12 +303,54 @@ async def forecast(arguments):
     return all(results)
 
 
+async def sharing(arguments, name, api, requests, seconds):
+    """8 processes with one state, each with work of its own."""
+    server = await asyncio.start_server(api.serve, "127.0.0.1", 0, backlog=2048)
+    postgres = await asyncio.to_thread(Postgres)
+
+    async def one(number):
+        folder = os.path.join(arguments.folder, name, str(number))
+        jobs = [f"job{number}of{job}" for job in range(4)]
+        write_project(folder, server.sockets[0].getsockname()[1], requests, jobs, len(jobs))
+        with open(os.path.join(folder, "config.toml"), "a") as file:
+            file.write('[state]\nurl = { env = "STATE_URL" }\n')
+        child = start(arguments, folder, STATE_URL=postgres.url)
+        await asyncio.sleep(seconds)
+        working = child.poll() is None
+        await asyncio.to_thread(end, child)
+        return working
+
+    try:
+        working = await asyncio.gather(*[one(number) for number in range(8)])
+        assert all(working), "a process ended by itself, see its log.txt"
+    finally:
+        await asyncio.to_thread(postgres.end)
+    server.close()
+
+
+def used(api, since, until, rate):
+    return sum(1 for moment, _, taken in api.log if taken and since <= moment < until) / (rate * (until - since))
+
+
+async def shared(arguments):
+    rate = arguments.rate
+    api = Api([(rate, 1.0)], latency=arguments.latency)
+    await sharing(arguments, "shared", api, [f"{rate}/s"], arguments.seconds + 12)
+    began = api.log[0][0] + 8
+    share, most, refused = used(api, began, began + arguments.seconds, rate), most_within(api, 1.0), figures(api)[1]
+    names = collections.Counter(job.split("of")[0] for moment, job, _ in api.log if moment >= began)
+    ok = share >= 0.95 and most <= rate and refused == 0
+    return report("shared", ">= 95 %, never above", ok, share=share, most=most, refused=refused, least=min(names.values()),
+                  largest=max(names.values()), processes=len(names))
+
+
 async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("binary")
     parser.add_argument("folder")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--latency", type=float, default=0.05)
+    parser.add_argument("--rate", type=int, default=100, help="requests a second of `shared`")
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
     cases = {
@@ -292,6 +363,7 @@ async def main():
         "restart": restart,
         "herd": herd,
         "forecast": forecast,
+        "shared": shared,
     }
     wanted = [name for name in arguments.only.split(",") if name] or list(cases)
     results = [await cases[name](arguments) for name in wanted]

@@ -1,5 +1,6 @@
 //! Time and chance enter here and nowhere else, so that a test can hold both.
 
+mod asked;
 mod replayed;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use uuid::Uuid;
 
 use crate::ids::{BatchId, RunId};
 
+pub use asked::Asked;
 pub use replayed::ReplayedClock;
 
 /// What the machine's clock and dice say.

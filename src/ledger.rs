@@ -1,5 +1,7 @@
 //! What budgets keep over restarts, as a port: `quota` needs it, `state` implements it, and the two never meet.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use thiserror::Error;
@@ -22,6 +24,16 @@ pub trait Ledger: Send + Sync {
     /// may be repeated: it is `true` as well if what stands there is exactly what it would write. `Bug` for a text of more than
     /// [`TEXT_MAX`].
     async fn put_entry(&self, account: &str, before: u64, text: &str, at: Timestamp) -> Result<bool, LedgerError>;
+    /// Where several processes work with it: how long what one of them holds of a limit stays its own without word of it.
+    fn shared_for(&self) -> Option<Duration> {
+        None
+    }
+    /// What is kept of an account, and a moment between the question and the answer, by a clock that all of them have in common.
+    /// Only where [`shared_for`](Self::shared_for) says that there are several.
+    async fn shared_entry(&self, account: &str) -> Result<(Option<LedgerEntry>, Timestamp), LedgerError> {
+        let (action, message) = (format!("read the ledger of {account}"), "nobody shares it".to_owned());
+        Err(LedgerError { kind: ErrorKind::Bug, action, message })
+    }
 }
 
 /// What is kept of an account.

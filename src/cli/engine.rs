@@ -51,8 +51,6 @@ pub(crate) struct Engine {
     pub memory: u64,
     /// Jobs at the same time; above zero.
     pub runs: usize,
-    /// Daemons that share the limits of sources; above zero.
-    sharers: u32,
     /// What tests want to go wrong.
     pub faults: Faults,
     /// Where answers come from.
@@ -126,7 +124,7 @@ impl Engine {
             soundness: Soundness::new(Arc::clone(&clock)),
             state,
             secrets,
-            budgets: Arc::new(Budgets::new(Arc::clone(&clock)).kept_in(ledger, &owner)),
+            budgets: Arc::new(Budgets::new(Arc::clone(&clock)).kept_in(ledger, &owner).at(&place_of(&owner, &spool, &*clock))),
             clock,
             events: Events::default(),
             stop: Stop::new(),
@@ -134,17 +132,9 @@ impl Engine {
             spool,
             memory: 512 * 1024 * 1024,
             runs: 1,
-            sharers: 1,
             faults: Faults::default(),
             wire: Wire::Network,
         }
-    }
-
-    /// So many daemons share the limits of sources. To be said before anything else of budgets.
-    pub fn sharing(mut self, sharers: u32) -> Self {
-        self.sharers = sharers;
-        self.budgets = Arc::new(self.new_budgets());
-        self
     }
 
     /// Runs that would wait for their quota longer than this end, to be begun again: for whoever does that.
@@ -167,9 +157,8 @@ impl Engine {
 
     fn new_budgets(&self) -> Budgets {
         let ledger: Arc<dyn Ledger> = Arc::clone(&self.state) as Arc<dyn State>;
-        let host = self.owner.split(':').next().unwrap_or_default();
-        let place = format!("{host}:{}", self.spool.display());
-        Budgets::new(Arc::clone(&self.clock)).kept_in(ledger, &self.owner).shared_by(self.sharers, &place)
+        let place = place_of(&self.owner, &self.spool, &*self.clock);
+        Budgets::new(Arc::clone(&self.clock)).kept_in(ledger, &self.owner).at(&place)
     }
 
     pub fn listened_by(mut self, listeners: Vec<Arc<dyn Listener>>) -> Self {
@@ -292,6 +281,17 @@ pub(crate) fn make_spool(state_path: &Path) -> Result<PathBuf, Failure> {
         .map_err(|error| Failure::new(Exit::Failed, format!("make folder `{}`: {error}", folder.display())))?;
     run::clean_spools(&folder);
     Ok(folder)
+}
+
+/// A name that only one process can have at a time: that of this folder, which is held alone, on this machine since its boot. Empty
+/// where there is no such folder.
+fn place_of(owner: &str, spool: &Path, clock: &dyn Clock) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let host = owner.split(':').next().unwrap_or_default();
+    match (std::fs::metadata(spool), clock.uptime()) {
+        (Ok(folder), Some(uptime)) => format!("{host} {} {} {}", uptime.boot, folder.dev(), folder.ino()),
+        _ => String::new(),
+    }
 }
 
 fn panic_text(payload: &(dyn Any + Send)) -> String {

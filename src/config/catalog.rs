@@ -59,8 +59,6 @@ pub struct Settings {
     pub state_path: PathBuf,
     /// The address of a state in Postgres, in place of the file.
     pub state_server: Option<SecretRef>,
-    /// Each of so many daemons may spend this part of a limit; above zero.
-    pub daemons: u32,
     /// Ceiling on data in flight, bytes.
     pub memory: u64,
     /// Jobs at the same time.

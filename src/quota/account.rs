@@ -28,7 +28,7 @@ const SPENT: Duration = Duration::from_secs(3660);
 /// Those that waited for the same pause leave spread over this length.
 const THAW: Duration = Duration::from_secs(1);
 /// Blocks that a long window is kept in: what a crash can waste of it is one of them.
-const BLOCKS: u64 = 64;
+pub(super) const BLOCKS: u64 = 64;
 /// Shorter windows are not kept while they are spent: after a crash they are waited for.
 pub(super) const SHORT: Duration = Duration::from_secs(10);
 
@@ -44,6 +44,7 @@ pub(super) struct Account {
     thaw: Option<Thaw>,
     pub(super) pace: Pace,
     pub(super) gate: Gate,
+    pub(super) gate_need: Need,
     pub(super) users: Users,
     breaker: Breaker,
     retries: Retries,
@@ -57,6 +58,31 @@ pub(super) struct Account {
     trust: HeaderTrust,
     /// Points of a request whose endpoint has told of none yet.
     guess: u64,
+    /// Where others share its limits.
+    pub(super) sharing: Option<Standing>,
+}
+
+/// How an account stands whose limits others share.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Standing {
+    /// What it holds is believed to be its own still.
+    pub(super) holds: bool,
+    /// When others are asked for more next.
+    pub(super) asks_at: Duration,
+    /// Somebody waits for more than it holds.
+    pub(super) short: bool,
+}
+
+/// How much of something that is shared was used and wished for.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Need {
+    /// The most since it was told last.
+    pub(super) peak: u64,
+    /// More would have been used.
+    pub(super) short: bool,
+    /// What the others are told, and when it was as much for the last time.
+    pub(super) told: u64,
+    pub(super) told_at: Duration,
 }
 
 /// A declared window.
@@ -68,6 +94,11 @@ pub(super) struct Limit {
     pub(super) meter: Meter,
     /// Granted by the ledger and not sent yet.
     pub(super) allowed: u64,
+    pub(super) need: Need,
+    /// What others may count against it, as far as was heard.
+    pub(super) others: u64,
+    /// When others will have left room, where they share a long window.
+    pub(super) room_at: Duration,
 }
 
 /// After a pause: whoever waited for its end leaves spread over a while, not all in one instant.
@@ -82,8 +113,11 @@ struct Thaw {
 pub(super) struct Group {
     pub(super) pattern: PathPattern,
     /// Requests at the same time.
-    most: usize,
-    flying: usize,
+    pub(super) most: usize,
+    /// What of these is ours, where others share them.
+    pub(super) share: usize,
+    pub(super) flying: usize,
+    pub(super) need: Need,
     /// Until when nobody is to ask.
     pub(super) paused: Duration,
 }
@@ -136,6 +170,7 @@ impl Account {
             thaw: None,
             pace: Pace::default(),
             gate: Gate::new(),
+            gate_need: Need::default(),
             users: Users::default(),
             breaker: Breaker::default(),
             retries: Retries::new(),
@@ -147,7 +182,13 @@ impl Account {
             reserve: 0.0,
             trust: HeaderTrust::Tighten,
             guess: 1,
+            sharing: None,
         }
+    }
+
+    /// The same where others share its limits: nothing of them is its own before that is agreed upon.
+    pub(super) fn new_shared() -> Self {
+        Account { sharing: Some(Standing::default()), ..Account::new() }
     }
 
     /// Adds what a definition declares; returns the places of the windows that are new. Where two definitions describe one
@@ -171,9 +212,13 @@ impl Account {
                     continue;
                 }
                 let even = per <= EVEN_MAX || (limits.pace == DeclaredPace::Spread && per >= LONG);
-                let meter = Meter::new(limit, per, even.then_some(limits.burst));
+                let mut meter = Meter::new(limit, per, even.then_some(limits.burst));
+                if account.sharing.is_some() && is_divided(per) {
+                    meter.set_share(0);
+                }
                 new.push(account.limits.len());
-                account.limits.push(Limit { group, points, meter, allowed: 0 });
+                let (need, others, room_at) = (Need::default(), 0, Duration::ZERO);
+                account.limits.push(Limit { group, points, meter, allowed: 0, need, others, room_at });
             }
         };
         add(self, None, &limits.requests, false);
@@ -181,11 +226,17 @@ impl Account {
         for declared in &limits.groups {
             let place = self.group(&declared.pattern);
             let group = &mut self.groups[place];
+            if self.sharing.is_some() && group.most == usize::MAX && declared.concurrency.is_some() {
+                group.share = 0;
+            }
             group.most = group.most.min(declared.concurrency.unwrap_or(usize::MAX).max(1));
             add(self, Some(place), &declared.requests, false);
             add(self, Some(place), &declared.points, true);
         }
         if let Some(most) = limits.concurrency {
+            if self.sharing.is_some() && self.gate.declared().is_none() {
+                self.gate.set_share(0);
+            }
             self.gate.declare(most);
         }
         if !self.limits.is_empty() {
@@ -200,7 +251,9 @@ impl Account {
         if let Some(place) = self.groups.iter().position(|group| group.pattern == *pattern) {
             return place;
         }
-        let group = Group { pattern: pattern.clone(), most: usize::MAX, flying: 0, paused: Duration::ZERO };
+        let share = usize::MAX;
+        let (need, paused) = (Need::default(), Duration::ZERO);
+        let group = Group { pattern: pattern.clone(), most: usize::MAX, share, flying: 0, need, paused };
         self.groups.push(group);
         self.groups.len() - 1
     }
@@ -248,10 +301,19 @@ impl Account {
         }
         if !extra {
             if !self.gate.room(self.held, self.numbers) {
-                blocks.add(None, Why::Concurrency, true);
+                let short = self.held >= self.gate.share();
+                self.gate_need.short |= short;
+                blocks.add(None, if short { Why::Others } else { Why::Concurrency }, true);
             }
-            if groups.iter().map(|place| &self.groups[*place]).any(|group| group.flying >= group.most) {
-                blocks.add(None, Why::Concurrency, false);
+            self.gate_need.note(self.held as u64 + 1);
+            for place in &groups {
+                let group = &mut self.groups[*place];
+                let (short, full) = (group.flying >= group.share, group.flying >= group.most);
+                if short || full {
+                    blocks.add(None, if short { Why::Others } else { Why::Concurrency }, false);
+                }
+                group.need.short |= short;
+                group.need.note(group.flying as u64 + 1);
             }
         }
         if let Some(next) = self.pace.next().filter(|next| now < *next) {
@@ -266,10 +328,17 @@ impl Account {
             }
             let amount = if limit.points { cost.points } else { 1 };
             let kept = (limit.meter.limit() as f64 * kept) as u64;
+            // One that costs less must not slip past for ever one that costs more.
+            let everything = limit.points || limit.group.is_none();
             if let Err(full) = limit.meter.room(now, amount, kept) {
-                // One that costs less must not slip past for ever one that costs more.
-                blocks.add_full(full, limit.points || limit.group.is_none());
+                blocks.add_full(full, everything);
             }
+            if self.sharing.is_some() {
+                limit.ask_others(now, amount, everything, &mut blocks);
+            }
+        }
+        if self.sharing.is_some_and(|standing| !standing.holds) && self.has_limits() {
+            blocks.add(None, Why::Others, true);
         }
         let known = self.endpoints.get(&claim.endpoint).is_some_and(|endpoint| endpoint.known);
         for learnt in self.learnt.values_mut().filter(|learnt| learnt.binds(&claim.endpoint, known)) {
@@ -277,7 +346,24 @@ impl Account {
                 blocks.add_full(full, learnt.counts_points());
             }
         }
-        blocks.end()
+        let blocked = blocks.end();
+        if let (Err(blocked), Some(standing)) = (&blocked, &mut self.sharing)
+            && blocked.why == Why::Others
+        {
+            standing.short = true;
+            return Err(Blocked { at: Some(standing.asks_at.max(now)), ..*blocked });
+        }
+        blocked
+    }
+
+    /// Whether anything is declared that can be shared.
+    pub(super) fn has_limits(&self) -> bool {
+        !self.limits.is_empty() || self.gate.declared().is_some() || self.groups.iter().any(|group| group.most < usize::MAX)
+    }
+
+    /// Requests that hold a place.
+    pub(super) fn held(&self) -> usize {
+        self.held
     }
 
     /// Lengths of windows that answers tell of and that are believed more than what is declared.
@@ -425,6 +511,10 @@ impl Account {
             self.landed(number, sent);
         }
         self.gate.trust();
+        self.sharing = None;
+        self.gate.set_share(usize::MAX);
+        self.groups.iter_mut().for_each(|group| group.share = usize::MAX);
+        self.limits.iter_mut().for_each(|limit| limit.meter.set_share(limit.meter.limit()));
     }
 
     /// Requests under way.
@@ -442,7 +532,33 @@ impl Account {
     }
 }
 
+/// Whether members that share a window of this length hold parts of it; a longer one is spent in blocks.
+pub(super) fn is_divided(per: Duration) -> bool {
+    per <= EVEN_MAX
+}
+
+impl Need {
+    pub(super) fn note(&mut self, amount: u64) {
+        self.peak = self.peak.max(amount);
+    }
+}
+
 impl Limit {
+    /// Notes what is wished for, and asks whether a block that was granted has room for it.
+    fn ask_others(&mut self, now: Duration, amount: u64, everything: bool, blocks: &mut Blocks) {
+        let wish = self.meter.used(now) + amount;
+        self.need.note(wish);
+        if is_divided(self.meter.per()) {
+            self.need.short |= wish > self.meter.share();
+        } else if self.allowed < amount.min(self.meter.limit()) {
+            self.need.short = true;
+            match self.room_at > now {
+                true => blocks.add(Some(self.room_at), Why::Limit, everything),
+                false => blocks.add(None, Why::Others, everything),
+            }
+        }
+    }
+
     fn counts(&self, groups: &[usize]) -> bool {
         self.group.is_none_or(|group| groups.contains(&group))
     }

@@ -23,6 +23,8 @@ const ANSWERS_LEAST: u32 = 8;
 pub(super) struct Gate {
     size: f64,
     most: f64,
+    /// What of the declared places is this process's own, where others share them.
+    share: usize,
     declared: bool,
     /// One at a time until the first answer says what there is to know.
     tried: bool,
@@ -34,7 +36,7 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new() -> Self {
-        Gate { size: START, most: MOST, declared: false, tried: false, lowered_at: 0, wanted_at: 0 }
+        Gate { size: START, most: MOST, share: usize::MAX, declared: false, tried: false, lowered_at: 0, wanted_at: 0 }
     }
 
     /// `most` at once is what the definition allows, and with it where to begin. Of two, the smaller holds.
@@ -43,6 +45,19 @@ impl Gate {
         self.most = if self.declared { self.most.min(most) } else { most };
         self.size = self.most;
         (self.declared, self.tried) = (true, true);
+    }
+
+    /// How many at once the definition allows.
+    pub(super) fn declared(&self) -> Option<usize> {
+        self.declared.then_some(self.most as usize)
+    }
+
+    pub(super) fn share(&self) -> usize {
+        self.share
+    }
+
+    pub(super) fn set_share(&mut self, share: usize) {
+        self.share = share;
     }
 
     /// Something is known of the API: there is no need to begin with one.
@@ -60,7 +75,8 @@ impl Gate {
     }
 
     pub(super) fn places(&self) -> usize {
-        if self.tried { (self.size as usize).max(1) } else { 1 }
+        let places = if self.tried { (self.size as usize).max(1) } else { 1 };
+        places.min(self.share)
     }
 
     /// The answer to request `number` came in good time. There are more places only where somebody has waited for one meanwhile.

@@ -27,6 +27,8 @@ pub(super) enum Why {
     Pace,
     Concurrency,
     Breaker,
+    /// What others hold of a limit, or may hold.
+    Others,
 }
 
 impl Why {
@@ -36,6 +38,7 @@ impl Why {
             Why::Limit => "the request limit of the source",
             Why::Pace => "the pace that the source was found to bear",
             Why::Concurrency => "as many requests as the source bears are under way",
+            Why::Others => "the part of the source's limits that other daemons leave",
             Why::Breaker => "the source fails: it is asked again after a pause",
         }
     }
@@ -68,6 +71,7 @@ impl Blocks {
         match full {
             Full::Until(at) => self.add(Some(at), Why::Limit, everything),
             Full::Flying => self.add(None, Why::Limit, everything),
+            Full::Share => self.add(None, Why::Others, everything),
         }
     }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{Notify, OnceCell, oneshot};
 
-use crate::clock::Clock;
+use crate::clock::{Asked, Clock};
 use crate::config::catalog::Limits;
+use crate::ledger::{LedgerEntry, LedgerError};
 use crate::stop::Stop;
 
 use super::BudgetKey;
@@ -17,7 +18,7 @@ use super::blocked::{Blocked, By, Why};
 use super::claim::Claim;
 use super::keep::{Entry, Moment, Part};
 use super::queue::{Place, Queue, Rank};
-use super::share::Keeper;
+use super::share::{self, Keeper, Sharing, Times, later};
 use super::told::Told;
 use super::view::AccountView;
 
@@ -51,6 +52,8 @@ pub struct Budget {
     keeper: Option<Keeper>,
     /// Whoever has to wait longer is sent away, unless it holds pages.
     patience: Duration,
+    /// Where others share it: how long what it holds of a limit stays its own.
+    shared: Option<Duration>,
     inner: Mutex<Inner>,
     read: OnceCell<()>,
 }
@@ -65,6 +68,7 @@ struct Inner {
     /// What is in the way of the first.
     blocked: Option<Blocked>,
     kept: Kept,
+    sharing: Sharing,
 }
 
 /// Where the ledger stands.
@@ -82,6 +86,8 @@ struct Kept {
     writing: bool,
     /// This process has written.
     written: bool,
+    /// The ledger did not answer, and that was told.
+    away: bool,
 }
 
 struct Waiter {
@@ -99,15 +105,17 @@ pub struct Permit {
 
 impl Budget {
     pub(super) fn new(key: BudgetKey, clock: Arc<dyn Clock>, keeper: Option<Keeper>, patience: Duration) -> Self {
+        let shared = keeper.as_ref().and_then(|keeper| keeper.ledger.shared_for());
         let inner = Inner {
-            account: Account::new(),
+            account: if shared.is_some() { Account::new_shared() } else { Account::new() },
             queue: Queue::new(),
             leaving: VecDeque::new(),
             watch: None,
             blocked: None,
             kept: Kept::default(),
+            sharing: Sharing::default(),
         };
-        Budget { key, clock, keeper, patience, inner: Mutex::new(inner), read: OnceCell::new() }
+        Budget { key, clock, keeper, patience, shared, inner: Mutex::new(inner), read: OnceCell::new() }
     }
 
     /// How long a run may wait for something before it is sent away, where somebody begins it again.
@@ -227,7 +235,7 @@ impl Budget {
     pub(super) async fn close(&self) {
         let spent = {
             let inner = self.inner();
-            inner.kept.written || inner.kept.due
+            inner.kept.written || inner.kept.due || inner.sharing.has_written()
         };
         if spent {
             self.write(false).await;
@@ -262,6 +270,13 @@ impl Budget {
         let inner = &mut *inner;
         inner.account.thaw(inner.queue.len(), now, fraction);
         inner.blocked = None;
+        if let (Some(length), Some(standing)) = (self.shared, &mut inner.account.sharing) {
+            standing.holds = inner.sharing.holds(length, &*self.clock);
+            standing.short = false;
+            if inner.queue.len() > 0 {
+                inner.sharing.wish(now);
+            }
+        }
         // Those that were served in time need not be looked at when their time is over.
         let queue = &inner.queue;
         while inner.leaving.pop_front_if(|(_, place)| !queue.contains(place)).is_some() {}
@@ -309,7 +324,7 @@ impl Budget {
                 }
                 continue;
             }
-            if self.keeper.is_some() {
+            if self.keeper.is_some() && self.shared.is_none() {
                 let wanted = inner.account.blocks_wanted(&claim, now);
                 let first = !inner.kept.written && !inner.account.limits.is_empty();
                 if first || !wanted.is_empty() {
@@ -340,7 +355,11 @@ impl Budget {
     }
 
     fn wants_writing(&self) -> bool {
+        let now = self.clock.elapsed();
         let inner = self.inner();
+        if let Some(standing) = inner.account.sharing {
+            return standing.short && now >= standing.asks_at && !inner.kept.writing;
+        }
         let first = !inner.kept.written && inner.kept.due && !inner.account.limits.is_empty();
         self.keeper.is_some() && !inner.kept.writing && (first || !inner.kept.wanted.is_empty())
     }
@@ -361,6 +380,13 @@ impl Budget {
     async fn read(&self) {
         let Some(keeper) = &self.keeper else { return };
         let account = keeper.account(&self.key);
+        if self.shared.is_some() {
+            if let Ok((Some(entry), at)) = keeper.ledger.shared_entry(&account).await {
+                let moment = Moment { now: self.clock.elapsed(), wall: at, uptime: None };
+                self.inner().heed(&read_entry(&account, &entry), keeper, &moment);
+            }
+            return;
+        }
         let entry = match keeper.ledger.entry(&account).await {
             Ok(Some(entry)) => entry,
             Ok(None) => return,
@@ -399,6 +425,9 @@ impl Budget {
             inner.kept.writing = true;
         }
         let writing = Writing(self);
+        if let Some(length) = self.shared {
+            return self.agree(keeper, &account, length, open).await;
+        }
         let mut wanted = Vec::new();
         for _ in 0..WRITES_MAX {
             let moment = self.moment();
@@ -446,6 +475,80 @@ impl Budget {
         drop(writing);
     }
 
+    /// What a member that has something to do with others looks at time after time.
+    pub(super) async fn look_around(&self) {
+        let now = self.clock.elapsed();
+        let engaged = {
+            let inner = self.inner();
+            inner.sharing.is_engaged(&inner.account, now)
+        };
+        if engaged {
+            self.write(true).await;
+        }
+    }
+
+    /// Agrees with those that share the account about who may spend what. Where the ledger does not answer, everything stays as
+    /// it is, for as long as it is certain that others leave it so.
+    async fn agree(&self, keeper: &Keeper, account: &str, length: Duration, open: bool) {
+        for _ in 0..WRITES_MAX {
+            let asked = Asked::now(&*self.clock);
+            self.ask_again_later();
+            let (entry, at) = match keeper.ledger.shared_entry(account).await {
+                Ok(found) => found,
+                Err(error) => return self.no_agreement(account, &error),
+            };
+            let version = entry.as_ref().map_or(0, |entry| entry.version);
+            let entry = entry.map(|entry| read_entry(account, &entry)).unwrap_or_default();
+            let (text, most, proposal) = {
+                let mut inner = self.inner();
+                let inner = &mut *inner;
+                let now = self.clock.elapsed();
+                let times = Times { now, least: at, most: later(at, asked.age(&*self.clock)), asked, length };
+                inner.heed(&entry, keeper, &Moment { now, wall: at, uptime: None });
+                if open {
+                    let proposal = inner.sharing.propose(&mut inner.account, &entry, keeper, &times, inner.kept.due);
+                    let Some(proposal) = proposal else { return };
+                    (proposal.text.clone(), times.most, Some(proposal))
+                } else {
+                    (inner.sharing.leave(&inner.account, &entry, keeper, &times), times.most, None)
+                }
+            };
+            match keeper.ledger.put_entry(account, version, &text, most).await {
+                Ok(true) => {
+                    let mut inner = self.inner();
+                    let inner = &mut *inner;
+                    (inner.kept.due, inner.kept.away) = (false, false);
+                    if let Some(proposal) = proposal {
+                        inner.sharing.agree(&mut inner.account, proposal);
+                    }
+                    break;
+                }
+                // Another process was quicker.
+                Ok(false) => {}
+                Err(error) => return self.no_agreement(account, &error),
+            }
+        }
+        self.ask_again_later();
+    }
+
+    fn ask_again_later(&self) {
+        let at = self.clock.elapsed() + share::LOOK;
+        if let Some(standing) = &mut self.inner().account.sharing {
+            standing.asks_at = at;
+        }
+    }
+
+    fn no_agreement(&self, account: &str, error: &LedgerError) {
+        self.ask_again_later();
+        let mut inner = self.inner();
+        // What was written may stand there all the same.
+        inner.sharing.doubt();
+        if !inner.kept.away {
+            inner.kept.away = true;
+            tracing::warn!(quota.account = account, %error, "nothing can be agreed with other daemons about limits: {error}");
+        }
+    }
+
     fn moment(&self) -> Moment {
         Moment { now: self.clock.elapsed(), wall: self.clock.now(), uptime: self.clock.uptime() }
     }
@@ -467,6 +570,19 @@ impl Inner {
         self.kept.others = others;
     }
 
+    /// What others were asked for by the source holds for all.
+    fn heed(&mut self, entry: &Entry, keeper: &Keeper, moment: &Moment) {
+        for part in entry.parts.iter().filter(|(writer, _)| **writer != keeper.writer).map(|(_, part)| part) {
+            if keeper.patient {
+                part.pause(&mut self.account, moment);
+            }
+            if let Some(rate) = part.pace.filter(|_| !self.sharing.has_written() && self.account.pace.rate().is_none()) {
+                self.account.pace.remember(rate, moment.now);
+                self.account.gate.trust();
+            }
+        }
+    }
+
     fn take_past(&mut self, past: Vec<Part>, moment: &Moment) {
         for part in &past {
             for place in 0..self.account.limits.len() {
@@ -480,6 +596,13 @@ impl Inner {
         }
         self.kept.past = past;
     }
+}
+
+fn read_entry(account: &str, entry: &LedgerEntry) -> Entry {
+    Entry::read(&entry.text).unwrap_or_else(|message| {
+        tracing::warn!(quota.account = account, "what is agreed upon cannot be read, it is begun anew: {message}");
+        Entry::default()
+    })
 }
 
 /// Says that nobody writes any more, whatever became of the writing.

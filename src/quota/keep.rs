@@ -37,11 +37,23 @@ pub(super) struct Part {
     boot: Option<(String, u64)>,
     /// It was not closed: more may have been spent than stands here.
     pub(super) open: bool,
-    windows: Vec<KeptWindow>,
+    pub(super) windows: Vec<KeptWindow>,
     /// By pattern of a group, how long nobody is to ask, in milliseconds.
     pub(super) pauses: BTreeMap<String, u64>,
     /// Requests a second that a hidden limit was found to let through.
     pub(super) pace: Option<f64>,
+    /// Where several processes share the account; `at` is by the clock that they have in common then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) member: Option<Member>,
+}
+
+/// One of those that share an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Member {
+    /// Where only one process can be at a time.
+    pub(super) place: String,
+    /// It sends nothing later than this unless it is heard of again.
+    pub(super) until: Timestamp,
 }
 
 /// What counts against a window.
@@ -50,12 +62,23 @@ pub(super) struct KeptWindow {
     pub(super) group: String,
     pub(super) points: bool,
     pub(super) limit: u64,
-    /// Milliseconds.
+    /// Milliseconds; 0 where requests at the same time are counted.
     pub(super) per: u64,
     /// May be sent without asking again, or is under way.
-    ahead: u64,
+    pub(super) ahead: u64,
     /// Amounts by the milliseconds after which they leave the window.
-    leaving: Vec<(u64, u64)>,
+    pub(super) leaving: Vec<(u64, u64)>,
+    /// What of the limit is the writer's own to spend and spend again.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub(super) share: u64,
+    /// What it could do with.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub(super) need: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+fn is_nothing(amount: &u64) -> bool {
+    *amount == 0
 }
 
 /// The moment of a reading or a writing.
@@ -85,8 +108,13 @@ impl Entry {
 impl Part {
     /// What an account is to be remembered as. `wanted`: what its windows, by place, are to be granted with this writing.
     pub(super) fn of(account: &Account, open: bool, wanted: &[(usize, u64)], moment: &Moment) -> Part {
+        Part::beside(1, account, open, wanted, moment)
+    }
+
+    /// The same with room for so many of them in one entry.
+    pub(super) fn beside(beside: usize, account: &Account, open: bool, wanted: &[(usize, u64)], moment: &Moment) -> Part {
         let after = |at: Duration| millis(at.saturating_sub(moment.now));
-        let steps = (ledger::TEXT_MAX / STEP_BYTES / account.limits.len().max(1)).clamp(1, STEPS);
+        let steps = (ledger::TEXT_MAX / STEP_BYTES / account.limits.len().max(1) / beside.max(1)).clamp(1, STEPS);
         let window = |(place, limit): (usize, &Limit)| {
             let granted: u64 = wanted.iter().filter(|(of, _)| *of == place).map(|(_, amount)| amount).sum();
             let mut leaving: Vec<(u64, u64)> =
@@ -102,6 +130,8 @@ impl Part {
                 per: millis(limit.meter.per()),
                 ahead: if open { limit.allowed + granted + limit.meter.flying() } else { 0 },
                 leaving,
+                share: 0,
+                need: 0,
             }
         };
         let pauses = account.groups.iter().map(|group| (group.pattern.to_string(), group.paused));
@@ -113,6 +143,7 @@ impl Part {
             windows: account.limits.iter().enumerate().map(window).collect(),
             pauses: pauses.map(|(group, until)| (group, after(until))).filter(|(_, left)| *left > 0).collect(),
             pace: account.pace.rate(),
+            member: None,
         }
     }
 
@@ -178,6 +209,9 @@ impl Part {
     pub(super) fn windows(&self, moment: &Moment) -> Vec<(&KeptWindow, u64)> {
         let age = millis(self.age(moment));
         let used = |window: &KeptWindow| {
+            if self.member.is_some() {
+                return self.held(window, moment).min(window.limit);
+            }
             let kept: u64 = window.leaving.iter().filter(|(leaves, _)| *leaves > age).map(|(_, amount)| amount).sum();
             (kept + window.ahead).min(window.limit)
         };
@@ -190,6 +224,6 @@ pub(super) fn pattern_of(account: &Account, limit: &Limit) -> String {
     limit.group.map_or_else(String::new, |place| account.groups[place].pattern.to_string())
 }
 
-fn millis(length: Duration) -> u64 {
+pub(super) fn millis(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }

@@ -40,6 +40,7 @@ pub(super) struct Learnt {
 }
 
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "an account has a few of them, nearly all of the large kind")]
 enum Shape {
     Window {
         /// Told, or else the longest time to a reset.

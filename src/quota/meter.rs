@@ -20,7 +20,11 @@ const GRAINS: u32 = 1024;
 #[derive(Clone)]
 pub(super) struct Meter {
     limit: u64,
+    /// What of the limit is this process's own; all of it, unless others share it.
+    share: u64,
     per: Duration,
+    /// What may leave at once of a window that is spent evenly.
+    burst: Option<f64>,
     /// By grain, the amount that leaves the window at its end.
     leaving: BTreeMap<u64, u64>,
     /// The sum of `leaving`.
@@ -36,6 +40,8 @@ pub(super) enum Full {
     Until(Duration),
     /// Only an answer to what is under way makes room.
     Flying,
+    /// Others would have to leave more of the limit to us.
+    Share,
 }
 
 impl Meter {
@@ -43,7 +49,7 @@ impl Meter {
     pub(super) fn new(limit: u64, per: Duration, burst: Option<f64>) -> Self {
         let (limit, per) = (limit.max(1), per.max(Duration::from_millis(1)));
         let smooth = burst.map(|share| Smooth::new(limit, per, share));
-        Meter { limit, per, leaving: BTreeMap::new(), landed: 0, flying: 0, smooth }
+        Meter { limit, share: limit, per, burst, leaving: BTreeMap::new(), landed: 0, flying: 0, smooth }
     }
 
     pub(super) fn limit(&self) -> u64 {
@@ -54,10 +60,35 @@ impl Meter {
         self.per
     }
 
+    pub(super) fn share(&self) -> u64 {
+        self.share
+    }
+
+    /// From now on so much of the limit is ours: nothing more is sent while more than that counts.
+    pub(super) fn set_share(&mut self, share: u64) {
+        if share != self.share {
+            self.share = share.min(self.limit);
+            self.set_pace(self.share);
+        }
+    }
+
+    /// Where the window is spent evenly, it is spent as if this were its limit.
+    pub(super) fn set_pace(&mut self, limit: u64) {
+        if self.smooth.as_ref().is_some_and(|smooth| smooth.limit() == limit.max(1)) {
+            return;
+        }
+        // Of a small part each request that leaves a little late would cost a part of the next one's time.
+        self.smooth = self.burst.map(|part| Smooth::with_burst(limit, self.per, part, 2));
+    }
+
     /// Whether `amount` may leave now, where only `limit - kept` is to be used. Where it is more than that in all, it may leave
     /// once nothing else counts.
     pub(super) fn room(&mut self, now: Duration, amount: u64, kept: u64) -> Result<(), Full> {
-        let most = self.limit.saturating_sub(kept).max(1);
+        if amount.min(self.limit) > self.share {
+            return Err(Full::Share);
+        }
+        let kept = if self.share < self.limit { kept * self.share / self.limit } else { kept };
+        let most = self.share.saturating_sub(kept).max(1);
         let amount = amount.min(most);
         let mut over = (self.used(now) + amount).saturating_sub(most);
         if over > 0 {

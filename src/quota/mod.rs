@@ -76,20 +76,18 @@ pub struct Budgets {
     clock: Arc<dyn Clock>,
     keeper: Option<Keeper>,
     patience: Duration,
-    /// So many processes share each limit in equal parts.
-    sharers: u32,
     by_key: Mutex<HashMap<BudgetKey, Arc<Budget>>>,
 }
 
 impl Budgets {
     /// Budgets that a restart forgets, and whose waiters wait up to [`PAUSE_MAX`].
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Budgets { clock, keeper: None, patience: PAUSE_MAX, sharers: 1, by_key: Mutex::new(HashMap::new()) }
+        Budgets { clock, keeper: None, patience: PAUSE_MAX, by_key: Mutex::new(HashMap::new()) }
     }
 
     /// Keeps them in a ledger. `writer` is the name of this process there, unlike any other's.
     pub fn kept_in(mut self, ledger: Arc<dyn Ledger>, writer: &str) -> Self {
-        self.keeper = Some(Keeper { ledger, writer: writer.to_owned(), patient: true, place: None });
+        self.keeper = Some(Keeper { ledger, writer: writer.to_owned(), patient: true, place: String::new() });
         self
     }
 
@@ -113,7 +111,7 @@ impl Budgets {
         let budget = by_key
             .entry(key.clone())
             .or_insert_with(|| Arc::new(Budget::new(key, Arc::clone(&self.clock), self.keeper.clone(), self.patience)));
-        budget.declare(&share::part_of(limits, self.sharers));
+        budget.declare(limits);
         Arc::clone(budget)
     }
 

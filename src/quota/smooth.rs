@@ -19,6 +19,7 @@ pub(super) struct Smooth {
     limit: u64,
     per: Duration,
     share: f64,
+    least: u64,
     burst: NonZeroU32,
     moment: Moment,
     slot: Slot,
@@ -28,16 +29,25 @@ pub(super) struct Smooth {
 impl Smooth {
     /// `limit` in `per`, of which `share`, in `(0, 1]`, may leave at once.
     pub(super) fn new(limit: u64, per: Duration, share: f64) -> Self {
+        Smooth::with_burst(limit, per, share, 1)
+    }
+
+    /// The same, where `least` may leave at once in any case.
+    pub(super) fn with_burst(limit: u64, per: Duration, share: f64, least: u64) -> Self {
         let limit = limit.max(1);
         let interval = Duration::from_nanos((per.as_nanos() / u128::from(limit)).clamp(1, u128::from(u64::MAX)) as u64);
         // Who wakes up late must be able to make up for it, or a part of each interval is lost.
-        let late = if per > LATE * 100 { 1 } else { (LATE.as_nanos() / interval.as_nanos().max(1)) as u64 + 2 };
+        let late = if per > LATE * 100 { least } else { (LATE.as_nanos() / interval.as_nanos().max(1)) as u64 + 2 };
         let burst = ((limit as f64 * share) as u64).max(late).clamp(1, limit).min(u64::from(u32::MAX)) as u32;
         let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::with_period(interval).expect("the interval is at least a nanosecond").allow_burst(burst);
         let (moment, slot) = (Moment::default(), Slot::default());
         let limiter = RateLimiter::new(quota, slot.clone(), moment.clone());
-        Smooth { limit, per, share, burst, moment, slot, limiter }
+        Smooth { limit, per, share, least, burst, moment, slot, limiter }
+    }
+
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
     }
 
     /// How long until `amount` may leave; nothing is spent. More than the burst counts as the burst.
@@ -68,7 +78,7 @@ impl Smooth {
 
 impl Clone for Smooth {
     fn clone(&self) -> Self {
-        let copy = Smooth::new(self.limit, self.per, self.share);
+        let copy = Smooth::with_burst(self.limit, self.per, self.share, self.least);
         copy.slot.set(self.slot.get());
         copy
     }

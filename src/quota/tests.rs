@@ -5,6 +5,7 @@ mod found;
 mod heard;
 mod kept;
 mod line;
+mod shared;
 mod world;
 
 use std::time::Duration;

@@ -72,7 +72,7 @@ impl AccountView {
             points: limit.points,
             limit: Some(limit.meter.limit()),
             per: Some(limit.meter.per().as_secs()),
-            left: Some(limit.meter.limit().saturating_sub(limit.meter.used_at(now))),
+            left: Some(limit.meter.limit().saturating_sub(limit.meter.used_at(now).saturating_add(limit.others))),
             resets_in: limit.meter.empty_at().map(|at| seconds(at.saturating_sub(now))),
         });
         let learnt = account.learnt.iter().map(|(name, learnt)| {
@@ -110,7 +110,16 @@ impl AccountView {
         let mut of_late = false;
         let mut view = AccountView { host: key.host, credential: short(&key.credential), ..AccountView::default() };
         for part in entry.parts.values() {
-            for (window, used) in part.windows(moment) {
+            for (window, used) in part.windows(moment).into_iter().filter(|(window, _)| window.per > 0) {
+                let same = |known: &&mut WindowView| {
+                    (&known.name, known.points, known.limit, known.per)
+                        == (&window.group, window.points, Some(window.limit), Some(window.per / 1000))
+                };
+                // Those that share it count against one limit.
+                if let Some(known) = view.windows.iter_mut().find(same).filter(|_| part.member.is_some()) {
+                    known.left = known.left.map(|left| left.saturating_sub(used));
+                    continue;
+                }
                 view.windows.push(WindowView {
                     name: window.group.clone(),
                     declared: true,

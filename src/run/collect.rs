@@ -11,6 +11,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use crate::clock::Asked;
 use crate::config::catalog::Job;
 use crate::error::ErrorKind;
 use crate::ids::Seq;
@@ -24,7 +25,7 @@ use crate::sink::settle::Head;
 use crate::state::Lease;
 use crate::store::{Listed, Store};
 
-use super::hold::{Asked, while_held};
+use super::hold::while_held;
 use super::{Ports, RunError, RunReport, settle};
 
 /// Objects of one kind.

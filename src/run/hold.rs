@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::clock::{Asked, Clock};
 use crate::error::ErrorKind;
-use crate::state::Lease;
+use crate::state::{Lease, StateError};
 
 use super::{Ports, RunError};
 
@@ -14,30 +14,6 @@ const MARGIN_PART: u32 = 6;
 const RENEWALS: u32 = 3;
 /// How soon a renewal that failed is tried again, as a part of the lease.
 const AGAIN_PART: u32 = 20;
-
-/// The moment before a lease was asked for: it holds from then on, or from a little later.
-#[derive(Clone, Copy)]
-pub(super) struct Asked {
-    elapsed: Duration,
-    /// Whole seconds. A machine that was suspended has no other clock that went on.
-    since_boot: Option<Duration>,
-}
-
-impl Asked {
-    pub(super) fn now(clock: &dyn Clock) -> Asked {
-        Asked { elapsed: clock.elapsed(), since_boot: clock.since_boot() }
-    }
-
-    /// How long ago that was, at least; by whichever clock says more.
-    fn age(&self, clock: &dyn Clock) -> Duration {
-        let by_boot = match (self.since_boot, clock.since_boot()) {
-            // Both are whole seconds, rounded up: the difference may be one too much.
-            (Some(then), Some(now)) => now.saturating_sub(then + Duration::from_secs(1)),
-            _ => Duration::ZERO,
-        };
-        clock.elapsed().saturating_sub(self.elapsed).max(by_boot)
-    }
-}
 
 /// Does `work` for as long as the lease holds, and keeps it alive meanwhile. `asked`: the moment before it was asked for.
 ///
@@ -49,13 +25,29 @@ pub(super) async fn while_held<T>(
     asked: Asked,
     work: impl Future<Output = Result<T, RunError>>,
 ) -> Result<T, RunError> {
-    let Some(length) = ports.state.lease_length() else { return work.await };
+    match ports.state.lease_length() {
+        Some(length) => hold(&*ports.clock, lease, length, asked, || ports.state.renew(lease), work).await,
+        None => work.await,
+    }
+}
+
+async fn hold<T, F>(
+    clock: &dyn Clock,
+    lease: &Lease,
+    length: Duration,
+    asked: Asked,
+    renew: impl Fn() -> F,
+    work: impl Future<Output = Result<T, RunError>>,
+) -> Result<T, RunError>
+where
+    F: Future<Output = Result<(), StateError>>,
+{
     let held = std::sync::Mutex::new(asked);
-    let mut keeping = std::pin::pin!(keep(ports, lease, length, &held));
+    let mut keeping = std::pin::pin!(keep(clock, lease, length, renew, &held));
     let mut work = std::pin::pin!(work);
     let believed = length - length / MARGIN_PART;
     std::future::poll_fn(|context| {
-        let age = held.lock().unwrap_or_else(std::sync::PoisonError::into_inner).age(&*ports.clock);
+        let age = held.lock().unwrap_or_else(std::sync::PoisonError::into_inner).age(clock);
         if age >= believed {
             return std::task::Poll::Ready(Err(lost(lease, age)));
         }
@@ -68,13 +60,22 @@ pub(super) async fn while_held<T>(
 }
 
 /// Renews the lease time after time; ends where somebody else has it.
-async fn keep(ports: &Ports, lease: &Lease, length: Duration, held: &std::sync::Mutex<Asked>) -> RunError {
+async fn keep<F>(
+    clock: &dyn Clock,
+    lease: &Lease,
+    length: Duration,
+    renew: impl Fn() -> F,
+    held: &std::sync::Mutex<Asked>,
+) -> RunError
+where
+    F: Future<Output = Result<(), StateError>>,
+{
     let mut pause = length / RENEWALS;
     // Bounded by the lease: whoever polls this gives up when it is over.
     loop {
-        ports.clock.sleep(pause).await;
-        let asked = Asked::now(&*ports.clock);
-        pause = match ports.state.renew(lease).await {
+        clock.sleep(pause).await;
+        let asked = Asked::now(clock);
+        pause = match renew().await {
             Ok(()) => {
                 *held.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = asked;
                 length / RENEWALS
@@ -95,4 +96,57 @@ fn lost(lease: &Lease, age: Duration) -> RunError {
         age.as_secs()
     );
     RunError::new(ErrorKind::Conflict, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::ids::DatasetName;
+
+    const LENGTH: Duration = Duration::from_millis(900);
+
+    fn lease() -> Lease {
+        Lease { dataset: DatasetName::new("orders"), owner: "me".to_owned(), epoch: 1 }
+    }
+
+    fn lost(kind: ErrorKind) -> StateError {
+        StateError { kind, action: "renew".to_owned(), message: "no answer".to_owned() }
+    }
+
+    /// Works until the lease was asked for again so often.
+    async fn work(renewals: &AtomicU32, least: u32) -> Result<u32, RunError> {
+        let clock = SystemClock::new();
+        while renewals.load(Ordering::SeqCst) < least {
+            clock.sleep(Duration::from_millis(5)).await;
+        }
+        Ok(least)
+    }
+
+    #[tokio::test]
+    async fn a_renewal_whose_answer_is_lost_is_asked_for_again_and_the_run_goes_on() {
+        // D-35
+        let (clock, renewals) = (SystemClock::new(), AtomicU32::new(0));
+        let renew = || async {
+            let before = renewals.fetch_add(1, Ordering::SeqCst);
+            if before % 2 == 0 { Err(lost(ErrorKind::Unavailable)) } else { Ok(()) }
+        };
+        let done = hold(&clock, &lease(), LENGTH, Asked::now(&clock), renew, work(&renewals, 8)).await;
+        assert_eq!(done.map_err(|error| error.to_string()), Ok(8));
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_is_not_renewed_ends_the_run_before_it_ends_itself() {
+        // D-35, D-34
+        let (clock, renewals) = (SystemClock::new(), AtomicU32::new(0));
+        let asked = Asked::now(&clock);
+        let renew = || async { Err(lost(ErrorKind::Unavailable)) };
+        let ended = hold(&clock, &lease(), LENGTH, asked, renew, work(&renewals, 1)).await;
+        assert_eq!(ended.map_err(|error| error.kind), Err(ErrorKind::Conflict));
+        let taken = || async { Err(lost(ErrorKind::Conflict)) };
+        let ended = hold(&clock, &lease(), LENGTH, Asked::now(&clock), taken, work(&renewals, 1)).await;
+        assert_eq!(ended.map_err(|error| error.kind), Err(ErrorKind::Conflict));
+    }
 }

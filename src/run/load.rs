@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::clock::Asked;
 use crate::config::catalog::{Job, Mode};
 use crate::config::units::duration_text;
 use crate::dataset::DatasetState;
@@ -18,7 +19,7 @@ use crate::slice::{Coverage, Reach, Slice, Span};
 use crate::state::{Lease, RunRow};
 
 use super::commit::{self, Committed, StagedSlice};
-use super::hold::{Asked, while_held};
+use super::hold::while_held;
 use super::mark::{mark_text, marks};
 use super::order::{More, Rest};
 use super::read::{SliceRead, read_slice};

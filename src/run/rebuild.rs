@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
+use crate::clock::Asked;
 use crate::config::catalog::Job;
 use crate::dataset::DatasetState;
 use crate::error::ErrorKind;
 use crate::state::Lease;
 
-use super::hold::{Asked, while_held};
+use super::hold::while_held;
 use super::{Ports, RunError, RunReport, mark_text, settle};
 
 /// What the log told.

@@ -117,6 +117,7 @@ pub(super) fn record(job: &Job, ports: &Ports, state: &DatasetState, planned: Ro
         history: job.keeps_history(),
         superseded: 0,
         content: None,
+        answered: None,
         restore: Restored::default(),
         note: Some(note),
         created_at: ports.clock.now(),

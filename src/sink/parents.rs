@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
-use futures::TryStreamExt;
 
 use crate::page::ParentId;
 use crate::store::Store;
@@ -15,6 +14,7 @@ use crate::store::Store;
 use super::SinkError;
 use super::current::CurrentFile;
 use super::merge::{check_rows, open, unreadable};
+use super::stored_file::FileRows;
 
 const PARENT: &str = "_hw_parent";
 const LACKS: &str = "lacks";
@@ -65,10 +65,10 @@ pub async fn read_parents(
     mut take: impl FnMut(ParentRow) -> Result<(), SinkError>,
 ) -> Result<(), SinkError> {
     let builder = open(store, path, file).await?;
-    let mut stream = builder.with_batch_size(BATCH_ROWS).build().map_err(|error| unreadable(path, error))?;
+    let mut stream = FileRows::new(builder.with_batch_size(BATCH_ROWS).build().map_err(|error| unreadable(path, error))?);
     let mut rows = 0;
     let mut last: Option<ParentRow> = None;
-    while let Some(batch) = stream.try_next().await.map_err(|error| unreadable(path, error))? {
+    while let Some(batch) = stream.next().await.map_err(|error| unreadable(path, error))? {
         for row in from_batch(path, &batch)? {
             if last.is_some_and(|last| last >= row) {
                 return Err(SinkError::data(format!("`{path}` is out of order: it was changed")));

@@ -1,14 +1,16 @@
 //! A Parquet file in a store, as the Parquet reader wants it.
 
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
 
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
-use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
@@ -95,6 +97,30 @@ impl AsyncFileReader for StoredFile {
         _options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
         async move { self.footer().await }.boxed()
+    }
+}
+
+/// The rows of a file, batch by batch. The reader gives up with a panic on some pages that no writer writes: that is damage like any
+/// other, and no reason for a run to end without a word of the file.
+pub(super) struct FileRows(Option<ParquetRecordBatchStream<StoredFile>>);
+
+impl FileRows {
+    pub fn new(rows: ParquetRecordBatchStream<StoredFile>) -> Self {
+        FileRows(Some(rows))
+    }
+
+    /// The next rows; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<RecordBatch>, ParquetError> {
+        let Some(mut rows) = self.0.take() else { return Ok(None) };
+        let read = AssertUnwindSafe(async {
+            let batch = rows.try_next().await;
+            (rows, batch)
+        });
+        let (rows, batch) = read.catch_unwind().await.map_err(|_| {
+            ParquetError::General("a page of it cannot be decoded: the file is damaged".to_owned())
+        })?;
+        self.0 = Some(rows);
+        batch
     }
 }
 

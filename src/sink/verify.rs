@@ -13,6 +13,9 @@ use super::{SinkError, layout};
 /// Bytes of a file that are read at once.
 const CHUNK: u64 = 8 * 1024 * 1024;
 
+/// What a publication that was cut off needs, or one that is under way.
+const UNFINISHED: &str = "a run was cut off, or is at work; the next run of the job finishes it";
+
 /// What a recount found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifyReport {
@@ -31,6 +34,7 @@ pub async fn verify(store: &dyn Store, dataset: &DatasetName) -> Result<VerifyRe
     let mut files = Files::default();
     let mut table = None;
     let mut previous = String::new();
+    let mut last_removes: Vec<String> = Vec::new();
     loop {
         let seq = report.seq + 1;
         let Some(bytes) = store.get(&layout::record(dataset, seq), layout::SMALL_OBJECT_MAX).await? else { break };
@@ -47,6 +51,7 @@ pub async fn verify(store: &dyn Store, dataset: &DatasetName) -> Result<VerifyRe
         check_counts(&record, &mut report);
         previous = hash(&bytes);
         table = Some(record.table.clone());
+        last_removes.clone_from(&record.remove);
         files.apply(&record);
         report.seq = seq;
         report.records += 1;
@@ -58,8 +63,13 @@ pub async fn verify(store: &dyn Store, dataset: &DatasetName) -> Result<VerifyRe
     }
     // A dataset is named after its table: files may be there although the whole log is gone.
     let table = table.unwrap_or_else(|| dataset.to_string());
+    let last_removes: Vec<String> = last_removes.iter().map(|path| store.address(path)).collect();
     for address in unnamed_files(store, &table, |path| live.contains_key(path)).await? {
-        report.problems.push(format!("`{address}` is in the table's folder, but no record names it"));
+        // What was cut off between its decision and its publication is no damage.
+        report.problems.push(match last_removes.contains(&address) {
+            true => format!("`{address}` is still there, though record {} took it out: {UNFINISHED}", report.seq),
+            false => format!("`{address}` is in the table's folder, but no record names it"),
+        });
     }
     Ok(report)
 }
@@ -89,7 +99,10 @@ async fn check_file(store: &dyn Store, file: &FileEntry, report: &mut VerifyRepo
     let size = match store.size(&file.path).await? {
         Some(size) => size,
         None => {
-            report.problems.push(format!("`{address}` is missing"));
+            report.problems.push(match store.size(&file.staged).await? {
+                Some(_) => format!("`{address}` is decided and not to be seen yet: {UNFINISHED}"),
+                None => format!("`{address}` is missing"),
+            });
             return Ok(());
         }
     };

@@ -174,6 +174,14 @@ impl Ledger for FaultyState {
     async fn put_entry(&self, account: &str, before: u64, text: &str, at: Timestamp) -> Result<bool, LedgerError> {
         self.effect(format!("put_entry {account} {before}"), self.inner.put_entry(account, before, text, at)).await
     }
+
+    fn shared_for(&self) -> Option<Duration> {
+        self.inner.shared_for()
+    }
+
+    async fn shared_entry(&self, account: &str) -> Result<(Option<LedgerEntry>, Timestamp), LedgerError> {
+        self.effect(format!("shared_entry {account}"), self.inner.shared_entry(account)).await
+    }
 }
 
 #[async_trait]

@@ -180,7 +180,6 @@ pub(crate) async fn run_until_stopped(
         listeners.push(Arc::new(Progress::new(context.screen.clone(), Arc::clone(&context.clock), names)));
     }
     let engine = Engine::new(faults.in_state(state), project.secrets.clone(), Arc::clone(&context.clock), spool);
-    let engine = engine.sharing(settings.daemons);
     let engine = if options.force { engine.impatient() } else { engine };
     let mut engine = engine.listened_by(listeners);
     engine.memory = settings.memory;
@@ -194,6 +193,7 @@ pub(crate) async fn run_until_stopped(
     writing.spawn(writer.write(written.clone()));
     let mut signals = Signals::listen()?;
     let mut running = std::pin::pin!(engine.run_all(jobs, options));
+    let mut sharing = std::pin::pin!(budgets.keep_sharing());
     loop {
         tokio::select! {
             ends = &mut running => {
@@ -205,6 +205,7 @@ pub(crate) async fn run_until_stopped(
                 return Ok(ends);
             }
             _ = signals.next() => heed(context, &stop)?,
+            () = &mut sharing => {}
         }
     }
 }

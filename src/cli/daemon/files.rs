@@ -78,11 +78,10 @@ impl Files {
         let mut waiting = Vec::new();
         // Its debug form says where the address is, never what it is.
         let server = |settings: &Settings| format!("{:?}", settings.state_server);
-        if old.state_path != new.state_path || server(old) != server(new) || old.daemons != new.daemons {
+        if old.state_path != new.state_path || server(old) != server(new) {
             waiting.push("state");
             new.state_path.clone_from(&old.state_path);
             new.state_server.clone_from(&old.state_server);
-            new.daemons = old.daemons;
         }
         if old.runs != new.runs {
             waiting.push("limits.runs");

@@ -95,7 +95,12 @@ impl Runs {
     }
 
     fn conclude(&self, due: &DueRun, took: Duration, end: RunEnd) -> RunEnd {
-        if let (Some(at), RunEnd::Failed { reason, .. }) = (self.retry_at(due, &end), &end) {
+        if let (Some(at), RunEnd::Failed { kind, reason }) = (self.retry_at(due, &end), &end) {
+            if *kind == ErrorKind::Conflict && self.engine.state.lease_length().is_some() {
+                // The usual case where daemons share a state: nobody has to read of it.
+                tracing::info!(job.id = %due.job, reason, %at, "{}: left to another daemon, looked at again at {at}", due.job);
+                return RunEnd::Parked { until: Some(at), reason: reason.clone() };
+            }
             tracing::warn!(job.id = %due.job, reason, %at, "{}: failed, tried again at {at}: {reason}", due.job);
             self.history.note(Some(&due.job), "run_again", format!("at {at}: {reason}"));
             return RunEnd::Parked { until: Some(at), reason: format!("tried again: {reason}") };

@@ -17,6 +17,7 @@ use crate::cli::signals::{Signal, Signals};
 use crate::cli::text::counted;
 use crate::error::chain;
 use crate::event::{Event, Events, Listener, RunEnd};
+use crate::quota::Budgets;
 use crate::schedule::{Driver, ScheduleError};
 use crate::state::State;
 use crate::stop::Stop;
@@ -84,7 +85,7 @@ impl Daemon {
         let listeners: Vec<Arc<dyn Listener>> =
             vec![Arc::new(RunLog), history.clone(), hands.clone(), outlook.metrics.clone(), outlook.alerts.clone()];
         let engine = Engine::new(Arc::clone(&state), project.secrets.clone(), Arc::clone(&clock), spool);
-        let mut engine = engine.sharing(settings.daemons).parking_after(PARK_AFTER).listened_by(listeners);
+        let mut engine = engine.parking_after(PARK_AFTER).listened_by(listeners);
         engine.faults = faults;
         let (stop, end, events) = (engine.stop.clone(), Stop::new(), engine.events.clone());
         let (budgets, tokens) = (Arc::clone(&engine.budgets), Arc::clone(&engine.tokens));
@@ -92,7 +93,16 @@ impl Daemon {
         let jobs = files.reading().scheduled();
         let (driver, handle) = Driver::new(Arc::clone(&state), Arc::clone(&clock), Arc::new(runs), jobs, settings.runs);
         let since = clock.now();
-        let service = Arc::new(Service { clock, state: Arc::clone(&state), handle, files, hands, budgets, tokens, since });
+        let service = Arc::new(Service {
+            clock,
+            state: Arc::clone(&state),
+            handle,
+            files,
+            hands,
+            budgets: Arc::clone(&budgets),
+            tokens,
+            since,
+        });
         // All that may be refused comes before anything is at work.
         outlook.look_at(&service.files.reading()).await?;
         let web = open_web(settings, &*project.secrets, &service, &outlook.metrics).await?;
@@ -104,6 +114,7 @@ impl Daemon {
         }
         tasks.spawn(writer.write(end.clone()));
         tasks.spawn(courier.drive(end.clone()));
+        tasks.spawn(share_limits(Arc::clone(&budgets), end.clone()));
         tasks.spawn(socket.serve(Arc::clone(&service), end.clone()));
         tasks.spawn(supervisor::watch(Arc::clone(&service), end.clone()));
         tasks.spawn(supervisor::keep_status(Arc::clone(&service), end.clone()));
@@ -258,6 +269,14 @@ fn summary(reading: &Reading) -> String {
     let due = jobs.filter(|job| job.enabled && job.schedule.is_some()).count();
     let parked = reading.parked.len();
     format!("{}, {due} on schedule, {parked} parked", counted(reading.catalog.jobs.len() as u64, "job"))
+}
+
+/// Agrees with other daemons about the limits of sources, to the end.
+async fn share_limits(budgets: Arc<Budgets>, end: Stop) {
+    tokio::select! {
+        () = budgets.keep_sharing() => {}
+        () = end.wait() => {}
+    }
 }
 
 /// Tries what is parked without end once in a while.

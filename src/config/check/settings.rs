@@ -22,7 +22,6 @@ pub(super) fn defaults(project: &Project) -> Settings {
     Settings {
         state_path: project.base.join(STATE_PATH),
         state_server: None,
-        daemons: 1,
         memory: MEMORY,
         runs: RUNS,
         disk_free: DISK_FREE,
@@ -41,15 +40,6 @@ pub(super) fn check(table: &Table, project: &Project, report: &mut Report) -> Se
             Some(StatePlace::Server(url)) => settings.state_server = Some(url),
             None => {}
         }
-    }
-    if let Some(state) = table.table("state")
-        && let Some(daemons) = state.integer("daemons")
-    {
-        if daemons > 1 && settings.state_server.is_none() {
-            let help = "write a \"postgres://..\" address for `url`, or leave it out";
-            report.error(&state.place("daemons"), "several daemons cannot share a SQLite file", help);
-        }
-        settings.daemons = u32::try_from(daemons).unwrap_or(1).max(1);
     }
     settings.web = service::web(table, report);
     settings.alerts = service::alerts(table, report);

@@ -11,18 +11,11 @@ pub(in super::super) static SETTINGS: TableShape = TableShape::new(&[
     optional("alerts", Shape::Map(Kind::Name, &Shape::Tagged(&ALERT)), "Whom the daemon tells what is wrong, by a name."),
 ]);
 
-static STATE: TableShape = TableShape::new(&[
-    optional(
-        "url",
-        Shape::Secret(Literal::Fine),
-        "The SQLite file, below the project folder unless absolute; or \"postgres://..\", where several daemons share the work, which may be a reference to a secret. Default: \"sqlite://state/highwater.db\".",
-    ),
-    optional(
-        "daemons",
-        Shape::Integer(1, 100),
-        "How many daemons share a state in Postgres at most: each asks for this part of what a source's limits allow. Default: 1.",
-    ),
-]);
+static STATE: TableShape = TableShape::new(&[optional(
+    "url",
+    Shape::Secret(Literal::Fine),
+    "The SQLite file, below the project folder unless absolute; or \"postgres://..\", where several daemons share the work, which may be a reference to a secret. Default: \"sqlite://state/highwater.db\".",
+)]);
 
 static LIMITS: TableShape = TableShape::new(&[
     optional("memory", Shape::Text(Kind::Size), "Ceiling on data in flight, kept by back-pressure. Default: \"512MiB\"."),

@@ -24,7 +24,7 @@ pub(super) async fn before(
         Reach::Mark(_) | Reach::Token(_) => true,
         Reach::Time(_) => false,
     };
-    if !means_the_same || ports.options.force {
+    if !means_the_same || ports.options.force || ports.options.rewind.is_some() {
         return Ok(None);
     }
     match head.record.as_ref().map(|record| &record.answered) {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use futures::{StreamExt, TryStreamExt};
-use parquet::arrow::async_reader::ParquetRecordBatchStream;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
 
@@ -17,7 +16,7 @@ use crate::store::{Store, StoreError};
 use super::super::SinkError;
 use super::super::current::CurrentFile;
 use super::super::own::{self, Ranges};
-use super::super::stored_file::{StoredFile, Unwatched};
+use super::super::stored_file::{FileRows, StoredFile, Unwatched};
 
 /// Files whose bloom filters are asked for at the same time.
 const FILTERS_AT_ONCE: usize = 8;
@@ -121,9 +120,9 @@ pub(super) async fn scan_keys(
     let roots = roots.filter(|(_, field)| wanted.contains(&field.name().as_str())).map(|(root, _)| root).collect::<Vec<_>>();
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
     let stream = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build();
-    let mut stream = stream.map_err(|error| unreadable(path, error))?;
+    let mut stream = FileRows::new(stream.map_err(|error| unreadable(path, error))?);
     let mut first = 0;
-    while let Some(batch) = stream.try_next().await.map_err(|error| unreadable(path, error))? {
+    while let Some(batch) = stream.next().await.map_err(|error| unreadable(path, error))? {
         take_rows(path, &batch, first, &mut take)?;
         first += batch.num_rows() as u64;
     }
@@ -153,9 +152,9 @@ pub(super) async fn read_rows(
     store: &Arc<dyn Store>,
     path: &str,
     file: &CurrentFile,
-) -> Result<ParquetRecordBatchStream<StoredFile>, SinkError> {
+) -> Result<FileRows, SinkError> {
     let builder = open(store, path, file).await?;
-    builder.with_batch_size(BATCH_ROWS).build().map_err(|error| unreadable(path, error))
+    builder.with_batch_size(BATCH_ROWS).build().map(FileRows::new).map_err(|error| unreadable(path, error))
 }
 
 /// What was read of a file must be what was written: rows are about to be left behind with it.

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringViewArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Field as ArrowField, Schema};
-use futures::TryStreamExt;
-use parquet::arrow::async_reader::ParquetRecordBatchStream;
 
 use crate::cursor::CursorKey;
 use crate::ids::BatchId;
@@ -15,14 +13,14 @@ use crate::store::Store;
 
 use super::super::SinkError;
 use super::super::own;
-use super::super::stored_file::StoredFile;
+use super::super::stored_file::FileRows;
 use super::candidates::{check_rows, read_rows, unreadable};
 use super::resolve::Touched;
 
 /// The rows of one touched file, batch by batch.
 pub struct Carried<'a> {
     touched: &'a Touched,
-    stream: ParquetRecordBatchStream<StoredFile>,
+    stream: FileRows,
     batch: BatchId,
     /// Rows read so far.
     read: u64,
@@ -39,7 +37,7 @@ impl Carried<'_> {
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, SinkError> {
         loop {
             let path = &self.touched.path;
-            let Some(batch) = self.stream.try_next().await.map_err(|error| unreadable(path, error))? else {
+            let Some(batch) = self.stream.next().await.map_err(|error| unreadable(path, error))? else {
                 check_rows(path, &self.touched.file, self.read)?;
                 return Ok(None);
             };

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use bytes::Bytes;
-use futures::TryStreamExt;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 
@@ -44,7 +43,7 @@ async fn read(bytes: Vec<u8>) -> Result<u64, SinkError> {
     scan_keys(&store, path, &file, |_| {}).await?;
     let mut stream = read_rows(&store, path, &file).await?;
     let mut rows = 0;
-    while let Some(batch) = stream.try_next().await.map_err(|error| unreadable(path, error))? {
+    while let Some(batch) = stream.next().await.map_err(|error| unreadable(path, error))? {
         rows += batch.num_rows() as u64;
     }
     check_rows(path, &file, rows)?;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use futures::TryStreamExt;
 use parquet::arrow::ProjectionMask;
 
 use crate::store::Store;
@@ -14,6 +13,7 @@ use crate::store::Store;
 use super::super::SinkError;
 use super::super::content::bytes_hash;
 use super::super::current::CurrentFile;
+use super::super::stored_file::FileRows;
 use super::candidates::{open, unreadable};
 
 /// The column of the dead letters that holds a record as it came.
@@ -27,8 +27,8 @@ pub async fn known_rejects(store: &Arc<dyn Store>, files: &BTreeMap<String, Curr
         let roots = builder.schema().fields().iter().enumerate();
         let roots: Vec<usize> = roots.filter(|(_, field)| field.name() == RECORD).map(|(root, _)| root).collect();
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-        let mut stream = builder.with_projection(mask).build().map_err(|error| unreadable(path, error))?;
-        while let Some(batch) = stream.try_next().await.map_err(|error| unreadable(path, error))? {
+        let mut stream = FileRows::new(builder.with_projection(mask).build().map_err(|error| unreadable(path, error))?);
+        while let Some(batch) = stream.next().await.map_err(|error| unreadable(path, error))? {
             let Some(column) = batch.column_by_name(RECORD) else { continue };
             let texts = cast(column, &DataType::Utf8View).map_err(|error| SinkError::bug(error.to_string()))?;
             known.extend(texts.as_string_view().iter().flatten().map(|text| bytes_hash(text.as_bytes())));

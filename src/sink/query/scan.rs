@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_empty_array, new_null_array};
 use arrow::datatypes::{Schema, SchemaRef};
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::basic::Type as PhysicalType;
@@ -14,7 +14,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use polars::prelude::{AnonymousScan, AnonymousScanArgs, DataFrame, LazyFrame, PolarsError, PolarsResult, ScanArgsAnonymous};
 
 use super::super::live::{LiveFile, LiveTable};
-use super::super::stored_file::{StoredFile, Watch};
+use super::super::stored_file::{FileRows, StoredFile, Watch};
 use super::super::table::written;
 use super::{QueryError, columns};
 use crate::crossing;
@@ -237,9 +237,9 @@ async fn read_file(
     let stored = StoredFile::new(store, &file.path, file.bytes, Arc::clone(meter) as Arc<dyn Watch>);
     let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(stored, metadata);
     let stream = builder.with_projection(mask).with_batch_size(BATCH_ROWS).with_limit(rows_max).build();
-    let mut stream = stream.map_err(|error| unreadable(file, &error))?;
+    let mut stream = FileRows::new(stream.map_err(|error| unreadable(file, &error))?);
     let mut batches = Vec::new();
-    while let Some(batch) = stream.try_next().await.map_err(|error| unreadable(file, &error))? {
+    while let Some(batch) = stream.next().await.map_err(|error| unreadable(file, &error))? {
         batches.push(assemble(file, wanted, schema, Some(&batch), batch.num_rows())?);
     }
     Ok(batches)

@@ -1,5 +1,7 @@
 //! What budgets keep and share, by account.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::Row;
@@ -54,6 +56,31 @@ impl Ledger for PostgresState {
                 .execute(&self.pool),
         );
         Ok(done.await?.rows_affected() == 1)
+    }
+
+    fn shared_for(&self) -> Option<Duration> {
+        Some(self.lease / 2)
+    }
+
+    async fn shared_entry(&self, account: &str) -> Result<(Option<LedgerEntry>, Timestamp), LedgerError> {
+        let action = format!("read the ledger of {account}");
+        // Once: whoever shares looks again soon, and must know between which moments of its own this one lies.
+        let row = self.ask_once(
+            &action,
+            sqlx::query(
+                "SELECT ledger.*, floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS asked_at
+                 FROM (VALUES (1)) AS one LEFT JOIN ledger ON account = $1",
+            )
+            .bind(account)
+            .fetch_one(&self.pool),
+        );
+        let row = row.await?;
+        let sql = |error: sqlx::Error| state_error(&action, &error);
+        let asked_at = Timestamp::from_microsecond(row.try_get("asked_at").map_err(sql)?);
+        let asked_at = asked_at.map_err(|error| value_error(&action, error.to_string()))?;
+        let there: Option<&str> = row.try_get("account").map_err(sql)?;
+        let entry = there.map(|_| read(&action, &row)).transpose()?;
+        Ok((entry, asked_at))
     }
 }
 

@@ -4,6 +4,7 @@ mod again;
 mod alerts;
 mod auth;
 mod cursors;
+mod daemons;
 mod demo;
 mod doctor;
 mod exactness;

@@ -11,44 +11,17 @@ use crate::world::api::{FakeApi, Pages, Record};
 use crate::world::daemon::eventually;
 use crate::world::feed;
 use crate::world::oracle::Oracle;
+use crate::world::postgres::Database;
 use crate::world::program::{command, highwater};
 use crate::world::project::{Project, job};
-use crate::world::{setting, skip};
+use crate::world::skip;
 
 const PAGE: usize = 5;
 /// Milliseconds; no test can wait for a minute.
 const LEASE: &str = "3000";
-const SERVER: &str = "HIGHWATER_TEST_POSTGRES";
 
-/// A database of its own on the server that `tests/run` started.
-struct Database {
-    url: String,
-}
-
-impl Database {
-    fn new(name: &str) -> Option<Database> {
-        let server = setting(SERVER)?;
-        for statement in [format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"), format!("CREATE DATABASE {name}")] {
-            ask(&server, &statement);
-        }
-        Some(Database { url: server.replace("/postgres?", &format!("/{name}?")) })
-    }
-
-    fn environment(&self) -> Vec<(&str, &str)> {
-        vec![("STATE_URL", &self.url), ("HIGHWATER_LEASE_MS", LEASE)]
-    }
-}
-
-fn ask(url: &str, statement: &str) {
-    runtime().block_on(async {
-        let pool = sqlx::PgPool::connect(url).await.unwrap();
-        sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(&pool).await.unwrap();
-        pool.close().await;
-    });
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+fn environment(database: &Database) -> Vec<(&str, &str)> {
+    vec![("STATE_URL", database.url()), ("HIGHWATER_LEASE_MS", LEASE)]
 }
 
 fn records() -> Vec<Record> {
@@ -60,7 +33,7 @@ fn records() -> Vec<Record> {
 /// A folder of its own for one of those that share `lake`.
 fn member(api: &FakeApi, lake: &Path) -> Project {
     let project = Project::of_items(api, &Pages::Token, PAGE);
-    project.write("config.toml", "version = 1\n\n[state]\nurl = { env = \"STATE_URL\" }\ndaemons = 3\n");
+    project.write("config.toml", "version = 1\n\n[state]\nurl = { env = \"STATE_URL\" }\n");
     project.write("sinks/lake.toml", &format!("version = 1\ntype = \"parquet\"\nurl = {:?}\n", lake.to_string_lossy()));
     project.write("jobs/items.toml", &two_slices());
     project
@@ -71,7 +44,7 @@ fn two_slices() -> String {
 }
 
 fn call(project: &Project, database: &Database, args: &[&str]) -> crate::world::program::Ended {
-    database.environment().iter().fold(highwater(project, args), |call, (name, value)| call.env(name, value)).run()
+    environment(database).iter().fold(highwater(project, args), |call, (name, value)| call.env(name, value)).run()
 }
 
 /// Running again changes nothing, whoever does it.
@@ -84,7 +57,7 @@ fn nothing_is_left_to_do(project: &Project, database: &Database) {
 fn who_was_stopped_for_longer_than_its_lease_doubles_nothing() {
     // D-32, D-33
     const NAME: &str = "who_was_stopped_for_longer_than_its_lease_doubles_nothing";
-    if setting(SERVER).is_none() {
+    if !Database::is_there() {
         return skip(NAME, "no Postgres server");
     }
     let Some(mut oracle) = Oracle::new() else { return skip(NAME, "the independent readers are not installed") };
@@ -127,7 +100,7 @@ fn stopped(api: &FakeApi, database: &str, fault: &str, name: &str) -> tempfile::
     let lake = tempfile::tempdir().unwrap();
     let [one, other] = [(); 2].map(|()| member(api, lake.path()));
     let mut zombie = command(&one, &["run", "items"]);
-    zombie.envs(database.environment()).env("HIGHWATER_FAULT", fault);
+    zombie.envs(environment(&database)).env("HIGHWATER_FAULT", fault);
     let mut zombie = zombie.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let status = format!("/proc/{}/stat", zombie.id());
     eventually(&format!("it is {name}"), || std::fs::read_to_string(&status).unwrap().contains(") T ").then_some(()));

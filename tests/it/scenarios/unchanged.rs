@@ -91,7 +91,7 @@ fn several_pages_time_windows_and_appends_are_read_each_time() {
         }
     };
     let paging = "paging = { type = \"page\", param = \"page\", start = 0, page_size = 10, more = \"more\" }\n";
-    let windowed = "[streams.items.cursor]\nfield = \"updated_at\"\n";
+    let windowed = "[streams.items.cursor]\nfield = \"updated_at\"\ntype = \"timestamp\"\n";
     for (stream, job) in [
         (format!("{ALL}{paging}"), "mode = \"replace\"\n"),
         (format!("{ALL}{windowed}"), "mode = \"merge\"\n"),

@@ -11,6 +11,7 @@ pub mod dice;
 pub mod feed;
 pub mod gcs;
 pub mod oracle;
+pub mod postgres;
 pub mod program;
 pub mod project;
 mod proofs;
