@@ -116,9 +116,10 @@ impl FileRows {
             let batch = rows.try_next().await;
             (rows, batch)
         });
-        let (rows, batch) = read.catch_unwind().await.map_err(|_| {
-            ParquetError::General("a page of it cannot be decoded: the file is damaged".to_owned())
-        })?;
+        let (rows, batch) = read
+            .catch_unwind()
+            .await
+            .map_err(|_| ParquetError::General("a page of it cannot be decoded: the file is damaged".to_owned()))?;
         self.0 = Some(rows);
         batch
     }
