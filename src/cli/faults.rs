@@ -45,6 +45,7 @@ impl Faults {
             Some("keys_in_filter") => guards.keys_in_filter = false,
             Some("same_content") => guards.same_content = false,
             Some("known_parents") => guards.known_parents = false,
+            Some("delta_once") => guards.delta_once = false,
             Some(other) => {
                 let failure = Failure::new(Exit::Usage, format!("HIGHWATER_MUTANT: no guard is called `{other}`"));
                 return Err(failure.help("write the name of a field of `fault::Guards`, such as `put_if_absent`"));

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::cadence::Schedule;
@@ -272,11 +273,23 @@ pub enum Lookback {
 pub struct Sink {
     pub name: String,
     pub file: String,
+    pub format: TableFormat,
     pub place: SinkPlace,
     /// What `[storage]` says, secrets as references.
     pub storage: BTreeMap<String, StorageValue>,
     pub parquet: ParquetSettings,
     pub keep: Keep,
+}
+
+/// What a sink's tables are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TableFormat {
+    /// Files in folders.
+    #[default]
+    Parquet,
+    /// The same files, with a log beside them that says which of them count.
+    Delta,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -39,6 +39,8 @@ pub struct Guards {
     pub named_is_live: bool,
     /// What is young may still come to be named.
     pub young_is_live: bool,
+    /// A record that the Delta log has already is not committed to it again.
+    pub delta_once: bool,
 }
 
 impl Guards {
@@ -55,6 +57,7 @@ impl Guards {
         known_parents: true,
         named_is_live: true,
         young_is_live: true,
+        delta_once: true,
     };
 }
 

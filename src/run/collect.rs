@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::clock::Asked;
-use crate::config::catalog::Job;
+use crate::config::catalog::{Job, TableFormat};
 use crate::error::ErrorKind;
 use crate::ids::Seq;
 use crate::sink::SinkError;
@@ -120,6 +120,10 @@ pub(super) async fn sweep_up(
     let is_past = |path: &str| layout::seq_of_file(path).is_some_and(|seq| seq <= head.state.seq);
     let mut orphans = Vec::new();
     for folder in layout::folders_of_files(&job.table, &job.dataset) {
+        if job.sink.format == TableFormat::Delta && folder == job.table {
+            // Its log, and files that older versions are read by: the vacuum takes those away.
+            continue;
+        }
         let found = list(store, &folder).await?.into_iter();
         orphans.extend(found.filter(|listed| is_old(listed) && is_past(&listed.path) && !is_live(&listed.path)));
     }

@@ -1,6 +1,7 @@
 //! A staged slice becomes a record: the machine decides what to do, this file does it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::batch::Counts;
 use crate::config::catalog::{Job, Mode};
@@ -12,6 +13,7 @@ use crate::schema::TableSchema;
 use crate::sink::SinkError;
 use crate::sink::commit::{CommitMachine, Outcome, Verdict};
 use crate::sink::current::Current;
+use crate::sink::delta::Exposed;
 use crate::sink::history::coverage_at;
 use crate::sink::layout;
 use crate::sink::live::index_before;
@@ -21,7 +23,7 @@ use crate::sink::stage::{StagedFile, entries};
 use crate::slice::Cover;
 use crate::state::{BatchNote, BatchStatus, Lease};
 
-use super::effects::Subject;
+use super::effects::{Subject, exposure};
 use super::read::Replaced;
 use super::{Ports, RunError, RunReport, settle};
 
@@ -61,6 +63,15 @@ pub(super) async fn commit(
 ) -> Result<Committed, RunError> {
     let record = load_record(job, ports, head, slice);
     check_counts(job, &record)?;
+    if let Some(exposure) = Box::pin(exposure(job, ports, &record, index)).await?
+        && let Exposed::Displaced(path) = exposure.foresee(Arc::clone(&ports.store)).await?
+    {
+        let message = format!(
+            "`{path}` is not part of the Delta table {} any more: another writer has rewritten it; bring it back to an older version (RESTORE), or move the table's folder and `_highwater/{}` away and load it anew",
+            job.table, job.dataset
+        );
+        return Err(RunError::new(ErrorKind::Conflict, message));
+    }
     let (verdict, new_head) = decide(job, ports, lease, head, record, index).await?;
     match verdict {
         Verdict::Committed => Ok(Committed::Yes(Box::new(new_head))),
@@ -170,6 +181,7 @@ fn load_record(job: &Job, ports: &Ports, head: &Head, slice: &StagedSlice) -> Re
         dataset: job.dataset.clone(),
         job: job.name.to_string(),
         table: job.table.clone(),
+        table_format: job.sink.format,
         fingerprint: fingerprint(job),
         covers,
         uncovers: Vec::new(),

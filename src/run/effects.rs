@@ -1,5 +1,6 @@
 //! Performing the effects of the protocol's machines: each is one call of a port, its outcome fed back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,9 +12,10 @@ use crate::error::{ErrorKind, chain};
 use crate::ids::BatchId;
 use crate::sink::commit::{Effect, Outcome};
 use crate::sink::current::Current;
-use crate::sink::layout;
-use crate::sink::live::load_index;
+use crate::sink::delta::{Exposed, Exposure};
+use crate::sink::live::{index_before, load_index};
 use crate::sink::record::Record;
+use crate::sink::{SinkError, layout};
 use crate::state::{BatchNote, Lease, StateError};
 use crate::store::{Published, PutAbsent, Store, StoreError};
 
@@ -75,6 +77,11 @@ impl Subject<'_> {
                     Err(error) => failed(&error),
                 }
             }
+            Effect::Expose => match Box::pin(self.expose()).await {
+                Ok(Exposed::Done) => Outcome::Done,
+                Ok(Exposed::Displaced(path)) => Outcome::Displaced { path },
+                Err(error) => Outcome::Failed { reason: chain(&error), fenced: false },
+            },
             Effect::Index => self.put_index().await,
             Effect::Advance => from_state(self.ports.state.advance(self.lease, &self.state, self.done).await),
             Effect::Publish { .. } | Effect::Delete { .. } | Effect::Retire { .. } => perform_file(self.ports, effect).await,
@@ -96,6 +103,15 @@ impl Subject<'_> {
             Ok(PutAbsent::Written) => Outcome::Done,
             Ok(PutAbsent::Exists) => Outcome::Exists,
             Err(error) => failed(&error),
+        }
+    }
+
+    async fn expose(&mut self) -> Result<Exposed, SinkError> {
+        let Some(record) = &self.record else { return Ok(Exposed::Done) };
+        let exposure = exposure(self.job, self.ports, record, self.index).await?;
+        match exposure {
+            Some(exposure) => exposure.expose(Arc::clone(&self.ports.store)).await,
+            None => Ok(Exposed::Done),
         }
     }
 
@@ -122,6 +138,23 @@ impl Subject<'_> {
         *self.index = Some(index);
         Ok(())
     }
+}
+
+/// What the Delta log is to be told of a record; `None` where it is told nothing. `index` are the live files before the record,
+/// where they are known.
+pub(super) async fn exposure(
+    job: &Job,
+    ports: &Ports,
+    record: &Record,
+    index: &Option<Current>,
+) -> Result<Option<Exposure>, SinkError> {
+    let loaded = match index {
+        Some(known) if known.seq + 1 == record.seq && known.record_hash == record.previous => None,
+        _ if record.remove.is_empty() => None,
+        _ => Some(index_before(ports.store.as_ref(), &job.dataset, record).await?),
+    };
+    let before = loaded.as_ref().or(index.as_ref());
+    Ok(Exposure::of(job, record, before, ports.clock.now(), ports.guards))
 }
 
 async fn perform_file(ports: &Ports, effect: Effect) -> Outcome {

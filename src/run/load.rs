@@ -1,11 +1,12 @@
 //! The load: lease, settle, then slice after slice until the window is covered.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Asked;
-use crate::config::catalog::{Job, Mode};
+use crate::config::catalog::{Job, Mode, TableFormat};
 use crate::config::units::duration_text;
 use crate::dataset::DatasetState;
 use crate::error::{ErrorKind, chain};
@@ -13,6 +14,9 @@ use crate::event::Event;
 use crate::ids::PartitionKey;
 use crate::plan;
 use crate::sink::current::Current;
+use crate::sink::delta;
+use crate::sink::live::index_at;
+use crate::sink::own::is_keyed;
 use crate::sink::record::{RecordKind, fingerprint_changes};
 use crate::sink::settle::Head;
 use crate::slice::{Coverage, Reach, Slice, Span};
@@ -98,6 +102,7 @@ async fn tidy_up(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunReport
 async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunReport) -> Result<(), RunError> {
     let mut index: Option<Current> = None;
     let mut head = settle::settle(job, ports, lease, &mut index, report).await?;
+    Box::pin(check_delta(job, ports, &head, &mut index)).await?;
     if let Some(asked) = &ports.options.rewind {
         rewind::rewind(job, ports, lease, asked, &mut head, &mut index, report).await?;
         if asked.what.reads_nothing() {
@@ -130,7 +135,39 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
     }
     report.mark = mark_text(job, &head.state.coverage);
     report.marks = marks(job, &head.state.coverage);
+    Box::pin(vacuum(job, ports, &head, &mut index)).await;
     Ok(())
+}
+
+/// Takes away what left a Delta table long ago. The run has done its work: what fails here is tried again at the end of the next.
+async fn vacuum(job: &Job, ports: &Ports, head: &Head, index: &mut Option<Current>) {
+    if job.sink.format != TableFormat::Delta || head.state.seq == 0 {
+        return;
+    }
+    let index = index_at(ports.store.as_ref(), &job.dataset, head, index).await;
+    let vacuumed = match index {
+        Ok(index) => delta::vacuum(ports.store.as_ref(), &job.dataset, index, ports.clock.now()).await,
+        Err(error) => Err(error),
+    };
+    match vacuumed {
+        Ok(0) => {}
+        Ok(files) => tracing::info!(job.id = %job.name, files, "files that left the Delta table a week ago are gone"),
+        Err(error) => tracing::warn!(job.id = %job.name, error = %chain(&error), "files that left the Delta table stay for now"),
+    }
+}
+
+/// A Delta table must be the one that the records tell of, before anything is read for it.
+async fn check_delta(job: &Job, ports: &Ports, head: &Head, index: &mut Option<Current>) -> Result<(), RunError> {
+    if job.sink.format != TableFormat::Delta {
+        return Ok(());
+    }
+    let looks_into = job.mode == Mode::Merge || is_keyed(job);
+    let index = match looks_into {
+        true => Some(index_at(ports.store.as_ref(), &job.dataset, head, index).await?),
+        false => None,
+    };
+    let removes = looks_into || job.mode == Mode::Replace || ports.options.rewind.is_some();
+    Ok(delta::check(Arc::clone(&ports.store), job, head, index, removes).await?)
 }
 
 /// The sets in the order in which they are read. Many of them begin at a place left to chance: else those at the end would never

@@ -498,6 +498,7 @@ async fn record(
         dataset: job.dataset.clone(),
         job: job.name.to_string(),
         table: job.table.clone(),
+        table_format: job.sink.format,
         fingerprint: fingerprint(job),
         covers: planned.covers,
         uncovers: planned.uncovers,

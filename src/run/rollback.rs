@@ -2,7 +2,7 @@
 //! removed since comes back from the history, and what was read since is read again by the next run.
 
 use crate::batch::Counts;
-use crate::config::catalog::Job;
+use crate::config::catalog::{Job, TableFormat};
 use crate::dataset::DatasetState;
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, PartitionKey, Seq};
@@ -51,6 +51,13 @@ fn measure<'f>(files: impl IntoIterator<Item = &'f FileEntry>) -> (u64, u64, u64
 /// # Errors
 /// Of kind config where there is no such record; of kind data where a file is gone for good.
 pub(super) async fn plan(job: &Job, to: Seq, state: &DatasetState, store: &dyn Store) -> Result<RollbackPlan, RunError> {
+    if job.sink.format == TableFormat::Delta {
+        let message = format!(
+            "the table {} is a Delta table, which does not go back here: its older versions can be read as they are, or load it anew with `highwater run {} --full`",
+            job.table, job.name
+        );
+        return Err(RunError::new(ErrorKind::Config, message));
+    }
     let look = look_back(store, &job.dataset, to, (state.seq, &state.record_hash)).await?;
     let gone = |path: &str, count: usize| {
         let message = format!(
@@ -102,6 +109,7 @@ pub(super) fn record(job: &Job, ports: &Ports, state: &DatasetState, planned: Ro
         dataset: job.dataset.clone(),
         job: job.name.to_string(),
         table: then.table,
+        table_format: then.table_format,
         fingerprint: then.fingerprint,
         covers: planned.covers,
         uncovers: planned.uncovers,

@@ -1,10 +1,13 @@
 //! Before anything new is read: what a crash left is finished, what the lake has is known, what nobody needs is dropped.
 
-use crate::config::catalog::Job;
+use std::collections::BTreeSet;
+
+use crate::config::catalog::{Job, TableFormat};
 use crate::error::ErrorKind;
 use crate::event::Event;
 use crate::sink::commit::{Effect, Outcome};
 use crate::sink::current::Current;
+use crate::sink::delta::{log_folder, named_files};
 use crate::sink::live::load_index;
 use crate::sink::settle::{Head, SettleMachine, Settled};
 use crate::sink::stage::drop_staged;
@@ -36,8 +39,10 @@ pub(super) async fn settle(
                 return Ok(head);
             }
             Settled::StagedLost(head) => {
-                let text =
-                    format!("the staged files of record {} are gone: it is voided and its range read again", head.state.seq);
+                let text = format!(
+                    "the staged files of record {} are gone, or what it replaces is: it is voided and its range read again",
+                    head.state.seq
+                );
                 note(job, ports, report, "voided", text).await;
                 commit::void(job, ports, lease, head, index).await?;
             }
@@ -72,7 +77,11 @@ async fn settle_once(job: &Job, ports: &Ports, lease: &Lease, index: &mut Option
 /// would be loaded a second time beside it.
 async fn check_table(job: &Job, ports: &Ports, head: &Head) -> Result<(), RunError> {
     let index = load_index(ports.store.as_ref(), &job.dataset, Some((head.state.seq, &head.state.record_hash))).await?;
-    let unnamed = unnamed_files(ports.store.as_ref(), &job.table, |path| index.files.contains_key(path)).await?;
+    let (store, delta) = (ports.store.as_ref(), job.sink.format == TableFormat::Delta && head.state.seq > 0);
+    let removed = if delta { named_files(store, &job.dataset, head.state.seq).await? } else { BTreeSet::new() };
+    let log = format!("{}/", log_folder(&job.table));
+    let is_named = |path: &str| index.files.contains_key(path) || removed.contains(path) || delta && path.starts_with(&log);
+    let unnamed = unnamed_files(store, &job.table, is_named).await?;
     let Some(first) = unnamed.first() else { return Ok(()) };
     let message = format!(
         "the folder of table {} holds {} files that no record of its log names, such as `{first}`: the log was lost, or the folder is not ours; restore `_highwater/{}` from a copy, or move the files away and run again",

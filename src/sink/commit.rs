@@ -40,6 +40,8 @@ pub enum Effect {
         path: String,
         kept: String,
     },
+    /// Commit the record to the log of its Delta table, where readers look for what counts.
+    Expose,
     /// Write `current.json` as it is after this record.
     Index,
     /// Tell the state that the record is done.
@@ -67,6 +69,10 @@ pub enum Outcome {
         number: usize,
         reason: String,
     },
+    /// What the record replaces is not in its Delta table any more.
+    Displaced {
+        path: String,
+    },
     /// An error; whether the effect happened is open.
     Failed {
         reason: String,
@@ -85,7 +91,7 @@ pub enum Verdict {
     Undecided { reason: String },
     /// It counts, but not everything is seen or known yet: recovery goes on.
     Unfinished { reason: String },
-    /// It counts, but its staged files are gone: it must be voided.
+    /// It counts, but its staged files are gone, or what it replaces is: it must be voided.
     StagedLost,
     /// Another owner has the lease.
     Fenced { reason: String },

@@ -1,5 +1,6 @@
 //! The files of a table that count now, and how to read them.
 
+use crate::config::catalog::{Job, TableFormat};
 use crate::ids::{DatasetName, Seq};
 use crate::schema::TableSchema;
 use crate::store::Store;
@@ -13,6 +14,8 @@ use super::{SinkError, layout};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LiveTable {
     pub table: String,
+    /// How other readers find the files that count: by their folder, or by a Delta log.
+    pub format: TableFormat,
     pub seq: Seq,
     pub schema: TableSchema,
     pub partition_keys: Vec<String>,
@@ -29,9 +32,9 @@ pub struct LiveFile {
     pub partition: Vec<(String, Option<String>)>,
 }
 
-/// The live files of a dataset's table; `None` if nothing was ever committed.
-pub async fn live_table(store: &dyn Store, dataset: &DatasetName) -> Result<Option<LiveTable>, SinkError> {
-    let current = load_index(store, dataset, None).await?;
+/// The live files of a job's table; `None` if nothing was ever committed.
+pub async fn live_table(store: &dyn Store, job: &Job) -> Result<Option<LiveTable>, SinkError> {
+    let current = load_index(store, &job.dataset, None).await?;
     if current.seq == 0 {
         return Ok(None);
     }
@@ -43,6 +46,7 @@ pub async fn live_table(store: &dyn Store, dataset: &DatasetName) -> Result<Opti
     });
     Ok(Some(LiveTable {
         table: current.table,
+        format: job.sink.format,
         seq: current.seq,
         schema: current.schema,
         partition_keys: current.partition_by,

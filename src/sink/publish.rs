@@ -2,7 +2,8 @@
 
 use super::commit::{Effect, Outcome};
 use super::layout;
-use super::record::Record;
+use super::record::{Record, RecordKind};
+use crate::config::catalog::TableFormat;
 
 /// How often an effect is tried before the run gives up on it; recovery goes on from there.
 pub(super) const TRIES_MAX: u32 = 5;
@@ -10,6 +11,8 @@ pub(super) const TRIES_MAX: u32 = 5;
 /// The part of the protocol that commit and settlement share.
 pub(super) struct Publication {
     publish: Vec<(String, String, u64)>,
+    /// Readers look into a Delta log for what counts.
+    exposes: bool,
     /// Each as the effect that takes it out of the table.
     remove: Vec<Effect>,
     stage: Stage,
@@ -24,6 +27,7 @@ pub(super) struct Publication {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Publishing,
+    Exposing,
     Removing,
     Dropping,
 }
@@ -33,7 +37,7 @@ pub(super) enum Progress {
     /// More to do now; empty while outcomes are still awaited.
     Go(Vec<Effect>),
     Published,
-    /// Staged files of this record are gone although nobody published them.
+    /// Staged files of this record are gone although nobody published them, or what it replaces is not in its Delta table any more.
     StagedLost,
     GivenUp(String),
 }
@@ -41,13 +45,16 @@ pub(super) enum Progress {
 impl Publication {
     pub(super) fn of(record: &Record) -> Self {
         let publish = record.add.iter().map(|file| (file.staged.clone(), file.path.clone(), file.bytes)).collect();
-        let remove = record.remove.iter().map(|path| match record.history {
+        // Who reads an older version of a Delta table still needs what left it; what was never seen may go.
+        let stays = |path: &&String| record.kind != RecordKind::Void && record.is_in_delta_table(path);
+        let remove = record.remove.iter().filter(|path| !stays(path)).map(|path| match record.history {
             true => Effect::Retire { path: path.clone(), kept: layout::history(&record.dataset, record.seq, path) },
             false => Effect::Delete { path: path.clone() },
         });
         let remove = remove.collect();
         Publication {
             publish,
+            exposes: record.table_format == TableFormat::Delta,
             remove,
             stage: Stage::Publishing,
             waiting: 0,
@@ -71,7 +78,16 @@ impl Publication {
         };
         let effects: Vec<Effect> = numbers.into_iter().map(effect).collect();
         self.waiting = effects.len();
-        if effects.is_empty() { self.send_removes() } else { Progress::Go(effects) }
+        if effects.is_empty() { self.send_expose() } else { Progress::Go(effects) }
+    }
+
+    fn send_expose(&mut self) -> Progress {
+        if !self.exposes {
+            return self.send_removes();
+        }
+        self.stage = Stage::Exposing;
+        self.waiting = 1;
+        Progress::Go(vec![Effect::Expose])
     }
 
     fn send_removes(&mut self) -> Progress {
@@ -96,9 +112,10 @@ impl Publication {
                 self.failed.push(number);
                 self.reason = reason;
             }
+            Outcome::Displaced { .. } => self.missing.push(0),
             // A staged copy or an old file that could not be deleted is seen by nobody, or is deleted by who collects garbage;
             // but an old file under a reader's glob must go, so removes are tried again.
-            Outcome::Failed { reason, .. } if self.stage == Stage::Removing => {
+            Outcome::Failed { reason, .. } if matches!(self.stage, Stage::Exposing | Stage::Removing) => {
                 self.failed.push(0);
                 self.reason = reason;
             }
@@ -125,6 +142,7 @@ impl Publication {
             let failed = std::mem::take(&mut self.failed);
             let again = match self.stage {
                 Stage::Publishing => self.send_publish(failed),
+                Stage::Exposing => self.send_expose(),
                 _ => self.send_removes(),
             };
             return match again {
@@ -136,7 +154,8 @@ impl Publication {
             };
         }
         match self.stage {
-            Stage::Publishing => self.send_removes(),
+            Stage::Publishing => self.send_expose(),
+            Stage::Exposing => self.send_removes(),
             Stage::Removing => self.send_drops(),
             Stage::Dropping => Progress::Published,
         }

@@ -18,6 +18,7 @@ use polars::prelude::LazyFrame;
 use polars::sql::SQLContext;
 use thiserror::Error;
 
+use crate::config::catalog::TableFormat;
 use crate::crossing;
 use crate::error::ErrorKind;
 use crate::schema::ColumnType;
@@ -157,11 +158,17 @@ fn too_large(needed: u64, memory: u64, instead: &str) -> QueryError {
 fn duckdb_command(tables: &[(LiveTable, Arc<dyn Store>)], sql: &str) -> String {
     let mut script = String::new();
     for (table, store) in tables {
-        let glob = store.address(&format!("{}/**/*.parquet", table.table)).replace('\'', "''");
+        let address = |path: &str| store.address(path).replace('\'', "''");
+        // A glob would find what left a Delta table, too.
+        let rows = match table.format {
+            TableFormat::Delta => format!("delta_scan('{}')", address(&table.table)),
+            TableFormat::Parquet => {
+                let glob = address(&format!("{}/**/*.parquet", table.table));
+                format!("read_parquet('{glob}', hive_partitioning = true, union_by_name = true)")
+            }
+        };
         let name = table.table.replace('"', "\"\"");
-        script.push_str(&format!(
-            "CREATE VIEW \"{name}\" AS SELECT * FROM read_parquet('{glob}', hive_partitioning = true, union_by_name = true); "
-        ));
+        script.push_str(&format!("CREATE VIEW \"{name}\" AS SELECT * FROM {rows}; "));
     }
     script.push_str(sql);
     format!("duckdb -c '{}'", script.replace('\'', "'\\''"))

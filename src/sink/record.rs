@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::batch::Counts;
-use crate::config::catalog::{Cursor, DeclaredType, Job};
+use crate::config::catalog::{Cursor, DeclaredType, Job, TableFormat};
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, DatasetName, Generation, PartitionKey, Seq};
 use crate::page::{Answered, join_path};
@@ -86,6 +86,9 @@ pub struct Record {
     pub dataset: DatasetName,
     pub job: String,
     pub table: String,
+    /// What the table is made of.
+    #[serde(default, skip_serializing_if = "is_parquet")]
+    pub table_format: TableFormat,
     /// What of the job's definition the rows depend on; see [`fingerprint`].
     pub fingerprint: BTreeMap<String, String>,
     pub covers: Vec<Cover>,
@@ -128,6 +131,10 @@ pub struct Record {
     pub previous: String,
 }
 
+fn is_parquet(format: &TableFormat) -> bool {
+    *format == TableFormat::Parquet
+}
+
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
@@ -164,6 +171,11 @@ impl Record {
     /// Rows of a kind that the record adds.
     pub fn rows(&self, role: FileRole) -> u64 {
         self.add.iter().filter(|file| file.role == role).map(|file| file.rows).sum()
+    }
+
+    /// Whether a path is that of a table's file, which readers of a Delta table may still need once it was removed.
+    pub fn is_in_delta_table(&self, path: &str) -> bool {
+        self.table_format == TableFormat::Delta && path.strip_prefix(&self.table).is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// Whether every source record is in a file, or it is known why not.
@@ -244,6 +256,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// The part of a fingerprint that says whether rows belong to parameter sets.
 const FOR_EACH: &str = "for_each";
+/// The part that says what the table is made of.
+const TABLE_FORMAT: &str = "type";
 
 /// What of a job's definition its rows depend on, by name. A change of one of these within a table mixes two meanings, so it
 /// needs a new reading; everything else may be edited freely.
@@ -271,6 +285,7 @@ pub fn fingerprint(job: &Job) -> BTreeMap<String, String> {
     }
     put("primary_key", job.stream.primary_key.join(", "));
     put("mode", job.mode.name().to_owned());
+    put(TABLE_FORMAT, if job.sink.format == TableFormat::Delta { "delta" } else { "" }.to_owned());
     put("partition_by", job.partition_by.iter().map(|column| column.key()).collect::<Vec<_>>().join(", "));
     parts
 }
@@ -279,8 +294,10 @@ pub fn fingerprint(job: &Job) -> BTreeMap<String, String> {
 pub fn fingerprint_changes(written: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
     let differs = |(name, value): (&String, &String)| match written.get(name) {
         Some(before) if before != value => Some(format!("{name} was `{before}` and is `{value}`")),
-        // Records from before there were sets.
-        None if name == FOR_EACH && !value.is_empty() => Some(format!("{name} was not there and is `{value}`")),
+        // Records from before there were sets, or other tables.
+        None if [FOR_EACH, TABLE_FORMAT].contains(&name.as_str()) && !value.is_empty() => {
+            Some(format!("{name} was not there and is `{value}`"))
+        }
         _ => None,
     };
     now.iter().filter_map(differs).collect()

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parquet::file::metadata::{FooterTail, ParquetMetaDataReader};
+use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader};
 
 use crate::config::catalog::Job;
 use crate::error::ErrorKind;
@@ -126,6 +126,17 @@ pub fn entries(job: &Job, set: &PartitionKey, seq: Seq, batch: BatchId, staged: 
 
 /// The number of rows that a Parquet file's footer tells.
 pub async fn footer_rows(store: &dyn Store, path: &str, size: u64) -> Result<u64, SinkError> {
+    let metadata = footer(store, path, size).await?;
+    u64::try_from(metadata.file_metadata().num_rows()).map_err(|_| {
+        SinkError::data(format!(
+            "the file `{}` is no whole Parquet file: it tells a negative number of rows",
+            store.address(path)
+        ))
+    })
+}
+
+/// What a Parquet file's footer tells.
+pub async fn footer(store: &dyn Store, path: &str, size: u64) -> Result<ParquetMetaData, SinkError> {
     let unreadable =
         |what: String| SinkError::data(format!("the file `{}` is no whole Parquet file: {what}", store.address(path)));
     if size < TAIL + 4 {
@@ -138,6 +149,5 @@ pub async fn footer_rows(store: &dyn Store, path: &str, size: u64) -> Result<u64
         return Err(unreadable("its footer is longer than the file".to_owned()));
     }
     let footer = store.get_range(path, size - TAIL - length..size - TAIL).await?;
-    let metadata = ParquetMetaDataReader::decode_metadata(&footer).map_err(|error| unreadable(error.to_string()))?;
-    u64::try_from(metadata.file_metadata().num_rows()).map_err(|_| unreadable("it tells a negative number of rows".to_owned()))
+    ParquetMetaDataReader::decode_metadata(&footer).map_err(|error| unreadable(error.to_string()))
 }

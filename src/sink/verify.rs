@@ -1,10 +1,14 @@
 //! Recounts a table from the lake alone: the chain, every file against its record, and no file that no record names.
 
+use std::collections::BTreeSet;
+
 use sha2::{Digest, Sha256};
 
+use crate::config::catalog::TableFormat;
 use crate::ids::DatasetName;
 use crate::store::Store;
 
+use super::delta::log_folder;
 use super::history::Files;
 use super::record::{FileEntry, FileRole, Record, hash, hex};
 use super::stage::footer_rows;
@@ -35,6 +39,9 @@ pub async fn verify(store: &dyn Store, dataset: &DatasetName) -> Result<VerifyRe
     let mut table = None;
     let mut previous = String::new();
     let mut last_removes: Vec<String> = Vec::new();
+    // Of a Delta table: what left it and stays for readers of older versions, and its log.
+    let mut left: BTreeSet<String> = BTreeSet::new();
+    let mut log = None;
     loop {
         let seq = report.seq + 1;
         let Some(bytes) = store.get(&layout::record(dataset, seq), layout::SMALL_OBJECT_MAX).await? else { break };
@@ -52,6 +59,10 @@ pub async fn verify(store: &dyn Store, dataset: &DatasetName) -> Result<VerifyRe
         previous = hash(&bytes);
         table = Some(record.table.clone());
         last_removes.clone_from(&record.remove);
+        if record.table_format == TableFormat::Delta {
+            left.extend(record.remove.iter().cloned());
+            log = Some(format!("{}/", log_folder(&record.table)));
+        }
         files.apply(&record);
         report.seq = seq;
         report.records += 1;
@@ -64,7 +75,9 @@ pub async fn verify(store: &dyn Store, dataset: &DatasetName) -> Result<VerifyRe
     // A dataset is named after its table: files may be there although the whole log is gone.
     let table = table.unwrap_or_else(|| dataset.to_string());
     let last_removes: Vec<String> = last_removes.iter().map(|path| store.address(path)).collect();
-    for address in unnamed_files(store, &table, |path| live.contains_key(path)).await? {
+    let in_log = |path: &str| log.as_ref().is_some_and(|log| path.starts_with(log.as_str()));
+    let is_named = |path: &str| live.contains_key(path) || left.contains(path) || in_log(path);
+    for address in unnamed_files(store, &table, is_named).await? {
         // What was cut off between its decision and its publication is no damage.
         report.problems.push(match last_removes.contains(&address) {
             true => format!("`{address}` is still there, though record {} took it out: {UNFINISHED}", report.seq),

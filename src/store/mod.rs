@@ -4,6 +4,7 @@
 //! Deliberately absent: rename and copy as such (publishing is the only use), conditional replacement, and retries beyond a few
 //! quick ones: whoever calls knows whether a second try is safe and reads back what became of the first.
 
+pub mod as_objects;
 mod azure;
 mod cloud;
 #[cfg(any(test, debug_assertions))]

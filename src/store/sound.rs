@@ -115,6 +115,7 @@ mod tests {
         Sink {
             name: "lake".to_owned(),
             file: "sinks/lake.toml".to_owned(),
+            format: Default::default(),
             place: SinkPlace::Local("/nowhere".into()),
             storage: BTreeMap::new(),
             parquet: ParquetSettings { compression: Compression::None, file_size: 1, row_group_size: 1 },

@@ -34,10 +34,11 @@ pub enum Verbosity {
 }
 
 impl Verbosity {
+    /// Delta's kernel logs every error that it also returns, as if it were ours: also that a table is not there yet.
     fn filter(self) -> &'static str {
         match self {
-            Verbosity::Command => "warn",
-            Verbosity::Service => "warn,highwater=info",
+            Verbosity::Command => "warn,delta_kernel=off",
+            Verbosity::Service => "warn,highwater=info,delta_kernel=off",
         }
     }
 }

@@ -137,6 +137,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("polars", &["src/transform/", "src/sink/query", "src/crossing"]),
     ("polars_arrow", &["src/crossing"]),
     ("object_store", &["src/store/"]),
+    ("delta_kernel", &["src/sink/delta/"]),
+    ("delta_kernel_default_engine", &["src/sink/delta/"]),
     ("axum", &["src/cli/", "src/web/"]),
     ("hyper", &["src/web/"]),
     ("clap", &["src/cli/", "src/main.rs"]),

@@ -1,4 +1,4 @@
-"""Reads tables of a lake with DuckDB and with pyarrow and compares them with the ground truth, value by value.
+"""Reads tables of a lake with DuckDB, pyarrow and deltalake and compares them with the ground truth, value by value.
 
 Shares no code with the program. Reads a list of cases as JSON from standard input:
 
@@ -9,6 +9,8 @@ Shares no code with the program. Reads a list of cases as JSON from standard inp
       "flatten": {"columns": ["properties"], "separator": "_"}   optional: the job's flatten step
       "free": true                                       optional, default true: types were inferred over all of the truth
       "keys_only": false                                 optional: which rows are there, whatever their values
+      "delta": false                                     optional: a Delta table, read by its log and not by a glob
+      "commits": 3                                       optional, of a Delta table: the version that its log must be at
     }]
 
 The truth is one record a line, the JSON text as the API sent it. Prints each difference and how many values were compared; exits
@@ -254,12 +256,12 @@ def mirror(place, folder):
     return folder
 
 
-def by_duckdb(folder):
-    """Rows and types as DuckDB reads the glob, with the folders' keys as columns."""
+def by_duckdb(files):
+    """Rows and types as DuckDB reads files, or a glob, with the folders' keys as columns."""
     connection = duckdb.connect()
     connection.execute("SET threads = 2")
-    pattern = os.path.join(folder, "**", "*.parquet").replace("'", "''")
-    query = f"SELECT * FROM read_parquet('{pattern}', hive_partitioning = true, hive_types_autocast = false, union_by_name = true)"
+    listed = ", ".join("'" + path.replace("'", "''") + "'" for path in files)
+    query = f"SELECT * FROM read_parquet([{listed}], hive_partitioning = true, hive_types_autocast = false, union_by_name = true)"
     table = connection.sql(query).to_arrow_table()
     return table.to_pylist(), table.schema
 
@@ -273,6 +275,53 @@ def by_pyarrow(folder, files):
         rows += [{**row, **keys} for row in table.to_pylist()]
         schemas.append(table.schema.remove_metadata())
     return rows, pa.unify_schemas(schemas, promote_options="permissive")
+
+
+def delta_table(place):
+    """The table as deltalake sees it, where it lies: of a bucket nothing is copied."""
+    from deltalake import DeltaTable
+
+    if isinstance(place, str):
+        return DeltaTable(place)
+    options = {
+        "AWS_ENDPOINT_URL": place["endpoint"],
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "oracle",
+        "AWS_SECRET_ACCESS_KEY": "oracle",
+        "AWS_ALLOW_HTTP": "true",
+    }
+    return DeltaTable(f"s3://{place['bucket']}/{place['prefix']}", storage_options=options)
+
+
+def by_sql(table):
+    """Rows and types as deltalake's own SQL gives them."""
+    from deltalake import QueryBuilder
+
+    found = pa.table(QueryBuilder().register("t", table).execute("SELECT * FROM t").read_all())
+    return found.to_pylist(), found.schema
+
+
+def by_delta_scan(folder):
+    """Rows and types as DuckDB's own extension for Delta gives them; `None` where there is no build of it."""
+    try:
+        import duckdb_extension_delta
+    except ImportError:
+        return None
+    builds = os.path.join(os.path.dirname(duckdb_extension_delta.__file__), "extensions", "*", "delta.duckdb_extension")
+    connection = duckdb.connect(config={"autoinstall_known_extensions": False})
+    # DuckDB loads it only with DuckDB's own signature.
+    connection.execute(f"LOAD '{glob.glob(builds)[0]}'")
+    found = connection.execute("SELECT * FROM delta_scan(?)", [folder]).to_arrow_table()
+    return found.to_pylist(), found.schema
+
+
+def counting(table, folder):
+    """The files that the log says count, in `folder`."""
+    from urllib.parse import urlparse
+
+    root = table.table_uri.rstrip("/") + "/"
+    below = [path[len(root) :] if path.startswith(root) else os.path.relpath(urlparse(path).path, folder) for path in table.file_uris()]
+    return sorted(os.path.join(folder, path) for path in below)
 
 
 def folder_keys(folder, path):
@@ -311,16 +360,61 @@ class Case:
             folder = case["table"] if isinstance(case["table"], str) else mirror(case["table"], scratch)
             files = sorted(glob.glob(os.path.join(glob.escape(folder), "**", "*.parquet"), recursive=True))
             everything = [os.path.join(at, name) for at, _, names in os.walk(folder) for name in names]
+            if case.get("delta", False):
+                everything = [path for path in everything if not path.startswith(os.path.join(folder, "_delta_log", ""))]
+                files = [path for path in files if not path.startswith(os.path.join(folder, "_delta_log", ""))]
             for stray in sorted(set(everything) - set(files)):
                 self.report(f"{os.path.relpath(stray, folder)} lies among the table's files")
+            if case.get("delta", False):
+                files = self.check_delta(case, folder, records, files)
             if not records or not files:
                 if records or files:
                     self.report(f"{len(records)} records, {len(files)} files")
                 return
             for path in files:
                 self.check_file(folder, path)
-            self.compare(case, records, "DuckDB", *by_duckdb(folder), folder, files)
+            self.compare(case, records, "DuckDB", *by_duckdb(files), folder, files)
             self.compare(case, records, "pyarrow", *by_pyarrow(folder, files), folder, files)
+
+    def check_delta(self, case, folder, records, there):
+        """Compares what deltalake reads, in two ways, and what the log says of each file; the files that count."""
+        table = delta_table(case["table"])
+        files = counting(table, folder)
+        for path in sorted(set(files) - set(there)):
+            self.report(f"{os.path.relpath(path, folder)} counts in the Delta log and is not there")
+        if "commits" in case and table.version() != case["commits"]:
+            self.report(f"the Delta log is at version {table.version()}, not {case['commits']}")
+        if not files:
+            return files
+        read = table.to_pyarrow_table()
+        self.compare(case, records, "deltalake", read.to_pylist(), read.schema, folder, files)
+        self.compare(case, records, "deltalake's SQL", *by_sql(table), folder, files)
+        scanned = by_delta_scan(folder)
+        if scanned is not None:
+            self.compare(case, records, "delta_scan", *scanned, folder, files)
+        for row in read.to_pylist():
+            check_folders(row, {name: row[name] for name in row if name in table.metadata().partition_columns}, self.report)
+        actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+        if sum(action["num_records"] for action in actions) != read.num_rows:
+            self.report("the numbers of rows in the Delta log do not add up")
+        for action in actions:
+            self.check_bounds(os.path.join(folder, unquote(action["path"])), action)
+        return files
+
+    def check_bounds(self, path, action):
+        """What the log says of a file's values must hold, or readers pass over rows that they ask for."""
+        table = pq.ParquetFile(path).read()
+        if action["size_bytes"] != os.path.getsize(path) or action["num_records"] != table.num_rows:
+            self.report(f"{action['path']} is of another size than the Delta log says")
+        for name in table.schema.names:
+            values = [value for value in table.column(name).to_pylist() if value is not None]
+            nulls, least, most = (action.get(f"{what}.{name}") for what in ("null_count", "min", "max"))
+            if nulls is not None and nulls != table.num_rows - len(values):
+                self.report(f"{action['path']}: the Delta log tells {nulls} nulls of {name}")
+            for bound, outside in ((least, lambda value: value < least), (most, lambda value: value > most)):
+                if bound is not None and any(map(outside, values)):
+                    self.report(f"{action['path']}: values of {name} lie beyond {bound!r}")
+            self.values += 0 if least is None else len(values)
 
     def check_file(self, folder, path):
         keys = folder_keys(folder, path)
@@ -415,7 +509,9 @@ def main():
         for text in result.differences[:DIFFERENCES_SHOWN]:
             print(f"  {text}")
         bad += bool(result.differences)
-    sys.exit(1 if bad else 0)
+    sys.stdout.flush()
+    # deltalake leaves threads behind that may abort the interpreter at its end.
+    os._exit(1 if bad else 0)
 
 
 if __name__ == "__main__":

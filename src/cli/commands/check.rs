@@ -11,7 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::project::Project;
 use crate::cli::text::{counted, printable};
-use crate::config::catalog::{Cursor, CursorType, Job};
+use crate::config::catalog::{Cursor, CursorType, Job, TableFormat};
 use crate::config::{Problem, Severity};
 
 use super::against;
@@ -123,9 +123,13 @@ fn experimental(project: &Project) -> BTreeSet<&str> {
 /// `earthquakes: usgs.events -> lake/earthquakes, append by properties.updated`.
 fn describe(job: &Job) -> String {
     let cursor = job.stream.cursor.as_ref().map(|cursor| format!(" by {}{}", cursor.field, promise(cursor))).unwrap_or_default();
+    let table = match job.sink.format {
+        TableFormat::Parquet => "",
+        TableFormat::Delta => " (Delta: readers of its log see a commit whole)",
+    };
     let state = if job.enabled { "" } else { " (not enabled: runs when named)" };
     format!(
-        "{}: {}.{} -> {}/{}, {}{cursor}{state}",
+        "{}: {}.{} -> {}/{}{table}, {}{cursor}{state}",
         job.name,
         job.source.name,
         job.stream.name,

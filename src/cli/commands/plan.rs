@@ -98,7 +98,7 @@ pub(super) async fn plan(context: &Context, job: Option<&str>, probe: bool) -> R
         let store = project.store(job)?;
         let address = store.address(&job.table);
         // A plan can be made without the sink: then only what is there now stays unknown.
-        let table = live_table(store.as_ref(), &job.dataset).await.map_err(|error| error.to_string());
+        let table = live_table(store.as_ref(), job).await.map_err(|error| error.to_string());
         let lake = Lake {
             table: table.map(|table| table.map(|table| measure(&table))),
             rewrites: rewrites(store.as_ref(), job).await.ok().flatten(),

@@ -55,7 +55,7 @@ pub(crate) async fn tables_of(project: &Project, jobs: &[&Job], sql: &str) -> Re
             continue;
         }
         let store = project.store(job)?;
-        let found = live_table(&*store, &job.dataset).await;
+        let found = live_table(&*store, job).await;
         match found.map_err(|error| Failure::of(error.kind, crate::error::chain(&error)))? {
             Some(table) => tables.push((table, store)),
             None => empty.push(job),

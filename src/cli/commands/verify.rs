@@ -8,7 +8,8 @@ use crate::cli::failure::Failure;
 use crate::cli::project::Project;
 use crate::cli::terminal::Side;
 use crate::cli::text::{size, thousands};
-use crate::sink::verify as recount;
+use crate::config::catalog::TableFormat;
+use crate::sink::{SinkError, delta, verify as recount};
 
 /// What `verify --json` prints: one of these a job, in a list.
 #[derive(Serialize)]
@@ -30,9 +31,11 @@ pub(super) async fn verify(context: &Context, job: Option<&str>) -> Result<Exit,
     let mut found = Vec::new();
     for job in project.jobs(job)? {
         let store = project.store(job)?;
-        let report = recount::verify(&*store, &job.dataset).await;
-        let report =
-            report.map_err(|error| Failure::of(error.kind, format!("verify {}: {}", job.name, crate::error::chain(&error))))?;
+        let failed = |error: SinkError| Failure::of(error.kind, format!("verify {}: {}", job.name, crate::error::chain(&error)));
+        let mut report = recount::verify(&*store, &job.dataset).await.map_err(failed)?;
+        if job.sink.format == TableFormat::Delta {
+            report.problems.extend(delta::verify(store, &job.dataset).await.map_err(failed)?);
+        }
         found.push(VerifyJson {
             job: job.name.to_string(),
             table: job.table.clone(),

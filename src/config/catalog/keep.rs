@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::Job;
+use super::{Job, TableFormat};
 
 /// What becomes of files that are in no table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,6 @@ impl Job {
     /// Whether files that a record removes move into the history. The one place where it is said: a table whose own format keeps
     /// what was removed has no need of it.
     pub fn keeps_history(&self) -> bool {
-        !self.keep.history.is_zero()
+        self.sink.format == TableFormat::Parquet && !self.keep.history.is_zero()
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, re
         jitter: timing.jitter,
         source: source?.source.clone()?,
         stream: stream?.clone(),
-        keep: keep::job(table, sink?.keep),
+        keep: keep::job(table, sink?, report),
         sink: sink?.clone(),
         dataset: DatasetName::new(&table_name),
         table: table_name,

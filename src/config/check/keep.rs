@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use crate::config::catalog::Keep;
+use crate::config::catalog::{Keep, Sink, TableFormat};
 use crate::config::node::Table;
 use crate::config::problem::{Report, quote};
 use crate::config::units::duration_text;
@@ -21,7 +21,17 @@ pub(super) fn sink(table: &Table, report: &mut Report) -> Keep {
     keep
 }
 
+/// A Delta table keeps what left it by itself, for readers of its older versions.
+pub(super) fn refuse_history(table: &Table, format: TableFormat, report: &mut Report) {
+    if format == TableFormat::Delta && table.has("history") {
+        let help = "take it out: files that leave a Delta table stay for a week, and its older versions can be read";
+        report.error(&table.place("history"), "a Delta table has no history of files", help);
+    }
+}
+
 /// What the job says wins over its sink.
-pub(super) fn job(table: &Table, of_sink: Keep) -> Keep {
+pub(super) fn job(table: &Table, sink: &Sink, report: &mut Report) -> Keep {
+    refuse_history(table, sink.format, report);
+    let of_sink = sink.keep;
     Keep { history: table.duration("history").unwrap_or(of_sink.history), ..of_sink }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::config::catalog::{Compression, ParquetSettings, Sink, SinkPlace, StorageValue};
+use crate::config::catalog::{Compression, ParquetSettings, Sink, SinkPlace, StorageValue, TableFormat};
 use crate::config::node::{Table, Value};
 use crate::config::problem::{Report, nearest, quote};
 use crate::config::read::{Project, ProjectFile};
@@ -25,8 +25,12 @@ pub(super) fn check(file: &ProjectFile, table: &Table, project: &Project, report
     if matches!(place, Some(SinkPlace::Local(_))) && !storage.is_empty() {
         report.error(&table.place("storage"), "a folder has no options", "take `storage` out");
     }
-    table.text("type")?;
-    Some(Sink { name: file.name.clone(), file: file.file.clone(), place: place?, storage, parquet, keep })
+    let format = match table.text("type")?.as_str() {
+        "delta" => TableFormat::Delta,
+        _ => TableFormat::Parquet,
+    };
+    keep::refuse_history(table, format, report);
+    Some(Sink { name: file.name.clone(), file: file.file.clone(), format, place: place?, storage, parquet, keep })
 }
 
 fn place(url: &str, table: &Table, base: &Path, report: &mut Report) -> Option<SinkPlace> {

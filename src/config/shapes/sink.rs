@@ -5,7 +5,7 @@ use super::super::shape::{Choice, Shape, TableShape, VERSION, WORDS, optional, r
 
 pub(in super::super) static SINK: TableShape = TableShape::new(&[
     VERSION,
-    required("type", Shape::Choice(&Choice { words: &["parquet"], later: &["delta"] }), "What the tables are made of."),
+    required("type", Shape::Choice(&Choice { words: &["parquet", "delta"], later: &[] }), "What the tables are made of."),
     required(
         "url",
         WORDS,

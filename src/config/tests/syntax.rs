@@ -96,7 +96,7 @@ fn missing_keys() {
     "#);
     insta::assert_snapshot!(with_sink("version = 1\n"), @r#"
     error: sinks/lake.toml:1:1: type: `type` is missing
-      help: write "parquet"
+      help: write one of "parquet", "delta"
     error: sinks/lake.toml:1:1: url: `url` is missing
       help: add `url`
     "#);
@@ -111,7 +111,7 @@ fn every_problem_of_every_file_at_once_and_in_order() {
     let files = Files {
         config: "version = 1\n[limits]\nruns = 0\n".to_owned(),
         source: SOURCE.replacen("timestamp", "stamp", 1),
-        sink: SINK.replacen("parquet", "delta", 1),
+        sink: SINK.replacen("parquet", "parket", 1),
         jobs: vec![("orders".to_owned(), format!("{JOB}[window]\nstep = \"0s\"\nstart = \"soon\"\n"))],
     };
     let loaded = files.load();
@@ -122,8 +122,8 @@ fn every_problem_of_every_file_at_once_and_in_order() {
       help: give a duration above zero, such as "1d"
     error: jobs/orders.toml:9:9: window.start: `soon` is not a timestamp
       help: write an instant with its zone, such as "2019-01-01T00:00:00Z", or a day, such as "2019-01-01"
-    error: sinks/lake.toml:2:8: type: `delta` is not built yet
-      help: write "parquet"
+    error: sinks/lake.toml:2:8: type: `parket` is not known here
+      help: did you mean `parquet`?
     error: sources/shop.toml:12:8: streams.orders.cursor.type: `stamp` is not known here
       help: the words are `timestamp`, `date`, `epoch_s`, `epoch_ms`, `epoch_us`, `integer`, `string`, `token`
     "#);

@@ -81,6 +81,7 @@ fn record(head: &DatasetState, batch: BatchId) -> Record {
         dataset: dataset(),
         job: "orders".into(),
         table: "orders".into(),
+        table_format: Default::default(),
         fingerprint: BTreeMap::new(),
         covers: vec![cover],
         uncovers: Vec::new(),
@@ -166,7 +167,7 @@ impl World {
             }
             Effect::Index => self.index = about.map_or(self.index, |record| record.seq),
             Effect::Advance => self.state = advance.clone(),
-            Effect::Wait { .. } => {}
+            Effect::Expose | Effect::Wait { .. } => {}
         }
         Outcome::Done
     }

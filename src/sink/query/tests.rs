@@ -139,7 +139,14 @@ fn lake() -> (LiveTable, Shelf) {
         Field::new("never", ColumnType::Null),
     ];
     let keys = vec!["country".to_owned(), "at_month".to_owned()];
-    let table = LiveTable { table: "orders".to_owned(), seq: 2, schema: TableSchema { fields }, partition_keys: keys, files };
+    let table = LiveTable {
+        table: "orders".to_owned(),
+        seq: 2,
+        schema: TableSchema { fields },
+        partition_keys: keys,
+        files,
+        ..LiveTable::default()
+    };
     (table, shelf)
 }
 
@@ -153,6 +160,7 @@ fn big(rows: i64) -> (LiveTable, Shelf) {
     let fields = vec![Field::new("n", ColumnType::Int64), Field::new("text", ColumnType::Text)];
     let table = LiveTable {
         table: "big".to_owned(),
+        format: TableFormat::Parquet,
         seq: 1,
         schema: TableSchema { fields },
         partition_keys: Vec::new(),
@@ -248,6 +256,10 @@ async fn a_query_that_is_too_large_says_what_to_type() {
     let command = "duckdb -c 'CREATE VIEW \"big\" AS SELECT * FROM read_parquet('\\''/lake/big/**/*.parquet'\\'', \
                    hive_partitioning = true, union_by_name = true); SELECT MAX(text) AS t FROM big WHERE text <> '\\''it'\\'''\\''s'\\'''`";
     assert!(error.message.ends_with(command), "{error}");
+    let (mut table, shelf) = big(9_000);
+    table.format = TableFormat::Delta;
+    let error = ask_of((table, shelf), "SELECT MAX(text) AS t FROM big", 1 << 20).await.unwrap_err();
+    assert!(error.message.contains("SELECT * FROM delta_scan('\\''/lake/big'\\''); SELECT"), "{error}");
     // Fewer columns, or fewer rows, fit.
     assert!(ask_of(big(9_000), "SELECT MAX(n) AS n FROM big", 1 << 20).await.is_ok());
     assert!(ask_of(big(9_000), "SELECT * FROM big LIMIT 10", 1 << 20).await.is_ok());

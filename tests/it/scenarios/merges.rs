@@ -21,10 +21,10 @@ use crate::world::project::{Project, source};
 use crate::world::source::FakeSource;
 
 /// A lake, a state and a job; runs over whatever records the source has at the time.
-struct Lab {
+pub(super) struct Lab {
     project: Project,
-    job: Job,
-    store: MemoryStore,
+    pub(super) job: Job,
+    pub(super) store: MemoryStore,
     state: MemoryState,
     runs: AtomicU64,
     guards: Guards,
@@ -32,7 +32,7 @@ struct Lab {
 
 impl Lab {
     /// `job` is what stands before `[window]`, `window` what stands in it, `steps` what comes after.
-    fn new(job: &str, window: &str, steps: &str) -> Self {
+    pub(super) fn new(job: &str, window: &str, steps: &str) -> Self {
         let project = Project::new();
         let api = source("http://127.0.0.1:9", &Pages::Page, 5);
         project
@@ -49,7 +49,7 @@ impl Lab {
         Lab { project, job, store, state, runs: AtomicU64::new(1), guards: Guards::ALL }
     }
 
-    fn run(&self, records: &[Record], now: &str) -> Result<RunReport, RunError> {
+    pub(super) fn run(&self, records: &[Record], now: &str) -> Result<RunReport, RunError> {
         self.run_under(&Arc::new(FaultPlan::none()), records, now, RunOptions::default())
     }
 
@@ -79,7 +79,7 @@ impl Lab {
     }
 
     /// A run that must do its work.
-    fn load(&self, records: &[Record], now: &str) -> RunReport {
+    pub(super) fn load(&self, records: &[Record], now: &str) -> RunReport {
         let report = self.run(records, now).expect("a run");
         assert!(report.failed.is_empty(), "{:?}", report.failed);
         report
@@ -107,11 +107,11 @@ impl Lab {
     }
 }
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-fn record(id: &str, at: &str, rest: &str) -> Record {
+pub(super) fn record(id: &str, at: &str, rest: &str) -> Record {
     let comma = if rest.is_empty() { "" } else { "," };
     Record { json: format!("{{\"id\":{id},\"updated_at\":\"{at}\"{comma}{rest}}}"), cursor: Some(at.parse().unwrap()) }
 }

@@ -5,6 +5,7 @@ mod alerts;
 mod auth;
 mod cursors;
 mod daemons;
+mod delta;
 mod demo;
 mod doctor;
 mod exactness;

@@ -1,4 +1,4 @@
-//! The independent readers: DuckDB and pyarrow, in a process of their own (tests/oracle/compare.py).
+//! The independent readers: DuckDB, pyarrow and deltalake, in a process of their own (tests/oracle/compare.py).
 
 use std::io::Write;
 use std::path::Path;
@@ -46,6 +46,13 @@ impl Oracle {
         self.add(name, place, truth)
     }
 
+    /// A Delta table at a place, as compare.py names places, read by its log.
+    pub fn expect_delta(&mut self, name: &str, place: &Value, truth: &[Record]) -> &mut Value {
+        let case = self.add(name, place.clone(), truth);
+        case["delta"] = true.into();
+        case
+    }
+
     fn add(&mut self, name: &str, table: Value, truth: &[Record]) -> &mut Value {
         let path = self.scratch.path().join(format!("{}.jsonl", self.cases.len()));
         let lines: Vec<&str> = truth.iter().map(|record| record.json.as_str()).collect();
@@ -78,4 +85,15 @@ impl Oracle {
         let differences = self.differences();
         assert!(differences.is_empty(), "{differences}");
     }
+}
+
+/// Has deltalake do something with a Delta table (tests/oracle/foreign.py): the table's version and its rows after that.
+pub fn foreign(place: &Value, words: &[&str]) -> (u64, u64) {
+    let python = setting("HIGHWATER_TEST_PYTHON").expect("asked for before");
+    let script = root().join("tests/oracle/foreign.py");
+    let output = Command::new(python).arg(script).arg(place.to_string()).args(words).output().unwrap();
+    let (told, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{words:?}: {told}{error}");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    (told["version"].as_u64().unwrap(), told["rows"].as_u64().unwrap())
 }

@@ -16,7 +16,7 @@ use url::Url;
 use crate::config::catalog::{
     Auth, CatchUp, Compression, Conditional, Cursor, CursorFormat, CursorNulls, CursorType, Format, Job, Limits, Mode, OnDelete,
     OnTypeChange, Order, Packing, Paging, PagingKind, ParameterSet, ParquetSettings, Sink, SinkPlace, Source as ApiSource,
-    Stream, Window,
+    Stream, TableFormat, Window,
 };
 use crate::config::secret::{ExposeSecret, SecretRef, SecretSource, SecretString};
 use crate::error::ErrorKind;
@@ -84,6 +84,7 @@ pub(super) fn job(base_url: &str) -> Job {
     let sink = Sink {
         name: "lake".to_owned(),
         file: "sinks/lake.toml".to_owned(),
+        format: TableFormat::Parquet,
         place: SinkPlace::Local("/nowhere".into()),
         storage: BTreeMap::new(),
         parquet: ParquetSettings { compression: Compression::None, file_size: 1, row_group_size: 1 },

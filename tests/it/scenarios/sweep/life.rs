@@ -1,6 +1,6 @@
 //! One life of the program after the other over the same lake and state, inside this process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,12 +13,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use highwater::clock::Clock;
 use highwater::config;
-use highwater::config::catalog::{Job, Mode};
+use highwater::config::catalog::{Job, Mode, TableFormat};
 use highwater::config::secret::{SecretRef, SecretSource, SecretString};
 use highwater::event::Events;
 use highwater::fault::{FaultPlan, Guards};
 use highwater::ids::{BatchId, DatasetName, RunId};
 use highwater::run::{self, Ports, Purpose, RunError, RunOptions, RunReport};
+use highwater::sink::delta;
 use highwater::sink::verify::verify;
 use highwater::source::faulty::FaultySource;
 use highwater::state::State;
@@ -83,6 +84,16 @@ impl Fixture {
         Fixture::of("mode = \"replace\"\n", records())
     }
 
+    /// The same job, with a Delta table.
+    pub fn with_delta(mut self) -> Self {
+        self.job.sink.format = TableFormat::Delta;
+        self
+    }
+
+    pub fn is_delta(&self) -> bool {
+        self.job.sink.format == TableFormat::Delta
+    }
+
     /// Two accounts with rows of their own: the records of even and of odd ids.
     pub fn sets() -> Self {
         Fixture::of("mode = \"merge\"\nfor_each = [{ account = \"even\" }, { account = \"odd\" }]\n", records())
@@ -109,7 +120,7 @@ impl Fixture {
     /// What is wrong with the table as it stands; empty if nothing is.
     pub async fn compare_now(&self, home: &Home) -> Vec<String> {
         let store = home.store();
-        let mut wrong = self.compare(&read_rows(store.as_ref(), TABLE).await);
+        let mut wrong = self.compare(&read_rows(store.as_ref(), TABLE, None).await);
         let report = verify(store.as_ref(), self.dataset()).await.expect("verified");
         wrong.extend(report.problems.iter().map(|problem| format!("verify: {problem}")));
         wrong
@@ -205,7 +216,15 @@ impl Fixture {
 
     async fn check(&self, home: &Home, guards: Guards) -> Vec<String> {
         let store = home.store();
-        let mut wrong = self.compare(&read_rows(store.as_ref(), TABLE).await);
+        let counting = match self.job.sink.format {
+            TableFormat::Parquet => None,
+            TableFormat::Delta => delta::active_files(store.clone(), TABLE).await.expect("a Delta log"),
+        };
+        let mut wrong = self.compare(&read_rows(store.as_ref(), TABLE, counting.as_ref()).await);
+        match delta::verify(store.clone(), self.dataset()).await {
+            Ok(problems) => wrong.extend(problems.iter().map(|problem| format!("the Delta log: {problem}"))),
+            Err(error) => wrong.push(format!("the Delta log: {error}")),
+        }
         match verify(store.as_ref(), self.dataset()).await {
             Ok(report) => wrong.extend(report.problems.iter().map(|problem| format!("verify: {problem}"))),
             Err(error) => wrong.push(format!("verify: {error}")),
@@ -269,9 +288,13 @@ fn records() -> Vec<Record> {
 }
 
 /// Every row of a table, read without our own code: id to name and the `kind` that its folder tells.
-async fn read_rows(store: &dyn Store, table: &str) -> BTreeMap<i64, Vec<String>> {
+/// `counting` are the files that readers read; without, all that are there.
+async fn read_rows(store: &dyn Store, table: &str, counting: Option<&BTreeSet<String>>) -> BTreeMap<i64, Vec<String>> {
     let mut rows: BTreeMap<i64, Vec<String>> = BTreeMap::new();
     for object in store.list(table).await.unwrap() {
+        if counting.is_some_and(|counting| !counting.contains(&object.path)) {
+            continue;
+        }
         let kind = object.path.split('/').find_map(|step| step.strip_prefix("kind=")).unwrap_or("?").to_owned();
         let bytes = store.get(&object.path, OBJECT_MAX).await.unwrap().unwrap();
         for batch in read_parquet(bytes) {
@@ -418,6 +441,7 @@ fn open_local(folder: &Path) -> Arc<dyn Store> {
     let sink = Sink {
         name: "lake".to_owned(),
         file: "sinks/lake.toml".to_owned(),
+        format: TableFormat::Parquet,
         place: SinkPlace::Local(folder.to_owned()),
         storage: BTreeMap::new(),
         parquet: ParquetSettings { compression: Compression::None, file_size: 1 << 27, row_group_size: 1 << 26 },
