@@ -98,6 +98,11 @@ impl Ahead {
         found.filter(|_| !is_wrong)
     }
 
+    fn note_size(&self, bytes: usize) {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.largest = line.largest.max(bytes as u64);
+    }
+
     /// Asks for the pages behind a place, as far apart as the last two were.
     fn ask_on(&self, line: &mut Line, slice: &Slice, before: &PagePosition, at: &PagePosition) {
         let PageAt::Number(number) = at.at else { return };
@@ -136,14 +141,15 @@ impl Source for Ahead {
             },
             None => self.pages.fetch(slice, at, attempt).await?,
         };
-        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        line.largest = line.largest.max(page.body.len() as u64);
+        self.note_size(page.body.len());
         Ok(page)
     }
 
     async fn fetch_changed(&self, slice: &Slice, before: &Answered) -> Result<Option<RawPage>, FetchError> {
         drop(self.take(slice, &PagePosition::start()));
-        self.pages.fetch_changed(slice, before).await
+        let page = self.pages.fetch_changed(slice, before).await?;
+        self.note_size(page.as_ref().map_or(0, |page| page.body.len()));
+        Ok(page)
     }
 
     async fn under_way(&self, set: &PartitionKey) -> Result<Vec<Slice>, FetchError> {
@@ -257,6 +263,10 @@ mod tests {
 
     #[async_trait]
     impl Source for List {
+        fn clean(&self, message: String, _body: &[u8]) -> String {
+            message
+        }
+
         async fn fetch(&self, _slice: &Slice, at: &PagePosition, _attempt: u32) -> Result<RawPage, FetchError> {
             let offset = List::at(at);
             self.log.lock().unwrap_or_else(PoisonError::into_inner).push(offset);

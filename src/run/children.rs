@@ -375,6 +375,10 @@ impl Source for Children {
         self.parents.requests() + self.children.requests()
     }
 
+    fn clean(&self, message: String, body: &[u8]) -> String {
+        self.children.clean(message, body)
+    }
+
     fn wanted(&self) -> Vec<ResponsePath> {
         self.children.wanted()
     }

@@ -120,7 +120,8 @@ pub(super) async fn sweep_up(
     let is_past = |path: &str| layout::seq_of_file(path).is_some_and(|seq| seq <= head.state.seq);
     let mut orphans = Vec::new();
     for folder in layout::folders_of_files(&job.table, &job.dataset) {
-        if job.sink.format == TableFormat::Delta && folder == job.table {
+        let is_delta = head.record.as_ref().is_some_and(|record| record.table_format == TableFormat::Delta);
+        if (is_delta || job.sink.format == TableFormat::Delta) && folder == job.table {
             // Its log, and files that older versions are read by: the vacuum takes those away.
             continue;
         }

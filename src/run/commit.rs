@@ -70,7 +70,7 @@ pub(super) async fn commit(
             "`{path}` is not part of the Delta table {} any more: another writer has rewritten it; bring it back to an older version (RESTORE), or move the table's folder and `_highwater/{}` away and load it anew",
             job.table, job.dataset
         );
-        return Err(RunError::new(ErrorKind::Conflict, message));
+        return Err(RunError::new(ErrorKind::Data, message));
     }
     let (verdict, new_head) = decide(job, ports, lease, head, record, index).await?;
     match verdict {

@@ -161,7 +161,8 @@ async fn check_delta(job: &Job, ports: &Ports, head: &Head, index: &mut Option<C
     if job.sink.format != TableFormat::Delta {
         return Ok(());
     }
-    let looks_into = job.mode == Mode::Merge || is_keyed(job);
+    // One set's replacement takes out the files of that set alone.
+    let looks_into = job.mode == Mode::Merge || is_keyed(job) || (job.mode == Mode::Replace && job.is_for_each());
     let index = match looks_into {
         true => Some(index_at(ports.store.as_ref(), &job.dataset, head, index).await?),
         false => None,

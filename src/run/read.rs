@@ -28,7 +28,7 @@ use crate::source::FetchError;
 use super::keyed::{self, Keyed, Picked};
 use super::order::{Behind, More, Progress, Rest};
 use super::overlap::Overlap;
-use super::refine::{Refined, Refinery};
+use super::refine::{RefineError, Refined, Refinery};
 use super::spool::Spool;
 use super::stage::{Rows, Stage};
 use super::whole::{Desk, explain, fetch};
@@ -499,7 +499,8 @@ impl<'a> Reading<'a> {
         if let Some(More::Rest(rest)) = &mut self.more {
             rest.recent = refinery.take_recent();
         }
-        let cover = if self.nothing_closed { None } else { cover(self.slice, &self.reach, refinery, self.token) };
+        let cover =
+            if self.nothing_closed { None } else { cover(self.slice, &self.reach, refinery, self.token).map_err(explain)? };
         let is_part = self.more.is_some() && !self.nothing_closed && matches!(self.reach, Reach::Time(_));
         let part = is_part.then(|| Slice { partition: self.slice.partition.clone(), reach: self.reach.clone() });
         Ok(SliceRead {
@@ -521,18 +522,18 @@ impl<'a> Reading<'a> {
     }
 }
 
-fn cover(slice: &Slice, reach: &Reach, refinery: &Refinery, token: Option<String>) -> Option<Cover> {
+fn cover(slice: &Slice, reach: &Reach, refinery: &Refinery, token: Option<String>) -> Result<Option<Cover>, RefineError> {
     let partition = slice.partition.clone();
-    match reach {
+    Ok(match reach {
         Reach::Snapshot => None,
         Reach::Time(span) => Some(Cover::Span { partition, from: span.from, to: span.to }),
         Reach::Mark(before) => {
-            let mark = refinery.cursor_mark()?;
-            (Some(&mark) != before.as_ref()).then(|| Cover::Mark { partition, before: before.clone(), mark })
+            let mark = refinery.cursor_mark()?.filter(|mark| Some(mark) != before.as_ref());
+            mark.map(|mark| Cover::Mark { partition, before: before.clone(), mark })
         }
         Reach::Token(before) => {
-            let token = token?;
-            (Some(&token) != before.as_ref()).then(|| Cover::Token { partition, before: before.clone(), token })
+            let token = token.filter(|token| Some(token) != before.as_ref());
+            token.map(|token| Cover::Token { partition, before: before.clone(), token })
         }
-    }
+    })
 }

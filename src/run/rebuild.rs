@@ -43,7 +43,15 @@ async fn learn(job: &Job, ports: &Ports, lease: &Lease) -> Result<Rebuilt, RunEr
     ports.state.advance(lease, &DatasetState::default(), None).await?;
     let mut index = None;
     let mut report = RunReport::start(job, ports.clock.run_id());
-    let head = match settle::settle(job, ports, lease, &mut index, &mut report).await {
+    let learnt = async {
+        let head = settle::settle(job, ports, lease, &mut index, &mut report).await?;
+        // The log has less than was known: what its records do not name must not be loaded a second time beside it.
+        if head.state.seq < before.seq {
+            settle::check_table(job, ports, &head).await?;
+        }
+        Ok::<_, RunError>(head)
+    };
+    let mut head = match learnt.await {
         Ok(head) => head,
         // What the log does not tell is better known from before.
         Err(error) if error.kind != ErrorKind::Conflict => {
@@ -52,6 +60,11 @@ async fn learn(job: &Job, ports: &Ports, lease: &Lease) -> Result<Rebuilt, RunEr
         }
         Err(error) => return Err(error),
     };
+    if head.state.seq < before.seq {
+        // What the lake has lost is read again, and compared with what is there.
+        head.state.generation = head.state.generation.max(before.generation) + 1;
+        ports.state.advance(lease, &head.state, None).await?;
+    }
     Ok(Rebuilt {
         seq_before: before.seq,
         seq: head.state.seq,

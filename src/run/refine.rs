@@ -80,8 +80,6 @@ pub(super) struct Refinery {
     is_replacement: bool,
     /// Rows are compared with those that are there: what is known at the mark may have changed.
     compares: bool,
-    /// More records stand at the largest cursor than are told apart by their keys.
-    is_crowded: bool,
 }
 
 /// Keys that are kept of the records at the largest cursor: each record of the log has them. A merge needs none, and keeps no more.
@@ -99,6 +97,8 @@ struct Undo {
 struct Largest {
     value: CursorKey,
     keys: BTreeSet<String>,
+    /// More stand there than are told apart by their keys.
+    is_crowded: bool,
 }
 
 /// Why a page could not be refined.
@@ -153,7 +153,6 @@ impl Refinery {
             takes_deleted,
             is_replacement: job.mode == Mode::Replace,
             compares: job.mode == Mode::Merge,
-            is_crowded: false,
         })
     }
 
@@ -169,7 +168,8 @@ impl Refinery {
         self.recent = recent;
         self.replays = replays;
         if let Reach::Mark(Some(mark)) = &self.reach {
-            self.largest = Some(Largest { value: mark.value.clone(), keys: mark.keys.iter().cloned().collect() });
+            self.largest =
+                Some(Largest { value: mark.value.clone(), keys: mark.keys.iter().cloned().collect(), is_crowded: false });
         }
     }
 
@@ -196,10 +196,16 @@ impl Refinery {
         self.decoder.schema()
     }
 
-    /// The mark that a slice reaches whose cursor has one.
-    pub(super) fn cursor_mark(&self) -> Option<CursorMark> {
-        let Largest { value, keys } = self.largest.as_ref()?;
-        Some(CursorMark { value: value.clone(), keys: keys.iter().cloned().collect() })
+    /// The mark that a slice reaches whose cursor has one. An error where more records stand at it than can be told apart.
+    pub(super) fn cursor_mark(&self) -> Result<Option<CursorMark>, RefineError> {
+        let Some(Largest { value, keys, is_crowded }) = &self.largest else { return Ok(None) };
+        if *is_crowded && !self.compares {
+            let message = format!(
+                "more than `{MARK_KEYS_MAX}` records stand at the largest value of the cursor, `{value}`, too many to tell known ones from new ones: use a finer cursor, or mode = \"merge\""
+            );
+            return Err(RefineError::Slice { kind: ErrorKind::Data, message });
+        }
+        Ok(Some(CursorMark { value: value.clone(), keys: keys.iter().cloned().collect() }))
     }
 
     pub(super) fn refine(&mut self, page: &RawPage) -> Result<Refined, RefineError> {
@@ -217,12 +223,6 @@ impl Refinery {
         let reach = self.reach_of(page);
         let also = page.also.as_deref().map_or(&[][..], Vec::as_slice);
         let mut fates = self.cut(&reach, also, rows.num_rows(), cursor.as_deref(), key_hashes.as_deref());
-        if self.is_crowded {
-            let message = format!(
-                "`{MARK_KEYS_MAX}` records or more stand at the largest value of the cursor, too many to tell known ones from new ones: use a finer cursor, or mode = \"merge\""
-            );
-            return Err(RefineError::Slice { kind: ErrorKind::Data, message });
-        }
         self.find_repeated(&json, &places, &mut fates);
         if self.takes_deleted {
             find_deleted(&deleted.unwrap_or_default(), &mut fates);
@@ -368,11 +368,12 @@ impl Refinery {
             }
         }
         let largest = self.largest.get_or_insert_with(|| match mark {
-            Some(mark) => Largest { value: mark.value.clone(), keys: mark.keys.iter().cloned().collect() },
-            None => Largest { value: value.clone(), keys: BTreeSet::new() },
+            Some(mark) => Largest { value: mark.value.clone(), keys: mark.keys.iter().cloned().collect(), is_crowded: false },
+            None => Largest { value: value.clone(), keys: BTreeSet::new(), is_crowded: false },
         });
         if *value > largest.value {
-            let mut before = std::mem::replace(largest, Largest { value: value.clone(), keys: BTreeSet::new() });
+            let mut before =
+                std::mem::replace(largest, Largest { value: value.clone(), keys: BTreeSet::new(), is_crowded: false });
             if self.undo.replaced.is_none() {
                 for key in self.undo.added.drain(..) {
                     before.keys.remove(&key);
@@ -383,11 +384,12 @@ impl Refinery {
         if *value == largest.value
             && let Some(key) = key
         {
-            let is_new = largest.keys.len() < MARK_KEYS_MAX && largest.keys.insert(key.clone());
+            let has_room = largest.keys.len() < MARK_KEYS_MAX || largest.keys.contains(key);
+            largest.is_crowded |= !has_room;
+            let is_new = has_room && largest.keys.insert(key.clone());
             if is_new && self.undo.replaced.is_none() {
                 self.undo.added.push(key.clone());
             }
-            self.is_crowded |= largest.keys.len() >= MARK_KEYS_MAX && !self.compares;
         }
         Fate::Kept
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Counts;
-use crate::config::catalog::{Cursor, CursorType, Job, Mode};
+use crate::config::catalog::{Cursor, CursorType, Job, Mode, TableFormat};
 use crate::cursor::CursorKey;
 use crate::dataset::DatasetState;
 use crate::error::ErrorKind;
@@ -18,7 +18,7 @@ use crate::sink::commit::Verdict;
 use crate::sink::current::Current;
 use crate::sink::live::{index_at, load_index};
 use crate::sink::own::is_keyed;
-use crate::sink::record::{FORMAT, Record, RecordKind, Restored, fingerprint, fingerprint_changes};
+use crate::sink::record::{FORMAT, Record, RecordKind, Restored, TABLE_FORMAT, fingerprint, fingerprint_changes};
 use crate::sink::settle::Head;
 use crate::slice::{Cover, Coverage, Covered, CursorMark, Span};
 use crate::state::Lease;
@@ -152,6 +152,20 @@ async fn preview_rollback(
     })
 }
 
+/// The log of a Delta table outlives its files: what a table is made of, and what a Delta table is partitioned by, does not change
+/// where it stands.
+fn keeps_its_log(job: &Job, state: &DatasetState) -> Result<(), RunError> {
+    let now = fingerprint(job);
+    let differs = |name: &str| state.fingerprint.get(name).map_or("", String::as_str) != now.get(name).map_or("", String::as_str);
+    if !differs(TABLE_FORMAT) && !(job.sink.format == TableFormat::Delta && differs("partition_by")) {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "the table {} does not become another kind of table, nor a Delta table one with other partitions: load into another table (`table = \"..\"`), or move its folder and `_highwater/{}` away",
+        job.table, job.dataset
+    )))
+}
+
 /// What a rewind comes to where this much is known. Pure.
 ///
 /// # Errors
@@ -161,6 +175,7 @@ pub fn plan(job: &Job, asked: &Rewind, state: &DatasetState, now: Timestamp) -> 
     let changes = definition_changes(job, state);
     let mut planned = match &asked.what {
         RewindKind::Full if !changes.is_empty() => {
+            keeps_its_log(job, state)?;
             if let Some(set) = &asked.set {
                 return Err(refused(format!(
                     "the definition of {} has changed ({}): the whole table is loaded anew, not `{set}` alone",

@@ -75,7 +75,7 @@ async fn settle_once(job: &Job, ports: &Ports, lease: &Lease, index: &mut Option
 
 /// Where the log begins anew or has lost its end, the table's folder must hold nothing but what records name: what else is there
 /// would be loaded a second time beside it.
-async fn check_table(job: &Job, ports: &Ports, head: &Head) -> Result<(), RunError> {
+pub(super) async fn check_table(job: &Job, ports: &Ports, head: &Head) -> Result<(), RunError> {
     let index = load_index(ports.store.as_ref(), &job.dataset, Some((head.state.seq, &head.state.record_hash))).await?;
     let (store, delta) = (ports.store.as_ref(), job.sink.format == TableFormat::Delta && head.state.seq > 0);
     let removed = if delta { named_files(store, &job.dataset, head.state.seq).await? } else { BTreeSet::new() };

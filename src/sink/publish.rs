@@ -128,6 +128,12 @@ impl Publication {
     }
 
     fn next_stage(&mut self) -> Progress {
+        if !self.missing.is_empty() && self.exposes && self.stage == Stage::Publishing {
+            // No proof that nobody published it: what the Delta log took up another writer may have rewritten and deleted since.
+            self.missing.clear();
+            self.failed.clear();
+            return self.send_expose();
+        }
         if !self.missing.is_empty() {
             return Progress::StagedLost;
         }

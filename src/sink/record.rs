@@ -257,7 +257,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 /// The part of a fingerprint that says whether rows belong to parameter sets.
 const FOR_EACH: &str = "for_each";
 /// The part that says what the table is made of.
-const TABLE_FORMAT: &str = "type";
+pub const TABLE_FORMAT: &str = "type";
 
 /// What of a job's definition its rows depend on, by name. A change of one of these within a table mixes two meanings, so it
 /// needs a new reading; everything else may be edited freely.

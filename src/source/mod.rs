@@ -47,9 +47,7 @@ pub trait Source: Send + Sync {
     fn judge(&self, envelope: &Envelope) -> Judgement;
 
     /// What is to be told of a page whose body is `body`, without the source's secrets: a body can echo them.
-    fn clean(&self, message: String, _body: &[u8]) -> String {
-        message
-    }
+    fn clean(&self, message: String, body: &[u8]) -> String;
 
     /// How many pages the slice has, where its first page, decoded, tells.
     fn pages(&self, _slice: &Slice, _envelope: &Envelope, _headers: &HeaderMap) -> Option<u64> {

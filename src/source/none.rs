@@ -12,6 +12,10 @@ pub struct NoSource;
 
 #[async_trait]
 impl Source for NoSource {
+    fn clean(&self, message: String, _body: &[u8]) -> String {
+        message
+    }
+
     async fn fetch(&self, _slice: &Slice, _at: &PagePosition, _attempt: u32) -> Result<RawPage, FetchError> {
         Err(FetchError::new(ErrorKind::Bug, "nothing is to be read here"))
     }

@@ -100,7 +100,7 @@ impl Reading<'_> {
         let whole = std::mem::replace(&mut self.reach, part);
         let left = match (&self.reach, &whole) {
             (Reach::Time(part), Reach::Time(whole)) => Reach::Time(Span::new(Some(part.to), whole.to)),
-            _ => Reach::Mark(self.desk.refinery()?.cursor_mark()),
+            _ => Reach::Mark(self.desk.refinery()?.cursor_mark().map_err(explain)?),
         };
         let slice = Slice { partition, reach: left };
         self.more = Some(match behind {

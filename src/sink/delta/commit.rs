@@ -25,7 +25,7 @@ use url::Url;
 
 use crate::error::ErrorKind;
 use crate::sink::SinkError;
-use crate::sink::record::{FileEntry, PartitionValues, RecordKind};
+use crate::sink::record::{FileEntry, PartitionValues, Record, RecordKind};
 use crate::sink::stage::footer;
 use crate::store::Store;
 
@@ -59,7 +59,7 @@ enum Attempt {
 
 pub(super) async fn run(store: Arc<dyn Store>, exposure: Exposure, dry: bool) -> Result<Exposed, SinkError> {
     let files = match dry {
-        true => Vec::new(),
+        true => Some(Vec::new()),
         false => additions_of(store.as_ref(), &exposure).await?,
     };
     let table = exposure.record.table.clone();
@@ -67,7 +67,7 @@ pub(super) async fn run(store: Arc<dyn Store>, exposure: Exposure, dry: bool) ->
     let (exposed, due) = with_engine(store, move |engine| {
         let mut due = false;
         for _ in 0..ATTEMPTS_MAX {
-            if let Attempt::Ended(exposed) = attempt(engine, &exposure, &files, dry, &mut due)? {
+            if let Attempt::Ended(exposed) = attempt(engine, &exposure, files.as_deref(), dry, &mut due)? {
                 return Ok((exposed, due));
             }
         }
@@ -81,13 +81,20 @@ pub(super) async fn run(store: Arc<dyn Store>, exposure: Exposure, dry: bool) ->
     Ok(exposed)
 }
 
-/// The record's files, which stand under their names by now.
-async fn additions_of(store: &dyn Store, exposure: &Exposure) -> Result<Vec<Addition>, SinkError> {
+/// The record's files, which stand under their names by now. `None` where one is gone: then nothing can be added, but another writer
+/// may have rewritten and deleted what the log has had long since.
+async fn additions_of(store: &dyn Store, exposure: &Exposure) -> Result<Option<Vec<Addition>>, SinkError> {
     let record = &exposure.record;
     let data = record.add.iter().filter(|file| record.is_in_delta_table(&file.path));
     let data: Vec<FileEntry> = data.cloned().collect();
+    for file in &data {
+        if store.size(&file.path).await?.is_none() {
+            return Ok(None);
+        }
+    }
     let below = record.table.len() + 1;
-    futures::stream::iter(data).map(|file| addition(store, file, below)).buffered(FOOTERS_AT_ONCE).try_collect().await
+    let added = futures::stream::iter(data).map(|file| addition(store, file, below)).buffered(FOOTERS_AT_ONCE);
+    added.try_collect().await.map(Some)
 }
 
 async fn addition(store: &dyn Store, file: FileEntry, below: usize) -> Result<Addition, SinkError> {
@@ -122,15 +129,19 @@ pub(super) fn load(engine: &dyn Engine, table: &str) -> Result<Option<SnapshotRe
 fn attempt(
     engine: &dyn Engine,
     exposure: &Exposure,
-    files: &[Addition],
+    files: Option<&[Addition]>,
     dry: bool,
     due: &mut bool,
 ) -> Result<Attempt, SinkError> {
     let record = &exposure.record;
+    let gone = || Ok(Attempt::Ended(Exposed::Displaced(record.table.clone())));
     let adds = record.add.iter().any(|file| record.is_in_delta_table(&file.path));
     let schema = || wanted(&record.schema, &exposure.own, &exposure.by);
     let Some(snapshot) = load(engine, &record.table)? else {
         // Even one that takes back the first rows: who was to publish those may only be paused, and must find it.
+        if files.is_none() {
+            return gone();
+        }
         return match adds || record.kind == RecordKind::Void {
             true => create(engine, exposure, schema()?, dry),
             false => Ok(Attempt::Ended(Exposed::Done)),
@@ -143,6 +154,7 @@ fn attempt(
     if known >= record.seq && exposure.guards.delta_once {
         return already(engine, exposure, &snapshot, known, dry);
     }
+    let Some(files) = files else { return gone() };
     let operation = match record.kind {
         RecordKind::Merge => UpdateTableOperation::Merge,
         _ => UpdateTableOperation::Write,
@@ -243,11 +255,31 @@ fn already(
     let mut own = record.add.iter().filter(|file| record.is_in_delta_table(&file.path)).peekable();
     if known == record.seq && own.peek().is_some() {
         let active = paths(engine, snapshot, &record.table)?;
-        if !own.any(|file| active.contains(&file.path)) {
+        // Another writer may have rewritten all of them since: then the log has a commit with this batch.
+        if !own.any(|file| active.contains(&file.path)) && !was_committed(engine, record)? {
             return Err(foreign());
         }
     }
     Ok(Attempt::Ended(Exposed::Done))
+}
+
+/// Whether a commit of the log names the record's batch, as ours do; the newest are looked at first.
+fn was_committed(engine: &dyn Engine, record: &Record) -> Result<bool, SinkError> {
+    let what = "the log of the Delta table cannot be read";
+    let storage = engine.storage_handler();
+    let log = root(&record.table)?.join("_delta_log/").map_err(|error| SinkError::bug(error.to_string()))?;
+    let listed = storage.list_from(&log).map_err(|error| told(what, error))?;
+    let listed: Vec<FileMeta> = listed.collect::<Result<_, _>>().map_err(|error| told(what, error))?;
+    let batch = record.batch.to_string();
+    for commit in listed.into_iter().rev().filter(|file| file.location.path().ends_with(".json")) {
+        for bytes in storage.read_files(vec![(commit.location, None)]).map_err(|error| told(what, error))? {
+            let bytes = bytes.map_err(|error| told(what, error))?;
+            if bytes.windows(batch.len()).any(|window| window == batch.as_bytes()) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 fn check_partitions(transaction: &Transaction, exposure: &Exposure) -> Result<(), SinkError> {

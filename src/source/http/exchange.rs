@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ::http::header::{CONTENT_ENCODING, DATE, LOCATION};
+use ::http::header::{CONTENT_ENCODING, DATE, IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION};
 use ::http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use reqwest::Response;
@@ -143,7 +143,12 @@ impl Exchange {
         permit: Option<&Permit>,
     ) -> Result<(Response, Option<u64>), Failure> {
         let mut target = url.clone();
-        let plain = if standing == Standing::Own { request.headers.clone() } else { HeaderMap::new() };
+        let mut plain = if standing == Standing::Own { request.headers.clone() } else { HeaderMap::new() };
+        // What was answered before was so at one address: where another one is come to, it says nothing.
+        if request.is_conditional && *url != request.url {
+            plain.remove(IF_NONE_MATCH);
+            plain.remove(IF_MODIFIED_SINCE);
+        }
         let mut headers = plain.clone();
         let mut shown = None;
         if standing == Standing::Own {

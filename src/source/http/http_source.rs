@@ -233,11 +233,17 @@ impl HttpSource {
         Ok(())
     }
 
-    /// A place whose address, where it counts pages, asks for what the first request asked for.
-    fn completed(&self, slice: &Slice, next: PagePosition) -> Result<PagePosition, FetchError> {
-        let PageAt::Url(address) = &next.at else { return Ok(next) };
+    /// A link that, where it counts pages, asks for what the first request asked for.
+    fn completed(&self, slice: &Slice, at: &PagePosition, next: PageAt) -> Result<PageAt, FetchError> {
+        let PageAt::Url(address) = &next else { return Ok(next) };
         let Ok(mut link) = Url::parse(address) else { return Ok(next) };
-        let lost = numbered::complete(&mut link, &self.plan.asked(&self.pager, slice, &next)?);
+        let export = self.exports.as_ref().and_then(|exports| exports.id(self, slice));
+        let first = self.plan.stream_address(&self.pager, slice, at, export.clone())?;
+        // Another path, or another host, may know in its own way what was asked.
+        if link.origin() != first.origin() || link.path() != first.path() {
+            return Ok(next);
+        }
+        let lost = numbered::complete(&mut link, &self.plan.asked(&self.pager, slice, at, export)?);
         if lost.is_empty() {
             return Ok(next);
         }
@@ -245,7 +251,7 @@ impl HttpSource {
             let (job, lost) = (&self.exchange.job, lost.join("`, `"));
             tracing::info!(job.id = %job, "the API's address of the next page counts pages and lacks `{lost}` of the request: asked for again");
         }
-        Ok(PagePosition { at: PageAt::Url(link.into()), ..next })
+        Ok(PageAt::Url(link.into()))
     }
 
     /// A judgement whose message shows no secret.
@@ -554,9 +560,10 @@ impl Source for HttpSource {
                 self.plan.stream_address(&self.pager, slice, at, export)?
             }
         };
-        let next = self.pager.next(at, envelope, headers, &address, &self.exchange.origins)?;
+        let complete = |next| self.completed(slice, at, next);
+        let next = self.pager.next(at, envelope, headers, &address, &self.exchange.origins, &complete)?;
         self.check_way_back(&address, next.as_ref())?;
-        next.map(|next| self.completed(slice, next)).transpose()
+        Ok(next)
     }
 }
 

@@ -107,8 +107,11 @@ impl Redactor {
         if self.clean(&body) == body {
             return message;
         }
-        let pieces = message.split('`').enumerate().map(|(at, piece)| if at % 2 == 1 { "***" } else { piece });
-        pieces.collect::<Vec<_>>().join("`")
+        // From the first to the last: a piece may hold such a sign itself.
+        match (message.find('`'), message.rfind('`')) {
+            (Some(first), Some(last)) if first < last => format!("{}`***`{}", &message[..first], &message[last + 1..]),
+            _ => message,
+        }
     }
 
     /// The same for what is kept to be read again by a program: a user name of two letters would be found in every other word of it.

@@ -209,13 +209,19 @@ impl RequestPlan {
     }
 
     /// The query entries of a slice's first request but those of its paging; none where that begins at an address of the source's own.
-    pub(super) fn asked(&self, pager: &Pager, slice: &Slice, at: &PagePosition) -> Result<Vec<(String, String)>, FetchError> {
+    pub(super) fn asked(
+        &self,
+        pager: &Pager,
+        slice: &Slice,
+        at: &PagePosition,
+        export: Option<String>,
+    ) -> Result<Vec<(String, String)>, FetchError> {
         if self.token_is_address && matches!(slice.reach, Reach::Token(Some(_))) {
             return Ok(Vec::new());
         }
         let bounds = bounds(self.cursor.as_ref(), &slice.reach).map_err(|why| config(&why))?;
         let first = PagePosition { parent: at.parent.clone(), ..PagePosition::start() };
-        let around = Around { page: pager.fields(&first), parent: parent(at)?, export: None };
+        let around = Around { page: pager.fields(&first), parent: parent(at)?, export };
         self.entries(&self.set(slice)?.scope(&bounds, &around, str::to_owned), Vec::new())
     }
 

@@ -38,6 +38,31 @@ fn last_record(project: &Project) -> Value {
 }
 
 #[test]
+fn a_rebuild_does_not_take_a_log_that_lost_its_end_for_all_there_is() {
+    let (api, project) = table("append");
+    let late = "{\"id\":900,\"updated_at\":\"2026-03-04T00:00:00Z\",\"name\":\"late\"}";
+    api.add_records("items", [Record { json: late.to_owned(), cursor: Some("2026-03-04T00:00:00Z".parse().unwrap()) }]);
+    api.set_now("2026-03-06T00:00:00Z");
+    run(&project);
+    let (known, rows_before) = (state(&project), rows(&project));
+    let last = project.listing("lake/_highwater/items/log").into_keys().next_back().unwrap();
+    let kept = std::fs::read(project.at(&last)).unwrap();
+    for gone in [last.as_str(), "lake/_highwater/items/current.json"] {
+        std::fs::remove_file(project.at(gone)).unwrap();
+    }
+    for args in [&["state", "rebuild", "items"][..], &["run", "items"], &["state", "rebuild", "items"]] {
+        let refused = call(&project, args, 1);
+        assert!(refused.stderr.contains("no record of its log names"), "{refused:?}");
+    }
+    // With the copy that the message asks for everything is as it was.
+    std::fs::write(project.at(&last), kept).unwrap();
+    call(&project, &["state", "rebuild", "items"], 0);
+    run(&project);
+    assert_eq!((rows(&project), &state(&project)["seq"]), (rows_before, &known["seq"]));
+    call(&project, &["verify"], 0);
+}
+
+#[test]
 fn a_range_is_shown_confirmed_and_read_again() {
     // D-66, D-67
     for mode in ["append", "merge"] {

@@ -354,6 +354,22 @@ fn records_that_move_while_they_are_paged_pull_none_away() {
 }
 
 #[test]
+fn more_records_at_the_mark_than_can_be_told_apart_are_refused_where_they_end_it() {
+    // C-03: whoever goes on from them would have to know each by its key.
+    let number = |id: u64, seq: u64| json!({ "id": id, "seq": seq });
+    let rows = shelf(&(0..100_001).map(|id| number(id, 1)).collect::<Vec<_>>());
+    let answer = rows.clone();
+    let desk = Desk::start(move |_, _| (200, json!({ "data": *answer.lock().unwrap() })));
+    let stream = "primary_key = [\"id\"]\n[streams.items.cursor]\nfield = \"seq\"\ntype = \"integer\"\nquery = { after = \"{{ from }}\" }\n";
+    let project = self::project(&desk, stream, "mode = \"append\"\n");
+    let ended = highwater(&project, &["run", "items"]).run().expect_code(1);
+    assert!(ended.stderr.contains("too many to tell known ones from new ones"), "{ended:?}");
+    rows.lock().unwrap().push(number(100_001, 2));
+    assert_eq!(counts(&run(&project)).0, 100_002);
+    assert_eq!(mark(&project), "2");
+}
+
+#[test]
 fn what_changes_at_the_mark_is_seen_by_a_merge() {
     // C-05: the cursor stays where it was, the content does not.
     let rows = shelf(&[

@@ -39,6 +39,10 @@ struct Scripted {
 
 #[async_trait]
 impl Source for Scripted {
+    fn clean(&self, message: String, _body: &[u8]) -> String {
+        message
+    }
+
     async fn fetch(&self, _slice: &Slice, at: &PagePosition, _attempt: u32) -> Result<RawPage, FetchError> {
         let page = usize::try_from(at.index).ok().and_then(|index| self.pages.get(index));
         Ok(RawPage {

@@ -135,3 +135,16 @@ fn a_link_that_counts_pages_and_forgets_the_rest_loses_nothing() {
     assert_eq!(asked.len(), 4);
     assert!(asked.iter().all(|query| query["sort"] == "id" && query["size"] == "10"), "{asked:?}");
 }
+
+#[test]
+fn a_counting_link_that_leads_to_its_own_page_is_noticed_at_once() {
+    let desk = Desk::start(|_, query| {
+        let page: u64 = query.get("page").map_or(1, |page| page.parse().unwrap());
+        (200, json!({ "data": [minute(page)], "next": "?page=2" }))
+    });
+    let stream = format!("{ALL}query = {{ sort = \"id\" }}\npaging = {{ type = \"next_url\", url = \"next\" }}\n");
+    let project = project(&desk, &stream, "mode = \"merge\"\n");
+    let ended = highwater(&project, &["run", "items"]).run().expect_code(1);
+    assert!(ended.stderr.contains("leads to the very page it came with"), "{ended:?}");
+    assert_eq!(desk.asked().len(), 2);
+}

@@ -43,6 +43,10 @@ fn more() -> ResponsePath {
 
 #[async_trait]
 impl Source for FakeSource {
+    fn clean(&self, message: String, _body: &[u8]) -> String {
+        message
+    }
+
     async fn fetch(&self, slice: &Slice, at: &PagePosition, _attempt: u32) -> Result<RawPage, FetchError> {
         let skipped = usize::try_from(at.records_before).unwrap();
         let texts: Vec<&str> = self.of(slice).skip(skipped).take(self.page_size).map(|record| record.json.as_str()).collect();

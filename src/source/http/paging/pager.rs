@@ -131,6 +131,7 @@ impl Pager {
         headers: &HeaderMap,
         from: &Url,
         origins: &OriginRule,
+        complete: &dyn Fn(PageAt) -> Result<PageAt, FetchError>,
     ) -> Result<Option<PagePosition>, FetchError> {
         let answer = Answer { at, envelope, headers };
         let place = |why: String| FetchError::new(ErrorKind::Data, format!("paging `{}`: {why}", self.paging.kind.name()));
@@ -158,7 +159,7 @@ impl Pager {
             let pages = self.paging.pages_max;
             return Err(place(format!("no end after `{pages}` pages, which is pages_max; check how paging knows its end")));
         }
-        let next = at.after(envelope.records, next);
+        let next = at.after(envelope.records, complete(next)?);
         self.guard.advance(at, &next, envelope.records).map_err(place)?;
         Ok(Some(next))
     }

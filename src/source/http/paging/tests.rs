@@ -58,7 +58,7 @@ fn digits(text: &str) -> Captured {
 fn step(pager: &Pager, at: &PagePosition, envelope: &Envelope) -> Result<Option<PagePosition>, FetchError> {
     let from = Url::parse("https://api.example.com/v1/items").unwrap();
     let origins = OriginRule::new(&from, &["files.example.com".to_owned()], false).unwrap();
-    pager.next(at, envelope, &HeaderMap::new(), &from, &origins)
+    pager.next(at, envelope, &HeaderMap::new(), &from, &origins, &Ok)
 }
 
 fn at(number: u64, index: u64, records_before: u64) -> PagePosition {

@@ -254,6 +254,23 @@ async fn a_first_page_is_asked_for_by_its_tag_where_the_question_is_the_same() {
 }
 
 #[tokio::test]
+async fn a_tag_is_not_shown_where_a_redirect_leads() {
+    let server = Server::start(|_, head| {
+        let moved = "Location: /today\r\n";
+        super::server::Answer::Say(match (target(head), header(head, "if-none-match")) {
+            ("/items", _) => super::server::raw("302 Found", moved, b""),
+            (_, Some(_)) => json("304 Not Modified", "", ""),
+            (_, None) => json("200 OK", "ETag: \"1\"\r\n", "[1]"),
+        })
+    });
+    let job = job(&server.url(""));
+    let world = World::new();
+    let source = world.open(&job);
+    let answered = source.fetch(&snapshot(), &PagePosition::start(), 1).await.unwrap().answered.unwrap();
+    assert!(source.fetch_changed(&snapshot(), &answered).await.unwrap().is_some(), "it may be another one's tag");
+}
+
+#[tokio::test]
 async fn a_date_of_change_is_used_only_where_it_was_allowed() {
     let headers = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nDate: Mon, 07 Nov 1994 08:49:37 GMT\r\n";
     let server = Server::start(move |_, head| {
