@@ -157,7 +157,8 @@ async fn preview_rollback(
 fn keeps_its_log(job: &Job, state: &DatasetState) -> Result<(), RunError> {
     let now = fingerprint(job);
     let differs = |name: &str| state.fingerprint.get(name).map_or("", String::as_str) != now.get(name).map_or("", String::as_str);
-    if !differs(TABLE_FORMAT) && !(job.sink.format == TableFormat::Delta && differs("partition_by")) {
+    let is_partitioned_anew = job.sink.format == TableFormat::Delta && differs("partition_by");
+    if !is_partitioned_anew && !differs(TABLE_FORMAT) {
         return Ok(());
     }
     Err(refused(format!(
