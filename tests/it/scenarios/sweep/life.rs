@@ -15,6 +15,7 @@ use highwater::clock::Clock;
 use highwater::config;
 use highwater::config::catalog::{Job, Mode, TableFormat};
 use highwater::config::secret::{SecretRef, SecretSource, SecretString};
+use highwater::error::ErrorKind;
 use highwater::event::Events;
 use highwater::fault::{FaultPlan, Guards};
 use highwater::ids::{BatchId, DatasetName, RunId};
@@ -35,6 +36,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::world::api::{Pages, Record};
 use crate::world::clock::TestClock;
+use crate::world::pause;
 use crate::world::project::{Project, source};
 use crate::world::source::FakeSource;
 
@@ -396,7 +398,7 @@ impl Home {
         match &*self.place {
             Place::Memory { state, .. } => Opened { store, state: Arc::new(state.reopen()), sqlite: None },
             Place::Disk { folder } => {
-                let sqlite = Arc::new(SqliteState::open(&folder.path().join("state.db")).await.expect("the state opens"));
+                let sqlite = Arc::new(reopen(&folder.path().join("state.db")).await);
                 Opened { store, state: sqlite.clone(), sqlite: Some(sqlite) }
             }
         }
@@ -485,4 +487,15 @@ impl Clock for Meanwhile {
     fn run_id(&self) -> RunId {
         self.clock.run_id()
     }
+}
+
+/// A process that another test starts has our lock too, until it has become what it is to be.
+async fn reopen(path: &Path) -> SqliteState {
+    for _ in 0..500 {
+        match SqliteState::open(path).await {
+            Err(error) if error.kind == ErrorKind::Conflict => pause(Duration::from_millis(20)).await,
+            opened => return opened.expect("the state opens"),
+        }
+    }
+    panic!("somebody else works with the state `{}`", path.display());
 }
