@@ -19,6 +19,7 @@ mod runs;
 mod schema;
 mod state;
 mod status;
+mod upkeep;
 mod verify;
 
 use std::future::Future;

@@ -1,17 +1,14 @@
 //! `highwater state rebuild [JOB]`: what is known of the tables, learnt from their logs.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use crate::cli::Context;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::project::Project;
 use crate::cli::text::{counted, printable};
 use crate::run::{self, Rebuilt};
 
-use super::gc::with_ports;
+use super::upkeep;
 
 /// What `state rebuild --json` prints: one of these a job, in a list.
 #[derive(Serialize)]
@@ -22,32 +19,16 @@ struct RebuiltJson {
 }
 
 pub(super) async fn rebuild(context: &Context, job: Option<&str>) -> Result<Exit, Failure> {
-    let project = Project::open(context)?;
-    let jobs = project.jobs(job)?;
-    let state = project.take_state().await?;
-    let mut found = Vec::new();
-    let mut failed = None;
-    for job in jobs {
-        match with_ports(context, &project, job, Arc::clone(&state), async |job, ports| run::rebuild(job, ports).await).await {
-            Ok(rebuilt) => found.push(RebuiltJson { job: job.name.to_string(), rebuilt }),
-            Err(failure) => {
-                failed = Some(failure);
-                break;
-            }
-        }
-    }
-    super::run::close(state).await;
-    if let Some(failure) = failed {
-        return Err(failure);
-    }
+    let done = upkeep::each(context, job, run::rebuild).await?;
+    let found: Vec<RebuiltJson> = done.found.into_iter().map(|(job, rebuilt)| RebuiltJson { job, rebuilt }).collect();
     if context.terminal.json {
         context.terminal.document(&found)?;
-        return Ok(Exit::Done);
+    } else {
+        for one in &found {
+            context.terminal.line(&printable(&sentence(one)))?;
+        }
     }
-    for one in &found {
-        context.terminal.line(&printable(&sentence(one)))?;
-    }
-    Ok(Exit::Done)
+    done.failed.map_or(Ok(Exit::Done), Err)
 }
 
 fn sentence(one: &RebuiltJson) -> String {

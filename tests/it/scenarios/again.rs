@@ -63,6 +63,22 @@ fn a_rebuild_does_not_take_a_log_that_lost_its_end_for_all_there_is() {
 }
 
 #[test]
+fn one_table_that_is_broken_keeps_upkeep_from_no_other() {
+    let (_api, project) = table("append");
+    let job = std::fs::read_to_string(project.at("jobs/items.toml")).unwrap();
+    project.write("jobs/other.toml", &job.replace("version = 1\n", "version = 1\ntable = \"other\"\n"));
+    call(&project, &["run", "other"], 0);
+    let first = project.listing("lake/_highwater/items/log").into_keys().next().unwrap();
+    std::fs::write(project.at(&first), "{}").unwrap();
+    std::fs::remove_file(project.at("lake/_highwater/items/current.json")).unwrap();
+    for args in [&["gc", "--json"][..], &["state", "rebuild", "--json"]] {
+        let ended = call(&project, args, 1);
+        assert!(ended.stderr.contains("items: "), "{ended:?}");
+        assert_eq!(ended.json()[0]["job"], "other", "{ended:?}");
+    }
+}
+
+#[test]
 fn a_range_is_shown_confirmed_and_read_again() {
     // D-66, D-67
     for mode in ["append", "merge"] {
