@@ -470,7 +470,7 @@ async fn propose(
             return Ok(None);
         }
         let ((files, rows, _), (files_back, rows_back, _)) = (planned.leave(), planned.back());
-        let did = format!(", {files} files with {rows} rows left, {files_back} with {rows_back} came back");
+        let did = format!(", of files {files} left with {rows} rows, and {files_back} came back with {rows_back}");
         let note = note(job, asked, head, &planned.coverage, &did);
         return Ok(Some((rollback::record(job, ports, &head.state, planned, note.clone()), note)));
     }
