@@ -103,12 +103,12 @@ impl Builder<'_, '_> {
             Kind::Timestamp => self.timestamps(column, |at| doc.timestamp(at, hold))?,
             Kind::Date => Arc::new(self.primitives(column, |at| doc.date(at))? as Date32Array),
             Kind::Text => self.texts(column, |at| doc.text(at, hold))?,
-            Kind::Json => self.texts(column, |at| doc.raw_text(at))?,
+            Kind::Json => self.texts(column, |at| Some(doc.raw(at)))?,
             Kind::List(item) => self.lists(item, data_type, column)?,
             Kind::Object(object) if object.nodes.is_empty() => {
                 // An object with a field, or no object at all, would change what the column is.
                 let is_empty = |at: &u32| matches!(doc.item(*at), Item::Object(end) if end == at + 1);
-                self.texts(column, |at| Some(at).filter(is_empty).and_then(|at| doc.raw_text(at)))?
+                self.texts(column, |at| Some(at).filter(is_empty).map(|at| doc.raw(at)))?
             }
             Kind::Object(object) => self.structs(object, data_type, column)?,
         })

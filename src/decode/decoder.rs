@@ -11,9 +11,9 @@ use crate::schema::TableSchema;
 
 use super::carry::carry;
 use super::kind::Object;
-use super::read::Task;
+use super::read::{Task, read};
 use super::spec::Plan;
-use super::tape::TapeReader;
+use super::tape::Tape;
 use super::{DecodeError, DecodeSpec, Decoded, changes, declare, format, unpack};
 
 /// The status of an answer that has no body because there is nothing to tell (RFC 9110, 15.3.5): an empty page.
@@ -29,7 +29,7 @@ pub struct Decoder {
     tree: Arc<Object>,
     schema: TableSchema,
     arrow_schema: SchemaRef,
-    reader: TapeReader,
+    tape: Tape,
 }
 
 impl Decoder {
@@ -40,7 +40,7 @@ impl Decoder {
         let tree = Arc::new(declare::plant(&spec, committed.as_ref())?);
         let schema = tree.schema();
         let arrow_schema = schema.to_arrow();
-        Ok(Decoder { plan, tree, schema, arrow_schema, reader: TapeReader::new() })
+        Ok(Decoder { plan, tree, schema, arrow_schema, tape: Tape::default() })
     }
 
     /// Decodes one page; an error leaves the decoder as it was. Takes the processor for as long as the page is large: about a second for
@@ -56,7 +56,7 @@ impl Decoder {
         {
             text.json = json;
         }
-        let outcome = self.reader.read(Task {
+        let task = Task {
             plan: Arc::clone(&self.plan),
             tree: Arc::clone(&self.tree),
             schema: Arc::clone(&self.arrow_schema),
@@ -64,8 +64,8 @@ impl Decoder {
             starts: text.starts,
             page: page.position.index,
             received_at: page.received_at,
-        });
-        let outcome = outcome.map_err(|error| format::explain(&body, &self.plan.format, error))?;
+        };
+        let outcome = read(&mut self.tape, &task).map_err(|error| format::explain(&body, &self.plan.format, error))?;
         let mut changes = Vec::new();
         if let Some(tree) = outcome.tree {
             let schema = tree.schema();
@@ -78,6 +78,7 @@ impl Decoder {
             rows: outcome.rows,
             json: text.json,
             places: outcome.places,
+            spans: outcome.spans,
             rejects: outcome.rejects,
             envelope: outcome.envelope,
             cursor: outcome.cursor,
@@ -94,6 +95,7 @@ impl Decoder {
             rows: RecordBatch::new_empty(Arc::clone(&self.arrow_schema)),
             json: Bytes::new(),
             places: Vec::new(),
+            spans: Vec::new(),
             rejects: Vec::new(),
             envelope: Envelope { is_nothing: true, ..Envelope::default() },
             cursor: None,

@@ -1,20 +1,15 @@
-//! A page's bytes as one JSON document: arrow-json's tape over it, checked against the bytes.
+//! A page's bytes as one JSON document: the tape over it, and what stands at its places.
 
-use arrow::json::reader::{Tape, TapeElement};
 use jiff::tz::TimeZone;
 
 use crate::page::Captured;
 
-use super::outline::{Malformed, outline};
-use super::span::string_end;
+use super::tape::{Element, Kind, ROOT, Tape};
 
 /// A whole document. Positions are places on the tape; place 0 is a null that stands for whatever is missing.
 pub struct Document<'a> {
-    tape: &'a Tape<'a>,
-    body: &'a [u8],
-    /// Where in the body each element of the tape starts.
-    starts: Vec<u32>,
-    root: u32,
+    tape: &'a Tape,
+    body: &'a str,
     /// Of timestamps that carry no offset.
     pub(super) timezone: TimeZone,
 }
@@ -49,56 +44,74 @@ impl Item<'_> {
 pub const MISSING: u32 = 0;
 
 impl<'a> Document<'a> {
-    /// Takes the tape of exactly this body. arrow-json forgives missing and doubled commas and numbers such as `1-2`; this does not.
-    pub fn new(tape: &'a Tape<'a>, body: &'a [u8], root: u32, timezone: TimeZone) -> Result<Self, Malformed> {
-        let starts = outline(tape, body, root)?;
-        Ok(Document { tape, body, starts, root, timezone })
+    /// Takes the tape of exactly this body.
+    pub fn new(tape: &'a Tape, body: &'a str, timezone: TimeZone) -> Self {
+        Document { tape, body, timezone }
     }
 
     pub fn root(&self) -> u32 {
-        self.root
+        ROOT
+    }
+
+    #[inline]
+    fn element(&self, at: u32) -> Element {
+        self.tape.elements[at as usize]
+    }
+
+    #[inline]
+    fn slice(&self, from: u32, length: u32) -> &'a str {
+        self.body.get(from as usize..(from + length) as usize).unwrap_or_default()
+    }
+
+    #[inline]
+    fn unescaped(&self, number: u32) -> &'a str {
+        let escaped = self.tape.escaped[number as usize];
+        self.tape.unescaped.get(escaped.from as usize..escaped.to as usize).unwrap_or_default()
     }
 
     #[inline]
     pub fn item(&self, at: u32) -> Item<'a> {
-        match self.tape.get(at) {
-            TapeElement::True => Item::Boolean(true),
-            TapeElement::False => Item::Boolean(false),
-            TapeElement::Number(index) => Item::Number(self.tape.get_string(index)),
-            TapeElement::String(index) => Item::Text(self.tape.get_string(index)),
-            TapeElement::StartList(end) => Item::List(end),
-            TapeElement::StartObject(end) => Item::Object(end),
-            // The rest never stands where a value does: ends of objects and lists, and numbers of serialized structs.
-            _ => Item::Null,
+        let Element { kind, start, word } = self.element(at);
+        match kind {
+            Kind::Text => Item::Text(self.slice(start + 1, word)),
+            Kind::Number => Item::Number(self.slice(start, word)),
+            Kind::Escaped => Item::Text(self.unescaped(word)),
+            Kind::True => Item::Boolean(true),
+            Kind::False => Item::Boolean(false),
+            Kind::List => Item::List(word),
+            Kind::Object => Item::Object(word),
+            // An end never stands where a value does.
+            Kind::Null | Kind::End => Item::Null,
         }
     }
 
     #[inline]
     pub fn is_null(&self, at: u32) -> bool {
-        matches!(self.tape.get(at), TapeElement::Null)
+        self.element(at).kind == Kind::Null
     }
 
     /// The place behind the value at `at`.
     #[inline]
     pub fn after(&self, at: u32) -> u32 {
-        match self.tape.get(at) {
-            TapeElement::StartList(end) | TapeElement::StartObject(end) => end + 1,
+        let element = self.element(at);
+        match element.kind {
+            Kind::List | Kind::Object => element.word + 1,
             _ => at + 1,
         }
     }
 
     #[inline]
     pub fn key(&self, at: u32) -> &'a str {
-        match self.tape.get(at) {
-            TapeElement::String(index) => self.tape.get_string(index),
+        match self.item(at) {
+            Item::Text(text) => text,
             _ => "",
         }
     }
 
     /// The places of a list's items.
     pub fn items(&self, list: u32) -> impl Iterator<Item = u32> + use<'_, 'a> {
-        let end = match self.tape.get(list) {
-            TapeElement::StartList(end) => end,
+        let end = match self.item(list) {
+            Item::List(end) => end,
             _ => list,
         };
         let mut at = list + 1;
@@ -113,8 +126,8 @@ impl<'a> Document<'a> {
 
     /// Keys and places of an object's values in order, a doubled key as often as it is there.
     pub fn members(&self, object: u32) -> impl Iterator<Item = (&'a str, u32)> + use<'_, 'a> {
-        let end = match self.tape.get(object) {
-            TapeElement::StartObject(end) => end,
+        let end = match self.item(object) {
+            Item::Object(end) => end,
             _ => object,
         };
         let mut at = object + 1;
@@ -157,24 +170,27 @@ impl<'a> Document<'a> {
 
     /// Whether the values at these places start at these bytes, all of them.
     pub fn start_at(&self, places: &[u32], starts: &[u32]) -> bool {
-        places.len() == starts.len() && places.iter().zip(starts).all(|(place, start)| self.starts[*place as usize] == *start)
+        places.len() == starts.len() && places.iter().zip(starts).all(|(place, start)| self.element(*place).start == *start)
     }
 
-    /// A value's bytes as they stand in the page.
-    pub fn raw(&self, at: u32) -> &'a [u8] {
-        let start = self.starts[at as usize] as usize;
-        let end = match self.tape.get(at) {
-            TapeElement::StartList(end) | TapeElement::StartObject(end) => self.starts[end as usize] as usize + 1,
-            TapeElement::String(_) => string_end(self.body, start).unwrap_or(start),
-            TapeElement::Number(index) => start + self.tape.get_string(index).len(),
-            TapeElement::False => start + 5,
-            _ => start + 4,
+    /// A value as it stands in the page.
+    pub fn raw(&self, at: u32) -> &'a str {
+        let (start, end) = self.span(at);
+        self.slice(start, end - start)
+    }
+
+    /// Where a value's bytes begin and end in the page.
+    #[inline]
+    pub fn span(&self, at: u32) -> (u32, u32) {
+        let Element { kind, start, word } = self.element(at);
+        let end = match kind {
+            Kind::List | Kind::Object => self.element(word).start + 1,
+            Kind::Text => start + word + 2,
+            Kind::Escaped => self.tape.escaped[word as usize].end,
+            Kind::Null | Kind::True | Kind::False | Kind::Number => start + word,
+            Kind::End => start,
         };
-        self.body.get(start..end).unwrap_or_default()
-    }
-
-    pub fn raw_text(&self, at: u32) -> Option<&'a str> {
-        std::str::from_utf8(self.raw(at)).ok()
+        (start, end)
     }
 
     pub fn capture(&self, at: u32) -> Captured {
@@ -191,9 +207,7 @@ impl<'a> Document<'a> {
 
     /// A value for a message: its own text, not too much of it.
     pub fn excerpt(&self, at: u32) -> String {
-        // Eighty characters are at most 320 bytes, so a character cut in half at the end is never shown.
-        let raw = self.raw(at);
-        shorten(&String::from_utf8_lossy(&raw[..raw.len().min(400)]), 80)
+        shorten(self.raw(at), 80)
     }
 }
 

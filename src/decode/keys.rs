@@ -70,7 +70,7 @@ pub fn key_text(doc: &Document<'_>, fields: &[u32]) -> String {
         }
         match doc.item(*at) {
             Item::Text(text) => key.push_str(&serde_json::Value::from(text).to_string()),
-            _ => key.push_str(&String::from_utf8_lossy(doc.raw(*at))),
+            _ => key.push_str(doc.raw(*at)),
         }
     }
     key

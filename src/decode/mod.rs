@@ -1,6 +1,6 @@
 //! Pages to columns: the page is decoded once, without a tree per record, and nothing is lost or bent on the way.
 //!
-//! A page's body is unpacked ([`unpack`]) and, where it is not JSON, written as JSON ([`format`]). These bytes become arrow-json's tape ([`tape`]), which is checked against the bytes ([`outline`], [`document`]) and split into columns
+//! A page's body is unpacked ([`unpack`]) and, where it is not JSON, written as JSON ([`format`]). These bytes become a tape ([`tape`], [`whole`]), which is looked at as a document ([`document`]) and split into columns
 //! of places ([`split`]). They are built into arrays at once where all is known ([`build`]); a page with something new is first looked at
 //! record by record ([`observe`]), which settles what the fields are ([`kind`]). Absent on purpose: any value that is guessed, rounded or
 //! left out without a word.
@@ -14,6 +14,7 @@ mod changes;
 mod declare;
 mod decoder;
 mod document;
+mod escapes;
 mod failure;
 mod format;
 mod instant;
@@ -21,15 +22,15 @@ mod keys;
 mod kind;
 mod number;
 mod observe;
-mod outline;
 mod read;
 mod span;
 mod spec;
 mod split;
-mod surrogates;
+
 mod tape;
 mod unpack;
 mod values;
+mod whole;
 
 #[cfg(test)]
 mod fixture;
@@ -99,6 +100,8 @@ pub struct Decoded {
     pub json: Bytes,
     /// For each row its place in the page, counted from 0.
     pub places: Vec<u64>,
+    /// For each row where its record's bytes begin and end in `json`.
+    pub spans: Vec<(u32, u32)>,
     pub rejects: Vec<Reject>,
     pub envelope: Envelope,
     /// One value a row, where the stream has a cursor; points in time are rounded towards the past.

@@ -20,6 +20,8 @@ use super::kind::{FIELDS_MAX, Object};
 use super::observe::{Misfit, absorb_record, collision, judge};
 use super::spec::Plan;
 use super::split::{Columns, SplitError, split};
+use super::tape::Tape;
+use super::whole::fill;
 
 /// A page to be read, with what is known of the stream.
 #[derive(Debug)]
@@ -43,6 +45,7 @@ pub struct Outcome {
     pub tree: Option<Object>,
     pub rows: RecordBatch,
     pub places: Vec<u64>,
+    pub spans: Vec<(u32, u32)>,
     pub rejects: Vec<Reject>,
     pub envelope: Envelope,
     pub cursor: Option<Vec<CursorKey>>,
@@ -51,7 +54,10 @@ pub struct Outcome {
     pub deleted: Option<Vec<bool>>,
 }
 
-pub fn read(doc: &Document<'_>, task: &Task) -> Result<Outcome, DecodeError> {
+/// Reads one page, or says why it is no whole document.
+pub fn read(tape: &mut Tape, task: &Task) -> Result<Outcome, DecodeError> {
+    let text = fill(tape, &task.body)?;
+    let doc = &Document::new(tape, text, task.plan.timezone.clone());
     let items: Vec<u32> = match locate_records(doc, &task.plan) {
         Ok(Some(list)) => doc.items(list).collect(),
         Ok(None) => Vec::new(),
@@ -183,7 +189,7 @@ impl Reader<'_, '_> {
             at,
             reason: misfit.reason,
             field: misfit.field,
-            record: Bytes::copy_from_slice(self.doc.raw(record)),
+            record: Bytes::copy_from_slice(self.doc.raw(record).as_bytes()),
             page: self.task.page,
             place,
             received_at: self.task.received_at,
@@ -299,9 +305,11 @@ impl Reader<'_, '_> {
         let key_hashes = self.task.plan.needs_key_hashes().then_some(marks.key_hashes);
         let keys = self.task.plan.keep_keys.then_some(marks.keys);
         let deleted = self.task.plan.deleted.is_some().then_some(marks.deleted);
+        let spans = self.rows.iter().map(|row| self.doc.span(*row)).collect();
         Ok(Outcome {
             tree: self.tree,
             rows,
+            spans,
             places: self.places,
             rejects: self.rejects,
             envelope,

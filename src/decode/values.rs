@@ -97,7 +97,7 @@ impl<'a> Document<'a> {
             Item::Text(text) | Item::Number(text) => Some(text),
             Item::Boolean(true) => Some("true"),
             Item::Boolean(false) => Some("false"),
-            Item::List(_) | Item::Object(_) if hold == Hold::Declared => self.raw_text(at),
+            Item::List(_) | Item::Object(_) if hold == Hold::Declared => Some(self.raw(at)),
             _ => None,
         }
     }

@@ -217,13 +217,13 @@ impl Refinery {
             ErrorKind::Unavailable => RefineError::Page(error),
             kind => RefineError::Slice { kind, message: error.to_string() },
         })?;
-        let Decoded { rows, json, places, mut rejects, envelope, cursor, key_hashes, keys, deleted, changes } = decoded;
+        let Decoded { rows, json, places, spans, mut rejects, envelope, cursor, key_hashes, keys, deleted, changes } = decoded;
         let mut counts = Counts { fetched: envelope.records, ..Counts::default() };
         let order = self.slop.and_then(|slop| PageOrder::of(cursor.as_deref()?, slop));
         let reach = self.reach_of(page);
         let also = page.also.as_deref().map_or(&[][..], Vec::as_slice);
         let mut fates = self.cut(&reach, also, rows.num_rows(), cursor.as_deref(), key_hashes.as_deref());
-        self.find_repeated(&json, &places, &mut fates);
+        self.find_repeated(&json, &spans, &mut fates);
         if self.takes_deleted {
             find_deleted(&deleted.unwrap_or_default(), &mut fates);
         }
@@ -320,9 +320,10 @@ impl Refinery {
     }
 
     /// A record that moves while its pages are read comes twice, byte for byte: with a key it is one record, not two.
-    fn find_repeated(&mut self, json: &[u8], places: &[u64], fates: &mut [Fate]) {
+    fn find_repeated(&mut self, json: &[u8], spans: &[(u32, u32)], fates: &mut [Fate]) {
         let Some(recent) = &mut self.recent else { return };
-        for (record, fate) in raw_records(json, &self.records, places).iter().zip(fates) {
+        for ((from, to), fate) in spans.iter().zip(fates) {
+            let record = json.get(*from as usize..*to as usize).unwrap_or_default();
             if *fate == Fate::Kept && !recent.is_new(record) {
                 *fate = Fate::Duplicate;
             }

@@ -44,7 +44,7 @@ pub fn explain(body: &[u8], format: &Format, error: DecodeError) -> DecodeError 
 /// What begins like a document of another kind is an error's page, or the wrong format: nothing of it is a record.
 fn refuse_markup(text: &[u8], expected: &str) -> Result<(), DecodeError> {
     match text.trim_ascii_start().first() {
-        Some(b'<') => Err(DecodeError::unavailable(format!("the body is {}, not {expected}", super::tape::markup(text)))),
+        Some(b'<') => Err(DecodeError::unavailable(format!("the body is {}, not {expected}", super::whole::markup(text)))),
         _ => Ok(()),
     }
 }

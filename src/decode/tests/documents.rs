@@ -28,10 +28,7 @@ fn what_is_no_whole_document_is_fetched_again() {
         (b"[1] [2]", "there is more after the end of the document, at byte `4`"),
         (b"[1]x", "there is more after the end of the document, at byte `3`"),
         (b"[]]", "there is more after the end of the document, at byte `2`"),
-        (
-            b"Too many requests",
-            "the body is not JSON: encountered unexpected 'T' whilst parsing value; it begins with `Too many requests`",
-        ),
+        (b"Too many requests", "the body is not JSON: no value begins with `T`, at byte `0`; it begins with `Too many requests`"),
         (b"[1 2]", "the body is not JSON: `,` is missing or in the wrong place at byte `3`"),
         (b"[1,,2]", "the body is not JSON: "),
         (b"[1,]", "the body is not JSON: "),
@@ -107,7 +104,10 @@ fn depth_is_bounded() {
     let nested = |depth: usize| format!("[{{\"a\":{}{}}}]", "[".repeat(depth), "]".repeat(depth));
     assert!(Decoder::new(spec(), None).unwrap().decode(&page(nested(126))).is_ok());
     let error_deep = error(spec(), nested(127));
-    assert_eq!(error_deep.message, "the body is not JSON: objects and lists are nested deeper than `128`");
+    assert!(
+        error_deep.message.starts_with("the body is not JSON: objects and lists are nested deeper than `128`"),
+        "{error_deep}"
+    );
     assert_eq!(error(spec(), "[".repeat(1_000_000)).kind, ErrorKind::Unavailable);
     assert_eq!(error(spec(), nested(100_000)).kind, ErrorKind::Unavailable);
 }
@@ -165,7 +165,8 @@ fn documents_made_to_hurt_are_taken_or_refused_in_the_time_of_others() {
     let deep = format!("[{}", "{\"a\":".repeat(1_000_000));
     assert_eq!(error(spec(), deep).kind, ErrorKind::Unavailable);
     let closed = format!("[{}1{}]", "{\"a\":".repeat(1_000_000), "}".repeat(1_000_000));
-    assert_eq!(error(spec(), closed).message, "the body is not JSON: objects and lists are nested deeper than `128`");
+    let told = error(spec(), closed).message;
+    assert!(told.starts_with("the body is not JSON: objects and lists are nested deeper than `128`"), "{told}");
     let long = format!("[{{\"a\":\"{}\"}}]", "x".repeat(32 << 20));
     let decoded = Decoder::new(spec(), None).unwrap().decode(&page(long)).unwrap();
     assert_eq!(decoded.rows.num_rows(), 1);
