@@ -123,8 +123,8 @@ impl Progress {
     }
 
     /// Whether so much was read that what the order allows is to be committed.
-    pub(super) fn is_much(&self, spool_is_full: bool) -> bool {
-        self.cursor.order == Order::Ascending && (spool_is_full || self.pages >= PAGES_MAX)
+    pub(super) fn is_much(&self, spool_is_much: bool) -> bool {
+        self.cursor.order == Order::Ascending && (spool_is_much || self.pages >= PAGES_MAX)
     }
 
     /// The part of the slice that was read whole; `None` where that is nothing, or all of it.

@@ -169,7 +169,7 @@ impl<'a> Reading<'a> {
             table: head.record.as_ref().map(|record| &record.schema).filter(known).cloned(),
             desk: Desk::new(refinery),
             reach: slice.reach.clone(),
-            spool: Spool::new(&ports.spool, batch, ports.memory / 8),
+            spool: Spool::new(&ports.spool, batch, ports.memory),
             stage: Stage::new(job, ports, slice, batch),
             options: ports.options.clone(),
             keyed: keyed::is_needed(job, head.state.generation).then(|| Keyed::new(job, ports, batch)),
@@ -206,7 +206,7 @@ impl<'a> Reading<'a> {
             Some(before) => changed::fetch(source, &self.asked, &before).await?,
             None => Some(fetch(source, &self.asked, &next, 1).await?),
         };
-        let Some(mut page) = first else {
+        let Some(page) = first else {
             self.nothing_closed = true;
             self.is_unchanged = true;
             return Ok(());
@@ -217,8 +217,9 @@ impl<'a> Reading<'a> {
             self.bytes += page.body.len() as u64;
             return Ok(());
         }
+        let mut at_desk = self.desk.whole(self.job, source, &self.asked, page).await?;
         loop {
-            let (whole, refined) = self.desk.whole(self.job, source, &self.asked, page).await?;
+            let (whole, refined) = at_desk;
             let failed = |error: FetchError| RunError::new(error.kind, chain(&error));
             let next = source.next(&self.asked, &whole.position, &refined.envelope, &whole.headers).map_err(failed)?;
             let token = source.token(self.slice, &refined.envelope, &whole.headers).map_err(failed)?;
@@ -235,15 +236,12 @@ impl<'a> Reading<'a> {
                 self.stage_page(refined).await?;
                 break;
             };
-            let is_much = self.progress.as_ref().filter(|progress| progress.is_much(self.spool.is_full()));
+            let is_much = self.progress.as_ref().filter(|progress| progress.is_much(self.spool.is_much()));
             if let Some(part) = is_much.and_then(|progress| progress.part(&self.reach)) {
                 self.stage_page(refined).await?;
                 return self.end_at(part, Behind::Page(position)).await;
             }
-            let asked = self.asked.clone();
-            let (staged, fetched) = tokio::join!(self.stage_page(refined), fetch(source, &asked, &position, 1));
-            staged?;
-            page = match fetched {
+            at_desk = match self.stage_and_go_on(refined, &position).await? {
                 Ok(page) => page,
                 Err(error) => return self.end_by(error).await,
             };
@@ -299,29 +297,69 @@ impl<'a> Reading<'a> {
         self.ports.events.tell(Event::PageFetched { job, bytes, records: refined.envelope.records, total: None });
     }
 
-    /// Rows to the encoder, its bytes to the store. A change of types throws away what was encoded of this slice and begins anew
-    /// from the spool: at once while that is little work, else once at the slice's end, so that the work stays within twice the
-    /// pages.
+    /// Stages a page while the next is fetched and refined: both are work on columns, and there is a core for each. The inner error is
+    /// that the next page cannot be had.
+    async fn stage_and_go_on(
+        &mut self,
+        refined: Refined,
+        next: &PagePosition,
+    ) -> Result<Result<(RawPage, Refined), RunError>, RunError> {
+        let (job, source, asked) = (self.job, self.ports.source.as_ref(), self.asked.clone());
+        self.note_changes(&refined);
+        let Some(schema) = self.fits_stage(&refined)? else {
+            // What was staged of earlier pages is of no use any more, and the desk is needed for them.
+            let (staged, fetched) = tokio::join!(self.stage_anew(), fetch(source, &asked, next, 1));
+            staged?;
+            return match fetched {
+                Ok(page) => self.desk.whole(job, source, &asked, page).await.map(Ok),
+                Err(error) => Ok(Err(error)),
+            };
+        };
+        let mut desk = self.desk.lend();
+        let (staged, come) = tokio::join!(self.encode(refined, schema), async {
+            match fetch(source, &asked, next, 1).await {
+                Ok(page) => desk.whole(job, source, &asked, page).await.map(Ok),
+                Err(error) => Ok(Err(error)),
+            }
+        });
+        self.desk = desk;
+        staged?;
+        come
+    }
+
+    /// Rows to the encoder, its bytes to the store.
     async fn stage_page(&mut self, refined: Refined) -> Result<(), RunError> {
-        let committed_changes = !refined.changes.is_empty() && self.table.is_some();
-        if committed_changes {
+        self.note_changes(&refined);
+        match self.fits_stage(&refined)? {
+            Some(schema) => self.encode(refined, schema).await,
+            None => self.stage_anew().await,
+        }
+    }
+
+    /// A change of types throws away what was encoded of this slice and begins anew from the spool: at once while that is little work,
+    /// else once at the slice's end, so that the work stays within twice the pages.
+    async fn stage_anew(&mut self) -> Result<(), RunError> {
+        let pages = self.spool.pages();
+        self.waits |= pages > FEW_PAGES && pages < 2 * self.pages_at_restart;
+        if self.waits { Ok(()) } else { self.encode_anew().await }
+    }
+
+    fn note_changes(&mut self, refined: &Refined) {
+        if self.table.is_some() {
             self.changes.extend(refined.changes.iter().cloned());
         }
+    }
+
+    /// The table's columns after a page, where its rows go to those that are staged already; `None` where they change what these are.
+    fn fits_stage(&self, refined: &Refined) -> Result<Option<TableSchema>, RunError> {
         if self.waits {
-            return Ok(());
+            return Ok(None);
         }
-        let schema = self.schema_of(&refined)?;
+        let schema = self.schema_of(refined)?;
         // What a step made of earlier pages may have hung on a type that has just changed, even where no row was left to stage.
         let steps_saw_other_types = !refined.changes.is_empty() && self.spool.pages() > 1 && !self.job.steps.is_empty();
-        if steps_saw_other_types || self.known_schema().is_some_and(|known| *known != schema) {
-            let pages = self.spool.pages();
-            if pages > FEW_PAGES && pages < 2 * self.pages_at_restart {
-                self.waits = true;
-                return Ok(());
-            }
-            return self.encode_anew().await;
-        }
-        self.encode(refined, schema).await
+        let is_other = steps_saw_other_types || self.known_schema().is_some_and(|known| *known != schema);
+        Ok(Some(schema).filter(|_| !is_other))
     }
 
     /// The columns that the rows so far have come to.

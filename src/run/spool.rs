@@ -26,6 +26,8 @@ pub(super) struct Spool {
     batch: BatchId,
     /// Bytes kept in memory before a file is begun.
     memory_max: u64,
+    /// Bytes from which on it is much.
+    much: u64,
     held: u64,
     /// The first pages, while memory lasts.
     pages: Vec<(Head, Bytes)>,
@@ -66,17 +68,26 @@ struct Head {
 }
 
 impl Spool {
-    pub(super) fn new(folder: &Path, batch: BatchId, memory_max: u64) -> Self {
-        Spool { folder: folder.to_path_buf(), batch, memory_max, held: 0, pages: Vec::new(), file: None }
+    /// `memory` is the ceiling on data in flight, of which this takes a small part.
+    pub(super) fn new(folder: &Path, batch: BatchId, memory: u64) -> Self {
+        Spool {
+            folder: folder.to_path_buf(),
+            batch,
+            memory_max: memory / 32,
+            much: memory / 8,
+            held: 0,
+            pages: Vec::new(),
+            file: None,
+        }
     }
 
     pub(super) fn pages(&self) -> usize {
         self.pages.len() + self.file.as_ref().map_or(0, |file| file.pages)
     }
 
-    /// Whether memory does not hold all of them.
-    pub(super) fn is_full(&self) -> bool {
-        self.file.is_some()
+    /// Whether what they hold is more than anybody wants to read a second time.
+    pub(super) fn is_much(&self) -> bool {
+        self.held + self.file.as_ref().map_or(0, |file| file.end) > self.much
     }
 
     pub(super) fn keep(&mut self, page: &RawPage) -> Result<(), RunError> {
@@ -209,7 +220,7 @@ mod tests {
     #[test]
     fn pages_come_back_as_they_were() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut spool = Spool::new(folder.path(), BatchId(uuid::Uuid::now_v7()), 2 * HEAD_COST + 12);
+        let mut spool = Spool::new(folder.path(), BatchId(uuid::Uuid::now_v7()), 32 * (2 * HEAD_COST + 12));
         let bodies: Vec<Bytes> =
             ["first", "second", "third, longer than memory", ""].map(|text| Bytes::from_static(text.as_bytes())).to_vec();
         for (index, body) in bodies.iter().enumerate() {

@@ -20,6 +20,9 @@ use crate::slice::Slice;
 
 use super::{Ports, RunError};
 
+/// Below it row groups become too small for readers.
+const ENCODER_MIN: u64 = 16 * 1024 * 1024;
+
 /// The files of one slice, from the first row on.
 pub(super) struct Stage<'a> {
     job: &'a Job,
@@ -131,7 +134,7 @@ impl<'a> Stage<'a> {
             own: OwnColumns::of(self.job),
             batch: self.batch,
             set: self.slice.partition.clone(),
-            memory: usize::try_from(self.ports.memory / 2).unwrap_or(usize::MAX),
+            memory: usize::try_from(encoder_memory(self.ports.memory)).unwrap_or(usize::MAX),
             keys_max: self.keys_max,
         };
         let staging = Staging::new(Arc::clone(&self.ports.store), self.job.dataset.clone(), self.batch, self.files_before);
@@ -167,6 +170,12 @@ impl<'a> Stage<'a> {
         }
         Ok(Some((schema, staging.finish()?)))
     }
+}
+
+/// What of the ceiling on data in flight open row groups may take. Many partitions share it: their row groups are the smaller, and still
+/// good for readers; few need no more than a row group each.
+fn encoder_memory(memory: u64) -> u64 {
+    (memory / 8).max(ENCODER_MIN).min(memory / 2)
 }
 
 /// Work on columns, off the async threads. A panic in it is an error of the slice, not the end of the process.

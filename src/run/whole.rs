@@ -28,6 +28,11 @@ impl Desk {
         self.0.as_mut().ok_or_else(lost)
     }
 
+    /// This desk, for as long as another is in its place that can do nothing.
+    pub(super) fn lend(&mut self) -> Desk {
+        Desk(self.0.take())
+    }
+
     pub(super) async fn refine(&mut self, page: &RawPage) -> Result<Result<Refined, RefineError>, RunError> {
         let mut refinery = self.0.take().ok_or_else(lost)?;
         let page = page.clone();

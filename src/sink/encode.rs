@@ -21,6 +21,7 @@ use crate::ids::{BatchId, PartitionKey};
 use crate::reject::Reject;
 use crate::schema::{Field, TableSchema};
 
+use super::distinct::without_dictionary;
 use super::own::{self, OwnColumns, Ranges, cursor_array};
 use super::partition::{Values, directory, split};
 use super::record::{FileRole, hex};
@@ -279,7 +280,7 @@ impl Encoder {
                     pieces.push(file.close()?);
                 }
             }
-            let file = self.open_file(&key, rows.schema())?;
+            let file = self.open_file(&key, rows)?;
             self.open.insert(key.clone(), file);
         }
         let turn = self.turn;
@@ -297,7 +298,7 @@ impl Encoder {
         Ok(())
     }
 
-    fn open_file(&mut self, key: &Key, schema: SchemaRef) -> Result<OpenFile, SinkError> {
+    fn open_file(&mut self, key: &Key, first: &RecordBatch) -> Result<OpenFile, SinkError> {
         let (role, folder, partition) = match key {
             Key::DeadLetters => (FileRole::DeadLetters, String::new(), Vec::new()),
             Key::Tombstones => (FileRole::Tombstones, String::new(), Vec::new()),
@@ -308,8 +309,9 @@ impl Encoder {
                 (FileRole::Data, directory(&self.settings.partition_by, values)?, keys.zip(values.iter().cloned()).collect())
             }
         };
-        let options = ArrowWriterOptions::new().with_properties(properties(&self.settings)?).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options).map_err(encode_error)?;
+        let options =
+            ArrowWriterOptions::new().with_properties(properties(&self.settings, first)?).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), first.schema(), options).map_err(encode_error)?;
         let file = self.opened;
         self.opened += 1;
         Ok(OpenFile {
@@ -398,7 +400,8 @@ fn encode_error(error: parquet::errors::ParquetError) -> SinkError {
     SinkError::bug(format!("rows cannot be written as Parquet: {error}"))
 }
 
-fn properties(settings: &EncodeSettings) -> Result<WriterProperties, SinkError> {
+/// `first` are the first rows of the file.
+fn properties(settings: &EncodeSettings, first: &RecordBatch) -> Result<WriterProperties, SinkError> {
     let compression = match settings.parquet.compression {
         Compression::None => ParquetCompression::UNCOMPRESSED,
         Compression::Snappy => ParquetCompression::SNAPPY,
@@ -406,6 +409,9 @@ fn properties(settings: &EncodeSettings) -> Result<WriterProperties, SinkError> 
     };
     let row_group = usize::try_from(settings.parquet.row_group_size).unwrap_or(usize::MAX);
     let mut properties = WriterProperties::builder();
+    for column in without_dictionary(first) {
+        properties = properties.set_column_dictionary_enabled(column, false);
+    }
     if settings.own.keyed {
         let key = ColumnPath::from(own::KEY);
         properties = properties

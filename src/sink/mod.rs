@@ -9,6 +9,7 @@ pub mod commit;
 pub mod content;
 pub mod current;
 pub mod delta;
+pub mod distinct;
 pub mod encode;
 pub mod history;
 pub mod layout;

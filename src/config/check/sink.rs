@@ -15,7 +15,7 @@ use super::keep;
 
 const FILE_SIZE: u64 = 128 << 20;
 const FILE_SIZE_MAX: u64 = 4 << 30;
-const ROW_GROUP_SIZE: u64 = 64 << 20;
+const ROW_GROUP_SIZE: u64 = 16 << 20;
 
 pub(super) fn check(file: &ProjectFile, table: &Table, project: &Project, report: &mut Report) -> Option<Sink> {
     let parquet = parquet(table.table("parquet"), report);
