@@ -4,7 +4,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, StringViewArray, TimestampMicrosecondArray, UInt64Array};
+use arrow::array::{
+    ArrayRef, RecordBatch, StringArray, StringViewArray, StringViewBuilder, TimestampMicrosecondArray, UInt64Array,
+};
+use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
@@ -242,10 +245,8 @@ impl Encoder {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.file_schema.fields().len());
         for field in self.file_schema.fields() {
             columns.push(match field.name().as_str() {
-                own::COMMIT => {
-                    Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(self.settings.batch.to_string(), count)))
-                }
-                own::SET => Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(self.settings.set.as_str(), count))),
+                own::COMMIT => repeated(&self.settings.batch.to_string(), count)?,
+                own::SET => repeated(self.settings.set.as_str(), count)?,
                 own::EXTRACTED_AT => {
                     let at = TimestampMicrosecondArray::from_value(batch.extracted_at.as_microsecond(), count);
                     Arc::new(at.with_timezone("UTC"))
@@ -351,6 +352,17 @@ impl Encoder {
         files.sort_by_key(|file| file.file);
         files.into_iter().map(OpenFile::close).collect()
     }
+}
+
+/// One text in every row, held once.
+fn repeated(text: &str, count: usize) -> Result<ArrayRef, SinkError> {
+    let mut rows = StringViewBuilder::with_capacity(count);
+    let block = rows.append_block(Buffer::from(text.as_bytes()));
+    let length = u32::try_from(text.len()).map_err(|_| SinkError::bug("a text of our own is too long"))?;
+    for _ in 0..count {
+        rows.try_append_view(block, 0, length).map_err(|error| SinkError::bug(error.to_string()))?;
+    }
+    Ok(Arc::new(rows.finish()))
 }
 
 /// What of the table's columns is written, and what of that stands in the files, with our own columns.
