@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::config::catalog::{Job, TableFormat};
 use crate::error::ErrorKind;
-use crate::event::Event;
+use crate::event::{Event, Recovery};
 use crate::sink::commit::{Effect, Outcome};
 use crate::sink::current::Current;
 use crate::sink::delta::{log_folder, named_files};
@@ -43,7 +43,7 @@ pub(super) async fn settle(
                     "the staged files of record {} are gone, or what it replaces is: it is voided and its range read again",
                     head.state.seq
                 );
-                note(job, ports, report, "voided", text).await;
+                note(job, ports, report, Recovery::Voided, text).await;
                 commit::void(job, ports, lease, head, index).await?;
             }
             Settled::Unavailable(reason) => return Err(RunError::new(ErrorKind::Unavailable, reason)),
@@ -99,7 +99,7 @@ async fn tell(job: &Job, ports: &Ports, head: &Head, report: &mut RunReport) {
             job.dataset, head.state.seq
         );
         tracing::error!(job.id = %job.name, "{text}");
-        note(job, ports, report, "lost", text).await;
+        note(job, ports, report, Recovery::Lost, text).await;
     }
     if let (Some(first), Some(last)) = (head.adopted.first(), head.adopted.last())
         && head.lost.is_none()
@@ -108,16 +108,16 @@ async fn tell(job: &Job, ports: &Ports, head: &Head, report: &mut RunReport) {
             true => format!("record {first} was decided but not known here: it was finished and adopted"),
             false => format!("records {first} to {last} were not known here: they were adopted"),
         };
-        note(job, ports, report, "adopted", text).await;
+        note(job, ports, report, Recovery::Adopted, text).await;
     }
 }
 
-async fn note(job: &Job, ports: &Ports, report: &mut RunReport, kind: &str, text: String) {
-    if let Err(error) = ports.state.note_event(ports.clock.now(), Some(&job.name), kind, &text).await {
+async fn note(job: &Job, ports: &Ports, report: &mut RunReport, recovery: Recovery, text: String) {
+    if let Err(error) = ports.state.note_event(ports.clock.now(), Some(&job.name), recovery.name(), &text).await {
         // The event is told all the same; only its history lacks it.
         tracing::warn!(%error, "an event could not be kept");
     }
-    ports.events.tell(Event::Recovered { job: job.name.clone(), what: text.clone() });
+    ports.events.tell(Event::Recovered { job: job.name.clone(), recovery, what: text.clone() });
     report.recovered.push(text);
 }
 
