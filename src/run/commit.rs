@@ -64,7 +64,7 @@ pub(super) async fn commit(
     let record = load_record(job, ports, head, slice);
     check_counts(job, &record)?;
     if let Some(exposure) = Box::pin(exposure(job, ports, &record, index)).await?
-        && let Exposed::Displaced(path) = exposure.foresee(Arc::clone(&ports.store)).await?
+        && let Exposed::Displaced(path) = exposure.foresee(&job.partition_by, Arc::clone(&ports.store)).await?
     {
         let message = format!(
             "`{path}` is not part of the Delta table {} any more: another writer has rewritten it; bring it back to an older version (RESTORE), or move the table's folder and `_highwater/{}` away and load it anew",

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::config::catalog::{Job, PartitionColumn, TableFormat};
+use crate::config::catalog::{Job, PartitionColumn, PartitionUnit, TableFormat};
 use crate::fault::Guards;
 use crate::ids::DatasetName;
 use crate::schema::Field;
@@ -67,12 +67,14 @@ impl Exposure {
         let replaces_all = record.kind != RecordKind::Void
             && removes
             && before.is_some_and(|before| before.files.keys().all(|path| gone.contains(path)));
-        let (own, by) = (OwnColumns::of(job).fields(), job.partition_by.clone());
+        let (own, by) = (OwnColumns::of(job).fields(), partitions_of(record));
         Some(Exposure { record: record.clone(), own, by, replaces_all, now, guards })
     }
 
-    /// Whether what is to be exposed can be: asked before the record is decided, for afterwards there is only forward.
-    pub async fn foresee(self, store: Arc<dyn Store>) -> Result<Exposed, SinkError> {
+    /// Whether what is to be exposed, by the job's own partitions, can be: asked before the record is decided, for afterwards there
+    /// is only forward.
+    pub async fn foresee(mut self, by: &[PartitionColumn], store: Arc<dyn Store>) -> Result<Exposed, SinkError> {
+        self.by = by.to_vec();
         Box::pin(commit::run(store, self, true)).await
     }
 
@@ -84,6 +86,17 @@ impl Exposure {
         // On the heap: it lies deep within a run, whose stack is that of a thread.
         Box::pin(commit::run(store, self, false)).await
     }
+}
+
+/// By what a record's files are partitioned, as it says itself: the job's file may say something else by now, and what is decided
+/// is published as it was decided. A key that is a column of the rows holds its values; any other is a column cut by time.
+fn partitions_of(record: &Record) -> Vec<PartitionColumn> {
+    let is_column = |key: &String| record.schema.fields.iter().any(|field| field.name == *key);
+    let partition = |key: &String| match is_column(key) {
+        true => PartitionColumn { column: key.clone(), unit: PartitionUnit::Value },
+        false => PartitionColumn::from_key(key),
+    };
+    record.partition_by.iter().map(partition).collect()
 }
 
 /// The paths of the files that count to readers of the Delta log, below the sink's root; `None` where there is no such log.
