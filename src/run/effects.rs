@@ -70,13 +70,7 @@ impl Subject<'_> {
                 None => Outcome::Failed { reason: "there is no batch to note".to_owned(), fenced: false },
             },
             Effect::Decide { bytes, only_if_absent } => self.decide(bytes, only_if_absent).await,
-            Effect::Read { seq } => {
-                let path = layout::record(&self.job.dataset, seq);
-                match self.ports.store.get(&path, layout::SMALL_OBJECT_MAX).await {
-                    Ok(found) => Outcome::Found(found),
-                    Err(error) => failed(&error),
-                }
-            }
+            Effect::Read { seq } => self.read(seq).await,
             Effect::Expose => match Box::pin(self.expose()).await {
                 Ok(Exposed::Done) => Outcome::Done,
                 Ok(Exposed::Displaced(path)) => Outcome::Displaced { path },
@@ -86,6 +80,20 @@ impl Subject<'_> {
             Effect::Advance => from_state(self.ports.state.advance(self.lease, &self.state, self.done).await),
             Effect::Publish { .. } | Effect::Delete { .. } | Effect::Retire { .. } => perform_file(self.ports, effect).await,
         })
+    }
+
+    /// A record that is there is built upon from here on, so it must stay, whoever wrote it and whatever became of that.
+    async fn read(&self, seq: u64) -> Outcome {
+        let (store, path) = (&self.ports.store, layout::record(&self.job.dataset, seq));
+        let found = match store.get(&path, layout::SMALL_OBJECT_MAX).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Outcome::Found(None),
+            Err(error) => return failed(&error),
+        };
+        match store.sync(&path).await {
+            Ok(()) => Outcome::Found(Some(found)),
+            Err(error) => failed(&error),
+        }
     }
 
     async fn decide(&self, bytes: Bytes, only_if_absent: bool) -> Outcome {

@@ -88,6 +88,10 @@ impl Store for FaultyStore {
         self.effect("publish", target, self.inner.publish(staged, target, size)).await
     }
 
+    async fn sync(&self, path: &str) -> Result<(), StoreError> {
+        self.effect("sync", path, self.inner.sync(path)).await
+    }
+
     async fn delete(&self, path: &str) -> Result<(), StoreError> {
         self.effect("delete", path, self.inner.delete(path)).await
     }

@@ -90,7 +90,7 @@ impl LocalStore {
 
     /// Makes sure that a file that is there stays there. Whoever made it may have died between giving it its name and fsyncing
     /// the folders above, and nothing but a second fsync tells.
-    async fn settle(&self, verb: &'static str, path: &str, opened: &Opened) -> Result<(), StoreError> {
+    async fn keep(&self, verb: &'static str, path: &str, opened: &Opened) -> Result<(), StoreError> {
         let file = self.file(verb, path, opened)?;
         let root = opened.root.clone();
         self.blocking(verb, path, move || sync_up(&file, &root)).await
@@ -125,7 +125,7 @@ impl Store for LocalStore {
         // A hard link of a finished, fsynced file: it fails where the name is taken.
         let put = opened.objects.put_absent(path, bytes).await?;
         if put == PutAbsent::Exists {
-            self.settle("put", path, opened).await?;
+            self.keep("put", path, opened).await?;
         }
         Ok(put)
     }
@@ -171,7 +171,7 @@ impl Store for LocalStore {
         let objects = &opened.objects;
         let (from, to) = (objects.path("publish", staged)?, objects.path("publish", target)?);
         if objects.stands(target, size).await? {
-            self.settle("publish", target, opened).await?;
+            self.keep("publish", target, opened).await?;
             return Ok(Published::Done);
         }
         match objects.size(staged).await? {
@@ -188,12 +188,19 @@ impl Store for LocalStore {
                 if !objects.stands(target, size).await? {
                     return Ok(Published::StagedMissing);
                 }
-                self.settle("publish", target, opened).await?;
+                self.keep("publish", target, opened).await?;
             }
             Err(error) => return Err(objects.error("publish", target, &error)),
         }
         self.tidy(staged, opened).await;
         Ok(Published::Done)
+    }
+
+    async fn sync(&self, path: &str) -> Result<(), StoreError> {
+        match self.there("sync")? {
+            Some(opened) => self.keep("sync", path, opened).await,
+            None => Err(self.own_error("sync", ErrorKind::Unavailable, "the folder is gone".to_owned())),
+        }
     }
 
     async fn delete(&self, path: &str) -> Result<(), StoreError> {

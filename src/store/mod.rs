@@ -85,6 +85,12 @@ pub trait Store: Send + Sync {
     /// copy elsewhere. Repeatable: a target that is already there with that size is success.
     async fn publish(&self, staged: &str, target: &str, size: u64) -> Result<Published, StoreError>;
 
+    /// Makes sure that what was found at a path stays there, an object or a folder of some: whoever wrote it may have died, or been
+    /// told of a failure, after it could be seen and before it was durable. Nothing to do where nothing is seen before it is.
+    async fn sync(&self, _path: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Removes an object; repeatable, a missing one is success.
     async fn delete(&self, path: &str) -> Result<(), StoreError>;
 
