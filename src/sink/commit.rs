@@ -42,6 +42,8 @@ pub enum Effect {
     },
     /// Commit the record to the log of its Delta table, where readers look for what counts.
     Expose,
+    /// See whether `current.json` is that of the last record.
+    LookAtIndex,
     /// Write `current.json` as it is after this record.
     Index,
     /// Tell the state that the record is done.
@@ -69,6 +71,8 @@ pub enum Outcome {
         number: usize,
         reason: String,
     },
+    /// `current.json` is missing, or that of another record.
+    Stale,
     /// What the record replaces is not in its Delta table any more.
     Displaced {
         path: String,

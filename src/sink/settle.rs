@@ -45,6 +45,8 @@ enum Phase {
     Publishing(Publication),
     Indexing,
     Advancing,
+    LookingAtIndex,
+    MendingIndex,
     Ended,
 }
 
@@ -84,6 +86,8 @@ impl SettleMachine {
             }
             Phase::Indexing => self.after_index(outcome),
             Phase::Advancing => self.advanced(outcome),
+            Phase::LookingAtIndex => self.looked_at_index(outcome),
+            Phase::MendingIndex => self.mended(outcome),
             Phase::Ended => Vec::new(),
         }
     }
@@ -193,10 +197,32 @@ impl SettleMachine {
                 self.published(publication, progress)
             }
             (_, _, Some(_)) => self.enter(Phase::Indexing, Effect::Index),
-            _ => {
-                let head = self.head.clone();
-                self.end(Settled::Clean(head))
+            // Another writer, slower than those after it, may have put back an index of its own record.
+            (Some(_), _, _) => self.enter(Phase::LookingAtIndex, Effect::LookAtIndex),
+            _ => self.clean(),
+        }
+    }
+
+    fn clean(&mut self) -> Vec<Effect> {
+        let head = self.head.clone();
+        self.end(Settled::Clean(head))
+    }
+
+    fn looked_at_index(&mut self, outcome: Outcome) -> Vec<Effect> {
+        match outcome {
+            Outcome::Stale => {
+                self.tries = 1;
+                self.enter(Phase::MendingIndex, Effect::Index)
             }
+            Outcome::Failed { reason, .. } => self.again(Phase::LookingAtIndex, Effect::LookAtIndex, reason),
+            _ => self.clean(),
+        }
+    }
+
+    fn mended(&mut self, outcome: Outcome) -> Vec<Effect> {
+        match outcome {
+            Outcome::Failed { reason, .. } => self.again(Phase::MendingIndex, Effect::Index, reason),
+            _ => self.clean(),
         }
     }
 
@@ -232,10 +258,7 @@ impl SettleMachine {
         match outcome {
             Outcome::Failed { reason, fenced: true } => self.end(Settled::Fenced(reason)),
             Outcome::Failed { reason, .. } => self.again(Phase::Advancing, Effect::Advance, reason),
-            _ => {
-                let head = self.head.clone();
-                self.end(Settled::Clean(head))
-            }
+            _ => self.clean(),
         }
     }
 }

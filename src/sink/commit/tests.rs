@@ -165,6 +165,8 @@ impl World {
                     self.kept.insert(kept.clone());
                 }
             }
+            Effect::LookAtIndex if about.is_none_or(|record| record.seq != self.index) => return Outcome::Stale,
+            Effect::LookAtIndex => {}
             Effect::Index => self.index = about.map_or(self.index, |record| record.seq),
             Effect::Advance => self.state = advance.clone(),
             Effect::Expose | Effect::Wait { .. } => {}
@@ -368,6 +370,25 @@ fn an_old_state_and_an_old_lake_are_settled() {
     (world.log, world.visible) = old_lake;
     let head = world.settle_clean();
     assert_eq!((head.lost, head.state.seq, head.state.generation), (Some(2), 1, 2));
+}
+
+#[test]
+fn an_index_that_a_slow_writer_put_back_is_mended() {
+    // D-30, D-33
+    for fault in [Fault::None, Fault::Error, Fault::Lost] {
+        for at in 1..=4 {
+            let mut world = World::default();
+            let head = world.settle_clean();
+            assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), Some(Verdict::Committed));
+            let state = world.state.clone();
+            assert_eq!(world.commit(&state, batch(2), Guards::ALL), Some(Verdict::Committed));
+            // The last act of somebody who was paused since the first record.
+            world.index = 1;
+            world.fault_at = Some((world.effects + at, fault));
+            assert!(matches!(world.settle(), Some(Settled::Clean(_))), "{fault:?} at {at}");
+            world.assert_right(&format!("{fault:?} at {at}"));
+        }
+    }
 }
 
 #[test]

@@ -24,11 +24,12 @@ use crate::ids::DatasetName;
 use crate::schema::Field;
 use crate::store::Store;
 
-use super::SinkError;
 use super::current::Current;
 use super::live::load_index;
 use super::own::OwnColumns;
 use super::record::{Record, RecordKind};
+use super::verify::UNFINISHED;
+use super::{SinkError, layout};
 
 pub use guards::check;
 pub use upkeep::{named_files, vacuum};
@@ -110,12 +111,21 @@ pub async fn verify(store: Arc<dyn Store>, dataset: &DatasetName) -> Result<Vec<
     let Some(active) = active_files(Arc::clone(&store), &index.table).await? else {
         return Ok(Vec::new());
     };
-    let here = index.files.keys().filter(|path| !active.contains(*path));
-    let here = here
-        .map(|path| format!("`{}` does not count to readers of the Delta log, though a record names it", store.address(path)));
-    let there = active.iter().filter(|path| !index.files.contains_key(*path));
-    let there =
-        there.map(|path| format!("`{}` counts to readers of the Delta log, though no record names it", store.address(path)));
+    // The last one may still be on its way to the Delta log.
+    let last = store.get(&layout::record(dataset, index.seq), layout::SMALL_OBJECT_MAX).await?;
+    let last = last.map(|bytes| Record::from_bytes(&bytes, dataset, index.seq)).transpose()?;
+    let of_last: HashSet<&String> =
+        last.iter().flat_map(|last| last.add.iter().map(|file| &file.path).chain(&last.remove)).collect();
+    let why = |path: &String, else_: &str| match of_last.contains(path) {
+        true => format!(": {UNFINISHED}"),
+        false => else_.to_owned(),
+    };
+    let here = index.files.keys().filter(|path| !active.contains(*path)).map(|path| {
+        format!("`{}` does not count to readers of the Delta log{}", store.address(path), why(path, ", though a record names it"))
+    });
+    let there = active.iter().filter(|path| !index.files.contains_key(*path)).map(|path| {
+        format!("`{}` counts to readers of the Delta log{}", store.address(path), why(path, ", though no record names it"))
+    });
     Ok(here.chain(there).collect())
 }
 
