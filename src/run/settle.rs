@@ -56,7 +56,7 @@ pub(super) async fn settle(
 
 async fn settle_once(job: &Job, ports: &Ports, lease: &Lease, index: &mut Option<Current>) -> Result<Settled, RunError> {
     let known = ports.state.dataset(&job.dataset).await?.unwrap_or_default();
-    let mut machine = SettleMachine::new(job.dataset.clone(), known);
+    let mut machine = SettleMachine::new(job.dataset.clone(), known, ports.guards);
     let mut effects = machine.step(Outcome::Begin);
     while !effects.is_empty() {
         let head = machine.head();
@@ -128,7 +128,7 @@ async fn tidy_batches(job: &Job, ports: &Ports, lease: &Lease, head: &Head) -> R
     for batch in ports.state.open_batches(&job.dataset).await? {
         if Some(batch.batch) == current {
             ports.state.mark_batch(lease, batch.batch, BatchStatus::Done).await?;
-        } else if batch.seq <= head.state.seq {
+        } else if batch.seq <= head.state.seq || !ports.guards.staged_kept {
             drop_staged(ports.store.as_ref(), batch.staged.iter().map(String::as_str)).await;
             ports.state.mark_batch(lease, batch.batch, BatchStatus::Dropped).await?;
         } else if batch.status == BatchStatus::Prepared {

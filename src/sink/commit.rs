@@ -147,6 +147,7 @@ impl CommitMachine {
     /// Takes an outcome and says what to do next. No effects and no verdict: other outcomes are still awaited.
     pub fn step(&mut self, outcome: Outcome) -> Vec<Effect> {
         match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Begin if !self.guards.noted_first => self.decide(),
             Phase::Begin => self.enter(Phase::Noting, Effect::Note),
             Phase::Noting => self.noted(outcome),
             Phase::Deciding => self.decided(outcome),
@@ -201,6 +202,7 @@ impl CommitMachine {
     fn decided(&mut self, outcome: Outcome) -> Vec<Effect> {
         match outcome {
             Outcome::Done => self.publish(),
+            Outcome::Exists if !self.guards.read_back => self.publish(),
             // An error and "exists" say the same: somebody has to look (a lost answer, a retry inside the client, or a rival).
             _ => self.enter(Phase::ReadingBack, Effect::Read { seq: self.seq }),
         }
@@ -232,7 +234,9 @@ impl CommitMachine {
         struct Who {
             batch: BatchId,
         }
-        *bytes == self.bytes || serde_json::from_slice::<Who>(bytes).is_ok_and(|who| who.batch == self.batch)
+        !self.guards.own_batch
+            || *bytes == self.bytes
+            || serde_json::from_slice::<Who>(bytes).is_ok_and(|who| who.batch == self.batch)
     }
 
     fn publish(&mut self) -> Vec<Effect> {

@@ -20,11 +20,13 @@ use super::errors::{io_error, is_missing};
 use super::objects::Objects;
 use super::{Listed, Published, PutAbsent, StagedWriter, Store, StoreError};
 use crate::error::ErrorKind;
+use crate::fault::Guards;
 
 /// A folder; made by the first write, so that looking at a table that was never loaded leaves no trace.
 pub struct LocalStore {
     root: PathBuf,
     opened: OnceLock<Opened>,
+    guards: Guards,
 }
 
 struct Opened {
@@ -37,7 +39,11 @@ struct Opened {
 impl LocalStore {
     /// `root` is absolute.
     pub fn new(root: &Path) -> Self {
-        LocalStore { root: root.to_owned(), opened: OnceLock::new() }
+        LocalStore { root: root.to_owned(), opened: OnceLock::new(), guards: Guards::ALL }
+    }
+
+    pub(super) fn with_guards(self, guards: Guards) -> Self {
+        LocalStore { guards, ..self }
     }
 
     /// The folder, if it is there.
@@ -52,7 +58,7 @@ impl LocalStore {
             Err(error) => return Err(io_error(verb, self.address(""), &error)),
         }
         let files = match LocalFileSystem::new_with_prefix(&self.root) {
-            Ok(files) => files.with_fsync(true),
+            Ok(files) => files.with_fsync(self.guards.synced),
             Err(error) => return Err(self.own_error(verb, ErrorKind::Config, error.to_string())),
         };
         let root = fs::canonicalize(&self.root).map_err(|error| io_error(verb, self.address(""), &error))?;
@@ -91,6 +97,9 @@ impl LocalStore {
     /// Makes sure that a file that is there stays there. Whoever made it may have died between giving it its name and fsyncing
     /// the folders above, and nothing but a second fsync tells.
     async fn keep(&self, verb: &'static str, path: &str, opened: &Opened) -> Result<(), StoreError> {
+        if !self.guards.synced {
+            return Ok(());
+        }
         let file = self.file(verb, path, opened)?;
         let root = opened.root.clone();
         self.blocking(verb, path, move || sync_up(&file, &root)).await

@@ -262,7 +262,7 @@ fn already(
         return Ok(Attempt::Known);
     }
     let mut own = record.add.iter().filter(|file| record.is_in_delta_table(&file.path)).peekable();
-    if known == record.seq && own.peek().is_some() {
+    if known == record.seq && own.peek().is_some() && exposure.guards.delta_own {
         let active = paths(engine, snapshot, &record.table)?;
         // Another writer may have rewritten all of them since: then the log has a commit with this batch.
         if !own.any(|file| active.contains(&file.path)) && !was_committed(engine, record)? {
@@ -293,7 +293,7 @@ fn was_committed(engine: &dyn Engine, record: &Record) -> Result<bool, SinkError
 
 fn check_partitions(transaction: &Transaction, exposure: &Exposure) -> Result<(), SinkError> {
     let keys: Vec<String> = exposure.by.iter().map(|column| column.key()).collect();
-    if transaction.logical_partition_columns() == keys.as_slice() {
+    if transaction.logical_partition_columns() == keys.as_slice() || !exposure.guards.delta_partitions {
         return Ok(());
     }
     let there = transaction.logical_partition_columns().join(", ");
@@ -373,7 +373,7 @@ fn remove(
         }
     }
     // What was never committed, and what is emptied as a whole, need not be there.
-    let must_be_there = record.kind != RecordKind::Void && !exposure.replaces_all;
+    let must_be_there = record.kind != RecordKind::Void && !exposure.replaces_all && exposure.guards.delta_replaced;
     Ok(wanted.into_iter().next().filter(|_| must_be_there).map(str::to_owned))
 }
 
