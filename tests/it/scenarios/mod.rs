@@ -33,6 +33,7 @@ mod serve;
 mod sets;
 mod stores;
 mod sweep;
+mod syscalls;
 mod systemd;
 mod unchanged;
 mod vendors;
