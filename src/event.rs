@@ -70,6 +70,7 @@ pub enum Event {
     },
     Recovered {
         job: JobName,
+        recovery: Recovery,
         what: String,
     },
     RunFinished {
@@ -106,6 +107,34 @@ impl Event {
             | Event::RunFinished { job, .. }
             | Event::JobEnded { job, .. } => job,
         }
+    }
+}
+
+/// What a settlement found, before anything was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recovery {
+    /// Records that this state did not know of: a crash left them, or another writer brought them.
+    Adopted,
+    /// A record was taken back, because its files were gone before they could be seen.
+    Voided,
+    /// The lake had records once that it has no longer.
+    Lost,
+}
+
+impl Recovery {
+    /// The word in the history.
+    pub fn name(self) -> &'static str {
+        match self {
+            Recovery::Adopted => "adopted",
+            Recovery::Voided => "voided",
+            Recovery::Lost => "lost",
+        }
+    }
+
+    /// Whether something was gone that had counted.
+    pub fn is_loss(self) -> bool {
+        self != Recovery::Adopted
     }
 }
 

@@ -18,10 +18,11 @@ use super::Setup;
 pub(super) const ITEMS_MAX: usize = 20;
 /// Tables that are late when the daemon begins are given this long to catch up before anybody is told.
 const LATE_GRACE: SignedDuration = SignedDuration::from_mins(5);
-/// A change of columns is remembered this long, so that it is told once, and kept this long for a channel that takes nothing.
-const CHANGE_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// Changes of columns remembered of one job.
-const CHANGES_MAX: usize = 100;
+/// What happened once and does not pass, such as a change of columns, is remembered this long, so that it is told once, and kept this
+/// long for a channel that takes nothing.
+const HAPPENING_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Happenings of one kind remembered of one job.
+const HAPPENINGS_MAX: usize = 100;
 
 /// Why a job is parked, as the key's detail: each has another way out.
 pub(super) const BY_FILES: &str = "files";
@@ -97,6 +98,9 @@ impl Book {
         watched.freshness.hear(event, now);
         match event {
             Event::SchemaChanged { change, .. } => self.raise(key(job, AlertKind::SchemaChanged, change), now, change),
+            Event::Recovered { recovery, what, .. } if recovery.is_loss() => {
+                self.raise(key(job, AlertKind::Lost, what), now, what);
+            }
             Event::JobEnded { end, .. } => self.take_end(job, end, now),
             _ => {}
         }
@@ -141,15 +145,15 @@ impl Book {
             }
         }
         let old: Vec<ConditionKey> = self
-            .changes()
-            .filter(|change| now.duration_since(change.since) > CHANGE_KEPT)
-            .map(|change| change.key.clone())
+            .happenings()
+            .filter(|happening| now.duration_since(happening.since) > HAPPENING_KEPT)
+            .map(|happening| happening.key.clone())
             .collect();
         old.iter().for_each(|key| self.forget(key));
     }
 
-    fn changes(&self) -> impl Iterator<Item = &Condition> {
-        self.conditions.values().filter(|condition| condition.key.kind == AlertKind::SchemaChanged.name())
+    fn happenings(&self) -> impl Iterator<Item = &Condition> {
+        self.conditions.values().filter(|condition| happens(&condition.key))
     }
 
     fn raise(&mut self, key: ConditionKey, now: Timestamp, reason: &str) {
@@ -166,20 +170,20 @@ impl Book {
             }
             None => BTreeMap::new(),
         };
-        if key.kind == AlertKind::SchemaChanged.name() {
-            self.make_room(&key.job);
+        if happens(&key) {
+            self.make_room(&key);
         }
         self.changed.insert(key.clone());
         let condition = Condition { key: key.clone(), since, reason: reason.to_owned(), cleared_at: None, told };
         self.conditions.insert(key, condition);
     }
 
-    fn make_room(&mut self, job: &JobName) {
-        let of_job = || self.changes().filter(|change| change.key.job == *job);
-        if of_job().count() < CHANGES_MAX {
+    fn make_room(&mut self, like: &ConditionKey) {
+        let alike = || self.happenings().filter(|other| other.key.job == like.job && other.key.kind == like.kind);
+        if alike().count() < HAPPENINGS_MAX {
             return;
         }
-        if let Some(oldest) = of_job().min_by_key(|change| change.since).map(|change| change.key.clone()) {
+        if let Some(oldest) = alike().min_by_key(|other| other.since).map(|other| other.key.clone()) {
             self.forget(&oldest);
         }
     }
@@ -250,6 +254,11 @@ impl Book {
             Change::Drop(key) => key.clone(),
         });
     }
+}
+
+/// Whether it happened once, and is no state of things that may pass.
+fn happens(key: &ConditionKey) -> bool {
+    [AlertKind::SchemaChanged, AlertKind::Lost].iter().any(|kind| kind.name() == key.kind)
 }
 
 fn key(job: &JobName, kind: AlertKind, detail: &str) -> ConditionKey {

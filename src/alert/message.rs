@@ -49,6 +49,9 @@ fn sentence(item: &Item) -> String {
         AlertKind::SchemaChanged => {
             format!("`{job}`: the table's columns changed at {since}: {reason}. Whoever reads the table may want to know.")
         }
+        AlertKind::Lost => format!(
+            "`{job}`: what had been committed was gone from the lake, as was noticed at {since}: {reason}. Look for who removed it, then: `highwater verify {job}`"
+        ),
         AlertKind::Recovered => format!("`{job}`: {reason}"),
     }
 }
@@ -69,7 +72,7 @@ fn past(kind: AlertKind) -> &'static str {
         AlertKind::RunFailed => "it failed",
         AlertKind::Late => "it was late",
         AlertKind::Parked => "it was parked",
-        AlertKind::SchemaChanged | AlertKind::Recovered => "something was wrong",
+        AlertKind::SchemaChanged | AlertKind::Lost | AlertKind::Recovered => "something was wrong",
     }
 }
 
@@ -111,6 +114,7 @@ mod tests {
             item(AlertKind::Parked, BY_RUN, "GET https://api/x answered 401"),
             item(AlertKind::Parked, FOR_TIME, "the source wants no request; until 2026-01-31 12:00 UTC"),
             item(AlertKind::SchemaChanged, "new column `tip`", "new column `tip`"),
+            item(AlertKind::Lost, "", "the state knew 9, the log ends at 7; what is missing is read again"),
             cleared,
         ];
         insta::assert_snapshot!(said(&all), @r"
@@ -121,6 +125,7 @@ mod tests {
         • `orders` is parked since 2026-01-31 07:08 UTC: GET https://api/x answered 401. It does not run before its file or its secret is changed: then `systemctl reload highwater`. History: `highwater runs orders`
         • `orders` is parked since 2026-01-31 07:08 UTC: the source wants no request; until 2026-01-31 12:00 UTC. It goes on by itself then.
         • `orders`: the table's columns changed at 2026-01-31 07:08 UTC: new column `tip`. Whoever reads the table may want to know.
+        • `orders`: what had been committed was gone from the lake, as was noticed at 2026-01-31 07:08 UTC: the state knew 9, the log ends at 7; what is missing is read again. Look for who removed it, then: `highwater verify orders`
         • `orders` is well again since 2026-01-31 09:20 UTC: it was late for 2h11m.
         ");
     }

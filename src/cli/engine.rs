@@ -222,7 +222,7 @@ impl Engine {
         let scratch = Arc::new(Scratch::new(&self.spool, self.clock.batch_id()));
         let roster = job.tells_parents_apart().then(|| Arc::new(Roster::new(Arc::clone(&scratch))));
         let source = self.open_source(job, class, memory, &scratch, roster.clone())?;
-        let store = store::open(&job.sink, &*self.secrets);
+        let store = store::open(&job.sink, &*self.secrets, self.faults.guards);
         let store = store.map_err(|error| Trouble { exit: error.kind.into(), kind: error.kind, reason: chain(&error) })?;
         let ports = Ports {
             state: Arc::clone(&self.state),

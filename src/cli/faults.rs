@@ -32,25 +32,13 @@ impl Faults {
     pub fn read(environment: &Environment) -> Result<Self, Failure> {
         let plan = environment.fault.as_deref().map(FaultPlan::from_text).transpose();
         let plan = plan.map_err(|error| Failure::new(Exit::Usage, format!("HIGHWATER_FAULT: {error}")))?;
-        let mut guards = Guards::ALL;
-        match environment.mutant.as_deref() {
-            None => {}
-            Some("put_if_absent") => guards.put_if_absent = false,
-            Some("publish_before_state") => guards.publish_before_state = false,
-            Some("record_coverage") => guards.record_coverage = false,
-            Some("newest_wins") => guards.newest_wins = false,
-            Some("rewrite_touched") => guards.rewrite_touched = false,
-            Some("tombstones") => guards.tombstones = false,
-            Some("keys_in_range") => guards.keys_in_range = false,
-            Some("keys_in_filter") => guards.keys_in_filter = false,
-            Some("same_content") => guards.same_content = false,
-            Some("known_parents") => guards.known_parents = false,
-            Some("delta_once") => guards.delta_once = false,
-            Some(other) => {
-                let failure = Failure::new(Exit::Usage, format!("HIGHWATER_MUTANT: no guard is called `{other}`"));
-                return Err(failure.help("write the name of a field of `fault::Guards`, such as `put_if_absent`"));
-            }
-        }
+        let guards = match environment.mutant.as_deref() {
+            None => Guards::ALL,
+            Some(name) => Guards::without(name).ok_or_else(|| {
+                let failure = Failure::new(Exit::Usage, format!("HIGHWATER_MUTANT: no guard is called `{name}`"));
+                failure.help(format!("the guards are {}", Guards::NAMES.join(", ")))
+            })?,
+        };
         Ok(Faults { plan: plan.map(Arc::new), log: environment.fault_log.clone(), guards })
     }
 
@@ -126,6 +114,16 @@ mod tests {
         let faults = read(None, None).map_err(|failure| failure.message).expect("none");
         assert!(faults.plan.is_none());
         assert_eq!(faults.guards, Guards::ALL);
+    }
+
+    #[test]
+    fn every_guard_can_be_switched_off_by_its_name() {
+        // D-44
+        for name in Guards::NAMES {
+            let faults = read(None, Some(name)).map_err(|failure| failure.message).expect("a mutant");
+            assert_eq!(Some(faults.guards), Guards::without(name));
+            assert_ne!(faults.guards, Guards::ALL, "{name}");
+        }
     }
 
     #[test]

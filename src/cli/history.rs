@@ -105,7 +105,7 @@ fn describe(event: &Event, read: Option<Counts>) -> Option<(&JobName, &'static s
             (job, "committed", format!("commit {seq}: {} ({written})", describe_counts(counts)))
         }
         Event::SliceFailed { job, slice, reason } => (job, "slice_failed", format!("{}: {reason}", describe_slice(slice))),
-        Event::Recovered { job, what } => (job, "recovered", what.clone()),
+        Event::Recovered { job, what, .. } => (job, "recovered", what.clone()),
         Event::JobEnded { job, took, end } => {
             let read = read.map(|counts| format!(", {} fetched, {}", thousands(counts.fetched), describe_counts(&counts)));
             let came_to = format!("{}{}", length(*took), read.unwrap_or_default());

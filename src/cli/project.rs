@@ -10,6 +10,7 @@ use crate::config::catalog::{Catalog, Job};
 use crate::config::secret::{SecretSource, SecretString};
 use crate::config::{self, Problem, Severity};
 use crate::error::ErrorKind;
+use crate::fault::Guards;
 use crate::ids::JobName;
 use crate::state::State;
 use crate::state::postgres::PostgresState;
@@ -186,7 +187,7 @@ impl Project {
     }
 
     pub fn store(&self, job: &Job) -> Result<Arc<dyn Store>, Failure> {
-        store::open(&job.sink, &*self.secrets)
+        store::open(&job.sink, &*self.secrets, Guards::ALL)
             .map_err(|error| Failure::of(error.kind, format!("open sink {} of job {}: {error}", job.sink.name, job.name)))
     }
 }

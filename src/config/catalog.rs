@@ -362,6 +362,19 @@ impl PartitionColumn {
             PartitionUnit::Hour => format!("{}_hour", self.column),
         }
     }
+
+    /// The partition whose directories have this key, where no column of the table is called so.
+    pub fn from_key(key: &str) -> Self {
+        const UNITS: [(&str, PartitionUnit); 4] = [
+            ("_year", PartitionUnit::Year),
+            ("_month", PartitionUnit::Month),
+            ("_day", PartitionUnit::Day),
+            ("_hour", PartitionUnit::Hour),
+        ];
+        let cut = UNITS.iter().find_map(|(ending, unit)| Some((key.strip_suffix(ending)?, *unit)));
+        let (column, unit) = cut.unwrap_or((key, PartitionUnit::Value));
+        PartitionColumn { column: column.to_owned(), unit }
+    }
 }
 
 /// A type that a user declares for a source field.

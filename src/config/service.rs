@@ -37,13 +37,21 @@ pub enum AlertKind {
     Parked,
     /// A table's columns changed.
     SchemaChanged,
+    /// What had been committed was gone from the lake.
+    Lost,
     /// One of the first three has passed.
     Recovered,
 }
 
 impl AlertKind {
-    pub const ALL: [AlertKind; 5] =
-        [AlertKind::RunFailed, AlertKind::Late, AlertKind::Parked, AlertKind::SchemaChanged, AlertKind::Recovered];
+    pub const ALL: [AlertKind; 6] = [
+        AlertKind::RunFailed,
+        AlertKind::Late,
+        AlertKind::Parked,
+        AlertKind::SchemaChanged,
+        AlertKind::Lost,
+        AlertKind::Recovered,
+    ];
 
     /// The word in `on`, in the state and in logs.
     pub fn name(self) -> &'static str {
@@ -52,6 +60,7 @@ impl AlertKind {
             AlertKind::Late => "late",
             AlertKind::Parked => "parked",
             AlertKind::SchemaChanged => "schema_changed",
+            AlertKind::Lost => "lost",
             AlertKind::Recovered => "recovered",
         }
     }

@@ -48,6 +48,8 @@ pub struct FaultPlan {
     panic_in: Option<String>,
     /// Once this file is there no effect ever ends.
     hang_when: Option<PathBuf>,
+    /// The first write whose name contains this lacks its last byte.
+    cut_in: Option<String>,
     progress: Mutex<Progress>,
 }
 
@@ -56,6 +58,7 @@ struct Progress {
     count: u64,
     log: Vec<String>,
     dead: bool,
+    cut: bool,
 }
 
 /// How an effect went, seen from outside.
@@ -117,6 +120,18 @@ impl FaultPlan {
     pub fn hang_when(mut self, file: &Path) -> Self {
         self.hang_when = Some(file.to_owned());
         self
+    }
+
+    /// The first write to a path that contains `part` lacks its last byte, and is told as whole.
+    pub fn cut_in(mut self, part: &str) -> Self {
+        self.cut_in = Some(part.to_owned());
+        self
+    }
+
+    /// Whether this write is the one to be cut.
+    pub fn cuts(&self, path: &str) -> bool {
+        let is_meant = self.cut_in.as_ref().is_some_and(|part| path.contains(part));
+        is_meant && !std::mem::replace(&mut self.progress().cut, true)
     }
 
     /// Reads a plan for a process of its own: `count`, `panic-in:` with a part of an effect's name, `hang-when:` with a file, or one of `kill-before`, `kill-after`, `error-before`, `error-after`, `stop-before`,

@@ -13,7 +13,7 @@ use crate::ids::BatchId;
 use crate::sink::commit::{Effect, Outcome};
 use crate::sink::current::Current;
 use crate::sink::delta::{Exposed, Exposure};
-use crate::sink::live::{index_before, load_index};
+use crate::sink::live::{index_before, index_position, load_index};
 use crate::sink::record::Record;
 use crate::sink::{SinkError, layout};
 use crate::state::{BatchNote, Lease, StateError};
@@ -70,22 +70,31 @@ impl Subject<'_> {
                 None => Outcome::Failed { reason: "there is no batch to note".to_owned(), fenced: false },
             },
             Effect::Decide { bytes, only_if_absent } => self.decide(bytes, only_if_absent).await,
-            Effect::Read { seq } => {
-                let path = layout::record(&self.job.dataset, seq);
-                match self.ports.store.get(&path, layout::SMALL_OBJECT_MAX).await {
-                    Ok(found) => Outcome::Found(found),
-                    Err(error) => failed(&error),
-                }
-            }
+            Effect::Read { seq } => self.read(seq).await,
             Effect::Expose => match Box::pin(self.expose()).await {
                 Ok(Exposed::Done) => Outcome::Done,
                 Ok(Exposed::Displaced(path)) => Outcome::Displaced { path },
                 Err(error) => Outcome::Failed { reason: chain(&error), fenced: false },
             },
+            Effect::LookAtIndex => self.look_at_index().await,
             Effect::Index => self.put_index().await,
             Effect::Advance => from_state(self.ports.state.advance(self.lease, &self.state, self.done).await),
             Effect::Publish { .. } | Effect::Delete { .. } | Effect::Retire { .. } => perform_file(self.ports, effect).await,
         })
+    }
+
+    /// A record that is there is built upon from here on, so it must stay, whoever wrote it and whatever became of that.
+    async fn read(&self, seq: u64) -> Outcome {
+        let (store, path) = (&self.ports.store, layout::record(&self.job.dataset, seq));
+        let found = match store.get(&path, layout::SMALL_OBJECT_MAX).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Outcome::Found(None),
+            Err(error) => return failed(&error),
+        };
+        match store.sync(&path).await {
+            Ok(()) => Outcome::Found(Some(found)),
+            Err(error) => failed(&error),
+        }
     }
 
     async fn decide(&self, bytes: Bytes, only_if_absent: bool) -> Outcome {
@@ -115,6 +124,14 @@ impl Subject<'_> {
         }
     }
 
+    async fn look_at_index(&self) -> Outcome {
+        match index_position(self.ports.store.as_ref(), &self.job.dataset).await {
+            Ok(Some((seq, hash))) if seq == self.state.seq && hash == self.state.record_hash => Outcome::Done,
+            Ok(_) => Outcome::Stale,
+            Err(error) => Outcome::Failed { reason: chain(&error), fenced: false },
+        }
+    }
+
     /// Writes `current.json` as it is after the record; nothing to write where there is none.
     async fn put_index(&mut self) -> Outcome {
         match self.try_put_index().await {
@@ -126,6 +143,11 @@ impl Subject<'_> {
     async fn try_put_index(&mut self) -> Result<(), String> {
         let Some(record) = &self.record else { return Ok(()) };
         let (store, dataset) = (self.ports.store.as_ref(), &self.job.dataset);
+        // Who decided the next record has written the index of this one, or of a later one, meanwhile.
+        let next = layout::record(dataset, record.seq + 1);
+        if store.size(&next).await.map_err(|error| chain(&error))?.is_some() {
+            return Ok(());
+        }
         let mut index = match self.index.take() {
             Some(index) if index.seq + 1 == record.seq || index.seq == record.seq => index,
             _ => load_index(store, dataset, Some((record.seq, &self.state.record_hash))).await.map_err(|error| chain(&error))?,

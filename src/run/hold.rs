@@ -149,4 +149,54 @@ mod tests {
         let ended = hold(&clock, &lease(), LENGTH, Asked::now(&clock), taken, work(&renewals, 1)).await;
         assert_eq!(ended.map_err(|error| error.kind), Err(ErrorKind::Conflict));
     }
+
+    /// A machine that was put to sleep: the clock of its boot went on meanwhile, that of the process did not.
+    struct Slept {
+        clock: SystemClock,
+        asleep: AtomicU32,
+    }
+
+    #[async_trait::async_trait]
+    impl Clock for Slept {
+        fn now(&self) -> jiff::Timestamp {
+            self.clock.now()
+        }
+        fn elapsed(&self) -> Duration {
+            Duration::ZERO
+        }
+        async fn sleep(&self, _length: Duration) {
+            std::future::pending().await
+        }
+        fn since_boot(&self) -> Option<Duration> {
+            Some(Duration::from_secs(1_000 + u64::from(self.asleep.load(Ordering::SeqCst))))
+        }
+        fn fraction(&self) -> f64 {
+            self.clock.fraction()
+        }
+        fn batch_id(&self) -> crate::ids::BatchId {
+            self.clock.batch_id()
+        }
+        fn run_id(&self) -> crate::ids::RunId {
+            self.clock.run_id()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_slept_for_longer_than_the_lease_decides_nothing_any_more() {
+        // D-36
+        for (asleep, decides) in [(600, false), (1, true)] {
+            let clock = Slept { clock: SystemClock::new(), asleep: AtomicU32::new(0) };
+            let decided = AtomicU32::new(0);
+            let work = async {
+                clock.asleep.store(asleep, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                decided.store(1, Ordering::SeqCst);
+                Ok(())
+            };
+            let length = Duration::from_secs(30);
+            let ended = hold(&clock, &lease(), length, Asked::now(&clock), || async { Ok(()) }, work).await;
+            assert_eq!(ended.is_ok(), decides, "{asleep} s asleep");
+            assert_eq!(decided.load(Ordering::SeqCst), u32::from(decides));
+        }
+    }
 }

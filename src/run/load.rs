@@ -146,7 +146,7 @@ async fn vacuum(job: &Job, ports: &Ports, head: &Head, index: &mut Option<Curren
     }
     let index = index_at(ports.store.as_ref(), &job.dataset, head, index).await;
     let vacuumed = match index {
-        Ok(index) => delta::vacuum(ports.store.as_ref(), &job.dataset, index, ports.clock.now()).await,
+        Ok(index) => delta::vacuum(ports.store.as_ref(), &job.dataset, index, ports.clock.now(), ports.guards).await,
         Err(error) => Err(error),
     };
     match vacuumed {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::config::catalog::{Job, TableFormat};
 use crate::error::ErrorKind;
-use crate::event::Event;
+use crate::event::{Event, Recovery};
 use crate::sink::commit::{Effect, Outcome};
 use crate::sink::current::Current;
 use crate::sink::delta::{log_folder, named_files};
@@ -43,7 +43,7 @@ pub(super) async fn settle(
                     "the staged files of record {} are gone, or what it replaces is: it is voided and its range read again",
                     head.state.seq
                 );
-                note(job, ports, report, "voided", text).await;
+                note(job, ports, report, Recovery::Voided, text).await;
                 commit::void(job, ports, lease, head, index).await?;
             }
             Settled::Unavailable(reason) => return Err(RunError::new(ErrorKind::Unavailable, reason)),
@@ -56,7 +56,7 @@ pub(super) async fn settle(
 
 async fn settle_once(job: &Job, ports: &Ports, lease: &Lease, index: &mut Option<Current>) -> Result<Settled, RunError> {
     let known = ports.state.dataset(&job.dataset).await?.unwrap_or_default();
-    let mut machine = SettleMachine::new(job.dataset.clone(), known);
+    let mut machine = SettleMachine::new(job.dataset.clone(), known, ports.guards);
     let mut effects = machine.step(Outcome::Begin);
     while !effects.is_empty() {
         let head = machine.head();
@@ -99,7 +99,7 @@ async fn tell(job: &Job, ports: &Ports, head: &Head, report: &mut RunReport) {
             job.dataset, head.state.seq
         );
         tracing::error!(job.id = %job.name, "{text}");
-        note(job, ports, report, "lost", text).await;
+        note(job, ports, report, Recovery::Lost, text).await;
     }
     if let (Some(first), Some(last)) = (head.adopted.first(), head.adopted.last())
         && head.lost.is_none()
@@ -108,16 +108,16 @@ async fn tell(job: &Job, ports: &Ports, head: &Head, report: &mut RunReport) {
             true => format!("record {first} was decided but not known here: it was finished and adopted"),
             false => format!("records {first} to {last} were not known here: they were adopted"),
         };
-        note(job, ports, report, "adopted", text).await;
+        note(job, ports, report, Recovery::Adopted, text).await;
     }
 }
 
-async fn note(job: &Job, ports: &Ports, report: &mut RunReport, kind: &str, text: String) {
-    if let Err(error) = ports.state.note_event(ports.clock.now(), Some(&job.name), kind, &text).await {
+async fn note(job: &Job, ports: &Ports, report: &mut RunReport, recovery: Recovery, text: String) {
+    if let Err(error) = ports.state.note_event(ports.clock.now(), Some(&job.name), recovery.name(), &text).await {
         // The event is told all the same; only its history lacks it.
         tracing::warn!(%error, "an event could not be kept");
     }
-    ports.events.tell(Event::Recovered { job: job.name.clone(), what: text.clone() });
+    ports.events.tell(Event::Recovered { job: job.name.clone(), recovery, what: text.clone() });
     report.recovered.push(text);
 }
 
@@ -128,7 +128,7 @@ async fn tidy_batches(job: &Job, ports: &Ports, lease: &Lease, head: &Head) -> R
     for batch in ports.state.open_batches(&job.dataset).await? {
         if Some(batch.batch) == current {
             ports.state.mark_batch(lease, batch.batch, BatchStatus::Done).await?;
-        } else if batch.seq <= head.state.seq {
+        } else if batch.seq <= head.state.seq || !ports.guards.staged_kept {
             drop_staged(ports.store.as_ref(), batch.staged.iter().map(String::as_str)).await;
             ports.state.mark_batch(lease, batch.batch, BatchStatus::Dropped).await?;
         } else if batch.status == BatchStatus::Prepared {

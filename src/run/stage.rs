@@ -137,7 +137,13 @@ impl<'a> Stage<'a> {
             memory: usize::try_from(encoder_memory(self.ports.memory)).unwrap_or(usize::MAX),
             keys_max: self.keys_max,
         };
-        let staging = Staging::new(Arc::clone(&self.ports.store), self.job.dataset.clone(), self.batch, self.files_before);
+        let staging = Staging::new(
+            Arc::clone(&self.ports.store),
+            self.job.dataset.clone(),
+            self.batch,
+            self.files_before,
+            self.ports.guards,
+        );
         Open { encoder: Encoder::new(settings), staging, schema }
     }
 

@@ -42,6 +42,8 @@ pub enum Effect {
     },
     /// Commit the record to the log of its Delta table, where readers look for what counts.
     Expose,
+    /// See whether `current.json` is that of the last record.
+    LookAtIndex,
     /// Write `current.json` as it is after this record.
     Index,
     /// Tell the state that the record is done.
@@ -69,6 +71,8 @@ pub enum Outcome {
         number: usize,
         reason: String,
     },
+    /// `current.json` is missing, or that of another record.
+    Stale,
     /// What the record replaces is not in its Delta table any more.
     Displaced {
         path: String,
@@ -143,6 +147,7 @@ impl CommitMachine {
     /// Takes an outcome and says what to do next. No effects and no verdict: other outcomes are still awaited.
     pub fn step(&mut self, outcome: Outcome) -> Vec<Effect> {
         match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Begin if !self.guards.noted_first => self.decide(),
             Phase::Begin => self.enter(Phase::Noting, Effect::Note),
             Phase::Noting => self.noted(outcome),
             Phase::Deciding => self.decided(outcome),
@@ -197,6 +202,7 @@ impl CommitMachine {
     fn decided(&mut self, outcome: Outcome) -> Vec<Effect> {
         match outcome {
             Outcome::Done => self.publish(),
+            Outcome::Exists if !self.guards.read_back => self.publish(),
             // An error and "exists" say the same: somebody has to look (a lost answer, a retry inside the client, or a rival).
             _ => self.enter(Phase::ReadingBack, Effect::Read { seq: self.seq }),
         }
@@ -228,7 +234,9 @@ impl CommitMachine {
         struct Who {
             batch: BatchId,
         }
-        *bytes == self.bytes || serde_json::from_slice::<Who>(bytes).is_ok_and(|who| who.batch == self.batch)
+        !self.guards.own_batch
+            || *bytes == self.bytes
+            || serde_json::from_slice::<Who>(bytes).is_ok_and(|who| who.batch == self.batch)
     }
 
     fn publish(&mut self) -> Vec<Effect> {

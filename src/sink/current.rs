@@ -111,6 +111,21 @@ impl Current {
         Ok(Bytes::from(bytes))
     }
 
+    /// Of which record an index is, and that record's hash, from its first bytes: they stand before all that can be long.
+    pub fn position(beginning: &[u8]) -> Option<(Seq, String)> {
+        #[derive(Deserialize)]
+        struct Position {
+            format: u32,
+            seq: Seq,
+            record_hash: String,
+        }
+        const NEXT: &[u8] = b",\"table\":";
+        let end = beginning.windows(NEXT.len()).position(|window| window == NEXT)?;
+        let whole = [&beginning[..end], b"}"].concat();
+        let position = serde_json::from_slice::<Position>(&whole).ok().filter(|position| position.format == FORMAT)?;
+        Some((position.seq, position.record_hash))
+    }
+
     /// `None` where the bytes are no current file of ours: it is only an index, and is made again from the log.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice::<Current>(bytes).ok().filter(|current| current.format == FORMAT)
@@ -120,4 +135,22 @@ impl Current {
 /// Where a dataset's index stands.
 pub fn path(dataset: &DatasetName) -> String {
     layout::current(dataset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_says_in_its_first_bytes_of_which_record_it_is() {
+        let hash = "0123456789abcdef".repeat(4);
+        let table = "t,\"table\":".repeat(9);
+        let index = Current { format: FORMAT, seq: u64::MAX, record_hash: hash.clone(), table, ..Current::default() };
+        let bytes = index.to_bytes().expect("an index");
+        assert_eq!(Current::position(&bytes[..bytes.len().min(256)]), Some((u64::MAX, hash)));
+        let newer = Current { format: FORMAT + 1, ..index }.to_bytes().expect("an index");
+        for foreign in [&newer[..], b"", b"{}", b",\"table\":", b"{\"seq\":1,\"table\":", &bytes[..40]] {
+            assert_eq!(Current::position(foreign), None);
+        }
+    }
 }

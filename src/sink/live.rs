@@ -1,5 +1,7 @@
 //! The files of a table that count now, and how to read them.
 
+use futures::StreamExt;
+
 use crate::config::catalog::{Job, TableFormat};
 use crate::ids::{DatasetName, Seq};
 use crate::schema::TableSchema;
@@ -9,6 +11,11 @@ use super::current::Current;
 use super::record::{Record, hash};
 use super::settle::Head;
 use super::{SinkError, layout};
+
+/// Files that are looked for at the same time.
+const LOOKS_AT_ONCE: usize = 16;
+/// Within so many bytes an index says which record it is of.
+const POSITION_MAX: u64 = 512;
 
 /// A table as a reader sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,27 +61,32 @@ pub async fn live_table(store: &dyn Store, job: &Job) -> Result<Option<LiveTable
     }))
 }
 
-/// The index after the record `at` (its seq and hash), or after the log's end as far as `current.json` knows it: read from
-/// `current.json`, and from the log where that lags, is missing, or belongs to another chain.
+/// The index after the record `at` (its seq and hash), or after the last one that can be seen: read from `current.json`, and from the
+/// log where that lags, is missing, or belongs to another chain.
 pub async fn load_index(store: &dyn Store, dataset: &DatasetName, at: Option<(Seq, &str)>) -> Result<Current, SinkError> {
     let found = store.get(&layout::current(dataset), layout::SMALL_OBJECT_MAX).await?;
     let mut index = found.and_then(|bytes| Current::from_bytes(&bytes)).unwrap_or_default();
-    let foreign =
-        |index: &Current| at.is_some_and(|(seq, hash)| index.seq > seq || index.seq == seq && index.record_hash != hash);
-    if foreign(&index) {
+    let foreign = match at {
+        Some((seq, hash)) => index.seq > seq || index.seq == seq && index.record_hash != hash,
+        None => index.seq > 0 && !is_in_log(store, dataset, &index).await?,
+    };
+    if foreign {
         index = Current::default();
     }
     let unknown = index.seq == 0;
     loop {
         let next = index.seq + 1;
-        // Without a goal `current.json` is the word: a record after it is not published yet. Without either, the log is.
-        if at.is_some_and(|(seq, _)| next > seq) || (at.is_none() && !unknown) {
+        if at.is_some_and(|(seq, _)| next > seq) {
             return Ok(index);
         }
         let Some(bytes) = store.get(&layout::record(dataset, next), layout::SMALL_OBJECT_MAX).await? else {
             return Ok(index);
         };
         let record = Record::from_bytes(&bytes, dataset, next)?;
+        // The index may lag for a moment behind a record that is on its way; and for long, where a slow writer put back its own.
+        if at.is_none() && !can_be_seen(store, dataset, &record).await? {
+            return Ok(index);
+        }
         if record.previous != index.record_hash {
             if index.seq == 0 || unknown {
                 return Err(SinkError::data(format!(
@@ -87,6 +99,36 @@ pub async fn load_index(store: &dyn Store, dataset: &DatasetName, at: Option<(Se
         }
         index.apply(&record, &hash(&bytes));
     }
+}
+
+/// Whether the record that an index is of is the log's own.
+async fn is_in_log(store: &dyn Store, dataset: &DatasetName, index: &Current) -> Result<bool, SinkError> {
+    let found = store.get(&layout::record(dataset, index.seq), layout::SMALL_OBJECT_MAX).await?;
+    Ok(found.is_some_and(|bytes| hash(&bytes) == index.record_hash))
+}
+
+/// Whether all files of a record can be read. Nothing is decided after one that cannot.
+async fn can_be_seen(store: &dyn Store, dataset: &DatasetName, record: &Record) -> Result<bool, SinkError> {
+    if store.size(&layout::record(dataset, record.seq + 1)).await?.is_some() {
+        return Ok(true);
+    }
+    let looks: Vec<_> = record.add.iter().map(|file| store.size(&file.path)).collect();
+    let mut sizes = futures::stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE);
+    while let Some(size) = sizes.next().await {
+        if size?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Which record `current.json` is of, and its hash; `None` where there is no index of ours. However large the index is, only its
+/// beginning is read.
+pub async fn index_position(store: &dyn Store, dataset: &DatasetName) -> Result<Option<(Seq, String)>, SinkError> {
+    let path = layout::current(dataset);
+    let Some(size) = store.size(&path).await? else { return Ok(None) };
+    let beginning = store.get_range(&path, 0..size.min(POSITION_MAX)).await?;
+    Ok(Current::position(&beginning))
 }
 
 /// The live files after the record that `head` names: `index` where it is that one, else read from the store and kept there.

@@ -11,6 +11,8 @@ pub(super) const TRIES_MAX: u32 = 5;
 /// The part of the protocol that commit and settlement share.
 pub(super) struct Publication {
     publish: Vec<(String, String, u64)>,
+    /// Which of them the Delta log tells of.
+    in_log: Vec<bool>,
     /// Readers look into a Delta log for what counts.
     exposes: bool,
     /// Each as the effect that takes it out of the table.
@@ -45,6 +47,7 @@ pub(super) enum Progress {
 impl Publication {
     pub(super) fn of(record: &Record) -> Self {
         let publish = record.add.iter().map(|file| (file.staged.clone(), file.path.clone(), file.bytes)).collect();
+        let in_log = record.add.iter().map(|file| record.is_in_delta_table(&file.path)).collect();
         // Who reads an older version of a Delta table still needs what left it; what was never seen may go.
         let stays = |path: &&String| record.kind != RecordKind::Void && record.is_in_delta_table(path);
         let remove = record.remove.iter().filter(|path| !stays(path)).map(|path| match record.history {
@@ -54,6 +57,7 @@ impl Publication {
         let remove = remove.collect();
         Publication {
             publish,
+            in_log,
             exposes: record.table_format == TableFormat::Delta,
             remove,
             stage: Stage::Publishing,
@@ -129,10 +133,13 @@ impl Publication {
 
     fn next_stage(&mut self) -> Progress {
         if !self.missing.is_empty() && self.exposes && self.stage == Stage::Publishing {
-            // No proof that nobody published it: what the Delta log took up another writer may have rewritten and deleted since.
-            self.missing.clear();
-            self.failed.clear();
-            return self.send_expose();
+            // No proof that nobody published it: what the Delta log took up another writer may have rewritten and deleted since. Of
+            // dead letters and what else is ours alone there is.
+            self.missing.retain(|number| !self.in_log.get(*number).is_some_and(|in_log| *in_log));
+            if self.missing.is_empty() {
+                self.failed.clear();
+                return self.send_expose();
+            }
         }
         if !self.missing.is_empty() {
             return Progress::StagedLost;

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 
 use crate::dataset::DatasetState;
+use crate::fault::Guards;
 use crate::ids::{DatasetName, Seq};
 
 use super::SinkError;
@@ -45,12 +46,15 @@ enum Phase {
     Publishing(Publication),
     Indexing,
     Advancing,
+    LookingAtIndex,
+    MendingIndex,
     Ended,
 }
 
 pub struct SettleMachine {
     dataset: DatasetName,
     head: Head,
+    guards: Guards,
     phase: Phase,
     tries: u32,
     settled: Option<Settled>,
@@ -58,9 +62,9 @@ pub struct SettleMachine {
 
 impl SettleMachine {
     /// `known` is what the state says; its default, where it says nothing.
-    pub fn new(dataset: DatasetName, known: DatasetState) -> Self {
+    pub fn new(dataset: DatasetName, known: DatasetState, guards: Guards) -> Self {
         let head = Head { state: known, ..Head::default() };
-        SettleMachine { dataset, head, phase: Phase::Begin, tries: 1, settled: None }
+        SettleMachine { dataset, head, guards, phase: Phase::Begin, tries: 1, settled: None }
     }
 
     pub fn settled(self) -> Option<Settled> {
@@ -84,6 +88,8 @@ impl SettleMachine {
             }
             Phase::Indexing => self.after_index(outcome),
             Phase::Advancing => self.advanced(outcome),
+            Phase::LookingAtIndex => self.looked_at_index(outcome),
+            Phase::MendingIndex => self.mended(outcome),
             Phase::Ended => Vec::new(),
         }
     }
@@ -116,7 +122,7 @@ impl SettleMachine {
     fn known(&mut self, outcome: Outcome) -> Vec<Effect> {
         let seq = self.head.state.seq;
         match outcome {
-            Outcome::Found(Some(bytes)) if hash(&bytes) != self.head.state.record_hash => {
+            Outcome::Found(Some(bytes)) if self.guards.hash_chain && hash(&bytes) != self.head.state.record_hash => {
                 let message = format!(
                     "record {seq} of the log of {} is not the one that was committed: the log was edited, or the table was replaced by another one",
                     self.dataset
@@ -135,7 +141,11 @@ impl SettleMachine {
             Outcome::Found(None) => {
                 self.head.lost = Some(seq);
                 let generation = self.head.state.generation + 1;
-                self.head.state = DatasetState { generation, ..DatasetState::default() };
+                let known = std::mem::take(&mut self.head.state);
+                self.head.state.generation = generation;
+                if !self.guards.lost_is_read_again {
+                    self.head.state.coverage = known.coverage;
+                }
                 self.read_next()
             }
             Outcome::Failed { reason, .. } => self.again(Phase::ReadingKnown, Effect::Read { seq }, reason),
@@ -164,7 +174,7 @@ impl SettleMachine {
     fn adopt(&mut self, bytes: &Bytes) -> Result<(), SinkError> {
         let seq = self.head.state.seq + 1;
         let record = Record::from_bytes(bytes, &self.dataset, seq)?;
-        if record.previous != self.head.state.record_hash {
+        if self.guards.hash_chain && record.previous != self.head.state.record_hash {
             return Err(SinkError::data(format!(
                 "record {seq} of the log of {} does not follow record {}: one of them was edited or replaced",
                 self.dataset, self.head.state.seq
@@ -187,16 +197,39 @@ impl SettleMachine {
     fn finish_last(&mut self) -> Vec<Effect> {
         self.tries = 1;
         match (&self.head.record, self.head.adopted.is_empty(), self.head.lost) {
+            (Some(_), false, _) if !self.guards.finish_last => self.enter(Phase::Indexing, Effect::Index),
             (Some(record), false, _) => {
                 let mut publication = Publication::of(record);
                 let progress = publication.start();
                 self.published(publication, progress)
             }
             (_, _, Some(_)) => self.enter(Phase::Indexing, Effect::Index),
-            _ => {
-                let head = self.head.clone();
-                self.end(Settled::Clean(head))
+            // Another writer, slower than those after it, may have put back an index of its own record.
+            (Some(_), _, _) if self.guards.index_forward => self.enter(Phase::LookingAtIndex, Effect::LookAtIndex),
+            _ => self.clean(),
+        }
+    }
+
+    fn clean(&mut self) -> Vec<Effect> {
+        let head = self.head.clone();
+        self.end(Settled::Clean(head))
+    }
+
+    fn looked_at_index(&mut self, outcome: Outcome) -> Vec<Effect> {
+        match outcome {
+            Outcome::Stale => {
+                self.tries = 1;
+                self.enter(Phase::MendingIndex, Effect::Index)
             }
+            Outcome::Failed { reason, .. } => self.again(Phase::LookingAtIndex, Effect::LookAtIndex, reason),
+            _ => self.clean(),
+        }
+    }
+
+    fn mended(&mut self, outcome: Outcome) -> Vec<Effect> {
+        match outcome {
+            Outcome::Failed { reason, .. } => self.again(Phase::MendingIndex, Effect::Index, reason),
+            _ => self.clean(),
         }
     }
 
@@ -232,10 +265,7 @@ impl SettleMachine {
         match outcome {
             Outcome::Failed { reason, fenced: true } => self.end(Settled::Fenced(reason)),
             Outcome::Failed { reason, .. } => self.again(Phase::Advancing, Effect::Advance, reason),
-            _ => {
-                let head = self.head.clone();
-                self.end(Settled::Clean(head))
-            }
+            _ => self.clean(),
         }
     }
 }

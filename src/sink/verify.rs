@@ -10,6 +10,7 @@ use crate::store::Store;
 
 use super::delta::log_folder;
 use super::history::Files;
+use super::live::index_position;
 use super::record::{FileEntry, FileRole, Record, hash, hex};
 use super::stage::footer_rows;
 use super::{SinkError, layout};
@@ -18,7 +19,7 @@ use super::{SinkError, layout};
 const CHUNK: u64 = 8 * 1024 * 1024;
 
 /// What a publication that was cut off needs, or one that is under way.
-const UNFINISHED: &str = "a run was cut off, or is at work; the next run of the job finishes it";
+pub(super) const UNFINISHED: &str = "a run was cut off, or is at work; the next run of the job finishes it";
 
 /// What a recount found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,6 +69,7 @@ pub async fn verify(store: &dyn Store, dataset: &DatasetName) -> Result<VerifyRe
         report.records += 1;
     }
     later_records(store, dataset, &mut report).await?;
+    check_index(store, dataset, &previous, &mut report).await?;
     let live = files.live;
     for file in live.values() {
         check_file(store, file, &mut report).await?;
@@ -91,6 +93,20 @@ fn check_counts(record: &Record, report: &mut VerifyReport) {
     if !record.counts_add_up() {
         report.problems.push(format!("the counts of record {} do not add up to the rows of its files", record.seq));
     }
+}
+
+/// Readers of several files at once take `current.json` for the word.
+async fn check_index(store: &dyn Store, dataset: &DatasetName, last: &str, report: &mut VerifyReport) -> Result<(), SinkError> {
+    if report.seq == 0 {
+        return Ok(());
+    }
+    let (address, end) = (store.address(&layout::current(dataset)), report.seq);
+    match index_position(store, dataset).await? {
+        Some((seq, hash)) if seq == end && hash == last => {}
+        Some((seq, _)) => report.problems.push(format!("`{address}` is of record {seq}, the log ends at {end}: {UNFINISHED}")),
+        None => report.problems.push(format!("`{address}` is missing or none of ours: {UNFINISHED}")),
+    }
+    Ok(())
 }
 
 /// A record beyond the end of the chain means that one between was deleted.

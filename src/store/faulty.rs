@@ -88,6 +88,10 @@ impl Store for FaultyStore {
         self.effect("publish", target, self.inner.publish(staged, target, size)).await
     }
 
+    async fn sync(&self, path: &str) -> Result<(), StoreError> {
+        self.effect("sync", path, self.inner.sync(path)).await
+    }
+
     async fn delete(&self, path: &str) -> Result<(), StoreError> {
         self.effect("delete", path, self.inner.delete(path)).await
     }
@@ -109,6 +113,10 @@ struct FaultyWriter {
 impl StagedWriter for FaultyWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         let Some(inner) = &mut self.inner else { return Ok(()) };
+        let bytes = match self.plan.cuts(&self.path) {
+            true => bytes.slice(..bytes.len().saturating_sub(1)),
+            false => bytes,
+        };
         let outcome = self.plan.effect(format!("store.write {}", self.path), inner.write(bytes)).await;
         answer(outcome, "write", || self.address.clone())
     }

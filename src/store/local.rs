@@ -20,11 +20,13 @@ use super::errors::{io_error, is_missing};
 use super::objects::Objects;
 use super::{Listed, Published, PutAbsent, StagedWriter, Store, StoreError};
 use crate::error::ErrorKind;
+use crate::fault::Guards;
 
 /// A folder; made by the first write, so that looking at a table that was never loaded leaves no trace.
 pub struct LocalStore {
     root: PathBuf,
     opened: OnceLock<Opened>,
+    guards: Guards,
 }
 
 struct Opened {
@@ -37,7 +39,11 @@ struct Opened {
 impl LocalStore {
     /// `root` is absolute.
     pub fn new(root: &Path) -> Self {
-        LocalStore { root: root.to_owned(), opened: OnceLock::new() }
+        LocalStore { root: root.to_owned(), opened: OnceLock::new(), guards: Guards::ALL }
+    }
+
+    pub(super) fn with_guards(self, guards: Guards) -> Self {
+        LocalStore { guards, ..self }
     }
 
     /// The folder, if it is there.
@@ -52,7 +58,7 @@ impl LocalStore {
             Err(error) => return Err(io_error(verb, self.address(""), &error)),
         }
         let files = match LocalFileSystem::new_with_prefix(&self.root) {
-            Ok(files) => files.with_fsync(true),
+            Ok(files) => files.with_fsync(self.guards.synced),
             Err(error) => return Err(self.own_error(verb, ErrorKind::Config, error.to_string())),
         };
         let root = fs::canonicalize(&self.root).map_err(|error| io_error(verb, self.address(""), &error))?;
@@ -90,7 +96,10 @@ impl LocalStore {
 
     /// Makes sure that a file that is there stays there. Whoever made it may have died between giving it its name and fsyncing
     /// the folders above, and nothing but a second fsync tells.
-    async fn settle(&self, verb: &'static str, path: &str, opened: &Opened) -> Result<(), StoreError> {
+    async fn keep(&self, verb: &'static str, path: &str, opened: &Opened) -> Result<(), StoreError> {
+        if !self.guards.synced {
+            return Ok(());
+        }
         let file = self.file(verb, path, opened)?;
         let root = opened.root.clone();
         self.blocking(verb, path, move || sync_up(&file, &root)).await
@@ -125,7 +134,7 @@ impl Store for LocalStore {
         // A hard link of a finished, fsynced file: it fails where the name is taken.
         let put = opened.objects.put_absent(path, bytes).await?;
         if put == PutAbsent::Exists {
-            self.settle("put", path, opened).await?;
+            self.keep("put", path, opened).await?;
         }
         Ok(put)
     }
@@ -171,7 +180,7 @@ impl Store for LocalStore {
         let objects = &opened.objects;
         let (from, to) = (objects.path("publish", staged)?, objects.path("publish", target)?);
         if objects.stands(target, size).await? {
-            self.settle("publish", target, opened).await?;
+            self.keep("publish", target, opened).await?;
             return Ok(Published::Done);
         }
         match objects.size(staged).await? {
@@ -188,12 +197,19 @@ impl Store for LocalStore {
                 if !objects.stands(target, size).await? {
                     return Ok(Published::StagedMissing);
                 }
-                self.settle("publish", target, opened).await?;
+                self.keep("publish", target, opened).await?;
             }
             Err(error) => return Err(objects.error("publish", target, &error)),
         }
         self.tidy(staged, opened).await;
         Ok(Published::Done)
+    }
+
+    async fn sync(&self, path: &str) -> Result<(), StoreError> {
+        match self.there("sync")? {
+            Some(opened) => self.keep("sync", path, opened).await,
+            None => Err(self.own_error("sync", ErrorKind::Unavailable, "the folder is gone".to_owned())),
+        }
     }
 
     async fn delete(&self, path: &str) -> Result<(), StoreError> {

@@ -30,13 +30,14 @@ use thiserror::Error;
 use crate::config::catalog::{Sink, SinkPlace};
 use crate::config::secret::SecretSource;
 use crate::error::ErrorKind;
+use crate::fault::Guards;
 
 /// Opens the place a sink writes to. Nothing is read or written yet: a folder is made by the first write, a bucket that does not
 /// exist shows at the first verb.
 ///
 /// # Errors
 /// `Config` for storage keys that mean nothing there, `Auth` for a secret that cannot be resolved.
-pub fn open(sink: &Sink, secrets: &dyn SecretSource) -> Result<Arc<dyn Store>, StoreError> {
+pub fn open(sink: &Sink, secrets: &dyn SecretSource, guards: Guards) -> Result<Arc<dyn Store>, StoreError> {
     let place =
         |scheme, bucket, prefix| cloud::Place { scheme, bucket, prefix, storage: &sink.storage, secrets, of: &sink.place };
     match &sink.place {
@@ -47,7 +48,7 @@ pub fn open(sink: &Sink, secrets: &dyn SecretSource) -> Result<Arc<dyn Store>, S
                 address: folder.display().to_string(),
                 message: format!("a folder takes no `[storage]` keys, but there is `{key}`"),
             }),
-            None => Ok(Arc::new(local::LocalStore::new(folder))),
+            None => Ok(Arc::new(local::LocalStore::new(folder).with_guards(guards))),
         },
         SinkPlace::S3 { bucket, prefix } => Ok(Arc::new(s3::open(&place("s3", bucket, prefix))?)),
         SinkPlace::Gcs { bucket, prefix } => Ok(Arc::new(gcs::open(&place("gs", bucket, prefix))?)),
@@ -84,6 +85,12 @@ pub trait Store: Send + Sync {
     /// Makes a staged object of `size` bytes visible at `target`: a rename on a local disk (durable on return), a server-side
     /// copy elsewhere. Repeatable: a target that is already there with that size is success.
     async fn publish(&self, staged: &str, target: &str, size: u64) -> Result<Published, StoreError>;
+
+    /// Makes sure that what was found at a path stays there, an object or a folder of some: whoever wrote it may have died, or been
+    /// told of a failure, after it could be seen and before it was durable. Nothing to do where nothing is seen before it is.
+    async fn sync(&self, _path: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Removes an object; repeatable, a missing one is success.
     async fn delete(&self, path: &str) -> Result<(), StoreError>;

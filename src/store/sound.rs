@@ -89,6 +89,10 @@ impl Store for SoundStore {
         self.fit().await?.publish(staged, target, size).await
     }
 
+    async fn sync(&self, path: &str) -> Result<(), StoreError> {
+        self.inner.sync(path).await
+    }
+
     /// Not probed before: what is removed was found by a name that a record or a fit store gave.
     async fn delete(&self, path: &str) -> Result<(), StoreError> {
         self.inner.delete(path).await

@@ -16,7 +16,10 @@ impl Listener for RunLog {
             ),
             Event::SchemaChanged { job, change } => tracing::warn!(job.id = %job, change, "{job}: columns changed: {change}"),
             Event::SliceFailed { job, reason, .. } => tracing::warn!(job.id = %job, reason, "{job}: slice failed: {reason}"),
-            Event::Recovered { job, what } => tracing::warn!(job.id = %job, "{job}: recovered: {what}"),
+            Event::Recovered { job, recovery, what } if recovery.is_loss() => {
+                tracing::error!(job.id = %job, "{job}: {}: {what}", recovery.name());
+            }
+            Event::Recovered { job, what, .. } => tracing::warn!(job.id = %job, "{job}: recovered: {what}"),
             Event::RunFinished { job, run, counts, .. } => tracing::info!(
                 job.id = %job, run.id = %run, records.fetched = counts.fetched, rows.kept = counts.kept,
                 "{job}: run read {} records", counts.fetched

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use highwater::fault::Guards;
+
 use crate::rust_text::{Token, read, root, rust_files, tokens, without_tests};
 
 /// Which rooms a room may use besides the leaves; `None` for everything.
@@ -229,6 +231,20 @@ fn no_test_is_switched_off_or_content_with_a_panic() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn every_guard_has_a_test_that_goes_without_it() {
+    // D-44
+    let tests: String = ["src", "tests"].iter().flat_map(|folder| rust_files(folder)).map(|path| read(&path)).collect();
+    let is_switched_off = |name: &str| {
+        [format!("{name}: false"), format!("Some(\"{name}\")"), format!("\"HIGHWATER_MUTANT\", \"{name}\"")]
+            .iter()
+            .any(|text| tests.contains(text))
+    };
+    let lacks: Vec<&str> = Guards::NAMES.iter().copied().filter(|name| !is_switched_off(name)).collect();
+    assert!(lacks.is_empty(), "no test switches off {lacks:?}");
+    println!("{} guards, each with a mutant", Guards::NAMES.len());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use super::*;
 use crate::batch::Counts;
 use crate::error::ErrorKind;
+use crate::event::Recovery;
 use crate::freshness::Freshness;
 use crate::ids::RunId;
 
@@ -230,11 +231,33 @@ fn each_change_of_columns_is_told_once() {
     book.hear(&change("new column `a`"), at(2));
     assert_eq!(tell(&mut book, OPS), Vec::<String>::new());
     book.look(at(8 * 24 * 60));
-    assert!(book.changes().next().is_none(), "and forgotten in the end");
+    assert!(book.happenings().next().is_none(), "and forgotten in the end");
     for number in 0..1_000 {
         book.hear(&change(&format!("new column `c{number}`")), at(number));
     }
-    assert_eq!(book.changes().count(), CHANGES_MAX);
+    assert_eq!(book.happenings().count(), HAPPENINGS_MAX);
+}
+
+#[test]
+fn a_lake_that_lost_something_is_told_of_though_the_run_ends_well() {
+    // D-20, D-41
+    let mut book = book(&["orders"]);
+    let found = |recovery, what: &str| Event::Recovered { job: job("orders"), recovery, what: what.to_owned() };
+    book.hear(&found(Recovery::Adopted, "record 7 was finished"), at(1));
+    book.hear(&ended("orders", RunEnd::Done), at(1));
+    assert_eq!(tell(&mut book, OPS), Vec::<String>::new(), "what a crash left is no alarm");
+    for recovery in [Recovery::Lost, Recovery::Voided] {
+        book.hear(&found(recovery, recovery.name()), at(2));
+        book.hear(&ended("orders", RunEnd::Done), at(2));
+        assert_eq!(tell(&mut book, OPS), ["orders lost Raised"]);
+    }
+    let mut kept = BTreeMap::new();
+    restart(&mut book, &mut kept, at(3));
+    book.set(&setup(&["orders"]), at(3));
+    book.hear(&found(Recovery::Lost, "lost"), at(3));
+    assert_eq!(tell(&mut book, OPS), Vec::<String>::new(), "each once");
+    book.look(at(8 * 24 * 60));
+    assert!(book.happenings().next().is_none(), "and forgotten in the end");
 }
 
 #[test]

@@ -16,11 +16,12 @@ use crate::cli::quota_text::quota_lines;
 use crate::cli::terminal::Side;
 use crate::cli::text::{ago, instant, length, one_line, printable};
 use crate::config::catalog::{Catalog, Job};
+use crate::config::service::AlertKind;
 use crate::ids::{JobName, PartitionKey};
 use crate::quota::{self, AccountView};
 use crate::run;
 use crate::schedule::still_parked;
-use crate::state::{DatasetState, DueTimes, RunRow, State};
+use crate::state::{Condition, DatasetState, DueTimes, RunRow, State};
 
 /// What `status --json` and the daemon's `/api/status` tell.
 #[derive(Serialize)]
@@ -74,6 +75,8 @@ struct JobStatusJson {
     holes: usize,
     /// The last record of the table's log.
     seq: u64,
+    /// What had been committed and was gone from the lake, as the daemon noticed within the last week; the newest first.
+    lost: Vec<String>,
 }
 
 pub(super) async fn status(context: &Context) -> Result<Exit, Failure> {
@@ -146,6 +149,13 @@ pub(crate) async fn look(
         };
         jobs.push(JobStatusJson { parked: Some(reason.clone()), last_run, ..JobStatusJson::of(job.to_string()) });
     }
+    let lost = match state {
+        Some(state) => losses(state).await?,
+        None => Vec::new(),
+    };
+    for job in &mut jobs {
+        job.lost = lost.iter().filter(|loss| loss.key.job.as_str() == job.job).map(|loss| loss.reason.clone()).collect();
+    }
     let quotas = daemon.as_ref().map_or(kept, |view| view.quotas.clone());
     let daemon = daemon.map(|view| {
         let mut views: BTreeMap<String, DaemonJobView> = view.jobs.into_iter().map(|view| (view.job.to_string(), view)).collect();
@@ -185,6 +195,7 @@ impl JobStatusJson {
             behind_seconds: None,
             holes: 0,
             seq: 0,
+            lost: Vec::new(),
         }
     }
 
@@ -205,6 +216,13 @@ impl JobStatusJson {
             self.parked_until = view.parked_until;
         }
     }
+}
+
+async fn losses(state: &dyn State) -> Result<Vec<Condition>, Failure> {
+    let mut conditions = state.conditions().await.map_err(|error| Failure::of(error.kind, error.to_string()))?;
+    conditions.retain(|condition| condition.key.kind == AlertKind::Lost.name());
+    conditions.sort_by_key(|condition| std::cmp::Reverse(condition.since));
+    Ok(conditions)
 }
 
 async fn look_up(state: &dyn State, job: &Job) -> Result<(Option<RunRow>, Option<DatasetState>), Failure> {
@@ -265,6 +283,11 @@ fn print(context: &Context, found: &StatusJson, now: Timestamp) -> Result<(), Fa
             },
         };
         context.terminal.line(&format!("{}: {told}", job.job))?;
+    }
+    for job in &found.jobs {
+        for lost in &job.lost {
+            context.terminal.line(&format!("{}: {}", job.job, one_line(lost)))?;
+        }
     }
     for account in &found.quotas {
         for line in quota_lines(account) {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use crate::cli::Context;
 use crate::cli::engine::make_spool;
 use crate::cli::failure::Failure;
+use crate::cli::faults::Faults;
 use crate::cli::project::Project;
 use crate::config::catalog::Job;
 use crate::error::chain;
 use crate::event::Events;
-use crate::fault::Guards;
 use crate::run::{Ports, RunError, RunOptions};
 use crate::source::none::NoSource;
 use crate::state::State;
@@ -63,7 +63,7 @@ async fn with_ports<T>(
         spool: make_spool(&project.catalog.settings.state_path)?,
         roster: None,
         memory: project.catalog.settings.memory,
-        guards: Guards::ALL,
+        guards: Faults::read(&context.environment)?.guards,
         options: RunOptions::default(),
     };
     let worked = work(job, &ports).await;

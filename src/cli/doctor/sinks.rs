@@ -9,6 +9,7 @@ use crate::cli::text::size;
 use crate::config::catalog::{Job, Sink, SinkPlace};
 use crate::disk;
 use crate::error::{ErrorKind, chain};
+use crate::fault::Guards;
 use crate::store::probe::{self, Depth, WAY_OUT};
 use crate::store::{self, StoreError};
 
@@ -32,7 +33,7 @@ pub(super) async fn look(context: &Context, project: &Project) -> Vec<Finding> {
 }
 
 async fn look_at(context: &Context, project: &Project, sink: &Sink) -> Result<Vec<Finding>, StoreError> {
-    let store = store::open(sink, &*project.secrets)?;
+    let store = store::open(sink, &*project.secrets, Guards::ALL)?;
     let found = probe::probe(&*store, &*context.clock, Depth::Whole).await?;
     Ok(found.into_iter().map(|one| describe(&sink.name, one)).collect())
 }

@@ -57,7 +57,7 @@ fn kinds(table: &Table, report: &mut Report) -> BTreeSet<AlertKind> {
     if words.iter().any(|node| node.text().is_none()) {
         return kinds;
     }
-    let help = "name what it is to be told: run_failed, late, parked, schema_changed";
+    let help = "name what it is to be told: run_failed, late, parked, schema_changed, lost";
     match kinds.iter().next() {
         None => report.error(&table.place("on"), "nothing would ever be told", help),
         // What was never told to be wrong is never told to be right again.

@@ -53,4 +53,5 @@ static ALERT: Tagged = Tagged {
     later: &[],
 };
 
-static ALERT_KIND: Choice = Choice { words: &["run_failed", "late", "parked", "schema_changed", "recovered"], later: &[] };
+static ALERT_KIND: Choice =
+    Choice { words: &["run_failed", "late", "parked", "schema_changed", "lost", "recovered"], later: &[] };

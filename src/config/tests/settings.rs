@@ -99,12 +99,12 @@ fn alerts() {
     let loaded = Files { config: config.to_owned(), ..Files::good() }.load();
     let channels = &loaded.catalog.settings.alerts;
     let shown: Vec<(&str, usize)> = channels.iter().map(|channel| (channel.name.as_str(), channel.on.len())).collect();
-    assert_eq!(shown, [("ops", 5), ("night", 2)]);
+    assert_eq!(shown, [("ops", 6), ("night", 2)]);
     insta::assert_snapshot!(with_config("version = 1\n[alerts.ops]\ntype = \"webhook\"\nurl = \"https://hooks/CANARY\"\non = []\n"), @r#"
     warning: config.toml:4:7: alerts.ops.url: a secret is written out in the file
       help: write a reference: { env = "NAME" }, { file = "path" } or { credential = "name" }
     error: config.toml:5:6: alerts.ops.on: nothing would ever be told
-      help: name what it is to be told: run_failed, late, parked, schema_changed
+      help: name what it is to be told: run_failed, late, parked, schema_changed, lost
     "#);
     insta::assert_snapshot!(with_config("version = 1\n[alerts.ops]\ntype = \"mail\"\n[alerts.\"a b\"]\ntype = \"webhook\"\n"), @r#"
     error: config.toml:3:8: alerts.ops.type: `mail` is not known here
@@ -114,11 +114,11 @@ fn alerts() {
     "#);
     insta::assert_snapshot!(with_config("version = 1\n[alerts.ops]\ntype = \"webhook\"\nurl = { env = \"A\" }\non = [\"recovered\"]\n[alerts.two]\ntype = \"webhook\"\non = [\"failed\"]\n"), @r#"
     error: config.toml:5:6: alerts.ops.on: `recovered` alone is never told
-      help: name what it is to be told: run_failed, late, parked, schema_changed
+      help: name what it is to be told: run_failed, late, parked, schema_changed, lost
     error: config.toml:6:1: alerts.two.url: `url` is missing
       help: add `url`
     error: config.toml:8:7: alerts.two.on[1]: `failed` is not known here
-      help: the words are `run_failed`, `late`, `parked`, `schema_changed`, `recovered`
+      help: the words are `run_failed`, `late`, `parked`, `schema_changed`, `lost`, `recovered`
     "#);
 }
 

@@ -44,6 +44,8 @@ struct World {
     fault_at: Option<(u64, Fault)>,
     dead: bool,
     decisions: Vec<(u64, BatchId)>,
+    /// Of settlements.
+    guards: Guards,
 }
 
 fn batch(number: u128) -> BatchId {
@@ -165,6 +167,8 @@ impl World {
                     self.kept.insert(kept.clone());
                 }
             }
+            Effect::LookAtIndex if about.is_none_or(|record| record.seq != self.index) => return Outcome::Stale,
+            Effect::LookAtIndex => {}
             Effect::Index => self.index = about.map_or(self.index, |record| record.seq),
             Effect::Advance => self.state = advance.clone(),
             Effect::Expose | Effect::Wait { .. } => {}
@@ -174,7 +178,7 @@ impl World {
 
     /// What recovery does first; `None` if the process died in it.
     fn settle(&mut self) -> Option<Settled> {
-        let mut machine = SettleMachine::new(dataset(), self.state.clone());
+        let mut machine = SettleMachine::new(dataset(), self.state.clone(), self.guards);
         let mut effects = machine.step(Outcome::Begin);
         while !effects.is_empty() {
             let (record, state) = (machine.head().record.clone(), machine.head().state.clone());
@@ -371,6 +375,25 @@ fn an_old_state_and_an_old_lake_are_settled() {
 }
 
 #[test]
+fn an_index_that_a_slow_writer_put_back_is_mended() {
+    // D-30, D-33
+    for fault in [Fault::None, Fault::Error, Fault::Lost] {
+        for at in 1..=4 {
+            let mut world = World::default();
+            let head = world.settle_clean();
+            assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), Some(Verdict::Committed));
+            let state = world.state.clone();
+            assert_eq!(world.commit(&state, batch(2), Guards::ALL), Some(Verdict::Committed));
+            // The last act of somebody who was paused since the first record.
+            world.index = 1;
+            world.fault_at = Some((world.effects + at, fault));
+            assert!(matches!(world.settle(), Some(Settled::Clean(_))), "{fault:?} at {at}");
+            world.assert_right(&format!("{fault:?} at {at}"));
+        }
+    }
+}
+
+#[test]
 fn a_log_that_was_edited_is_refused() {
     // D-43
     let mut world = World::default();
@@ -387,4 +410,108 @@ fn a_log_that_was_edited_is_refused() {
     world.state = state;
     world.state.seq = 2;
     assert!(matches!(world.settle(), Some(Settled::Refused(_))), "a cut record");
+}
+
+/// Two rivals at the same seq, of which the second has lost a guard: whether it takes the first one's record for its own.
+fn wins_a_place_that_is_taken(guards: Guards) -> bool {
+    let mut world = World::default();
+    let head = world.settle_clean();
+    assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), Some(Verdict::Committed));
+    world.commit(&head.state, batch(2), guards) == Some(Verdict::Committed)
+}
+
+#[test]
+fn a_mutant_that_does_not_look_whose_record_stands_there_takes_it_for_its_own() {
+    // D-44, D-17
+    assert!(!wins_a_place_that_is_taken(Guards::ALL));
+    assert!(wins_a_place_that_is_taken(Guards { read_back: false, ..Guards::ALL }));
+    assert!(wins_a_place_that_is_taken(Guards { own_batch: false, ..Guards::ALL }));
+}
+
+/// A process that dies right after its decision: whether its batch was noted.
+fn is_noted_when_it_is_decided(guards: Guards) -> bool {
+    let mut world = World::default();
+    let head = world.settle_clean();
+    world.fault_at = Some((world.effects + if guards.noted_first { 2 } else { 1 }, Fault::DieAfter));
+    assert_eq!(world.commit(&head.state, batch(1), guards), None);
+    assert_eq!(world.decisions.len(), 1);
+    world.noted.contains(&batch(1))
+}
+
+#[test]
+fn a_mutant_that_decides_before_it_notes_leaves_a_batch_that_nobody_knows() {
+    // D-44
+    assert!(is_noted_when_it_is_decided(Guards::ALL));
+    assert!(!is_noted_when_it_is_decided(Guards { noted_first: false, ..Guards::ALL }));
+}
+
+/// What is settled, with these guards, after a process that died right after its decision.
+fn settled_after_a_decision(guards: Guards) -> World {
+    let mut world = World { guards, ..World::default() };
+    let head = world.settle_clean();
+    world.fault_at = Some((world.effects + 2, Fault::DieAfter));
+    assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), None);
+    world.settle_clean();
+    world
+}
+
+#[test]
+fn a_mutant_that_adopts_without_finishing_loses_rows() {
+    // D-44
+    settled_after_a_decision(Guards::ALL).assert_right("finished");
+    let world = settled_after_a_decision(Guards { finish_last: false, ..Guards::ALL });
+    assert_eq!((world.state.seq, world.visible.len()), (1, 0), "the guard guards nothing");
+}
+
+/// Two records, of which the first was edited, before a state that knows both, or none: whether that is refused.
+fn refuses_an_edited_log(knows: bool, guards: Guards) -> bool {
+    let mut world = World { guards, ..World::default() };
+    let head = world.settle_clean();
+    assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), Some(Verdict::Committed));
+    let edited = String::from_utf8(world.log[&1].to_vec()).expect("text").replace("\"rows\": 1", "\"rows\": 2");
+    if !knows {
+        let state = world.state.clone();
+        assert_eq!(world.commit(&state, batch(2), Guards::ALL), Some(Verdict::Committed));
+        world.state = DatasetState::default();
+    }
+    world.log.insert(1, Bytes::from(edited));
+    matches!(world.settle(), Some(Settled::Refused(_)))
+}
+
+#[test]
+fn a_mutant_that_does_not_follow_the_chain_takes_an_edited_log() {
+    // D-44, D-43
+    for knows in [true, false] {
+        assert!(refuses_an_edited_log(knows, Guards::ALL));
+        assert!(!refuses_an_edited_log(knows, Guards { hash_chain: false, ..Guards::ALL }));
+    }
+}
+
+#[test]
+fn a_mutant_that_keeps_the_coverage_of_a_lost_lake_never_reads_it_again() {
+    // D-44, D-41
+    let covered = |guards| {
+        let mut world = World { guards, ..World::default() };
+        let head = world.settle_clean();
+        assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), Some(Verdict::Committed));
+        (world.log, world.visible) = Default::default();
+        !world.settle_clean().state.coverage.to_covers().is_empty()
+    };
+    assert!(!covered(Guards::ALL));
+    assert!(covered(Guards { lost_is_read_again: false, ..Guards::ALL }));
+}
+
+#[test]
+fn a_mutant_that_does_not_look_at_the_index_leaves_an_old_one() {
+    // D-44
+    let left = |guards| {
+        let mut world = World { guards, ..World::default() };
+        let head = world.settle_clean();
+        assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), Some(Verdict::Committed));
+        world.index = 0;
+        world.settle_clean();
+        world.index
+    };
+    assert_eq!(left(Guards::ALL), 1);
+    assert_eq!(left(Guards { index_forward: false, ..Guards::ALL }), 0);
 }

@@ -31,7 +31,7 @@ use crate::store::Store;
 
 use super::engine::{told, with_engine};
 use super::schema::{additions, partition_type, wanted};
-use super::{Exposed, Exposure, guards, stats, upkeep};
+use super::{Exposed, Exposure, guards, log_folder, stats, upkeep};
 
 /// How often a commit begins anew because another one was there first, or because the table was made meanwhile.
 const ATTEMPTS_MAX: u32 = 6;
@@ -54,6 +54,8 @@ struct Addition {
 /// What stood at the end of an attempt.
 enum Attempt {
     Ended(Exposed),
+    /// The log had it already: by a commit whose answer was lost, or another's.
+    Known,
     Again,
 }
 
@@ -64,17 +66,24 @@ pub(super) async fn run(store: Arc<dyn Store>, exposure: Exposure, dry: bool) ->
     };
     let table = exposure.record.table.clone();
     let (now, housekeeping) = (exposure.now, Arc::clone(&store));
-    let (exposed, due) = with_engine(store, move |engine| {
+    let shared = Arc::clone(&store);
+    let (exposed, due, known) = with_engine(shared, move |engine| {
         let mut due = false;
         for _ in 0..ATTEMPTS_MAX {
-            if let Attempt::Ended(exposed) = attempt(engine, &exposure, files.as_deref(), dry, &mut due)? {
-                return Ok((exposed, due));
+            match attempt(engine, &exposure, files.as_deref(), dry, &mut due)? {
+                Attempt::Ended(exposed) => return Ok((exposed, due, false)),
+                Attempt::Known => return Ok((Exposed::Done, due, true)),
+                Attempt::Again => {}
             }
         }
         let message = "other commits to the Delta table were first again and again".to_owned();
         Err(SinkError::new(ErrorKind::Unavailable, message))
     })
     .await?;
+    if known && !dry {
+        // Whoever put it there may have been told of a failure, or died, before it was durable.
+        store.sync(&log_folder(&table)).await?;
+    }
     if due {
         upkeep::checkpoint(housekeeping, &table, now).await;
     }
@@ -250,17 +259,17 @@ fn already(
     };
     // A rival was first: who decides will find its record.
     if dry {
-        return Ok(Attempt::Ended(Exposed::Done));
+        return Ok(Attempt::Known);
     }
     let mut own = record.add.iter().filter(|file| record.is_in_delta_table(&file.path)).peekable();
-    if known == record.seq && own.peek().is_some() {
+    if known == record.seq && own.peek().is_some() && exposure.guards.delta_own {
         let active = paths(engine, snapshot, &record.table)?;
         // Another writer may have rewritten all of them since: then the log has a commit with this batch.
         if !own.any(|file| active.contains(&file.path)) && !was_committed(engine, record)? {
             return Err(foreign());
         }
     }
-    Ok(Attempt::Ended(Exposed::Done))
+    Ok(Attempt::Known)
 }
 
 /// Whether a commit of the log names the record's batch, as ours do; the newest are looked at first.
@@ -284,7 +293,7 @@ fn was_committed(engine: &dyn Engine, record: &Record) -> Result<bool, SinkError
 
 fn check_partitions(transaction: &Transaction, exposure: &Exposure) -> Result<(), SinkError> {
     let keys: Vec<String> = exposure.by.iter().map(|column| column.key()).collect();
-    if transaction.logical_partition_columns() == keys.as_slice() {
+    if transaction.logical_partition_columns() == keys.as_slice() || !exposure.guards.delta_partitions {
         return Ok(());
     }
     let there = transaction.logical_partition_columns().join(", ");
@@ -364,7 +373,7 @@ fn remove(
         }
     }
     // What was never committed, and what is emptied as a whole, need not be there.
-    let must_be_there = record.kind != RecordKind::Void && !exposure.replaces_all;
+    let must_be_there = record.kind != RecordKind::Void && !exposure.replaces_all && exposure.guards.delta_replaced;
     Ok(wanted.into_iter().next().filter(|_| must_be_there).map(str::to_owned))
 }
 

@@ -18,17 +18,18 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::config::catalog::{Job, PartitionColumn, TableFormat};
+use crate::config::catalog::{Job, PartitionColumn, PartitionUnit, TableFormat};
 use crate::fault::Guards;
 use crate::ids::DatasetName;
 use crate::schema::Field;
 use crate::store::Store;
 
-use super::SinkError;
 use super::current::Current;
 use super::live::load_index;
 use super::own::OwnColumns;
 use super::record::{Record, RecordKind};
+use super::verify::UNFINISHED;
+use super::{SinkError, layout};
 
 pub use guards::check;
 pub use upkeep::{named_files, vacuum};
@@ -67,12 +68,14 @@ impl Exposure {
         let replaces_all = record.kind != RecordKind::Void
             && removes
             && before.is_some_and(|before| before.files.keys().all(|path| gone.contains(path)));
-        let (own, by) = (OwnColumns::of(job).fields(), job.partition_by.clone());
+        let (own, by) = (OwnColumns::of(job).fields(), partitions_of(record));
         Some(Exposure { record: record.clone(), own, by, replaces_all, now, guards })
     }
 
-    /// Whether what is to be exposed can be: asked before the record is decided, for afterwards there is only forward.
-    pub async fn foresee(self, store: Arc<dyn Store>) -> Result<Exposed, SinkError> {
+    /// Whether what is to be exposed, by the job's own partitions, can be: asked before the record is decided, for afterwards there
+    /// is only forward.
+    pub async fn foresee(mut self, by: &[PartitionColumn], store: Arc<dyn Store>) -> Result<Exposed, SinkError> {
+        self.by = by.to_vec();
         Box::pin(commit::run(store, self, true)).await
     }
 
@@ -86,6 +89,17 @@ impl Exposure {
     }
 }
 
+/// By what a record's files are partitioned, as it says itself: the job's file may say something else by now, and what is decided
+/// is published as it was decided. A key that is a column of the rows holds its values; any other is a column cut by time.
+fn partitions_of(record: &Record) -> Vec<PartitionColumn> {
+    let is_column = |key: &String| record.schema.fields.iter().any(|field| field.name == *key);
+    let partition = |key: &String| match is_column(key) {
+        true => PartitionColumn { column: key.clone(), unit: PartitionUnit::Value },
+        false => PartitionColumn::from_key(key),
+    };
+    record.partition_by.iter().map(partition).collect()
+}
+
 /// The paths of the files that count to readers of the Delta log, below the sink's root; `None` where there is no such log.
 pub async fn active_files(store: Arc<dyn Store>, table: &str) -> Result<Option<BTreeSet<String>>, SinkError> {
     commit::active_files(store, table).await
@@ -97,12 +111,21 @@ pub async fn verify(store: Arc<dyn Store>, dataset: &DatasetName) -> Result<Vec<
     let Some(active) = active_files(Arc::clone(&store), &index.table).await? else {
         return Ok(Vec::new());
     };
-    let here = index.files.keys().filter(|path| !active.contains(*path));
-    let here = here
-        .map(|path| format!("`{}` does not count to readers of the Delta log, though a record names it", store.address(path)));
-    let there = active.iter().filter(|path| !index.files.contains_key(*path));
-    let there =
-        there.map(|path| format!("`{}` counts to readers of the Delta log, though no record names it", store.address(path)));
+    // The last one may still be on its way to the Delta log.
+    let last = store.get(&layout::record(dataset, index.seq), layout::SMALL_OBJECT_MAX).await?;
+    let last = last.map(|bytes| Record::from_bytes(&bytes, dataset, index.seq)).transpose()?;
+    let of_last: HashSet<&String> =
+        last.iter().flat_map(|last| last.add.iter().map(|file| &file.path).chain(&last.remove)).collect();
+    let why = |path: &String, else_: &str| match of_last.contains(path) {
+        true => format!(": {UNFINISHED}"),
+        false => else_.to_owned(),
+    };
+    let here = index.files.keys().filter(|path| !active.contains(*path)).map(|path| {
+        format!("`{}` does not count to readers of the Delta log{}", store.address(path), why(path, ", though a record names it"))
+    });
+    let there = active.iter().filter(|path| !index.files.contains_key(*path)).map(|path| {
+        format!("`{}` counts to readers of the Delta log{}", store.address(path), why(path, ", though no record names it"))
+    });
     Ok(here.chain(there).collect())
 }
 

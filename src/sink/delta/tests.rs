@@ -9,7 +9,6 @@ use parquet::arrow::ArrowWriter;
 
 use super::*;
 use crate::batch::Counts;
-use crate::config::catalog::PartitionUnit;
 use crate::error::ErrorKind;
 use crate::ids::BatchId;
 use crate::schema::{ColumnType, TableSchema};
@@ -18,6 +17,10 @@ use crate::sink::record::{FORMAT, FileEntry, FileRole};
 use crate::store::memory::MemoryStore;
 
 static SALT: AtomicU64 = AtomicU64::new(1);
+
+fn by_kind() -> Vec<PartitionColumn> {
+    vec![PartitionColumn { column: "kind".to_owned(), unit: PartitionUnit::Value }]
+}
 
 /// A table of ids in partitions of one text.
 struct Table {
@@ -35,7 +38,7 @@ impl Table {
         let batch = BatchId(uuid::Uuid::from_u128((u128::from(seq) << 64) | self.salt()));
         let mut files = Vec::new();
         for (number, (kind, id)) in add.iter().enumerate() {
-            let by = [PartitionColumn { column: "kind".to_owned(), unit: PartitionUnit::Value }];
+            let by = by_kind();
             let values = vec![(!kind.is_empty()).then(|| (*kind).to_owned())];
             let directory = crate::sink::partition::directory(&by, &values).unwrap();
             let path = layout::data_file("items", &directory, seq, number, batch);
@@ -87,7 +90,7 @@ impl Table {
         Exposure {
             record,
             own: vec![Field::new("_hw_commit", ColumnType::Text)],
-            by: vec![PartitionColumn { column: "kind".to_owned(), unit: PartitionUnit::Value }],
+            by: by_kind(),
             replaces_all: false,
             now: "2026-02-01T00:00:00Z".parse().unwrap(),
             guards: self.guards,
@@ -226,8 +229,12 @@ async fn a_table_that_another_writer_rewrote_is_told_of() {
     // What a merge replaces is not there to be replaced: neither is it decided, nor does it become visible.
     let third = table.record(3, &[("a", 1)], &paths_of(&first)).await;
     let displaced = Exposed::Displaced(paths_of(&first)[0].clone());
-    assert_eq!(third.clone().foresee(Arc::clone(&table.store)).await.unwrap(), displaced);
+    assert_eq!(third.clone().foresee(&by_kind(), Arc::clone(&table.store)).await.unwrap(), displaced);
     assert_eq!(table.expose(&third).await, displaced);
+    // Without the guard it is told as done, and the rows are there twice.
+    let mut careless = third.clone();
+    careless.guards = Guards { delta_replaced: false, ..Guards::ALL };
+    assert_eq!(careless.foresee(&by_kind(), Arc::clone(&table.store)).await.unwrap(), Exposed::Done);
     // What replaces all of it takes theirs along.
     let mut all = table.record(3, &[("c", 3)], &paths_of(&first)).await;
     all.replaces_all = true;
@@ -248,7 +255,7 @@ async fn a_table_that_forgets_its_transactions_is_refused() {
     action["metaData"]["configuration"]["delta.setTransactionRetentionDuration"] = "interval 1 second".into();
     table.foreign(2, &action.to_string()).await;
     let second = table.record(2, &[("a", 2)], &[]).await;
-    let error = second.foresee(Arc::clone(&table.store)).await.unwrap_err();
+    let error = second.foresee(&by_kind(), Arc::clone(&table.store)).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Config);
     assert!(error.to_string().contains("`delta.setTransactionRetentionDuration`"), "{error}");
 }
@@ -262,8 +269,13 @@ async fn a_log_of_ours_that_lost_its_end_gives_no_number_twice() {
         table.expose(&record).await;
     }
     let other = table.record(3, &[("a", 7)], &[]).await;
-    let error = other.expose(Arc::clone(&table.store)).await.unwrap_err();
+    let error = other.clone().expose(Arc::clone(&table.store)).await.unwrap_err();
     assert!(error.to_string().contains("lost its end"), "{error}");
+    // Without the guard its rows are told as seen, and are not.
+    let mut careless = other.clone();
+    careless.guards = Guards { delta_own: false, ..Guards::ALL };
+    assert_eq!(table.expose(&careless).await, Exposed::Done);
+    assert!(!table.active().await.contains(&paths_of(&other)[0]));
 }
 
 #[tokio::test]
@@ -282,7 +294,81 @@ async fn columns_come_with_the_rows_that_have_them() {
     assert_eq!(table.expose(&third).await, Exposed::Done);
     let mut other = table.record(4, &[("a", 4)], &[]).await;
     other.record.schema.fields.push(Field::new("line", ColumnType::Text));
-    let error = other.foresee(Arc::clone(&table.store)).await.unwrap_err();
+    let error = other.foresee(&by_kind(), Arc::clone(&table.store)).await.unwrap_err();
     assert!(error.to_string().contains("`line` is"), "{error}");
     assert_eq!(table.active().await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_record_is_partitioned_by_what_it_says_itself() {
+    // D-60
+    let table = Table::new();
+    let mut record = table.record(1, &[], &[]).await.record;
+    record.schema.fields.push(Field::new("year_month", ColumnType::Text));
+    record.partition_by = ["at_month", "kind", "year_month", "_hw_set"].map(str::to_owned).to_vec();
+    let by = |column: &str, unit| PartitionColumn { column: column.to_owned(), unit };
+    let values = ["kind", "year_month", "_hw_set"].map(|column| by(column, PartitionUnit::Value));
+    let wanted = [vec![by("at", PartitionUnit::Month)], values.to_vec()].concat();
+    assert_eq!(partitions_of(&record), wanted);
+    assert!(wanted.iter().map(PartitionColumn::key).eq(record.partition_by.iter().cloned()));
+}
+
+#[tokio::test]
+async fn a_table_of_other_partitions_takes_no_record() {
+    // D-60
+    let table = Table::new();
+    let first = table.record(1, &[("a", 1)], &[]).await;
+    table.expose(&first).await;
+    let second = table.record(2, &[("a", 2)], &[]).await;
+    let error = second.clone().foresee(&[], Arc::clone(&table.store)).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Config);
+    assert!(error.to_string().contains("is partitioned by `kind`, the job by ``"), "{error}");
+    let mut careless = second.clone();
+    careless.guards = Guards { delta_partitions: false, ..Guards::ALL };
+    let careless = careless.foresee(&[], Arc::clone(&table.store)).await;
+    assert!(!careless.is_err_and(|error| error.kind == ErrorKind::Config), "the guard guards nothing");
+    assert_eq!(second.foresee(&by_kind(), Arc::clone(&table.store)).await.unwrap(), Exposed::Done);
+}
+
+/// Two records of which each takes the file of the one before out of the table, the first a year ago and the second at `at`; what the
+/// vacuum leaves of the two files on the tenth of January.
+async fn left_by_a_vacuum(second_at: &str, live: bool, guards: Guards) -> [bool; 2] {
+    let table = Table::new();
+    let store = table.store.as_ref();
+    let dataset = DatasetName::new("items");
+    let files = ["items/kind=a/one.parquet", "items/kind=a/two.parquet"];
+    for (seq, (file, at)) in (1..).zip(files.iter().zip(["2025-01-01T00:00:00Z", second_at])) {
+        store.put(file, Bytes::from_static(b"rows")).await.unwrap();
+        let mut record = table.record(seq, &[], &[(*file).to_owned()]).await.record;
+        record.created_at = at.parse().unwrap();
+        store.put(&layout::record(&dataset, seq), record.to_bytes().unwrap()).await.unwrap();
+    }
+    let mut index = Current { seq: 2, ..Current::default() };
+    if live {
+        let file = crate::sink::current::CurrentFile {
+            bytes: 4,
+            rows: 1,
+            partition: Vec::new(),
+            ranges: Default::default(),
+            set: Default::default(),
+        };
+        index.files.insert(files[0].to_owned(), file);
+    }
+    vacuum(store, &dataset, &index, "2026-01-10T00:00:00Z".parse().unwrap(), guards).await.unwrap();
+    [store.size(files[0]).await.unwrap().is_some(), store.size(files[1]).await.unwrap().is_some()]
+}
+
+#[tokio::test]
+async fn a_vacuum_takes_what_left_a_week_ago_and_can_not_come_back() {
+    // D-44, D-20
+    let all = Guards::ALL;
+    let old = "2025-02-01T00:00:00Z";
+    assert_eq!(left_by_a_vacuum(old, false, all).await, [false, true], "the last record may yet be voided");
+    assert_eq!(left_by_a_vacuum(old, true, all).await, [true, true], "a later record gave it back");
+    assert_eq!(left_by_a_vacuum(old, false, Guards { vacuum_last: false, ..all }).await, [false, false]);
+    assert_eq!(left_by_a_vacuum(old, true, Guards { vacuum_live: false, ..all }).await, [false, true]);
+    let young = "2026-01-09T00:00:00Z";
+    let without_last = Guards { vacuum_last: false, ..all };
+    assert_eq!(left_by_a_vacuum(young, false, without_last).await, [false, true]);
+    assert_eq!(left_by_a_vacuum(young, false, Guards { vacuum_week: false, ..without_last }).await, [false, false]);
 }

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::chain;
+use crate::fault::Guards;
 use crate::ids::{DatasetName, Seq};
 use crate::sink::current::Current;
 use crate::sink::record::Record;
@@ -89,21 +90,29 @@ fn vacuumed_path(dataset: &DatasetName) -> String {
 ///
 /// Which files those are is read from the log, never from a listing, and none that counts is among them: a file that a later record
 /// gave back is left alone.
-pub async fn vacuum(store: &dyn Store, dataset: &DatasetName, index: &Current, now: Timestamp) -> Result<u64, SinkError> {
+pub async fn vacuum(
+    store: &dyn Store,
+    dataset: &DatasetName,
+    index: &Current,
+    now: Timestamp,
+    guards: Guards,
+) -> Result<u64, SinkError> {
     let path = vacuumed_path(dataset);
     let found = store.get(&path, layout::SMALL_OBJECT_MAX).await?;
     let mut done: Vacuumed = found.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
     let (first, cutoff) = (done.seq, earlier(now, FILES_KEPT));
     let mut deleted = 0;
     // The last record may yet be voided, which gives back what it removed.
-    while done.seq + 1 < index.seq && done.seq - first < RECORDS_MAX {
+    let end = if guards.vacuum_last { index.seq } else { index.seq + 1 };
+    let stays = |path: &str| guards.vacuum_live && index.files.contains_key(path);
+    while done.seq + 1 < end && done.seq - first < RECORDS_MAX {
         let seq = done.seq + 1;
         let Some(bytes) = store.get(&layout::record(dataset, seq), layout::SMALL_OBJECT_MAX).await? else { break };
         let record = Record::from_bytes(&bytes, dataset, seq)?;
-        if record.created_at >= cutoff {
+        if record.created_at >= cutoff && guards.vacuum_week {
             break;
         }
-        for path in record.remove.iter().filter(|path| record.is_in_delta_table(path) && !index.files.contains_key(*path)) {
+        for path in record.remove.iter().filter(|path| record.is_in_delta_table(path) && !stays(path)) {
             store.delete(path).await?;
             deleted += 1;
         }

@@ -180,6 +180,7 @@ async fn history_does_not_pile_up() {
 
 #[tokio::test]
 async fn a_full_disk_passes() {
+    // D-07
     let folder = tempfile::tempdir().unwrap();
     let state = SqliteState::open(&path(&folder)).await.unwrap();
     let note = async |n: i64| {
@@ -221,6 +222,7 @@ async fn every_commit_is_flushed() {
 
 #[tokio::test]
 async fn a_state_of_the_first_version_is_brought_up_to_date() {
+    // D-58
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("highwater.db");
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);

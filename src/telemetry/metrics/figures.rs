@@ -25,6 +25,7 @@ pub(super) struct Figures {
     slices_failed: u64,
     schema_changes: u64,
     recoveries: u64,
+    losses: u64,
     done: u64,
     failed: u64,
     parked: u64,
@@ -36,7 +37,7 @@ pub(super) struct Figures {
 /// One figure: its name, how it is counted, what it means, where it stands.
 type Counter = (&'static str, &'static str, fn(&Figures) -> u64);
 
-const COUNTERS: [Counter; 10] = [
+const COUNTERS: [Counter; 11] = [
     ("highwater_requests_total", "Requests sent, retries and redirects among them.", |of| of.requests),
     ("highwater_pages_total", "Pages received and read.", |of| of.pages),
     ("highwater_received_bytes_total", "Bytes of pages, decompressed.", |of| of.bytes_received),
@@ -47,6 +48,7 @@ const COUNTERS: [Counter; 10] = [
     ("highwater_slices_failed_total", "Slices given up, to be read by a later run.", |of| of.slices_failed),
     ("highwater_schema_changes_total", "Changes of the table's columns.", |of| of.schema_changes),
     ("highwater_recoveries_total", "Things that a crash left and a later run settled.", |of| of.recoveries),
+    ("highwater_losses_total", "Times that what had been committed was gone from the lake; it is read again.", |of| of.losses),
 ];
 
 type Fate = (&'static str, fn(&Counts) -> u64);
@@ -100,7 +102,10 @@ impl Figures {
             Event::SliceEmpty { counts, .. } => self.rows.add(counts),
             Event::SliceFailed { .. } => self.slices_failed += 1,
             Event::SchemaChanged { .. } => self.schema_changes += 1,
-            Event::Recovered { .. } => self.recoveries += 1,
+            Event::Recovered { recovery, .. } => {
+                self.recoveries += 1;
+                self.losses += u64::from(recovery.is_loss());
+            }
             Event::JobEnded { took, end, .. } => {
                 self.took = self.took.saturating_add(*took);
                 match end {

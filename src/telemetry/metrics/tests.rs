@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::batch::Counts;
 use crate::error::ErrorKind;
-use crate::event::RunEnd;
+use crate::event::{Recovery, RunEnd};
 use crate::freshness::Freshness;
 use crate::ids::{PartitionKey, RunId};
 use crate::quota::test_clock::TestClock;
@@ -87,7 +87,8 @@ fn events(job: &str, now: Timestamp) -> Vec<Event> {
         Event::SchemaChanged { job: job(), change: "new column `a`".to_owned() },
         Event::SliceEmpty { job: job(), slice: slice(), counts: empty },
         Event::SliceFailed { job: job(), slice: slice(), reason: reason() },
-        Event::Recovered { job: job(), what: "a commit".to_owned() },
+        Event::Recovered { job: job(), recovery: Recovery::Adopted, what: "a commit".to_owned() },
+        Event::Recovered { job: job(), recovery: Recovery::Lost, what: "records".to_owned() },
         Event::RunFinished { job: job(), run, counts, failed: true, mark: Some(now) },
         Event::JobEnded { job: job(), took, end: RunEnd::of(ErrorKind::Unavailable, reason()) },
         Event::JobEnded { job: job(), took, end: RunEnd::Done },

@@ -1,7 +1,7 @@
 //! Unkind feeds read back by programs that share no code with ours: every value, every type, each row once.
 
 use super::loads::{api_with, run};
-use crate::world::api::Pages;
+use crate::world::api::{Pages, Record};
 use crate::world::bucket::{Bucket, Gate, S3Gate};
 use crate::world::feed;
 use crate::world::oracle::Oracle;
@@ -90,4 +90,53 @@ fn the_oracle_can_say_no() {
     assert!(verdict(&other).contains("name is 'n2', not 'n3'"), "{}", verdict(&other));
     let twice = [truth.clone(), vec![truth[0].clone()]].concat();
     assert!(verdict(&twice).contains("is there 1 times, not 2"));
+}
+
+#[test]
+fn one_row_of_64_mebibytes_arrives_whole() {
+    // D-62
+    const LENGTH: usize = 64 << 20;
+    let text: String = "0123456789abcdef é".chars().cycle().take(LENGTH).collect();
+    let at = "2026-02-01T00:00:00Z";
+    let json = format!("{{\"id\":1,\"updated_at\":\"{at}\",\"name\":\"{text}\"}}");
+    let api = api_with(Pages::Token, 5, vec![Record { json, cursor: Some(at.parse().unwrap()) }]);
+    let bucket = Bucket::new();
+    if bucket.is_none() {
+        skip("one_row_of_64_mebibytes_arrives_whole", "there is no S3 server; a folder is tried all the same");
+    }
+    let in_bucket = bucket.as_ref().map(|bucket| Project::of_items_in(bucket, &bucket.endpoint, &api, &Pages::Token, 5));
+    for project in [Some(Project::of_items(&api, &Pages::Token, 5)), in_bucket].into_iter().flatten() {
+        project.edit("sources/api.toml", "timeout = \"20s\"\n", "timeout = \"60s\"\nbody_max = \"256MiB\"\n");
+        assert_eq!(run(&project)["counts"]["kept"], 1);
+        highwater(&project, &["verify"]).run().expect_code(0);
+        if let Some(file) = project.listing("lake/items").into_keys().find(|name| name.ends_with(".parquet")) {
+            use arrow::array::AsArray;
+            let bytes = bytes::Bytes::from(std::fs::read(project.at(&file)).unwrap());
+            let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+            let names: Vec<_> = reader.map(|rows| rows.unwrap().column_by_name("name").unwrap().clone()).collect();
+            let names = arrow::compute::cast(&names[0], &arrow::datatypes::DataType::LargeUtf8).unwrap();
+            assert!(names.as_string::<i64>().value(0) == text, "the text differs");
+        }
+    }
+}
+
+#[test]
+fn a_slice_of_many_partitions_needs_few_handles() {
+    // D-63: a thousand of them, which no process may have open at once here.
+    const PARTITIONS: u64 = 1_000;
+    let at = "2026-02-01T00:00:00Z";
+    let record = |id: u64| Record {
+        json: format!("{{\"id\":{id},\"updated_at\":\"{at}\",\"name\":\"n{id}\"}}"),
+        cursor: Some(at.parse().unwrap()),
+    };
+    let records: Vec<Record> = (0..PARTITIONS).map(record).collect();
+    let api = api_with(Pages::Token, 1_000, records.clone());
+    let project = Project::of_items(&api, &Pages::Token, 1_000);
+    project.edit("jobs/items.toml", "[\"month(updated_at)\"]", "[\"id\"]");
+    let call = highwater(&project, &["run", "items"]).under(&["sh", "-c", "ulimit -n 512; exec \"$0\" \"$@\""]);
+    call.run().expect_code(0);
+    let is_data = |name: &String| name.ends_with(".parquet");
+    assert_eq!(project.listing("lake/items").into_keys().filter(is_data).count() as u64, PARTITIONS);
+    highwater(&project, &["verify"]).run().expect_code(0);
+    assert_eq!(run(&project)["commits"], 0);
 }

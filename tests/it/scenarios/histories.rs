@@ -347,7 +347,7 @@ async fn read_rows(store: &MemoryStore) -> BTreeMap<u64, Vec<Row>> {
 
 #[test]
 fn random_histories_end_as_the_source_once_each() {
-    // C-04, C-05, C-06, C-48, C-50, C-67, D-01
+    // C-04, C-05, C-06, C-48, C-50, C-67, D-01, D-56, D-57
     let number = |name: &str, default: u64| setting(name).and_then(|text| text.parse().ok()).unwrap_or(default);
     let (first, count) = (number("HIGHWATER_TEST_SEED", 1), number("HIGHWATER_TEST_HISTORIES", HISTORIES));
     let seeds: Vec<u64> = (first..first + count).collect();

@@ -66,6 +66,7 @@ pub fn effects(project: &Project) -> Vec<String> {
 }
 
 struct Killed {
+    kind: &'static str,
     name: String,
     project: Project,
     bucket: Option<Bucket>,
@@ -73,10 +74,27 @@ struct Killed {
 
 /// Kills a process at every effect, restarts it, has the lakes compared. `make` gives every life a place of its own.
 fn kill_everywhere(make: impl Fn(&FakeApi) -> (Project, Option<Bucket>) + Sync, records: &[Record], truth: &[Record]) {
+    kill_at_some("parquet", 1, make, records, truth);
+}
+
+/// The same with a table of some kind, at one effect of so many.
+fn kill_at_some(
+    kind: &'static str,
+    one_of: usize,
+    make: impl Fn(&FakeApi) -> (Project, Option<Bucket>) + Sync,
+    records: &[Record],
+    truth: &[Record],
+) {
+    let make = |api: &FakeApi| {
+        let (project, bucket) = make(api);
+        project.edit("sinks/lake.toml", "\"parquet\"", &format!("\"{kind}\""));
+        (project, bucket)
+    };
     let api = api_with(Pages::Token, PAGE, records.to_vec());
     let log = effects(&make(&api).0);
     assert!(log.len() >= 40, "only {} effects: {log:#?}", log.len());
-    let places: Vec<(usize, &str)> = (1..=log.len()).flat_map(|at| ["before", "after"].map(|side| (at, side))).collect();
+    let places = (1..=log.len()).step_by(one_of).flat_map(|at| ["before", "after"].map(|side| (at, side)));
+    let places: Vec<(usize, &str)> = places.collect();
     let (next, lakes, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let life = || {
         while let Some((at, side)) = places.get(next.fetch_add(1, Ordering::SeqCst)) {
@@ -87,7 +105,7 @@ fn kill_everywhere(make: impl Fn(&FakeApi) -> (Project, Option<Bucket>) + Sync, 
             if died.signal != Some(SIGKILL) || again.code != Some(0) {
                 wrong.lock().unwrap().push(format!("{name}: {died:?}\nthen {again:?}"));
             }
-            lakes.lock().unwrap().push(Killed { name, project, bucket });
+            lakes.lock().unwrap().push(Killed { kind, name, project, bucket });
         }
     };
     std::thread::scope(|scope| {
@@ -105,6 +123,13 @@ fn compare(lakes: &[Killed], truth: &[Record]) {
         let mut oracle = Oracle::new().expect("asked for before");
         for killed in some {
             match &killed.bucket {
+                bucket if killed.kind == "delta" => {
+                    let on_disk = || serde_json::json!(killed.project.at("lake/items"));
+                    let place = bucket.as_ref().map_or_else(on_disk, Bucket::place);
+                    let case = oracle.expect_delta(&killed.name, &place, truth);
+                    case["commits"] = 2.into();
+                    case
+                }
                 None => oracle.expect(&killed.name, &killed.project.at("lake/items"), truth),
                 Some(bucket) => oracle.expect_in(&killed.name, bucket, truth),
             };
@@ -140,6 +165,23 @@ fn a_process_is_killed_at_every_effect_on_s3() {
         (merging(project(api, Some(&bucket))), Some(bucket))
     };
     kill_everywhere(make, &versions(), &newest());
+}
+
+#[test]
+fn a_process_that_merges_into_a_delta_table_is_killed_at_one_effect_of_some() {
+    // D-01
+    if Oracle::new().is_none() || Bucket::new().is_none() {
+        return skip(
+            "a_process_that_merges_into_a_delta_table_is_killed_at_one_effect_of_some",
+            "the independent readers or the S3 server are not installed",
+        );
+    }
+    kill_at_some("delta", 9, |api| (merging(project(api, None)), None), &versions(), &newest());
+    let make = |api: &FakeApi| {
+        let bucket = Bucket::new().unwrap();
+        (merging(project(api, Some(&bucket))), Some(bucket))
+    };
+    kill_at_some("delta", 17, make, &versions(), &newest());
 }
 
 #[test]

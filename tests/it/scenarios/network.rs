@@ -25,6 +25,8 @@ fn records() -> Vec<Record> {
 }
 
 struct World {
+    /// What its table is made of.
+    kind: &'static str,
     bucket: Bucket,
     weather: Weather,
     api: FakeApi,
@@ -34,13 +36,18 @@ struct World {
 impl World {
     /// `None` where there is no S3 server.
     fn new() -> Option<Self> {
+        World::of("parquet")
+    }
+
+    fn of(kind: &'static str) -> Option<Self> {
         let bucket = Bucket::new()?;
         let weather = Weather::before(&bucket.endpoint);
         let api = api_with(Pages::Token, 8, records());
-        let sink = format!("{}timeout = \"5s\"\n", bucket.sink(&weather.endpoint()));
+        let sink = bucket.sink(&weather.endpoint()).replace("\"parquet\"", &format!("\"{kind}\""));
+        let sink = format!("{sink}timeout = \"5s\"\n");
         let project = Project::of_items_to(&sink, &api, &Pages::Token, 8);
         project.write("jobs/items.toml", &format!("{}step = \"14d\"\n", job("").replace("2026-01-01", "2026-01-31")));
-        Some(World { bucket, weather, api, project })
+        Some(World { kind, bucket, weather, api, project })
     }
 
     /// The weather clears up; a run brings what is missing, one more changes nothing, and the table can be read by others.
@@ -50,7 +57,12 @@ impl World {
         assert_eq!(run(&self.project)["commits"], 0, "{name}");
         highwater(&self.project, &["verify"]).run().expect_code(0);
         assert!(self.api.seen().len() > 2);
-        oracle.expect_in(name, &self.bucket, &records());
+        if self.kind == "delta" {
+            // The table, and a commit for each slice: nothing is in the log twice.
+            oracle.expect_delta(name, &self.bucket.place(), &records())["commits"] = 2.into();
+        } else {
+            oracle.expect_in(name, &self.bucket, &records());
+        }
     }
 }
 
@@ -74,6 +86,11 @@ fn one_bad_answer_anywhere_costs_nothing() {
     // D-19
     let Some(mut oracle) = prepared("one_bad_answer_anywhere_costs_nothing") else { return };
     let cases = [
+        ("500 after the Delta commit", Rule(On::Expose, Fault::LostAnswer, 1)),
+        ("500 after the Delta commit, five times", Rule(On::Expose, Fault::LostAnswer, 5)),
+        ("reset after the Delta commit", Rule(On::Expose, Fault::Reset, 2)),
+        ("409 to the Delta commit with nothing there", Rule(On::Expose, Fault::Conflict, 2)),
+        ("slow down before the Delta commit", Rule(On::Expose, Fault::SlowDown, 3)),
         ("500 after the decision", Rule(On::Decide, Fault::LostAnswer, 1)),
         ("500 after the decision, four times", Rule(On::Decide, Fault::LostAnswer, 4)),
         ("reset after the decision", Rule(On::Decide, Fault::Reset, 1)),
@@ -86,7 +103,8 @@ fn one_bad_answer_anywhere_costs_nothing() {
     ];
     let mut worlds = Vec::new();
     for (name, rule) in cases {
-        let world = World::new().expect("asked for before");
+        let kind = if rule.0 == On::Expose { "delta" } else { "parquet" };
+        let world = World::of(kind).expect("asked for before");
         world.weather.set(&[rule]);
         let report = run(&world.project);
         assert_eq!(report["counts"]["kept"], 20, "{name}");
@@ -102,8 +120,9 @@ fn any_storm_ends_with_each_row_once() {
     // D-29
     let Some(mut oracle) = prepared("any_storm_ends_with_each_row_once") else { return };
     let mut worlds = Vec::new();
-    for seed in SEEDS {
-        let world = World::new().expect("asked for before");
+    // Two of them over a Delta table.
+    for (seed, kind) in SEEDS.map(|seed| (seed, "parquet")).chain([(1, "delta"), (2, "delta")]) {
+        let world = World::of(kind).expect("asked for before");
         world.weather.storm(seed, 5);
         let mut runs = 0;
         while highwater(&world.project, &["run", "items"]).run().code != Some(0) {
@@ -113,7 +132,35 @@ fn any_storm_ends_with_each_row_once() {
         let (seen, spoiled) = world.weather.counts();
         println!("storm of seed {seed}: {spoiled} of {seen} requests went wrong, done in {} runs", runs + 1);
         assert!(spoiled > 0);
-        world.mends(&format!("storm of seed {seed}"), &mut oracle);
+        world.mends(&format!("storm of seed {seed} over {kind}"), &mut oracle);
+        worlds.push(world);
+    }
+    oracle.check();
+}
+
+#[test]
+fn a_store_that_is_away_is_waited_for_and_what_was_decided_is_finished() {
+    // D-26
+    let Some(mut oracle) = prepared("a_store_that_is_away_is_waited_for_and_what_was_decided_is_finished") else { return };
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut worlds = Vec::new();
+    for kind in ["parquet", "delta"] {
+        let world = World::of(kind).expect("asked for before");
+        let log = super::kill::effects(&World::of(kind).expect("asked for before").project);
+        let decision = log.iter().position(|name| name.starts_with("store.put_absent _highwater")).unwrap() + 1;
+        // Just before it is away: decided, and not seen yet.
+        highwater(&world.project, &["run", "items"]).env("HIGHWATER_FAULT", &format!("kill-after:{decision}")).run();
+        let there = world.weather.endpoint();
+        world.project.edit("sinks/lake.toml", &there, &format!("http://{nobody}"));
+        for _ in 0..2 {
+            let ended = highwater(&world.project, &["run", "items"]).run().expect_code(1);
+            assert!(ended.stderr.contains("raw/_highwater/items/log/"), "{}", ended.stderr);
+        }
+        world.project.edit("sinks/lake.toml", &format!("http://{nobody}"), &there);
+        let report = run(&world.project);
+        assert!(report["recovered"][0].as_str().unwrap().contains("record 1 was decided"), "{report}");
+        assert_eq!(report["commits"], 1, "{kind}: the other slice alone");
+        world.mends(&format!("{kind} was away"), &mut oracle);
         worlds.push(world);
     }
     oracle.check();
@@ -139,8 +186,8 @@ fn credentials_that_expire_in_the_middle_are_named() {
     // D-23
     let Some(mut oracle) = prepared("credentials_that_expire_in_the_middle_are_named") else { return };
     let mut worlds = Vec::new();
-    for on in [On::Stage, On::Decide, On::Copy] {
-        let world = World::new().expect("asked for before");
+    for on in [On::Stage, On::Decide, On::Copy, On::Expose] {
+        let world = World::of(if on == On::Expose { "delta" } else { "parquet" }).expect("asked for before");
         world.weather.set(&[Rule(on, Fault::Expired, u64::MAX)]);
         let ended = highwater(&world.project, &["run", "items"]).run();
         assert_eq!(ended.code, Some(1), "{on:?}: {}", ended.stderr);
@@ -157,11 +204,21 @@ fn credentials_that_expire_in_the_middle_are_named() {
 fn what_is_changed_on_its_way_is_not_taken() {
     // D-21
     let Some(mut oracle) = prepared("what_is_changed_on_its_way_is_not_taken") else { return };
-    let world = World::new().expect("asked for before");
-    world.weather.set(&[Rule(On::Stage, Fault::Spoilt, 1)]);
-    let ended = highwater(&world.project, &["run", "items"]).run().expect_code(1);
-    assert!(ended.stderr.contains("BadDigest"), "{}", ended.stderr);
-    world.mends("changed on its way", &mut oracle);
+    let mut worlds = Vec::new();
+    for (on, kind) in [(On::Stage, "parquet"), (On::Decide, "parquet"), (On::Expose, "delta")] {
+        let world = World::of(kind).expect("asked for before");
+        world.weather.set(&[Rule(on, Fault::Spoilt, 1)]);
+        let ended = highwater(&world.project, &["run", "items"]).run();
+        // What was to be decided or committed is looked for and sent again; a staged file is not.
+        if on == On::Stage {
+            assert!(ended.code == Some(1) && ended.stderr.contains("BadDigest"), "{ended:?}");
+        } else {
+            assert_eq!(ended.code, Some(0), "{on:?}: {ended:?}");
+        }
+        assert!(world.weather.counts().1 > 0, "{on:?}: nothing was changed");
+        world.mends(&format!("{on:?} changed on its way"), &mut oracle);
+        worlds.push(world);
+    }
     oracle.check();
 }
 

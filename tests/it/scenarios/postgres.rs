@@ -31,10 +31,10 @@ fn records() -> Vec<Record> {
 }
 
 /// A folder of its own for one of those that share `lake`.
-fn member(api: &FakeApi, lake: &Path) -> Project {
+fn member(api: &FakeApi, kind: &str, lake: &Path) -> Project {
     let project = Project::of_items(api, &Pages::Token, PAGE);
     project.write("config.toml", "version = 1\n\n[state]\nurl = { env = \"STATE_URL\" }\n");
-    project.write("sinks/lake.toml", &format!("version = 1\ntype = \"parquet\"\nurl = {:?}\n", lake.to_string_lossy()));
+    project.write("sinks/lake.toml", &format!("version = 1\ntype = \"{kind}\"\nurl = {:?}\n", lake.to_string_lossy()));
     project.write("jobs/items.toml", &two_slices());
     project
 }
@@ -62,24 +62,32 @@ fn who_was_stopped_for_longer_than_its_lease_doubles_nothing() {
     }
     let Some(mut oracle) = Oracle::new() else { return skip(NAME, "the independent readers are not installed") };
     let api = api_with(Pages::Token, PAGE, records());
-    let plain = Project::of_items(&api, &Pages::Token, PAGE);
-    plain.write("jobs/items.toml", &two_slices());
-    // Around all that decides something: what is noted before, the decision, the publication, and what is noted after.
-    let log = effects(&plain);
-    let decides = |name: &str| ["note_batch", "put_absent", "publish", "advance"].iter().any(|part| name.contains(part));
-    let leased =
-        log.iter().position(|name| name.starts_with("state.lease") || name.starts_with("state.take")).unwrap_or_default();
-    let places: Vec<(usize, &str)> = (leased + 1..=log.len())
-        .filter(|at| decides(&log[at - 1]))
-        .flat_map(|at| ["before", "after"].map(|side| (at, side)))
-        .collect();
-    assert!((8..60).contains(&places.len()), "{log:#?}");
+    // Around all that decides something: what is noted before, the decision, the publication, the index, and what is noted after. Of a
+    // Delta table the commits to its log, for all else is alike.
+    let parts: [(&str, &[&str]); 2] = [
+        ("parquet", &["note_batch", "put_absent", "publish", "advance", "store.put _highwater/items/current.json"]),
+        ("delta", &["put_absent items/_delta_log"]),
+    ];
+    let mut places: Vec<(&str, usize, &str, String)> = Vec::new();
+    for (kind, parts) in parts {
+        let plain = Project::of_items(&api, &Pages::Token, PAGE);
+        plain.edit("sinks/lake.toml", "parquet", kind);
+        plain.write("jobs/items.toml", &two_slices());
+        let log = effects(&plain);
+        let leased =
+            log.iter().position(|name| name.starts_with("state.lease") || name.starts_with("state.take")).unwrap_or_default();
+        let before = places.len();
+        for at in (leased + 1..=log.len()).filter(|at| parts.iter().any(|part| log[at - 1].contains(part))) {
+            places.extend(["before", "after"].map(|side| (kind, at, side, log[at - 1].clone())));
+        }
+        assert!((6..70).contains(&(places.len() - before)), "{log:#?}");
+    }
     let (next, lakes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let live = || {
-        while let Some((at, side)) = places.get(next.fetch_add(1, Ordering::SeqCst)) {
-            let name = format!("stopped {side} effect {at}, `{}`", log[at - 1]);
-            let lake = stopped(&api, &format!("stopped_{side}_{at}"), &format!("stop-{side}:{at}"), &name);
-            lakes.lock().unwrap().push((name, lake));
+        while let Some((kind, at, side, effect)) = places.get(next.fetch_add(1, Ordering::SeqCst)) {
+            let name = format!("{kind} stopped {side} effect {at}, `{effect}`");
+            let lake = stopped(&api, kind, &format!("stopped_{kind}_{side}_{at}"), &format!("stop-{side}:{at}"), &name);
+            lakes.lock().unwrap().push((*kind, name, lake));
         }
     };
     std::thread::scope(|scope| {
@@ -88,17 +96,21 @@ fn who_was_stopped_for_longer_than_its_lease_doubles_nothing() {
         }
     });
     let lakes = lakes.into_inner().unwrap();
-    for (name, lake) in &lakes {
-        oracle.expect(name, &lake.path().join("items"), &records());
+    for (kind, name, lake) in &lakes {
+        let table = lake.path().join("items");
+        match *kind {
+            "delta" => oracle.expect_delta(name, &serde_json::json!(table), &records()),
+            _ => oracle.expect(name, &table, &records()),
+        };
     }
     oracle.check();
 }
 
 /// One process is stopped at an effect, another does its work once the lease is over, and the first goes on.
-fn stopped(api: &FakeApi, database: &str, fault: &str, name: &str) -> tempfile::TempDir {
+fn stopped(api: &FakeApi, kind: &str, database: &str, fault: &str, name: &str) -> tempfile::TempDir {
     let database = Database::new(database).unwrap();
     let lake = tempfile::tempdir().unwrap();
-    let [one, other] = [(); 2].map(|()| member(api, lake.path()));
+    let [one, other] = [(); 2].map(|()| member(api, kind, lake.path()));
     let mut zombie = command(&one, &["run", "items"]);
     zombie.envs(environment(&database)).env("HIGHWATER_FAULT", fault);
     let mut zombie = zombie.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

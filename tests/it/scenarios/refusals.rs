@@ -269,7 +269,7 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk() {
-    // At staging, the first write that does not fit.
+    // D-06: at staging, the first write that does not fit.
     let api = api_with(Pages::Token, 500, feed::plain(1, 10, "2026-02-01T00:00:00Z"));
     let project = Project::of_items(&api, &Pages::Token, 500);
     let Some(disk) = SmallDisk::mount(project.at("lake")) else {

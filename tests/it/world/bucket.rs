@@ -34,6 +34,11 @@ impl Bucket {
         text.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next()).map(str::to_owned).collect()
     }
 
+    /// The table `items` of that sink, as compare.py names places.
+    pub fn place(&self) -> serde_json::Value {
+        serde_json::json!({ "endpoint": self.endpoint, "bucket": self.name, "prefix": "raw/items" })
+    }
+
     /// A sink's file for this bucket, reached at `endpoint`.
     pub fn sink(&self, endpoint: &str) -> String {
         format!(

@@ -33,8 +33,7 @@ impl Oracle {
 
     /// The table `items` of the sink that `Bucket::sink` describes.
     pub fn expect_in(&mut self, name: &str, bucket: &Bucket, truth: &[Record]) -> &mut Value {
-        let place = json!({ "endpoint": bucket.endpoint, "bucket": bucket.name, "prefix": "raw/items" });
-        self.add(name, place, truth)
+        self.add(name, bucket.place(), truth)
     }
 
     /// The table `items` of the sink that `Container::sink` describes.

@@ -124,6 +124,18 @@ impl Call {
         self
     }
 
+    /// As an argument of another program, with which the command line begins.
+    pub fn under(mut self, wrapper: &[&str]) -> Self {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(self.command.get_program()).args(self.command.get_args()).env_clear();
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        if let Some(folder) = self.command.get_current_dir() {
+            command.current_dir(folder);
+        }
+        self.command = command;
+        self
+    }
+
     /// Runs to the end; a program that does not end in time is killed and fails the test.
     pub fn run(mut self) -> Ended {
         use std::os::unix::process::ExitStatusExt;

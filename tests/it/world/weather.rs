@@ -26,6 +26,8 @@ const HANG: Duration = Duration::from_secs(6);
 pub enum On {
     /// A put-if-absent into a dataset's log.
     Decide,
+    /// A commit to a Delta table's log.
+    Expose,
     Copy,
     /// A put of a staged file.
     Stage,
@@ -169,6 +171,7 @@ fn is_for(on: On, method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
     let changes = !matches!(*method, Method::GET | Method::HEAD);
     match on {
         On::Decide => puts && headers.contains_key("if-none-match") && path.contains("/log/"),
+        On::Expose => puts && headers.contains_key("if-none-match") && path.contains("/_delta_log/"),
         On::Copy => puts && headers.contains_key("x-amz-copy-source"),
         On::Stage => puts && path.contains("/staging/"),
         On::List => *method == Method::GET && query.contains("list-type"),
@@ -184,7 +187,9 @@ fn befalls(dice: &mut Dice, method: &Method, uri: &Uri, headers: &HeaderMap) -> 
     let is = |on| is_for(on, method, uri, headers);
     let anything = [Fault::LostAnswer, Fault::Reset, Fault::SlowDown];
     let faults: &[Fault] = match () {
-        () if is(On::Decide) => &[Fault::LostAnswer, Fault::Reset, Fault::SlowDown, Fault::Conflict, Fault::Conflict],
+        () if is(On::Decide) || is(On::Expose) => {
+            &[Fault::LostAnswer, Fault::Reset, Fault::SlowDown, Fault::Conflict, Fault::Conflict]
+        }
         () if is(On::Get) => &[Fault::Reset, Fault::SlowDown, Fault::CutBody],
         () if is(On::List) => &[Fault::EmptyListing],
         () if is(On::Stage) => &[Fault::LostAnswer, Fault::Reset, Fault::SlowDown, Fault::Spoilt],

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use highwater::error::ErrorKind;
 use highwater::fault::{FaultPlan, Guards};
 use highwater::run::{Rewind, RewindKind, RunOptions};
 
 use super::life::{Fixture, Home};
-use super::{SIDES, assert_right, block_on, in_parallel, kill};
+use super::{SIDES, assert_right, block_on, effects, in_parallel, kill, placed};
 
 pub(super) fn options(what: RewindKind) -> RunOptions {
     let rewind = Rewind { what, set: None, may_empty: true, asked_by: "the sweep".to_owned(), why: None };
@@ -72,6 +73,30 @@ fn another_definition_is_loaded_anew_and_killed_anywhere() {
     let full = options(RewindKind::Full);
     assert_right(&rewind_sweep(&Fixture::merge().partitioned_otherwise(), &Fixture::merge(), Home::memory, &full));
     assert_right(&rewind_sweep(&Fixture::new().partitioned_otherwise(), &Fixture::new(), Home::disk, &full));
+}
+
+#[test]
+fn partitions_are_edited_while_a_batch_is_under_way() {
+    // D-60
+    for fixture in [Fixture::new(), Fixture::new().with_delta(), Fixture::merge().with_delta()] {
+        let edited = fixture.clone().partitioned_otherwise();
+        let log = effects(&fixture, Home::memory, Guards::ALL);
+        assert_right(&in_parallel(&placed(&fixture, &log), async |(at, side)| {
+            let home = Home::memory();
+            drop(fixture.live(&home, &kill(*at, *side), Guards::ALL).await);
+            let decided = home.store().size("_highwater/items/log/00000000000000000001.json").await.unwrap().is_some();
+            let ended = edited.live(&home, &Arc::new(FaultPlan::none()), Guards::ALL).await;
+            // Refused while records of the old meaning stand, else simply loaded.
+            let wrong = match (decided, ended) {
+                (true, Err(error)) if error.kind == ErrorKind::Config && error.to_string().contains("take the change back") => {
+                    fixture.recover_and_check(&home, Guards::ALL).await
+                }
+                (false, Ok(_)) => edited.recover_and_check(&home, Guards::ALL).await,
+                (_, other) => vec![format!("decided: {decided}, then {other:?}")],
+            };
+            wrong.into_iter().map(|text| format!("killed {side:?} effect {at}, `{}`: {text}", log[*at as usize - 1])).collect()
+        }));
+    }
 }
 
 #[test]
