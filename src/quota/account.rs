@@ -16,6 +16,7 @@ use super::meter::Meter;
 use super::users::Users;
 
 mod answers;
+mod unread;
 
 /// Limits of one account that are learnt; answers could name ever new ones.
 const LEARNT_MAX: usize = 64;
@@ -60,6 +61,8 @@ pub(super) struct Account {
     guess: u64,
     /// Where others share its limits.
     pub(super) sharing: Option<Standing>,
+    /// What was spent before could not be read; when it is tried again.
+    unread: Option<Duration>,
 }
 
 /// How an account stands whose limits others share.
@@ -183,6 +186,7 @@ impl Account {
             trust: HeaderTrust::Tighten,
             guess: 1,
             sharing: None,
+            unread: None,
         }
     }
 
@@ -347,6 +351,12 @@ impl Account {
             }
         }
         let blocked = blocks.end();
+        if let (Err(blocked), Some(at)) = (&blocked, self.unread)
+            && matches!(blocked.why, Why::Limit | Why::Others)
+        {
+            // What is known by then may leave room.
+            return Err(Blocked { at: Some(blocked.at.unwrap_or(at).min(at).max(now)), why: Why::Unknown, ..*blocked });
+        }
         if let (Err(blocked), Some(standing)) = (&blocked, &mut self.sharing)
             && blocked.why == Why::Others
         {
@@ -511,7 +521,7 @@ impl Account {
             self.landed(number, sent);
         }
         self.gate.trust();
-        self.sharing = None;
+        (self.sharing, self.unread) = (None, None);
         self.gate.set_share(usize::MAX);
         self.groups.iter_mut().for_each(|group| group.share = usize::MAX);
         self.limits.iter_mut().for_each(|limit| limit.meter.set_share(limit.meter.limit()));
