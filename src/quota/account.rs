@@ -123,6 +123,8 @@ pub(super) struct Group {
     pub(super) need: Need,
     /// Until when nobody is to ask.
     pub(super) paused: Duration,
+    /// What a hidden limit of its own lets through.
+    pub(super) pace: Pace,
 }
 
 #[derive(Clone, Default)]
@@ -257,7 +259,8 @@ impl Account {
         }
         let share = usize::MAX;
         let (need, paused) = (Need::default(), Duration::ZERO);
-        let group = Group { pattern: pattern.clone(), most: usize::MAX, share, flying: 0, need, paused };
+        let pace = Pace::default();
+        let group = Group { pattern: pattern.clone(), most: usize::MAX, share, flying: 0, need, paused, pace };
         self.groups.push(group);
         self.groups.len() - 1
     }
@@ -322,6 +325,9 @@ impl Account {
         }
         if let Some(next) = self.pace.next().filter(|next| now < *next) {
             blocks.add(Some(next), Why::Pace, true);
+        }
+        for next in groups.iter().filter_map(|place| self.groups[*place].pace.next()).filter(|next| now < *next) {
+            blocks.add(Some(next), Why::Pace, false);
         }
         let kept = if extra || claim.class == Class::Scheduled { 0.0 } else { self.reserve };
         let cost = self.cost(claim);
@@ -426,6 +432,7 @@ impl Account {
             thaw.next += thaw.gap;
         }
         self.pace.send(now);
+        groups.iter().for_each(|place| self.groups[*place].pace.send(now));
         self.breaker.send(number);
         self.users.note(&claim.job, now);
         if !extra {
