@@ -482,6 +482,7 @@ impl Source for HttpSource {
         wanted.extend(self.exchange.rules.wanted());
         if self.speaks_graphql {
             wanted.extend(told::points_paths());
+            wanted.push(told::requested_path());
             wanted.extend(graphql::wanted());
         }
         wanted
@@ -501,6 +502,11 @@ impl Source for HttpSource {
         }
         let limits = told::points(&envelope.captured).into_iter().collect();
         self.exchange.budget.learn(&claim, &Told { limits, refusal: None });
+        if graphql::is_throttled(envelope)
+            && let Some(length) = told::refill(&envelope.captured)
+        {
+            self.exchange.budget.pause(&claim.path, length);
+        }
         self.clean(graphql::judge(envelope).unwrap_or(Judgement::Records))
     }
 
