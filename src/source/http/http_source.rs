@@ -22,7 +22,7 @@ use crate::quota::{AccountView, BudgetKey, Budgets, Claim, Class, Forecast};
 use crate::slice::{Reach, Slice};
 use crate::stop::Stop;
 
-use super::super::{Cap, FetchError, Judgement, Source};
+use super::super::{Cap, Ending, FetchError, Judgement, Source};
 use super::auth::{Credentials, Line, Site, Tokens};
 use super::client;
 use super::conditional::Conditions;
@@ -522,6 +522,10 @@ impl Source for HttpSource {
 
     fn cap(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Cap {
         self.pager.cap(at, envelope, headers)
+    }
+
+    fn ending(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Option<Ending> {
+        self.exports.is_none().then(|| self.pager.ending(at, envelope, headers))
     }
 
     fn token(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Result<Option<String>, FetchError> {

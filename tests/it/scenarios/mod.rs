@@ -25,6 +25,7 @@ mod papers;
 mod parents;
 mod parts;
 mod postgres;
+mod previews;
 mod quotas;
 mod refusals;
 mod replays;
