@@ -429,7 +429,13 @@ impl Source for HttpSource {
     async fn fetch(&self, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, FetchError> {
         let Some(exports) = &self.exports else {
             let request = self.plan.request(&self.pager, &self.exchange.origins, slice, at, None)?;
-            let page = self.fetch_by(&request, slice, at, attempt).await?;
+            let page = match self.fetch_by(&request, slice, at, attempt).await {
+                Err(error) if self.pager.is_behind_a_short_page(at) && is_no_page(error.status) => {
+                    tracing::debug!(job.id = %self.exchange.job, "there is no page behind a short one: {error}");
+                    RawPage { position: at.clone(), received_at: self.exchange.clock.now(), ..RawPage::nothing() }
+                }
+                page => page?,
+            };
             return Ok(self.with_validator(&request, slice, page));
         };
         match self.fetch_exported(exports, slice, at, attempt).await {
@@ -575,6 +581,11 @@ impl Source for HttpSource {
         self.check_way_back(&address, next.as_ref())?;
         Ok(next)
     }
+}
+
+/// Whether an API that is asked for a page behind its last one answers like this.
+fn is_no_page(status: Option<u16>) -> bool {
+    matches!(status, Some(400 | 404 | 410 | 416 | 422))
 }
 
 /// The error of a token that could not be renewed after a page was refused.
