@@ -97,12 +97,13 @@ fn describe(job: &Job, preview: &RewindPreview) -> String {
     let mark = |mark: &Option<String>| mark.as_deref().map_or_else(|| "none".to_owned(), short_mark);
     lines.push(format!("  mark:       {}, then {}", mark(&preview.mark_before), mark(&preview.mark_after)));
     let at_least = if matches!(job.stream.paging.kind, PagingKind::None) { "" } else { "at least " };
-    lines.push(format!(
-        "  reads:      {} ({} because of this), {at_least}{}",
-        counted(preview.slices, "slice"),
-        thousands(preview.slices_again),
-        counted(preview.slices, "request")
-    ));
+    let why = match (preview.slices_again, preview.slices) {
+        (_, 0) => String::new(),
+        (0, _) => " (as the next run would anyway)".to_owned(),
+        (again, _) => format!(" ({} because of this)", thousands(again)),
+    };
+    let (slices, requests) = (counted(preview.slices, "slice"), counted(preview.slices, "request"));
+    lines.push(format!("  reads:      {slices}{why}, {at_least}{requests}"));
     if preview.asked.starts_with("state rollback") {
         lines.extend(went_back(preview));
         lines.push(format!("  generation: {}", preview.generation));

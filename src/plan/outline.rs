@@ -60,6 +60,12 @@ impl Outline {
         }
     }
 
+    /// How many of the slices another outline does not have as they are: one that begins earlier is another slice.
+    pub fn beyond(&self, other: &Outline) -> u64 {
+        let new = self.slices.iter().filter(|slice| !other.slices.contains(slice)).count() as u64;
+        new + self.more.saturating_sub(other.more)
+    }
+
     /// How many slices there are in all.
     pub fn total(&self) -> u64 {
         self.slices.len() as u64 + self.more

@@ -16,6 +16,7 @@ use super::meter::Meter;
 use super::users::Users;
 
 mod answers;
+mod unread;
 
 /// Limits of one account that are learnt; answers could name ever new ones.
 const LEARNT_MAX: usize = 64;
@@ -60,6 +61,8 @@ pub(super) struct Account {
     guess: u64,
     /// Where others share its limits.
     pub(super) sharing: Option<Standing>,
+    /// What was spent before could not be read; when it is tried again.
+    unread: Option<Duration>,
 }
 
 /// How an account stands whose limits others share.
@@ -120,6 +123,8 @@ pub(super) struct Group {
     pub(super) need: Need,
     /// Until when nobody is to ask.
     pub(super) paused: Duration,
+    /// What a hidden limit of its own lets through.
+    pub(super) pace: Pace,
 }
 
 #[derive(Clone, Default)]
@@ -183,6 +188,7 @@ impl Account {
             trust: HeaderTrust::Tighten,
             guess: 1,
             sharing: None,
+            unread: None,
         }
     }
 
@@ -253,7 +259,8 @@ impl Account {
         }
         let share = usize::MAX;
         let (need, paused) = (Need::default(), Duration::ZERO);
-        let group = Group { pattern: pattern.clone(), most: usize::MAX, share, flying: 0, need, paused };
+        let pace = Pace::default();
+        let group = Group { pattern: pattern.clone(), most: usize::MAX, share, flying: 0, need, paused, pace };
         self.groups.push(group);
         self.groups.len() - 1
     }
@@ -319,6 +326,9 @@ impl Account {
         if let Some(next) = self.pace.next().filter(|next| now < *next) {
             blocks.add(Some(next), Why::Pace, true);
         }
+        for next in groups.iter().filter_map(|place| self.groups[*place].pace.next()).filter(|next| now < *next) {
+            blocks.add(Some(next), Why::Pace, false);
+        }
         let kept = if extra || claim.class == Class::Scheduled { 0.0 } else { self.reserve };
         let cost = self.cost(claim);
         let followed = self.followed();
@@ -347,6 +357,12 @@ impl Account {
             }
         }
         let blocked = blocks.end();
+        if let (Err(blocked), Some(at)) = (&blocked, self.unread)
+            && matches!(blocked.why, Why::Limit | Why::Others)
+        {
+            // What is known by then may leave room.
+            return Err(Blocked { at: Some(blocked.at.unwrap_or(at).min(at).max(now)), why: Why::Unknown, ..*blocked });
+        }
         if let (Err(blocked), Some(standing)) = (&blocked, &mut self.sharing)
             && blocked.why == Why::Others
         {
@@ -416,6 +432,7 @@ impl Account {
             thaw.next += thaw.gap;
         }
         self.pace.send(now);
+        groups.iter().for_each(|place| self.groups[*place].pace.send(now));
         self.breaker.send(number);
         self.users.note(&claim.job, now);
         if !extra {
@@ -511,7 +528,7 @@ impl Account {
             self.landed(number, sent);
         }
         self.gate.trust();
-        self.sharing = None;
+        (self.sharing, self.unread) = (None, None);
         self.gate.set_share(usize::MAX);
         self.groups.iter_mut().for_each(|group| group.share = usize::MAX);
         self.limits.iter_mut().for_each(|limit| limit.meter.set_share(limit.meter.limit()));

@@ -29,6 +29,8 @@ pub(super) enum Why {
     Breaker,
     /// What others hold of a limit, or may hold.
     Others,
+    /// What was spent of a limit before, or by others, has to be found out first.
+    Unknown,
 }
 
 impl Why {
@@ -39,6 +41,7 @@ impl Why {
             Why::Pace => "the pace that the source was found to bear",
             Why::Concurrency => "as many requests as the source bears are under way",
             Why::Others => "the part of the source's limits that other daemons leave",
+            Why::Unknown => "what was spent of the source's limits before has to be found out first",
             Why::Breaker => "the source fails: it is asked again after a pause",
         }
     }

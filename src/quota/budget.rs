@@ -56,6 +56,8 @@ pub struct Budget {
     shared: Option<Duration>,
     inner: Mutex<Inner>,
     read: OnceCell<()>,
+    /// Whatever an earlier process spent, it spent before.
+    began: Duration,
 }
 
 struct Inner {
@@ -96,7 +98,8 @@ impl Budget {
             kept: Kept::default(),
             sharing: Sharing::default(),
         };
-        Budget { key, clock, keeper, patience, shared, inner: Mutex::new(inner), read: OnceCell::new() }
+        let began = clock.elapsed();
+        Budget { key, clock, keeper, patience, shared, inner: Mutex::new(inner), read: OnceCell::new(), began }
     }
 
     /// How long a run may wait for something before it is sent away, where somebody begins it again.
@@ -110,6 +113,9 @@ impl Budget {
         let inner = &mut *inner;
         let new = inner.account.declare(limits);
         inner.kept.due |= !new.is_empty();
+        if inner.kept.unread {
+            inner.account.hold_back(self.began, moment.now, inner.kept.reads_at);
+        }
         for part in &inner.kept.past {
             for place in &new {
                 part.count(&mut inner.account, *place, &moment);
@@ -132,10 +138,11 @@ impl Budget {
         stop: &Stop,
         waiting: Waiting<'_>,
     ) -> Result<Permit, Refused> {
-        self.read.get_or_init(|| self.read()).await;
+        self.know().await;
         let mut line = Line::enter(self, claim, rank);
         let mut told: Option<Duration> = None;
         loop {
+            self.know().await;
             self.serve();
             if let Some(granted) = line.granted() {
                 return granted.map(|number| line.permit(number));
@@ -207,7 +214,12 @@ impl Budget {
 
     /// Writes what must not be forgotten in a crash, if there is anything.
     pub async fn settle(&self) {
-        if self.keeper.is_some() && self.inner().kept.due {
+        let now = self.clock.elapsed();
+        let is_due = {
+            let inner = self.inner();
+            inner.kept.due && inner.kept.writes_at <= now
+        };
+        if self.keeper.is_some() && is_due {
             self.write(true).await;
         }
     }
@@ -223,9 +235,10 @@ impl Budget {
         }
     }
 
-    /// Reads what the ledger knows of it; what takes a permit does so by itself.
+    /// Reads what the ledger knows of it, again after a while where it did not answer; what takes a permit does so by itself.
     pub async fn know(&self) {
-        self.read.get_or_init(|| self.read()).await;
+        // What did not work out is told there, and tried again.
+        drop(self.read.get_or_try_init(|| self.read()).await);
     }
 
     /// What people are shown of it.
@@ -311,6 +324,11 @@ impl Budget {
                 if first || !wanted.is_empty() {
                     inner.kept.wanted = wanted;
                     inner.kept.due = true;
+                    let writes_at = inner.kept.writes_at;
+                    if writes_at > now {
+                        inner.blocked.get_or_insert(Blocked { at: Some(writes_at), why: Why::Unknown, by: By::Everything });
+                        next_at = Some(next_at.map_or(writes_at, |at| at.min(writes_at)));
+                    }
                     break;
                 }
             }
@@ -326,7 +344,7 @@ impl Budget {
         };
         let first = inner.queue.first().map(|(place, waiter)| (*place, Arc::clone(&waiter.wake)));
         let watch = first.as_ref().map(|(place, _)| (*place, next_at));
-        let writing_due = !inner.kept.wanted.is_empty() && !inner.kept.writing;
+        let writing_due = !inner.kept.wanted.is_empty() && !inner.kept.writing && inner.kept.writes_at <= now;
         if inner.watch != watch || writing_due {
             inner.watch = watch;
             if let Some((_, wake)) = first {

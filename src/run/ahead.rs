@@ -16,7 +16,7 @@ use crate::error::ErrorKind;
 use crate::ids::PartitionKey;
 use crate::page::{Answered, Envelope, PageAt, PagePosition, RawPage, ResponsePath};
 use crate::slice::Slice;
-use crate::source::{Cap, FetchError, Judgement, Source};
+use crate::source::{Cap, Ending, FetchError, Judgement, Source};
 
 /// Pages of one slice that are asked for at the same time, at most.
 const AT_ONCE_MAX: usize = 4;
@@ -182,6 +182,10 @@ impl Source for Ahead {
 
     fn token(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Result<Option<String>, FetchError> {
         self.pages.token(slice, envelope, headers)
+    }
+
+    fn ending(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Option<Ending> {
+        self.pages.ending(at, envelope, headers)
     }
 
     fn cap(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Cap {

@@ -67,14 +67,14 @@ impl Subject<'_> {
             }
             Effect::Note => match &self.note {
                 Some(note) => from_state(self.ports.state.note_batch(self.lease, note).await),
-                None => Outcome::Failed { reason: "there is no batch to note".to_owned(), fenced: false },
+                None => Outcome::Failed { reason: "there is no batch to note".to_owned(), fenced: false, hopeless: false },
             },
             Effect::Decide { bytes, only_if_absent } => self.decide(bytes, only_if_absent).await,
             Effect::Read { seq } => self.read(seq).await,
             Effect::Expose => match Box::pin(self.expose()).await {
                 Ok(Exposed::Done) => Outcome::Done,
                 Ok(Exposed::Displaced(path)) => Outcome::Displaced { path },
-                Err(error) => Outcome::Failed { reason: chain(&error), fenced: false },
+                Err(error) => Outcome::Failed { reason: chain(&error), fenced: false, hopeless: false },
             },
             Effect::LookAtIndex => self.look_at_index().await,
             Effect::Index => self.put_index().await,
@@ -99,7 +99,7 @@ impl Subject<'_> {
 
     async fn decide(&self, bytes: Bytes, only_if_absent: bool) -> Outcome {
         let Some(record) = &self.record else {
-            return Outcome::Failed { reason: "there is no record to decide".to_owned(), fenced: false };
+            return Outcome::Failed { reason: "there is no record to decide".to_owned(), fenced: false, hopeless: false };
         };
         let path = layout::record(&self.job.dataset, record.seq);
         if !only_if_absent {
@@ -136,7 +136,7 @@ impl Subject<'_> {
     async fn put_index(&mut self) -> Outcome {
         match self.try_put_index().await {
             Ok(()) => Outcome::Done,
-            Err(reason) => Outcome::Failed { reason, fenced: false },
+            Err(reason) => Outcome::Failed { reason, fenced: false, hopeless: false },
         }
     }
 
@@ -194,7 +194,7 @@ async fn perform_file(ports: &Ports, effect: Effect) -> Outcome {
             Ok(()) => Outcome::Done,
             Err(error) => failed(&error),
         },
-        other => Outcome::Failed { reason: format!("{other:?} is no effect on a file"), fenced: false },
+        other => Outcome::Failed { reason: format!("{other:?} is no effect on a file"), fenced: false, hopeless: false },
     }
 }
 
@@ -209,12 +209,12 @@ async fn retire(store: &dyn Store, path: &str, kept: &str) -> Result<(), StoreEr
 }
 
 fn failed(error: &StoreError) -> Outcome {
-    Outcome::Failed { reason: chain(error), fenced: false }
+    Outcome::Failed { reason: chain(error), fenced: false, hopeless: error.kind == ErrorKind::Config }
 }
 
 fn from_state(result: Result<(), StateError>) -> Outcome {
     match result {
         Ok(()) => Outcome::Done,
-        Err(error) => Outcome::Failed { reason: chain(&error), fenced: error.kind == ErrorKind::Conflict },
+        Err(error) => Outcome::Failed { reason: chain(&error), fenced: error.kind == ErrorKind::Conflict, hopeless: false },
     }
 }

@@ -10,6 +10,7 @@ mod begun;
 mod children;
 mod collect;
 mod commit;
+mod doubles;
 mod effects;
 mod hold;
 mod keyed;

@@ -6,7 +6,9 @@ use crate::config::catalog::Job;
 use crate::error::{ErrorKind, chain};
 use crate::page::PagePosition;
 use crate::plan;
+use crate::source::Ending;
 
+use super::doubles::Doubles;
 use super::refine::Refinery;
 use super::whole::{Desk, explain, fetch};
 use super::{Ports, Preview, RunError, RunReport};
@@ -31,15 +33,23 @@ pub(super) async fn preview(job: &Job, rows_wanted: usize, ports: &Ports) -> Res
     let mut pages = Vec::new();
     let mut at = Some(PagePosition::start());
     let mut kept = 0;
+    let (mut doubles, mut way) = (Doubles::of(job), Way::default());
     while let Some(position) = at.take() {
         let first = fetch(ports.source.as_ref(), &slice, &position, 1).await?;
         let (page, refined) = desk.whole(job, ports.source.as_ref(), &slice, first).await?;
         report.pages += 1;
         report.bytes += page.body.len() as u64;
         kept += refined.batch.rows.num_rows();
-        if kept < rows_wanted && report.pages < PAGES_MAX && !ports.stop.requested() {
-            let next = ports.source.next(&slice, &page.position, &refined.envelope, &page.headers);
-            at = next.map_err(|error| RunError::new(error.kind, chain(&error)))?;
+        doubles.note(&refined);
+        let next = ports.source.next(&slice, &page.position, &refined.envelope, &page.headers);
+        let goes_on = kept < rows_wanted && report.pages < PAGES_MAX && !ports.stop.requested();
+        match next {
+            Ok(Some(next)) if goes_on => at = Some(next),
+            Ok(Some(_)) => way.stopped(),
+            Ok(None) => way.ended(ports.source.ending(&page.position, &refined.envelope, &page.headers)),
+            Err(error) if goes_on => return Err(RunError::new(error.kind, chain(&error))),
+            // What was asked for is there, and a run would come to this.
+            Err(error) => way.broken(&chain(&error)),
         }
         pages.push(page);
     }
@@ -59,6 +69,45 @@ pub(super) async fn preview(job: &Job, rows_wanted: usize, ports: &Ports) -> Res
     let Some(last) = batches.last() else { return Ok(report) };
     let rows = concat_batches(&last.schema(), &batches).map_err(|error| RunError::new(ErrorKind::Bug, error.to_string()))?;
     let rows = rows.slice(0, rows.num_rows().min(rows_wanted));
-    report.preview = Some(Preview { rows, rejects });
+    let Way { paging, more, mut warnings } = way.over(report.pages, kept);
+    warnings.extend(doubles.tell());
+    report.preview = Some(Preview { rows, rejects, paging, more, warnings });
     Ok(report)
+}
+
+/// How a preview went over the pages.
+#[derive(Default)]
+struct Way {
+    paging: String,
+    more: bool,
+    warnings: Vec<String>,
+}
+
+impl Way {
+    fn stopped(&mut self) {
+        self.more = true;
+    }
+
+    fn ended(&mut self, ending: Option<Ending>) {
+        let Some(Ending { rule, doubt }) = ending else { return };
+        self.paging = format!("the last one: {rule}");
+        self.warnings.extend(doubt);
+    }
+
+    fn broken(&mut self, why: &str) {
+        self.paging = "what follows cannot be had".to_owned();
+        self.warnings.push(format!("a run would fail behind this page: {why}"));
+    }
+
+    /// Says it with figures.
+    fn over(self, pages: u64, rows: usize) -> Self {
+        let plural = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let (pages, rows) = (plural(pages, "page"), plural(rows as u64, "row"));
+        let paging = match (self.more, self.paging.as_str()) {
+            (true, _) => format!("stopped after {pages} with {rows}, more follow"),
+            (false, "") => pages,
+            (false, why) => format!("{pages}, {why}"),
+        };
+        Way { paging, ..self }
+    }
 }

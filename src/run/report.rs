@@ -84,6 +84,12 @@ impl RunReport {
 pub struct Preview {
     pub rows: RecordBatch,
     pub rejects: Vec<Reject>,
+    /// How far it went and why it ended there, for people.
+    pub paging: String,
+    /// Whether another page follows; false also where that is not known.
+    pub more: bool,
+    /// What whoever tries the definition out should look at.
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug)]

@@ -97,8 +97,8 @@ pub async fn preview(
         true => load_index(store, &job.dataset, Some((state.seq, &state.record_hash))).await?,
         false => Current::default(),
     };
-    let before = crate::plan::outline(job, &state.coverage, now).total();
-    let after = crate::plan::outline(job, &planned.coverage, now).total();
+    let before = crate::plan::outline(job, &state.coverage, now);
+    let after = crate::plan::outline(job, &planned.coverage, now);
     let sets = affected(job, asked)?.into_iter().filter(|set| !set.is_none()).collect();
     Ok(RewindPreview {
         job: job.name.to_string(),
@@ -107,8 +107,8 @@ pub async fn preview(
         generation: if planned.changes { state.generation.max(1) + 1 } else { state.generation.max(1) },
         mark_before: mark_text(job, &state.coverage),
         mark_after: mark_text(job, &planned.coverage),
-        slices: after,
-        slices_again: after.saturating_sub(before),
+        slices: after.total(),
+        slices_again: after.beyond(&before),
         files_removed: index.files.len() as u64,
         rows_removed: index.rows,
         bytes_removed: index.bytes,
@@ -129,8 +129,8 @@ async fn preview_rollback(
     now: Timestamp,
 ) -> Result<RewindPreview, RunError> {
     let planned = rollback::plan(job, to, state, store).await?;
-    let before = crate::plan::outline(job, &state.coverage, now).total();
-    let after = crate::plan::outline(job, &planned.coverage, now).total();
+    let before = crate::plan::outline(job, &state.coverage, now);
+    let after = crate::plan::outline(job, &planned.coverage, now);
     let ((files_removed, rows_removed, bytes_removed), (files_back, rows_back, bytes_back)) = (planned.leave(), planned.back());
     Ok(RewindPreview {
         job: job.name.to_string(),
@@ -139,8 +139,8 @@ async fn preview_rollback(
         generation: if planned.changes { state.generation.max(1) + 1 } else { state.generation.max(1) },
         mark_before: mark_text(job, &state.coverage),
         mark_after: mark_text(job, &planned.coverage),
-        slices: after,
-        slices_again: after.saturating_sub(before),
+        slices: after.total(),
+        slices_again: after.beyond(&before),
         files_removed,
         rows_removed,
         bytes_removed,

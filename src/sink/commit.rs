@@ -81,6 +81,8 @@ pub enum Outcome {
     Failed {
         reason: String,
         fenced: bool,
+        /// A file has to be changed before anything else would come of it.
+        hopeless: bool,
     },
 }
 
@@ -185,7 +187,7 @@ impl CommitMachine {
 
     fn noted(&mut self, outcome: Outcome) -> Vec<Effect> {
         match outcome {
-            Outcome::Failed { reason, fenced: true } => self.end(Verdict::Fenced { reason }),
+            Outcome::Failed { reason, fenced: true, .. } => self.end(Verdict::Fenced { reason }),
             Outcome::Failed { reason, .. } => self.again(Phase::Noting, Effect::Note, Verdict::Undecided { reason }),
             _ => {
                 self.tries = 1;
@@ -281,7 +283,7 @@ impl CommitMachine {
 
     fn advanced(&mut self, outcome: Outcome, then_publish: bool) -> Vec<Effect> {
         match outcome {
-            Outcome::Failed { reason, fenced: true } => self.end(Verdict::Fenced { reason }),
+            Outcome::Failed { reason, fenced: true, .. } => self.end(Verdict::Fenced { reason }),
             Outcome::Failed { reason, .. } => {
                 self.again(Phase::Advancing { then_publish }, Effect::Advance, Verdict::Unfinished { reason })
             }

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 
 use crate::dataset::DatasetState;
+use crate::error::ErrorKind;
 use crate::fault::Guards;
 use crate::ids::{DatasetName, Seq};
 
@@ -105,6 +106,10 @@ impl SettleMachine {
         Vec::new()
     }
 
+    fn refused(&mut self, message: String) -> Vec<Effect> {
+        self.end(Settled::Refused(SinkError::new(ErrorKind::Config, message)))
+    }
+
     fn again(&mut self, phase: Phase, effect: Effect, reason: String) -> Vec<Effect> {
         if self.tries >= TRIES_MAX {
             return self.end(Settled::Unavailable(reason));
@@ -148,6 +153,7 @@ impl SettleMachine {
                 }
                 self.read_next()
             }
+            Outcome::Failed { reason, hopeless: true, .. } => self.refused(reason),
             Outcome::Failed { reason, .. } => self.again(Phase::ReadingKnown, Effect::Read { seq }, reason),
             _ => self.again(Phase::ReadingKnown, Effect::Read { seq }, "no answer".to_owned()),
         }
@@ -163,6 +169,7 @@ impl SettleMachine {
                 Err(error) => self.end(Settled::Refused(error)),
             },
             Outcome::Found(None) => self.finish_last(),
+            Outcome::Failed { reason, hopeless: true, .. } => self.refused(reason),
             Outcome::Failed { reason, .. } => {
                 let read = Effect::Read { seq: self.head.state.seq + 1 };
                 self.again(Phase::ReadingNext, read, reason)
@@ -263,7 +270,7 @@ impl SettleMachine {
 
     fn advanced(&mut self, outcome: Outcome) -> Vec<Effect> {
         match outcome {
-            Outcome::Failed { reason, fenced: true } => self.end(Settled::Fenced(reason)),
+            Outcome::Failed { reason, fenced: true, .. } => self.end(Settled::Fenced(reason)),
             Outcome::Failed { reason, .. } => self.again(Phase::Advancing, Effect::Advance, reason),
             _ => self.clean(),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::HeaderMap;
 
-use super::{Cap, FetchError, Judgement, Source};
+use super::{Cap, Ending, FetchError, Judgement, Source};
 use crate::error::ErrorKind;
 use crate::fault::{FaultPlan, Outcome};
 use crate::ids::PartitionKey;
@@ -72,6 +72,10 @@ impl Source for FaultySource {
 
     fn pages(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Option<u64> {
         self.inner.pages(slice, envelope, headers)
+    }
+
+    fn ending(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Option<Ending> {
+        self.inner.ending(at, envelope, headers)
     }
 
     fn cap(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Cap {

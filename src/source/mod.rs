@@ -64,6 +64,11 @@ pub trait Source: Send + Sync {
         Cap::Within
     }
 
+    /// Why no page follows this one, given that none does; `None` where there is nothing to say.
+    fn ending(&self, _at: &PagePosition, _envelope: &Envelope, _headers: &HeaderMap) -> Option<Ending> {
+        None
+    }
+
     /// The page of the slice after this one, `None` at the end. An error where paging goes in a circle or leaves the allowed
     /// origins.
     fn next(
@@ -97,6 +102,15 @@ pub enum Cap {
     Announced,
     /// So many have come: there may be more, which are never given.
     Reached,
+}
+
+/// Why a page is the last one, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// What says so, about the page: `more` is false.
+    pub rule: String,
+    /// Why it may not be the last one all the same, and what to look at.
+    pub doubt: Option<String>,
 }
 
 /// Why a page could not be had.

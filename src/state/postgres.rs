@@ -45,7 +45,8 @@ const CALL: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// Attempts of one call, whatever the clock says.
+/// Attempts of one call, whatever the clock says: a connection that is silent takes one, and says nothing of the server.
+const ATTEMPTS_LEAST: u32 = 2;
 const ATTEMPTS_MAX: u32 = 100;
 
 /// The state, as one of several processes works with it.
@@ -108,13 +109,13 @@ impl PostgresState {
         let begun = self.clock.elapsed();
         let mut pause = PAUSE;
         let mut last = no_answer(action);
-        for _ in 0..ATTEMPTS_MAX {
+        for attempt in 1..=ATTEMPTS_MAX {
             last = match self.ask_once(action, query()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             let spent = self.clock.elapsed().saturating_sub(begun);
-            if last.kind != ErrorKind::Unavailable || spent + pause > patience {
+            if last.kind != ErrorKind::Unavailable || (attempt >= ATTEMPTS_LEAST && spent + pause > patience) {
                 break;
             }
             self.clock.sleep(pause).await;

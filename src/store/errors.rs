@@ -77,6 +77,11 @@ fn judge_answer(error: &object_store::Error) -> (ErrorKind, String) {
     if text.contains("redirect without LOCATION") {
         return (ErrorKind::Config, "the bucket lives in another region: set `region` under `[storage]`".to_owned());
     }
+    if text.contains("<Code>AuthorizationHeaderMalformed</Code>")
+        && let Some(region) = between(&text, "<Region>", "</Region>").filter(|region| is_region(region))
+    {
+        return (ErrorKind::Config, format!("the bucket lives in another region: set `region` under `[storage]` to `{region}`"));
+    }
     let Some(status) = status(&text) else {
         return (ErrorKind::Unavailable, root_cause(error));
     };
@@ -96,6 +101,10 @@ fn judge_answer(error: &object_store::Error) -> (ErrorKind, String) {
         _ => ErrorKind::Config,
     };
     (kind, said(error, &format!("status {status}")))
+}
+
+fn is_region(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 40 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn judge_io(error: &io::Error) -> (ErrorKind, String) {

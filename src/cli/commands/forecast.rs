@@ -13,7 +13,7 @@ use crate::cli::failure::Failure;
 use crate::cli::project::Project;
 use crate::cli::text::{counted, instant, length, thousands};
 use crate::cli::vault::LentVault;
-use crate::config::catalog::{Job, PagingKind};
+use crate::config::catalog::{CountedEnd, Job, PagingKind};
 use crate::error::chain;
 use crate::event::Events;
 use crate::ledger::{Ledger, LedgerEntry, LedgerError};
@@ -48,6 +48,9 @@ pub(super) struct Forecast {
     pub shares: Vec<Share>,
     /// It would not be over when the job is due again.
     pub overruns_schedule: bool,
+    /// Asking for first pages would tell how many there are.
+    #[serde(skip)]
+    pub can_be_asked: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -157,7 +160,17 @@ fn reckon(
         latency_seconds: latency.as_secs_f64(),
         shares,
         overruns_schedule: overruns(job, now, ends_at),
+        can_be_asked: tells_pages(job),
     }))
+}
+
+/// Whether a first page tells how many there are.
+fn tells_pages(job: &Job) -> bool {
+    let is_told = |end: &CountedEnd| matches!(end, CountedEnd::Total(_) | CountedEnd::TotalPages(_));
+    match &job.stream.paging.kind {
+        PagingKind::Page { end, .. } | PagingKind::Offset { end, .. } => job.stream.export.is_none() && is_told(end),
+        _ => false,
+    }
 }
 
 /// How many requests the slices take.
@@ -222,7 +235,11 @@ impl Forecast {
             Basis::Exact => counted(self.requests, "request"),
             Basis::Estimate => format!("about {}, as slices took before", counted(self.requests, "request")),
             Basis::AtLeast => {
-                format!("at least {}, one a page of each slice; --probe asks how many", counted(self.requests, "request"))
+                let more = match self.can_be_asked {
+                    true => "--probe asks how many",
+                    false => "the API does not tell how many pages there are",
+                };
+                format!("at least {}, one a page of each slice; {more}", counted(self.requests, "request"))
             }
         };
         let mut lines = vec![format!("requests: {requests}")];

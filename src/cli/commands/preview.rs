@@ -35,6 +35,18 @@ struct PreviewJson {
     rows: Box<RawValue>,
     rejects: Vec<RejectJson>,
     counts: Counts,
+    paging: PagingJson,
+    /// What to look at in the definition.
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct PagingJson {
+    pages: u64,
+    /// Another page follows that was not fetched.
+    more: bool,
+    /// The same and why it ended there, for people.
+    ended: String,
 }
 
 #[derive(Serialize)]
@@ -147,6 +159,10 @@ fn print(context: &Context, report: &RunReport, requests: u64, preview: &Preview
         counted(report.counts.fetched, "record"),
         describe_counts(&report.counts)
     ))?;
+    terminal.line(&format!("paging: {}", one_line(&preview.paging)))?;
+    for warning in &preview.warnings {
+        terminal.line(&format!("warning: {}", one_line(warning)))?;
+    }
     for reject in preview.rejects.iter().take(REJECTS_MAX) {
         let record = shortened(&String::from_utf8_lossy(&reject.record), RECORD_MAX);
         let field = if reject.field.is_empty() { String::new() } else { format!("{}: ", reject.field) };
@@ -177,5 +193,7 @@ fn as_json(report: &RunReport, preview: &Preview) -> Result<PreviewJson, Failure
         rows: as_json_array(&preview.rows)?,
         rejects: preview.rejects.iter().map(reject).collect(),
         counts: report.counts,
+        paging: PagingJson { pages: report.pages, more: preview.more, ended: preview.paging.clone() },
+        warnings: preview.warnings.clone(),
     })
 }

@@ -52,6 +52,10 @@ impl Account {
         } else if outcome == Outcome::Answered && !failed && !refused {
             self.gate.raise(number);
             found = self.pace.came_through(number, now);
+            for place in &groups {
+                // Kept over restarts is the pace of all alone.
+                let _is_found = self.groups[*place].pace.came_through(number, now);
+            }
         }
         match &told.refusal {
             Some(refusal) => self.refused(refusal, told, number, &groups, now),
@@ -85,11 +89,18 @@ impl Account {
         match refusal.cause {
             RefusalCause::Spent => {}
             RefusalCause::Rate => {
-                self.gate.lower(number, self.numbers);
                 let explained = |limit: &ToldLimit| limit.left == Some(0) && limit.shape != ToldShape::Concurrency;
-                if self.trust == HeaderTrust::Ignore || !told.limits.iter().any(explained) {
-                    self.pace.refused(number, self.numbers, now, patience);
-                    return true;
+                let hidden = self.trust == HeaderTrust::Ignore || !told.limits.iter().any(explained);
+                if groups.is_empty() {
+                    self.gate.lower(number, self.numbers);
+                    if hidden {
+                        self.pace.refused(number, self.numbers, now, patience);
+                        return true;
+                    }
+                }
+                // Limits of a group are its own: whoever asks for something else is not slowed down by them.
+                for place in groups.iter().filter(|_| hidden) {
+                    self.groups[*place].pace.refused(number, self.numbers, now, patience);
                 }
             }
             RefusalCause::Concurrency | RefusalCause::Overload => self.gate.lower(number, self.numbers),

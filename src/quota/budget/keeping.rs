@@ -10,8 +10,10 @@ use super::super::keep::{Entry, Moment, Part};
 use super::super::share::{self, Keeper, Times, later};
 use super::{Budget, Inner};
 
-/// How often a writing that another process overtook is begun anew.
+/// How often a writing that another process overtook is begun anew, before it is left for a while.
 const WRITES_MAX: u32 = 5;
+/// How long a ledger is left alone that did not answer when it was read, or that others wrote to whenever this process did.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Where the ledger stands.
 #[derive(Default)]
@@ -30,6 +32,11 @@ pub(super) struct Kept {
     pub(super) written: bool,
     /// The ledger did not answer, and that was told.
     pub(super) away: bool,
+    /// What earlier processes spent could not be read yet, and when that is tried again.
+    pub(super) unread: bool,
+    pub(super) reads_at: Duration,
+    /// Others were quicker at every attempt to write, which is made again then.
+    pub(super) writes_at: Duration,
 }
 
 impl Budget {
@@ -40,30 +47,50 @@ impl Budget {
             return standing.short && now >= standing.asks_at && !inner.kept.writing;
         }
         let first = !inner.kept.written && inner.kept.due && !inner.account.limits.is_empty();
-        self.keeper.is_some() && !inner.kept.writing && (first || !inner.kept.wanted.is_empty())
+        let may = self.keeper.is_some() && !inner.kept.writing && inner.kept.writes_at <= now;
+        may && (first || !inner.kept.wanted.is_empty())
     }
 
-    /// Reads what earlier processes spent.
-    pub(super) async fn read(&self) {
-        let Some(keeper) = &self.keeper else { return };
+    /// Reads what earlier processes spent. Where the ledger does not answer, a small part of each limit is used until it does:
+    /// `Err`, and it is to be tried again.
+    pub(super) async fn read(&self) -> Result<(), Unread> {
+        let Some(keeper) = &self.keeper else { return Ok(()) };
         let account = keeper.account(&self.key);
         if self.shared.is_some() {
             if let Ok((Some(entry), at)) = keeper.ledger.shared_entry(&account).await {
                 let moment = Moment { now: self.clock.elapsed(), wall: at, uptime: None };
                 self.inner().heed(&read_entry(&account, &entry), keeper, &moment);
             }
-            return;
+            // Each agreement reads it anew, and nothing is sent before the first one.
+            return Ok(());
+        }
+        if self.clock.elapsed() < self.inner().kept.reads_at {
+            return Err(Unread);
         }
         let entry = match keeper.ledger.entry(&account).await {
-            Ok(Some(entry)) => entry,
-            Ok(None) => return,
+            Ok(entry) => entry,
             Err(error) => {
-                tracing::warn!(quota.account = account, %error, "what was spent before is not known: {error}");
-                return;
+                let now = self.clock.elapsed();
+                let mut inner = self.inner();
+                let inner = &mut *inner;
+                if !inner.kept.unread {
+                    tracing::warn!(
+                        quota.account = account,
+                        %error,
+                        "what was spent before is not known, a small part of the limits is used until it is: {error}"
+                    );
+                }
+                (inner.kept.unread, inner.kept.reads_at) = (true, now + AGAIN);
+                inner.account.hold_back(self.began, now, inner.kept.reads_at);
+                return Err(Unread);
             }
         };
         let moment = self.moment();
         let mut inner = self.inner();
+        if std::mem::take(&mut inner.kept.unread) {
+            inner.account.hold_nothing_back();
+        }
+        let Some(entry) = entry else { return Ok(()) };
         inner.kept.version = entry.version;
         match Entry::read(&entry.text) {
             Ok(known) => {
@@ -77,10 +104,12 @@ impl Budget {
                 tracing::warn!(quota.account = account, "what was spent before cannot be read, it is begun anew: {message}");
             }
         }
+        Ok(())
     }
 
     /// Writes this process's part. Where the ledger does not answer, what was wanted is granted all the same: the limits hold for
-    /// as long as this process lives, only a crash would forget what was spent.
+    /// as long as this process lives, only a crash would forget what was spent. Where others were quicker each time, nothing is
+    /// granted: they count on the same limits, and what this process spends would be nowhere that they see.
     pub(super) async fn write(&self, open: bool) {
         let Some(keeper) = &self.keeper else { return };
         let account = keeper.account(&self.key);
@@ -95,8 +124,12 @@ impl Budget {
         if let Some(length) = self.shared {
             return self.agree(keeper, &account, length, open).await;
         }
-        let mut wanted = Vec::new();
-        for _ in 0..WRITES_MAX {
+        self.know().await;
+        // What stands there is not known, so that nothing can be put in its place.
+        let is_away = self.inner().kept.unread;
+        let mut wanted = self.inner().kept.wanted.clone();
+        let mut is_granted = is_away;
+        for _ in 0..if is_away { 0 } else { WRITES_MAX } {
             let moment = self.moment();
             let (version, text) = {
                 let mut inner = self.inner();
@@ -110,15 +143,17 @@ impl Budget {
             match keeper.ledger.put_entry(&account, version, &text, moment.wall).await {
                 Ok(true) => {
                     self.inner().kept.version = version + 1;
+                    is_granted = true;
                     break;
                 }
                 Ok(false) => {
                     // Another process counts on the same account: what it spent is added to what is known.
-                    if let Ok(Some(entry)) = keeper.ledger.entry(&account).await {
+                    if let Ok(entry) = keeper.ledger.entry(&account).await {
                         let moment = self.moment();
                         let mut inner = self.inner();
-                        inner.kept.version = entry.version;
-                        let mut others = Entry::read(&entry.text).map(|entry| entry.parts).unwrap_or_default();
+                        inner.kept.version = entry.as_ref().map_or(0, |entry| entry.version);
+                        let entry = entry.map(|entry| read_entry(&account, &entry)).unwrap_or_default();
+                        let mut others = entry.parts;
                         others.remove(&keeper.writer);
                         inner.take_others(others, &moment);
                     }
@@ -126,18 +161,24 @@ impl Budget {
                 Err(error) => {
                     tracing::warn!(quota.account = account, %error, "what is spent is not kept, a crash would forget it: {error}");
                     self.inner().kept.due = true;
+                    is_granted = true;
                     break;
                 }
             }
         }
         {
+            let later = self.clock.elapsed() + AGAIN.mul_f64(0.5 + self.clock.fraction());
             let mut inner = self.inner();
             let inner = &mut *inner;
-            for (place, amount) in wanted {
-                inner.account.limits[place].allowed += amount;
+            if is_granted {
+                for (place, amount) in wanted {
+                    inner.account.limits[place].allowed += amount;
+                }
+                inner.kept.written = true;
+            } else {
+                (inner.kept.due, inner.kept.writes_at) = (true, later);
             }
             inner.kept.wanted.clear();
-            inner.kept.written = true;
         }
         drop(writing);
     }
@@ -267,6 +308,9 @@ fn read_entry(account: &str, entry: &LedgerEntry) -> Entry {
         Entry::default()
     })
 }
+
+/// What was spent before could not be read.
+pub(super) struct Unread;
 
 /// Says that nobody writes any more, whatever became of the writing.
 struct Writing<'a>(&'a Budget);

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::world::{Api, Dice, World, fairness, most_within, silent};
 use super::*;
 use crate::clock::Uptime;
+use crate::config::catalog::LimitGroup;
 use crate::quota::account::{Account, SHORT};
 use crate::quota::keep::{Moment, Part};
 
@@ -163,6 +164,22 @@ fn a_hundred_a_second_are_nearly_reached_and_shared() {
 }
 
 #[test]
+fn fifty_jobs_share_fairly_and_a_greedy_one_gets_no_more_than_the_others() {
+    // R-28
+    let mut hungers = vec![1; 50];
+    hungers[17] = 20;
+    for windows in [&[(100, 1)][..], &[(600, 60)]] {
+        let told: Vec<(usize, Duration)> = windows.iter().map(|(limit, per)| (*limit as usize, secs(*per))).collect();
+        let mut world = World::new(account(&limits(windows, None)), Api::new(&told));
+        let through = world.run_hungry(&hungers, secs(120), &silent);
+        assert!(fairness(&through) >= 0.9, "{windows:?}: {through:?}");
+        let even = through.iter().sum::<u64>() / 50;
+        assert!(through.iter().all(|through| *through >= even * 4 / 5), "somebody starves, {windows:?}: {through:?}");
+        assert!(through[17] <= even * 6 / 5, "{windows:?}: {through:?}");
+    }
+}
+
+#[test]
 fn limits_are_used_while_there_is_work() {
     for windows in [&[(10, 1)][..], &[(60, 60)], &[(900, 60)], &[(5000, 3600)], &[(20, 1), (600, 60)]] {
         let declared: Vec<(u32, u64)> = windows.to_vec();
@@ -206,7 +223,7 @@ fn a_part_is_kept_from_whoever_is_in_no_hurry() {
 #[test]
 fn a_group_has_limits_of_its_own() {
     // R-22
-    let group = crate::config::catalog::LimitGroup {
+    let group = LimitGroup {
         name: "search".to_owned(),
         pattern: crate::config::catalog::PathPattern::parse("/search/*").unwrap(),
         requests: vec![Rate { requests: 1, per: secs(60) }],
@@ -219,14 +236,40 @@ fn a_group_has_limits_of_its_own() {
     let number = account.send(&search, false, secs(10));
     assert!(account.ask(&search, false, secs(11)).is_err());
     assert!(account.ask(&claim("a"), false, secs(11)).is_ok());
-    account.answered(number, Outcome::Answered, &told::Told::default(), secs(11), 0.0);
-    account.landed(number, secs(11));
     // A refusal of one of its requests stops the group alone.
-    account.pause_path("/search/code", secs(500));
-    assert!(account.ask(&search, false, secs(100)).is_err());
+    let refusal = told::Refusal { cause: told::RefusalCause::Rate, patience: Some(secs(489)), limit: String::new() };
+    account.answered(number, Outcome::Unclear, &told::Told { limits: Vec::new(), refusal: Some(refusal) }, secs(11), 0.0);
+    account.landed(number, secs(11));
+    assert_eq!(account.ask(&search, false, secs(100)).unwrap_err().at, Some(secs(500)));
+    assert!(account.ask(&claim("a"), false, secs(100)).is_ok());
+    account.pause_path("/search/code", secs(600));
+    assert_eq!(account.ask(&search, false, secs(100)).unwrap_err().at, Some(secs(600)));
     assert!(account.ask(&claim("a"), false, secs(100)).is_ok());
     account.pause_path("/orders", secs(500));
     assert!(account.ask(&claim("a"), false, secs(100)).is_err());
+}
+
+#[test]
+fn what_a_group_is_refused_without_a_word_slows_that_group_alone() {
+    // R-22
+    let pattern = crate::config::catalog::PathPattern::parse("/search/*").unwrap();
+    let group = LimitGroup { name: "search".to_owned(), pattern, requests: Vec::new(), points: Vec::new(), concurrency: None };
+    let mut account = account(&Limits { groups: vec![group], ..limits(&[(100, 1)], None) });
+    let search = Claim { path: "/search/code".to_owned(), endpoint: "/search/code".to_owned(), ..claim("a") };
+    let refusal = told::Refusal { cause: told::RefusalCause::Rate, patience: None, limit: String::new() };
+    let refused = told::Told { limits: Vec::new(), refusal: Some(refusal) };
+    let (mut now, mut longest) = (secs(10), Duration::ZERO);
+    for _ in 0..8 {
+        let number = account.send(&search, false, now);
+        account.answered(number, Outcome::Unclear, &refused, now, 0.0);
+        account.landed(number, now);
+        let at = account.ask(&search, false, now).unwrap_err().at.unwrap();
+        assert!(account.ask(&claim("a"), false, now + millis(50)).is_ok(), "nobody else is slowed down");
+        longest = longest.max(at - now);
+        now = at;
+    }
+    assert!(longest >= secs(5), "{longest:?}");
+    assert_eq!(account.gate.places(), 8);
 }
 
 #[test]

@@ -199,6 +199,65 @@ fn a_quota_that_is_spent_does_not_lower_the_pace() {
 }
 
 #[test]
+fn near_the_end_of_a_days_quota_that_is_told_what_is_in_no_hurry_waits() {
+    //
+    let mut account = Account::new();
+    account.declare(&Limits { reserve: 0.1, ..limits(&[], None) });
+    let scheduled = claim("fresh");
+    let backfill = Claim { class: Class::Backfill, ..claim("old") };
+    let day = secs(24 * 3600);
+    let number = account.send(&scheduled, false, secs(10));
+    account.answered(number, Outcome::Answered, &window(Some(400), Some(5000), Some(day), None), secs(11), 0.0);
+    account.landed(number, secs(11));
+    let blocked = account.ask(&backfill, false, secs(12)).unwrap_err();
+    assert!(blocked.at.is_some_and(|at| at > secs(12) + day / 2), "{blocked:?}");
+    assert!(account.ask(&scheduled, false, secs(12)).is_ok());
+    // What is told later may leave enough for both.
+    let number = account.send(&scheduled, false, secs(12));
+    let plenty = window(Some(4000), Some(5000), Some(day), None);
+    let mut other = Account::new();
+    other.declare(&Limits { reserve: 0.1, ..limits(&[], None) });
+    let first = other.send(&scheduled, false, secs(10));
+    other.answered(first, Outcome::Answered, &plenty, secs(11), 0.0);
+    other.landed(first, secs(11));
+    assert!(other.ask(&backfill, false, secs(12)).is_ok());
+    // The vendor's count runs behind: it refuses although something should be left, and says nothing of when.
+    let refusal = Refusal { cause: RefusalCause::Spent, patience: None, limit: "api-usage".to_owned() };
+    let mut refused = window(Some(399), Some(5000), Some(day), None);
+    refused.refusal = Some(refusal);
+    assert!(account.answered(number, Outcome::Unclear, &refused, secs(13), 0.0), "a crash must not forget it");
+    account.landed(number, secs(13));
+    let until = secs(13) + secs(3660);
+    assert_eq!(account.ask(&scheduled, false, secs(14)).unwrap_err().at, Some(until));
+    assert!(account.ask(&backfill, false, secs(14)).unwrap_err().at >= Some(until));
+    assert!(account.ask(&scheduled, false, until).is_ok());
+}
+
+#[test]
+fn what_costs_more_than_the_bucket_holds_goes_once_it_is_full() {
+    //
+    let mut account = Account::new();
+    let claim = claim("a");
+    let told = |left| {
+        let shape = ToldShape::Points { per_second: 50.0 };
+        let limit = ToldLimit { name: "points".to_owned(), size: Some(1000), left: Some(left), shape };
+        Told { limits: vec![limit], refusal: None }
+    };
+    let number = account.send(&claim, false, secs(10));
+    account.answered(number, Outcome::Answered, &Told::default(), secs(10), 0.0);
+    account.landed(number, secs(10));
+    account.charge(&claim, 5000, secs(10));
+    account.learn_of_body(&told(400), "/orders", secs(10));
+    let blocked = account.ask(&claim, false, secs(11)).unwrap_err();
+    assert_eq!(blocked.at, Some(secs(22)), "600 points at 50 a second");
+    assert!(account.ask(&claim, false, secs(22)).is_ok());
+    // It leaves nothing, and the next waits for all of it again.
+    account.send(&claim, false, secs(22));
+    let blocked = account.ask(&claim, false, secs(22)).unwrap_err();
+    assert_eq!(blocked.at, Some(secs(42)));
+}
+
+#[test]
 fn a_refusal_without_a_word_is_survived() {
     let mut world = World::new(Account::new(), Api::new(&[(1, secs(60))]));
     world.run(2, secs(600), &silent);

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::ledger::{Ledger, LedgerEntry, LedgerError};
+use crate::quota::keep::Entry;
 use crate::quota::told::{Refusal, RefusalCause, Told};
 use crate::stop::Stop;
 use test_clock::TestClock;
@@ -21,6 +22,10 @@ pub(super) struct Paper {
     entries: StdMutex<BTreeMap<String, LedgerEntry>>,
     broken: std::sync::atomic::AtomicBool,
     writes: std::sync::atomic::AtomicUsize,
+    /// So many readings fail from now on.
+    unread: std::sync::atomic::AtomicUsize,
+    /// So many times from now on somebody else writes just before whoever wants to.
+    rivals: std::sync::atomic::AtomicUsize,
 }
 
 impl Paper {
@@ -30,6 +35,11 @@ impl Paper {
 
     pub(super) fn breaks(&self, broken: bool) {
         self.broken.store(broken, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    fn one_less(count: &std::sync::atomic::AtomicUsize) -> bool {
+        use std::sync::atomic::Ordering::SeqCst;
+        count.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
     }
 }
 
@@ -49,6 +59,10 @@ impl Ledger for Paper {
     }
 
     async fn entry(&self, account: &str) -> Result<Option<LedgerEntry>, LedgerError> {
+        if Paper::one_less(&self.unread) {
+            let kind = crate::error::ErrorKind::Unavailable;
+            return Err(LedgerError { kind, action: "read".to_owned(), message: "no disk".to_owned() });
+        }
         Ok(self.entries.lock().unwrap().get(account).cloned())
     }
 
@@ -64,6 +78,10 @@ impl Ledger for Paper {
         }
         self.writes.fetch_add(1, SeqCst);
         let mut entries = self.entries.lock().unwrap();
+        if Paper::one_less(&self.rivals) {
+            let new = LedgerEntry { account: account.to_owned(), version: 0, text: Entry::default().text(), at };
+            entries.entry(account.to_owned()).or_insert(new).version += 1;
+        }
         if entries.get(account).map_or(0, |entry| entry.version) != before {
             return Ok(false);
         }
@@ -180,6 +198,81 @@ async fn a_ledger_that_does_not_answer_stops_nobody() {
         once(&budget).await.unwrap();
     }
     assert!(once(&budget).await.is_err(), "the limit holds all the same");
+}
+
+#[tokio::test]
+async fn who_cannot_read_what_was_spent_uses_a_block_until_it_can() {
+    //
+    use std::sync::atomic::Ordering::SeqCst;
+    let (clock, paper) = (Arc::new(TestClock::new()), Arc::new(Paper::default()));
+    let limits = limits(&[(640, 3600)], Some(4));
+    let (budgets, budget) = open(&clock, &paper, "one", &limits);
+    for _ in 0..600 {
+        once(&budget).await.unwrap();
+    }
+    budgets.close().await;
+    let began = clock.elapsed();
+    paper.unread.store(3, SeqCst);
+    let (budgets, budget) = open(&clock, &paper, "two", &limits);
+    for _ in 0..10 {
+        once(&budget).await.unwrap();
+    }
+    assert!(clock.elapsed() < began + secs(1), "a block is at hand at once");
+    // More is there once it is known how much.
+    let mut sent = 10;
+    while once(&budget).await.is_ok() {
+        sent += 1;
+    }
+    assert_eq!(sent, 40, "600 were spent before");
+    assert!(clock.elapsed() < began + secs(10), "it was not waited for longer than it had to be");
+    assert_eq!(paper.unread.load(SeqCst), 0);
+    budgets.close().await;
+    let view = kept_views(&paper.entries().await.unwrap(), &*clock);
+    assert_eq!(view[0].windows[0].left, Some(0), "{view:?}");
+}
+
+#[tokio::test]
+async fn who_can_never_read_what_was_spent_uses_the_whole_limit_once_that_has_left_the_window() {
+    //
+    use std::sync::atomic::Ordering::SeqCst;
+    let (clock, paper) = (Arc::new(TestClock::new()), Arc::new(Paper::default()));
+    let limits = limits(&[(640, 3600)], Some(4));
+    paper.unread.store(usize::MAX, SeqCst);
+    let (_budgets, budget) = open(&clock, &paper, "one", &limits);
+    let mut sent = 0;
+    while once(&budget).await.is_ok() {
+        sent += 1;
+    }
+    assert_eq!(sent, 10);
+    clock.advance(secs(3700));
+    while once(&budget).await.is_ok() {
+        sent += 1;
+    }
+    assert_eq!(sent, 10 + 640);
+    assert!(paper.entries().await.unwrap().is_empty(), "who does not know what stands there puts nothing in its place");
+}
+
+#[tokio::test]
+async fn nothing_is_granted_that_others_cannot_see() {
+    //
+    use std::sync::atomic::Ordering::SeqCst;
+    let (clock, paper) = (Arc::new(TestClock::new()), Arc::new(Paper::default()));
+    let (_budgets, budget) = open(&clock, &paper, "one", &limits(&[(640, 3600)], Some(4)));
+    let before = clock.elapsed();
+    paper.rivals.store(5, SeqCst);
+    once(&budget).await.unwrap();
+    let entry = Entry::read(&paper.entries().await.unwrap()[0].text).unwrap();
+    assert_eq!(entry.parts["one"].windows[0].ahead, 10, "it is written down before it is spent: {entry:?}");
+    assert!(clock.elapsed() > before, "the ledger is left alone for a while");
+    // Where others are quicker for ever, whoever waits is sent away like from any limit.
+    paper.rivals.store(usize::MAX, SeqCst);
+    let mut sent = 1;
+    while once(&budget).await.is_ok() {
+        sent += 1;
+    }
+    assert_eq!(sent, 10, "what was granted");
+    paper.rivals.store(0, SeqCst);
+    once(&budget).await.unwrap();
 }
 
 #[tokio::test]

@@ -78,11 +78,19 @@ impl World {
 
     /// `workers` jobs ask one after the other, without end, for `length`.
     pub(super) fn run(&mut self, workers: usize, length: Duration, tell: &Tell) -> Vec<u64> {
+        self.run_hungry(&vec![1; workers], length, tell)
+    }
+
+    /// The same, where each job asks for so many requests at a time.
+    pub(super) fn run_hungry(&mut self, hungers: &[usize], length: Duration, tell: &Tell) -> Vec<u64> {
+        let workers = hungers.len();
         let claims: Vec<Claim> = (0..workers).map(|worker| claim(&format!("job-{worker}"))).collect();
         let mut through = vec![0; workers];
         let mut queue: Queue<usize> = Queue::new();
         for (worker, claim) in claims.iter().enumerate() {
-            queue.enter(Rank::Class(claim.class), &claim.job, worker);
+            for _ in 0..hungers[worker] {
+                queue.enter(Rank::Class(claim.class), &claim.job, worker);
+            }
         }
         // Arrivals and answers by time: (when, number, worker, arrival?).
         let mut events: BinaryHeap<Reverse<(Duration, bool, u64, usize)>> = BinaryHeap::new();

@@ -117,7 +117,7 @@ impl World {
         let fault = self.fault_at.filter(|(at, _)| *at == self.effects).map_or(Fault::None, |(_, fault)| fault);
         let error = match effect {
             Effect::Publish { number, .. } => Outcome::PublishFailed { number: *number, reason: "injected".into() },
-            _ => Outcome::Failed { reason: "injected".into(), fenced: false },
+            _ => Outcome::Failed { reason: "injected".into(), fenced: false, hopeless: false },
         };
         match fault {
             Fault::DieBefore => {

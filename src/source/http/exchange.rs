@@ -16,6 +16,7 @@ use crate::error::ErrorKind;
 use crate::event::{Event, Events};
 use crate::ids::JobName;
 use crate::outbound::http_date;
+use crate::outbound::retry_after::patience;
 use crate::page::{Aside, PageAt, PagePosition, RawPage};
 use crate::quota::told::Told;
 use crate::quota::{Budget, Claim, Outcome, Permit};
@@ -26,8 +27,9 @@ use super::body::{BodyError, read_all, read_start};
 use super::failure::Failure;
 use super::origin::{OriginRule, Standing, without_query};
 use super::request::Request;
+use super::retry::WAIT_MAX;
 use super::rules::{self, Rules};
-use super::status::judge;
+use super::status::{Remedy, judge};
 use super::told;
 use super::transport::{Sending, TakenDown, Transport};
 
@@ -129,9 +131,28 @@ impl Exchange {
             if next_standing == Standing::Allowed {
                 standing = Standing::Allowed;
             }
+            self.heed(&url, patience(response.headers(), self.clock.now()).unwrap_or_default()).await?;
         }
         let message = format!("{} redirects more than `{REDIRECTS_MAX}` times", without_query(&request.url));
         Err(Failure::last(ErrorKind::Data, message))
+    }
+
+    /// Waits for as long as a redirect asks before it is followed (RFC 9110 section 10.2.3).
+    async fn heed(&self, to: &Url, length: Duration) -> Result<(), Failure> {
+        if length > WAIT_MAX {
+            let message = format!("a redirect to {} is not to be followed yet", without_query(to));
+            let failure = Failure::last(ErrorKind::Throttled { retry_at: None }, message);
+            return Err(Failure { remedy: Remedy::Wait(length), ..failure });
+        }
+        if length.is_zero() {
+            return Ok(());
+        }
+        self.tell_waiting("the source asked for patience before it is asked where it leads to", length);
+        tokio::select! {
+            biased;
+            () = self.stop.wait() => Err(Failure::cancelled()),
+            () = self.clock.sleep(length) => Ok(()),
+        }
     }
 
     /// Sends one request; also tells the token that it showed.

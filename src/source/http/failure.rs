@@ -12,7 +12,7 @@ use crate::quota::Refused;
 use crate::source::FetchError;
 
 use super::origin::without_query;
-use super::resolver::PrivateAddress;
+use super::resolver::{NoSuchName, PrivateAddress};
 use super::status::Remedy;
 
 /// A failed attempt.
@@ -84,6 +84,9 @@ impl From<FetchError> for Failure {
 fn classify(error: &(dyn Error + 'static)) -> (ErrorKind, Remedy, Option<&'static str>) {
     if find::<PrivateAddress>(error).is_some() {
         return (ErrorKind::Config, Remedy::None, Some("not asked"));
+    }
+    if find::<NoSuchName>(error).is_some() {
+        return (ErrorKind::Unavailable, Remedy::Retry, Some("there is no such name, look at `base_url` and at the network"));
     }
     match find::<rustls::Error>(error) {
         // Whoever sits behind a bad certificate gets no second chance to be believed.

@@ -22,6 +22,8 @@ const HOPELESS: [&str; 14] = [
     "parseError",
     "INVALID_CURSOR_ARGUMENTS",
 ];
+/// Codes of a query that has to wait.
+const THROTTLED: [&str; 3] = ["THROTTLED", "RATE_LIMITED", "RATE_LIMIT"];
 /// Codes of a credential that is not good enough.
 const SHUT_OUT: [&str; 5] = ["UNAUTHENTICATED", "FORBIDDEN", "ACCESS_DENIED", "INSUFFICIENT_SCOPES", "access-denied"];
 
@@ -32,18 +34,15 @@ pub(super) fn wanted() -> Vec<ResponsePath> {
 
 /// What an answer's `errors` mean; `None` where it has none.
 pub(super) fn judge(envelope: &Envelope) -> Option<Judgement> {
-    let at = |steps: &[&str]| envelope.captured.get(&first(steps)).and_then(Captured::text);
     envelope.captured.get(&first(&[])).filter(|first| **first != Captured::Null)?;
-    // GitHub writes `type` where others write `extensions.code`.
-    let code = at(&["extensions", "code"]).or_else(|| at(&["type"])).unwrap_or_default();
-    let said = at(&["message"]).unwrap_or_default();
+    let (code, said) = (code(envelope), at(envelope, &["message"]).unwrap_or_default());
     let told = match (code.is_empty(), said.is_empty()) {
         (true, _) => said,
         (false, true) => code.clone(),
         (false, false) => format!("{said} ({code})"),
     };
     Some(match code.as_str() {
-        "THROTTLED" | "RATE_LIMITED" | "RATE_LIMIT" => {
+        code if THROTTLED.contains(&code) => {
             Judgement::ErrorInDisguise(format!("the API refused the query for its cost ({code})"))
         }
         "MAX_COST_EXCEEDED" | "MAX_NODE_LIMIT_EXCEEDED" => Judgement::Refused(
@@ -56,6 +55,21 @@ pub(super) fn judge(envelope: &Envelope) -> Option<Judgement> {
         code if SHUT_OUT.contains(&code) => Judgement::Refused(ErrorKind::Auth, format!("the API shuts the query out: {told}")),
         _ => Judgement::ErrorInDisguise(format!("the answer has `errors`: {told}")),
     })
+}
+
+/// Whether the API refused the query because of what others cost before.
+pub(super) fn is_throttled(envelope: &Envelope) -> bool {
+    THROTTLED.contains(&code(envelope).as_str())
+}
+
+/// GitHub writes `type` where others write `extensions.code`.
+fn code(envelope: &Envelope) -> String {
+    at(envelope, &["extensions", "code"]).or_else(|| at(envelope, &["type"])).unwrap_or_default()
+}
+
+/// What the first error says at a place.
+fn at(envelope: &Envelope, steps: &[&str]) -> Option<String> {
+    envelope.captured.get(&first(steps)).and_then(Captured::text)
 }
 
 /// A path below the first error.

@@ -22,7 +22,7 @@ use crate::quota::{AccountView, BudgetKey, Budgets, Claim, Class, Forecast};
 use crate::slice::{Reach, Slice};
 use crate::stop::Stop;
 
-use super::super::{Cap, FetchError, Judgement, Source};
+use super::super::{Cap, Ending, FetchError, Judgement, Source};
 use super::auth::{Credentials, Line, Site, Tokens};
 use super::client;
 use super::conditional::Conditions;
@@ -429,7 +429,13 @@ impl Source for HttpSource {
     async fn fetch(&self, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, FetchError> {
         let Some(exports) = &self.exports else {
             let request = self.plan.request(&self.pager, &self.exchange.origins, slice, at, None)?;
-            let page = self.fetch_by(&request, slice, at, attempt).await?;
+            let page = match self.fetch_by(&request, slice, at, attempt).await {
+                Err(error) if self.pager.is_behind_a_short_page(at) && is_no_page(error.status) => {
+                    tracing::debug!(job.id = %self.exchange.job, "there is no page behind a short one: {error}");
+                    RawPage { position: at.clone(), received_at: self.exchange.clock.now(), ..RawPage::nothing() }
+                }
+                page => page?,
+            };
             return Ok(self.with_validator(&request, slice, page));
         };
         match self.fetch_exported(exports, slice, at, attempt).await {
@@ -482,6 +488,7 @@ impl Source for HttpSource {
         wanted.extend(self.exchange.rules.wanted());
         if self.speaks_graphql {
             wanted.extend(told::points_paths());
+            wanted.push(told::requested_path());
             wanted.extend(graphql::wanted());
         }
         wanted
@@ -501,6 +508,11 @@ impl Source for HttpSource {
         }
         let limits = told::points(&envelope.captured).into_iter().collect();
         self.exchange.budget.learn(&claim, &Told { limits, refusal: None });
+        if graphql::is_throttled(envelope)
+            && let Some(length) = told::refill(&envelope.captured)
+        {
+            self.exchange.budget.pause(&claim.path, length);
+        }
         self.clean(graphql::judge(envelope).unwrap_or(Judgement::Records))
     }
 
@@ -516,6 +528,10 @@ impl Source for HttpSource {
 
     fn cap(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Cap {
         self.pager.cap(at, envelope, headers)
+    }
+
+    fn ending(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Option<Ending> {
+        self.exports.is_none().then(|| self.pager.ending(at, envelope, headers))
     }
 
     fn token(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Result<Option<String>, FetchError> {
@@ -565,6 +581,11 @@ impl Source for HttpSource {
         self.check_way_back(&address, next.as_ref())?;
         Ok(next)
     }
+}
+
+/// Whether an API that is asked for a page behind its last one answers like this.
+fn is_no_page(status: Option<u16>) -> bool {
+    matches!(status, Some(400 | 404 | 410 | 416 | 422))
 }
 
 /// The error of a token that could not be renewed after a page was refused.

@@ -31,8 +31,40 @@ pub(super) struct SystemLookup;
 #[async_trait]
 impl Lookup for SystemLookup {
     async fn addresses(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        let found = tokio::net::lookup_host((host, 0)).await?;
+        let found = tokio::net::lookup_host((host, 0)).await.map_err(|error| read_answer(host, error))?;
         Ok(found.map(|address| address.ip()).collect())
+    }
+}
+
+/// What systems say where a name server knows no such name, or no address of it; everything else is trouble on the way there.
+const NO_SUCH_NAME: [&str; 5] = [
+    "Name or service not known",
+    "No address associated with hostname",
+    "Name does not resolve",
+    "nodename nor servname provided",
+    "No such host is known",
+];
+
+/// The system's resolver tells the one from the other by its words alone.
+fn read_answer(host: &str, error: io::Error) -> io::Error {
+    let said = error.to_string();
+    match NO_SUCH_NAME.iter().any(|words| said.contains(words)) {
+        true => NoSuchName { host: host.to_owned() }.into(),
+        false => error,
+    }
+}
+
+/// The answer that there is no such name. It may still be asked for again: a name server that is misled for a while, or that of
+/// another network, says the same.
+#[derive(Debug, Error)]
+#[error("no name server knows `{host}`")]
+pub(super) struct NoSuchName {
+    host: String,
+}
+
+impl From<NoSuchName> for io::Error {
+    fn from(error: NoSuchName) -> Self {
+        io::Error::new(io::ErrorKind::NotFound, error)
     }
 }
 
@@ -77,7 +109,7 @@ impl GuardedResolver {
             found.into_iter().partition(|address| self.rule.allows(&host, *address));
         match (open.is_empty(), private.first()) {
             (true, Some(&address)) => Err(Box::new(PrivateAddress { host, address })),
-            (true, None) => Err(Box::new(io::Error::new(io::ErrorKind::NotFound, format!("`{host}` has no address")))),
+            (true, None) => Err(Box::new(io::Error::from(NoSuchName { host }))),
             // Port 0: the client puts the address's own in.
             (false, _) => Ok(Box::new(open.into_iter().map(|address| SocketAddr::new(address, 0)))),
         }
@@ -129,7 +161,20 @@ mod tests {
         }
         assert_eq!(resolve(base, None, false, "api.example.com", &["10.0.0.1", "8.8.8.8"]).await.unwrap(), ["8.8.8.8"]);
         assert_eq!(resolve(base, None, true, "api.example.com", &["10.0.0.1"]).await.unwrap(), ["10.0.0.1"]);
-        assert!(resolve(base, None, false, "api.example.com", &[]).await.unwrap_err().contains("no address"));
+        assert!(resolve(base, None, false, "api.example.com", &[]).await.unwrap_err().contains("no name server knows"));
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_is_told_from_a_server_that_does_not_answer() {
+        //
+        let read = |words: &str| {
+            let error = io::Error::other(format!("failed to lookup address information: {words}"));
+            read_answer("api.example.com", error).to_string()
+        };
+        assert_eq!(read("Name or service not known"), "no name server knows `api.example.com`");
+        assert_eq!(read("Name does not resolve"), "no name server knows `api.example.com`");
+        assert!(read("Temporary failure in name resolution").contains("Temporary failure"));
+        assert!(read("Try again").contains("Try again"));
     }
 
     #[tokio::test]

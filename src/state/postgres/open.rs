@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Connection;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
@@ -21,13 +22,15 @@ const CONNECTIONS: u32 = 4;
 /// How long a caller waits for its turn, or for a new connection.
 const TURN: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(300);
+/// How long a connection that comes back has to answer.
+const BACK: Duration = Duration::from_secs(5);
 /// How long an opening is tried: daemon and server may be started together.
 const OPENING: Duration = Duration::from_secs(15);
 
 const ACTION: &str = "open the state";
 
 pub(super) async fn for_working(url: &SecretString, clock: Arc<dyn Clock>, lease: Duration) -> Result<PostgresState, StateError> {
-    let pool = connect(url, &[])?;
+    let pool = connect(url, &[], &clock)?;
     let mut state = PostgresState::new(pool, clock, String::new(), lease);
     if let Found::Newer(version) = state.ask_for(OPENING, ACTION, || found(&state.pool)).await? {
         return Err(newer(version));
@@ -40,7 +43,7 @@ pub(super) async fn for_working(url: &SecretString, clock: Arc<dyn Clock>, lease
 }
 
 pub(super) async fn for_reading(url: &SecretString, clock: Arc<dyn Clock>) -> Result<Option<PostgresState>, StateError> {
-    let pool = connect(url, &[("default_transaction_read_only", "on")])?;
+    let pool = connect(url, &[("default_transaction_read_only", "on")], &clock)?;
     let state = PostgresState::new(pool, clock, String::new(), LEASE);
     match state.ask(ACTION, || found(&state.pool)).await? {
         Found::Nothing => Ok(None),
@@ -54,11 +57,24 @@ pub(super) async fn for_reading(url: &SecretString, clock: Arc<dyn Clock>) -> Re
 }
 
 /// Nothing is connected yet: the pool does that when it is asked.
-fn connect(url: &SecretString, settings: &[(&str, &str)]) -> Result<PgPool, StateError> {
+fn connect(url: &SecretString, settings: &[(&str, &str)], clock: &Arc<dyn Clock>) -> Result<PgPool, StateError> {
     let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|error| state_error(ACTION, &error))?;
     let limits = [("statement_timeout", "18s"), ("lock_timeout", "10s"), ("idle_in_transaction_session_timeout", "60s")];
     let options = options.application_name("highwater").options(limits).options(settings.iter().copied());
-    Ok(PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(TURN).idle_timeout(IDLE).connect_lazy_with(options))
+    let clock = Arc::clone(clock);
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(TURN).idle_timeout(IDLE);
+    // The pool looks by itself whether a connection that comes back still answers, for as long as that takes: one that is silent
+    // would keep its place for ever, and four of them the state.
+    let pool = pool.after_release(move |connection, _| {
+        let clock = Arc::clone(&clock);
+        Box::pin(async move {
+            tokio::select! {
+                answer = connection.ping() => answer.map(|()| true),
+                () = clock.sleep(BACK) => Err(sqlx::Error::WorkerCrashed),
+            }
+        })
+    });
+    Ok(pool.connect_lazy_with(options))
 }
 
 enum Found {

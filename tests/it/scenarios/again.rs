@@ -126,6 +126,18 @@ fn a_range_is_shown_confirmed_and_read_again() {
 }
 
 #[test]
+fn what_is_read_because_of_it_is_counted_where_slices_grow_too() {
+    // The window has no step: what is read again and what is new anyway are one slice.
+    let (api, project) = table("merge");
+    api.add_records("items", feed::plain(600, 3, "2026-03-05T00:00:00Z"));
+    api.set_now("2026-03-10T00:00:00Z");
+    let ended = call(&project, &["run", "items", "--from", "2026-02-01"], 64);
+    assert!(ended.stdout.contains("1 slice (1 because of this)"), "{}", ended.stdout);
+    let preview = call(&project, &["run", "items", "--from", "2026-02-01", "--json"], 64).json();
+    assert_eq!((&preview["slices"], &preview["slices_again"]), (&1.into(), &1.into()), "{preview}");
+}
+
+#[test]
 fn everything_is_read_again_and_what_is_the_same_stays() {
     let (_api, project) = table("merge");
     let report = call(&project, &["run", "items", "--full", "--yes", "--json"], 0).json()[0].take();

@@ -251,12 +251,12 @@ pub fn once_each(project: &Project, rows: u64) {
 
 #[test]
 fn a_long_first_load_keeps_what_it_has() {
-    // C-30
-    for mode in ["append", "merge"] {
+    // C-30: the place expires, or cannot be had for another reason.
+    for (mode, status) in [("append", 503), ("append", 410), ("merge", 410)] {
         let rows = shelf(&(0..500).map(minute).collect::<Vec<_>>());
         let (fine, broken) = (paged(&rows), paged(&rows));
         let desk = Desk::start(move |path, query| match query.get("token").is_some_and(|token| token == "300") {
-            true => (503, json!({})),
+            true => (status, json!({})),
             false => broken(path, query),
         });
         let project = project(&desk, &in_order("ascending", BY_TOKEN), &format!("mode = \"{mode}\"\n"));
@@ -285,6 +285,29 @@ fn a_long_first_load_keeps_what_it_has() {
         run(&project);
         assert!(desk.asked()[0]["since"].as_str() > "2026-02-20T03:57");
         once_each(&project, 500);
+        changes_nothing(&project);
+    }
+}
+
+#[test]
+fn a_place_that_expires_leaves_nothing_half_read_where_the_source_keeps_no_order() {
+    // C-30
+    for mode in ["append", "merge"] {
+        let rows = shelf(&(0..9).map(minute).collect::<Vec<_>>());
+        let expired = paged(&rows);
+        let desk = Desk::start(move |path, query| match query.get("token").is_some_and(|token| token == "4") {
+            true => (410, json!({ "error": "cursor expired" })),
+            false => expired(path, query),
+        });
+        let project = project(&desk, &in_order("none", BY_TOKEN), &format!("mode = \"{mode}\"\n"));
+        let ended = highwater(&project, &["run", "items"]).run().expect_code(1);
+        assert!(ended.stderr.contains("its place there may have expired"), "{}", ended.stderr);
+        assert!(mark(&project).is_null(), "{mode}: nothing counts as read");
+        desk.answer(paged(&rows));
+        desk.asked();
+        run(&project);
+        assert!(!desk.asked()[0].contains_key("token"), "{mode}: it begins anew");
+        once_each(&project, 9);
         changes_nothing(&project);
     }
 }

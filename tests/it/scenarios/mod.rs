@@ -26,6 +26,7 @@ mod parents;
 mod parts;
 mod postgres;
 mod power;
+mod previews;
 mod quotas;
 mod refusals;
 mod replays;

@@ -283,9 +283,12 @@ fn a_bucket_of_another_region_says_where_to_set_it() {
     let Some(world) = World::new() else {
         return skip("a_bucket_of_another_region_says_where_to_set_it", "there is no S3 server");
     };
-    world.weather.set(&[Rule(On::All, Fault::Moved, u64::MAX)]);
-    let ended = highwater(&world.project, &["run", "items"]).run().expect_code(1);
-    assert!(ended.stderr.contains("set `region` under `[storage]`"), "{}", ended.stderr);
+    for (fault, says) in [(Fault::Moved, "set `region` under `[storage]`"), (Fault::WrongRegion, "`[storage]` to `eu-west-1`")] {
+        world.weather.set(&[Rule(On::All, fault, u64::MAX)]);
+        let ended = highwater(&world.project, &["run", "items"]).run().expect_code(78);
+        assert!(ended.stderr.contains(says), "{}", ended.stderr);
+    }
+    assert_eq!(world.api.seen().len(), 0, "nothing is fetched that could not be written");
 }
 
 #[test]

@@ -31,6 +31,19 @@ fn a_probe_tells_the_requests_of_the_run() {
 }
 
 #[test]
+fn a_plan_offers_a_probe_only_where_one_tells_something() {
+    for (pages, asks) in [(Pages::Page, true), (Pages::Offset, true), (Pages::Token, false), (Pages::LinkHeader, false)] {
+        let api = api_with(pages.clone(), 10, feed::plain(1, 95, "2026-01-30T00:00:00Z"));
+        let project = Project::of_items(&api, &pages, 10);
+        let plain = highwater(&project, &["plan", "items"]).run().expect_code(0).stdout;
+        assert_eq!(plain.contains("--probe asks how many"), asks, "{pages:?}: {plain}");
+        assert_eq!(plain.contains("the API does not tell how many pages there are"), !asks, "{pages:?}: {plain}");
+        let probed = highwater(&project, &["plan", "items", "--probe"]).run().expect_code(0).stdout;
+        assert!(!probed.contains("--probe"), "{pages:?}: {probed}");
+    }
+}
+
+#[test]
 fn a_quota_outlasts_the_process_and_is_shown() {
     //
     let api = api_with(Pages::Token, 5, feed::plain(1, 50, "2026-01-30T00:00:00Z"));

@@ -1,10 +1,12 @@
 //! Every stream of every definition that ships, read from a fake of its vendor: first load, nothing new, news, faults, a bad secret.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::rust_text::{read, root};
+use crate::world::Deadline;
 use crate::world::api::Record;
 use crate::world::oracle::Oracle;
 use crate::world::program::{Call, Ended, highwater};
@@ -45,6 +47,24 @@ fn every_stream_that_ships_is_read_whole_from_a_fake_of_its_vendor() {
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
     let idle: Vec<_> = REMARKS.iter().filter(|remark| !remarks.contains(*remark)).collect();
     assert!(idle.is_empty(), "`check` does not say these any more: take them out of REMARKS: {idle:?}");
+}
+
+#[test]
+fn what_is_throttled_in_a_status_of_success_is_waited_for_and_then_read_whole() {
+    //
+    let mut walk = Walk::start("shopify");
+    for stream in walk.jobs.keys() {
+        walk.vendor.fail(stream, &[Fault::Throttled; 3]);
+    }
+    // The query asks for 302 points, 200 are there, and 100 come each second: three times in turn.
+    let at_least = Deadline::after(Duration::from_millis(3 * 1020));
+    let kept = walk.run();
+    assert!(at_least.passed(), "it was not waited for the points");
+    walk.look();
+    assert_eq!(kept, walk.counts(|stream| walk.seen[stream].len()));
+    let throttled = walk.vendor.asked().len();
+    assert!(throttled >= 4 * walk.jobs.len(), "{throttled} requests");
+    walk.compare("throttled");
 }
 
 /// The names of a folder's TOML files, in order.

@@ -57,6 +57,8 @@ pub enum Fault {
     Expired,
     /// Not applied: 301 without the right address.
     Moved,
+    /// Not applied: 400, as S3 answers whoever signs for another region than the bucket's.
+    WrongRegion,
     /// Not applied: 200, and an error in the body.
     ErrorInSuccess,
     /// The right answer, whose body ends half way.
@@ -219,7 +221,11 @@ impl Inner {
 }
 
 fn said(status: StatusCode, code: &str) -> Response<Body> {
-    let body = format!("<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code><Message>said the weather</Message></Error>");
+    said_more(status, code, "")
+}
+
+fn said_more(status: StatusCode, code: &str, more: &str) -> Response<Body> {
+    let body = format!("<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code><Message>said the weather</Message>{more}</Error>");
     Response::builder().status(status).header("content-type", "application/xml").body(Body::from(body)).unwrap()
 }
 
@@ -292,6 +298,7 @@ async fn pass(
         Fault::SlowDown => said(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
         Fault::Expired => said(StatusCode::BAD_REQUEST, "ExpiredToken"),
         Fault::Moved => said(StatusCode::MOVED_PERMANENTLY, "PermanentRedirect"),
+        Fault::WrongRegion => said_more(StatusCode::BAD_REQUEST, "AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>"),
         Fault::ErrorInSuccess => said(StatusCode::OK, "InternalError"),
         Fault::CutBody => cut(sent.send().await).await,
         Fault::Spoilt => {

@@ -30,12 +30,14 @@ pub(super) fn path(end: &CountedEnd) -> Option<&ResponsePath> {
     }
 }
 
-/// Whether there is a page after this one.
-pub(super) fn more(end: &CountedEnd, page_size: Option<u64>, answer: &Answer<'_>) -> Result<bool, String> {
+/// Whether there is a page after this one. `largest` are the records of the largest page so far, this one not counted.
+pub(super) fn more(end: &CountedEnd, page_size: Option<u64>, largest: u64, answer: &Answer<'_>) -> Result<bool, String> {
+    let records = answer.envelope.records;
     match end {
-        CountedEnd::EmptyPage => Ok(answer.envelope.records > 0),
-        // Without a size there is nothing to be shorter than; only an empty page is short for certain.
-        CountedEnd::ShortPage => Ok(answer.envelope.records >= page_size.unwrap_or(1).max(1)),
+        CountedEnd::EmptyPage => Ok(records > 0),
+        // Without a size there is nothing to be shorter than; only an empty page is short for certain. And a server may give fewer
+        // than it was asked for on every page: one that is no shorter than all before it is not the last for that.
+        CountedEnd::ShortPage => Ok(records >= page_size.unwrap_or(1).max(1) || (records > 0 && records >= largest)),
         CountedEnd::More(path) => truth("more", path, answer),
         // Servers cap page sizes silently and totals change while they are paged: what counts is what was received, against
         // the total of this very answer.

@@ -16,9 +16,10 @@ pub(super) fn next(
     path: &ResponsePath,
     page_size: Option<u64>,
     end: &CountedEnd,
+    largest: u64,
     answer: &Answer<'_>,
 ) -> Result<Option<PageAt>, String> {
-    if !counted::more(end, page_size, answer)? {
+    if !counted::more(end, page_size, largest, answer)? {
         return Ok(None);
     }
     match answer.value(path) {

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use crate::page::{Captured, Envelope, PageAt, PagePosition, ResponsePath};
 
 mod counted;
+mod ending;
 mod graphql;
 mod guard;
 mod keyset;

@@ -1,10 +1,12 @@
 //! The paging of one stream: which kind says what, and the guards that hold for all of them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use ::http::HeaderMap;
 use minijinja::Value as Field;
 use url::Url;
 
-use crate::config::catalog::{Paging, PagingKind};
+use crate::config::catalog::{CountedEnd, Paging, PagingKind};
 use crate::error::ErrorKind;
 use crate::page::{Envelope, PageAt, PagePosition, ResponsePath};
 use crate::source::FetchError;
@@ -18,6 +20,8 @@ pub(in crate::source::http) struct Pager {
     pub(super) paging: Paging,
     /// Where keyset paging finds the field that it goes on from.
     last_field: Option<ResponsePath>,
+    /// Records of the largest page so far, of whatever sequence.
+    largest: AtomicU64,
     guard: Guard,
 }
 
@@ -28,7 +32,7 @@ impl Pager {
             PagingKind::Keyset { from, .. } => Some(keyset::path(records, from)),
             _ => None,
         };
-        Pager { paging, last_field, guard: Guard::default() }
+        Pager { paging, last_field, largest: AtomicU64::new(0), guard: Guard::default() }
     }
 
     /// Body paths that must be captured for `next`.
@@ -118,6 +122,18 @@ impl Pager {
         ask.ok_or_else(|| format!("a position of another kind than paging `{}`", self.paging.kind.name()))
     }
 
+    /// Whether a page before this place was shorter than asked for, in paging that ends with such a page: it may have been the last,
+    /// and a refusal of this one says that it was.
+    pub(in crate::source::http) fn is_behind_a_short_page(&self, at: &PagePosition) -> bool {
+        let size = match &self.paging.kind {
+            PagingKind::Page { end: CountedEnd::ShortPage, page_size, .. }
+            | PagingKind::Keyset { end: CountedEnd::ShortPage, page_size, .. } => *page_size,
+            PagingKind::Offset { end: CountedEnd::ShortPage, page_size, .. } => Some(*page_size),
+            _ => None,
+        };
+        size.is_some_and(|size| at.index > 0 && at.records_before < at.index.saturating_mul(size))
+    }
+
     /// Whether the page says that it is the last.
     fn is_last(&self, answer: &Answer<'_>) -> Result<bool, String> {
         self.paging.last.as_ref().map_or(Ok(false), |path| counted::truth("last", path, answer))
@@ -135,17 +151,18 @@ impl Pager {
     ) -> Result<Option<PagePosition>, FetchError> {
         let answer = Answer { at, envelope, headers };
         let place = |why: String| FetchError::new(ErrorKind::Data, format!("paging `{}`: {why}", self.paging.kind.name()));
+        let largest = self.largest.fetch_max(envelope.records, Ordering::Relaxed);
         let next = match &self.paging.kind {
             _ if envelope.is_nothing => Ok(None),
             _ if self.is_last(&answer).map_err(place)? => Ok(None),
             PagingKind::None => none::next(),
-            PagingKind::Page { start, page_size, end, .. } => page::next(*start, *page_size, end, &answer),
-            PagingKind::Offset { start, page_size, end, .. } => offset::next(*start, *page_size, end, &answer),
+            PagingKind::Page { start, page_size, end, .. } => page::next(*start, *page_size, end, largest, &answer),
+            PagingKind::Offset { start, page_size, end, .. } => offset::next(*start, *page_size, end, largest, &answer),
             PagingKind::PageToken { token, .. } => page_token::next(token, &answer),
             PagingKind::NextUrl { url } => next_url::next(url, &answer, from, origins),
             PagingKind::LinkHeader => link_header::next(&answer, from, origins),
             PagingKind::Keyset { page_size, end, .. } => match &self.last_field {
-                Some(path) => keyset::next(path, *page_size, end, &answer),
+                Some(path) => keyset::next(path, *page_size, end, largest, &answer),
                 None => none::next(),
             },
             PagingKind::Odata => odata::next(&answer, from, origins),

@@ -125,7 +125,29 @@ fn a_last_page_that_is_exactly_full_is_followed_by_an_empty_one() {
 #[test]
 fn a_short_page_ends_only_where_that_is_said() {
     assert!(step(&by_page(CountedEnd::EmptyPage), &PagePosition::start(), &envelope(3, &[])).unwrap().is_some());
-    assert!(step(&by_page(CountedEnd::ShortPage), &PagePosition::start(), &envelope(3, &[])).unwrap().is_none());
+    let (pages, error) = walk(&by_page(CountedEnd::ShortPage), |index| envelope([50, 50, 3][index as usize], &[]));
+    assert_eq!((pages, error), (3, None));
+}
+
+#[test]
+fn a_short_page_that_is_no_shorter_than_those_before_it_is_not_the_last() {
+    // C-25: asked for 50, the server caps at 30.
+    for pager in [by_page(CountedEnd::ShortPage), by_offset(CountedEnd::ShortPage)] {
+        let (pages, error) = walk(&pager, |index| envelope(if index < 3 { 30 } else { 12 }, &[]));
+        assert_eq!((pages, error), (4, None));
+        // What is known by then holds for the next sequence.
+        assert!(step(&pager, &PagePosition::start(), &envelope(29, &[])).unwrap().is_none());
+        let (pages, error) = walk(&pager, |index| envelope(if index < 3 { 30 } else { 0 }, &[]));
+        assert_eq!((pages, error), (4, None));
+    }
+    // The first of all pages may be the last: only the one behind it can tell.
+    let pager = by_page(CountedEnd::ShortPage);
+    let next = step(&pager, &PagePosition::start(), &envelope(3, &[])).unwrap().unwrap();
+    assert!(pager.is_behind_a_short_page(&next));
+    assert!(!pager.is_behind_a_short_page(&at(2, 1, 50)) && !pager.is_behind_a_short_page(&PagePosition::start()));
+    assert!(!by_page(CountedEnd::EmptyPage).is_behind_a_short_page(&next));
+    assert!(step(&pager, &next, &envelope(0, &[])).unwrap().is_none());
+    assert!(step(&pager, &PagePosition::start(), &envelope(2, &[])).unwrap().is_none());
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Redirects and addresses: credentials never leave the origin, nothing is sent to where it must not go.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ::http::{HeaderName, Method};
 
 use super::fixture::*;
 use super::server::{Answer, Server, json, raw};
+use crate::clock::Clock;
 use crate::config::catalog::{ApiKeyPlace, Auth, Job, PagingKind, RequestBody};
 use crate::config::secret::SecretRef;
 use crate::error::{ErrorKind, chain};
@@ -49,6 +51,42 @@ async fn a_redirect_within_the_origin_is_followed_with_credentials() {
     assert!(seen.iter().all(|head| header(head, "x-api-key") == Some(SECRET)));
     assert!(seen.iter().all(|head| header(head, "referer").is_none()));
     assert_eq!((source.requests(), page.address), (3, server.url("/v2/items2")));
+}
+
+#[tokio::test]
+async fn what_a_redirect_tells_of_limits_holds_for_the_request_that_it_leads_to() {
+    //
+    let waited = async |headers: &str| {
+        let moved = raw("302 Found", &format!("Location: /b\r\n{headers}"), b"");
+        let server = Server::script(vec![moved, json("200 OK", "", "[1]")]);
+        let world = World::new();
+        let before = world.clock.elapsed();
+        let fetched = world.fetch(&job(&server.url(""))).await;
+        (fetched.map(|page| page.status), server.seen().len(), world.clock.elapsed() - before)
+    };
+    for headers in ["RateLimit: \"a\";r=0;t=30\r\n", "Retry-After: 30\r\n", "Retry-After: 30\r\nRateLimit: \"a\";r=0;t=20\r\n"] {
+        let (status, seen, waited) = waited(headers).await;
+        assert_eq!((status.unwrap(), seen), (200, 2), "{headers}");
+        assert!(waited >= Duration::from_secs(30) && waited < Duration::from_secs(33), "{headers}: {waited:?}");
+    }
+    let (status, _, at_once) = waited("").await;
+    assert_eq!((status.unwrap(), at_once), (200, Duration::ZERO));
+    // Nobody waits for hours with a request under way.
+    let (refused, seen, _) = waited("Retry-After: 7200\r\n").await;
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused.kind, ErrorKind::Throttled { retry_at: Some(_) }), "{refused:?}");
+    assert_eq!(seen, 1);
+    assert!(refused.message.contains("it wants no request for 7200 s"), "{}", refused.message);
+}
+
+#[tokio::test]
+async fn whoever_waits_to_follow_a_redirect_can_be_stopped() {
+    //
+    let server = Server::script(vec![raw("302 Found", "Location: /b\r\nRetry-After: 1800\r\n", b"")]);
+    let world = World::new();
+    world.clock.hold();
+    world.stop.request();
+    assert_eq!(world.fetch(&job(&server.url(""))).await.unwrap_err().kind, ErrorKind::Cancelled);
 }
 
 #[tokio::test]

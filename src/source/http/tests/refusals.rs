@@ -86,6 +86,61 @@ async fn a_403_means_what_its_reason_says() {
 }
 
 #[tokio::test]
+async fn a_days_requests_that_are_spent_send_the_job_away_until_they_may_be_back() {
+    // R-20
+    let spent = r#"[{"message":"TotalRequests Limit exceeded.","errorCode":"REQUEST_LIMIT_EXCEEDED"}]"#;
+    let spent = json("403 Forbidden", "Sforce-Limit-Info: api-usage=5000/5000\r\n", spent);
+    let (world, server) = (World::new(), Server::start(move |_, _| Answer::Say(spent.clone())));
+    let before = world.clock.now();
+    let job = job(&server.url(""));
+    let error = world.fetch(&job).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Throttled { retry_at: Some(before + Duration::from_secs(3660)) });
+    assert!(error.message.contains("it wants no request for 3660 s"), "{}", error.message);
+    // Another job with the credential does not even ask, and comes back no sooner.
+    let other = world.fetch(&job).await.unwrap_err();
+    let ErrorKind::Throttled { retry_at: Some(at) } = other.kind else { panic!("{other:?}") };
+    assert!(at >= before + Duration::from_secs(3660), "{at}");
+    assert_eq!((server.seen().len(), world.clock.slept().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_throttled_query_is_asked_again_once_its_points_are_there() {
+    // R-18
+    let throttled = r#"{"errors":[{"message":"Throttled","extensions":{"code":"THROTTLED"}}],"extensions":{"cost":{
+        "requestedQueryCost":302,"actualQueryCost":null,
+        "throttleStatus":{"maximumAvailable":2000.0,"currentlyAvailable":200,"restoreRate":10.0}}}}"#;
+    let world = World::new();
+    let server = Server::script(vec![json("200 OK", "", throttled), json("200 OK", "", r#"{"data":{"items":[1]}}"#)]);
+    let mut job = job(&server.url(""));
+    job.stream.body = Some(RequestBody::Graphql {
+        query: QueryText::Written("{ items }".to_owned()),
+        variables: JsonTemplate::Object(Vec::new()),
+    });
+    let (source, start) = (world.open(&job), PagePosition::start());
+    let page = source.fetch(&snapshot(), &start, 1).await.unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&page.body).unwrap();
+    // What the body's reader finds at the places that the source names.
+    let captured = source.wanted().into_iter().filter_map(|path| {
+        let ResponsePath::Body(steps) = &path else { return None };
+        let found = body.pointer(&format!("/{}", steps.join("/")))?.clone();
+        let found = match found {
+            serde_json::Value::String(text) => Captured::Text(text),
+            serde_json::Value::Number(number) => Captured::Number(number.to_string()),
+            serde_json::Value::Null => Captured::Null,
+            _ => Captured::Nested,
+        };
+        Some((path, found))
+    });
+    let envelope = Envelope { captured: captured.collect(), ..Envelope::default() };
+    assert!(matches!(source.judge(&envelope), Judgement::ErrorInDisguise(_)));
+    let before = world.clock.elapsed();
+    source.fetch(&snapshot(), &start, 2).await.unwrap();
+    let waited = world.clock.elapsed() - before;
+    assert!(waited >= Duration::from_millis(10_200) && waited < Duration::from_secs(13), "{waited:?}");
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
 async fn a_query_that_costs_too_much_is_told_in_a_status_of_success() {
     // R-18 R-19
     let code = ResponsePath::Body(["errors", "0", "extensions", "code"].map(str::to_owned).to_vec());

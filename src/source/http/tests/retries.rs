@@ -382,17 +382,26 @@ async fn a_server_that_is_not_there_is_tried_again() {
     assert!(error.message.contains("cannot connect"), "{}", error.message);
 }
 
-#[tokio::test]
-async fn a_name_that_cannot_be_resolved_is_tried_again() {
-    struct Nowhere;
-    #[async_trait::async_trait]
-    impl crate::source::http::resolver::Lookup for Nowhere {
-        async fn addresses(&self, _host: &str) -> std::io::Result<Vec<std::net::IpAddr>> {
-            Err(std::io::Error::other("temporary failure in name resolution"))
-        }
+/// A lookup that finds nothing: the name server does not answer, or knows no such name.
+struct Nowhere {
+    is_known: bool,
+}
+
+#[async_trait::async_trait]
+impl crate::source::http::resolver::Lookup for Nowhere {
+    async fn addresses(&self, _host: &str) -> std::io::Result<Vec<std::net::IpAddr>> {
+        if self.is_known { Err(std::io::Error::other("temporary failure in name resolution")) } else { Ok(Vec::new()) }
     }
-    let world = World::new().with_lookup(Nowhere);
-    let error = world.fetch(&job("http://api.example.com")).await.unwrap_err();
-    assert_eq!((error.kind, world.clock.slept().len()), (ErrorKind::Unavailable, 3));
-    assert!(error.message.contains("cannot be resolved"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_resolved_is_tried_again_and_said_to_be_wrong_where_it_does_not_exist() {
+    // both are tried again, for a name server may be wrong for a while; only one of them is likely to be a typing mistake.
+    for (is_known, words) in [(true, "its name cannot be resolved"), (false, "there is no such name, look at `base_url`")] {
+        let world = World::new().with_lookup(Nowhere { is_known });
+        let error = world.fetch(&job("http://api.example.com")).await.unwrap_err();
+        assert_eq!((error.kind, world.clock.slept().len()), (ErrorKind::Unavailable, 3));
+        assert!(error.message.contains(words), "{}", error.message);
+        assert!(world.clock.slept().iter().all(|wait| *wait <= Duration::from_secs(4)), "{:?}", world.clock.slept());
+    }
 }

@@ -34,7 +34,7 @@ use crate::quota::told::{Refusal, Told, ToldLimit, ToldShape};
 
 use answer::Answer;
 
-pub(super) use shopify::{points, points_paths};
+pub(super) use shopify::{points, points_paths, refill, requested_path};
 
 /// No API counts further; what says it does means no limit.
 const SIZE_MAX: u64 = 1_000_000_000_000;

@@ -3,6 +3,7 @@
 //! at 20. GraphQL (shopify.dev/docs/api/usage/limits): a bucket of points, described in each body.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::page::{Captured, ResponsePath};
 use crate::quota::told::{ToldLimit, ToldShape};
@@ -12,6 +13,8 @@ use super::{bounded, number};
 
 /// Seconds after which a full bucket is empty again.
 const LEAKS_IN: f64 = 20.0;
+/// Seconds. A bucket that takes longer to fill is not described as it is.
+const REFILL_MAX: f64 = 600.0;
 
 pub(super) fn limits(answer: &Answer<'_>) -> Vec<ToldLimit> {
     answer.text("x-shopify-shop-api-call-limit").and_then(bucket).into_iter().collect()
@@ -37,12 +40,28 @@ pub(in super::super) fn points(captured: &BTreeMap<ResponsePath, Captured>) -> O
     bounded(ToldLimit { name: "points".to_owned(), size: Some(most? as u64), left: now.map(|now| now as u64), shape })
 }
 
+/// Where a body says how many points its query has to find in the bucket, whatever it costs in the end.
+pub(in super::super) fn requested_path() -> ResponsePath {
+    ResponsePath::Body(["extensions", "cost", "requestedQueryCost"].map(str::to_owned).to_vec())
+}
+
+/// How long until the bucket holds what a query that was refused for its cost needs; `None` where its body does not say.
+pub(in super::super) fn refill(captured: &BTreeMap<ResponsePath, Captured>) -> Option<Duration> {
+    let needed = number::plain(&captured.get(&requested_path())?.text()?)?;
+    let ToldLimit { size: Some(size), left: Some(left), shape: ToldShape::Points { per_second }, .. } = points(captured)? else {
+        return None;
+    };
+    // What needs more than it can hold is refused by the API in other words.
+    let lacks = needed.min(size as f64) - left as f64;
+    Duration::try_from_secs_f64((lacks / per_second).clamp(0.0, REFILL_MAX)).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::super::tests::{bucket, refusal, told};
-    use super::{points, points_paths};
+    use super::{points, points_paths, refill, requested_path};
     use crate::page::Captured;
     use crate::quota::told::RefusalCause::Rate;
     use crate::quota::told::{ToldLimit, ToldShape};
@@ -78,5 +97,20 @@ mod tests {
         let [path, ..] = points_paths();
         assert_eq!(path.to_string(), "extensions.cost.throttleStatus.maximumAvailable");
         assert_eq!(points(&BTreeMap::from([(path, Captured::Null)])), None);
+    }
+
+    #[test]
+    fn what_a_throttled_query_waits_for() {
+        // R-18 R-19
+        let of = |needed: &str, now: &str| {
+            let values = ["2000", now, "100"].map(|value| Captured::Number(value.to_owned()));
+            let mut captured: BTreeMap<_, _> = points_paths().into_iter().zip(values).collect();
+            captured.insert(requested_path(), Captured::Number(needed.to_owned()));
+            refill(&captured).map(|wait| wait.as_millis())
+        };
+        assert_eq!(of("302", "200"), Some(1020));
+        assert_eq!(of("302", "302"), Some(0));
+        assert_eq!(of("5000", "0"), Some(20_000), "the bucket is full then");
+        assert_eq!(of("x", "0"), None);
     }
 }

@@ -1,0 +1,52 @@
+//! What `preview` says of a definition that somebody tries out.
+
+use crate::scenarios::loads::api_with;
+use crate::world::api::{FakeApi, Pages};
+use crate::world::feed;
+use crate::world::program::highwater;
+use crate::world::project::Project;
+
+const PAGE: usize = 5;
+
+fn twelve(pages: &Pages) -> (FakeApi, Project) {
+    let api = api_with(pages.clone(), PAGE, feed::plain(1, 12, "2026-01-30T00:00:00Z"));
+    let project = Project::of_items(&api, pages, PAGE);
+    (api, project)
+}
+
+/// All that it says behind the rows.
+fn told(project: &Project, rows: &str) -> String {
+    let ended = highwater(project, &["preview", "items", "--rows", rows]).run().expect_code(0);
+    let lines = ended.stdout.lines().skip_while(|line| !line.contains("fetched in"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn it_says_why_paging_ended_and_what_may_be_wrong_with_it() {
+    let mut said = Vec::new();
+    let mut note = |what: &str, told: String| said.push(format!("# {what}\n{told}"));
+    for pages in [Pages::None, Pages::Page, Pages::Offset, Pages::Token, Pages::NextUrl, Pages::LinkHeader] {
+        let (_api, project) = twelve(&pages);
+        note(&format!("{pages:?}, all of it"), told(&project, "100"));
+        if pages == Pages::Token {
+            note("so many rows and no more", told(&project, "7"));
+            let json = highwater(&project, &["preview", "items", "--rows", "7", "--json"]).run().expect_code(0).json();
+            assert_eq!((&json["paging"]["pages"], &json["paging"]["more"]), (&2.into(), &true.into()), "{json}");
+            project.edit("sources/api.toml", "token = \"next_token\"", "token = \"nope\"");
+            note("a token that is never there", told(&project, "100"));
+        }
+        if pages == Pages::LinkHeader {
+            project.edit("sources/api.toml", "type = \"link_header\"", "type = \"none\"");
+            note("a header that nobody asked for", told(&project, "100"));
+        }
+    }
+    let (_api, project) = twelve(&Pages::Page);
+    project.edit("sources/api.toml", "param = \"page\"", "param = \"seite\"");
+    note("a parameter that the API does not know", told(&project, "11"));
+    let (api, project) = twelve(&Pages::Token);
+    project.edit("sources/api.toml", "primary_key = [\"id\"]", "primary_key = [\"updated_at\"]");
+    let same: Vec<_> = (1..=4).flat_map(|first| feed::plain(first * 10, 2, "2026-01-30T00:00:00Z")).collect();
+    api.add_records("items", same);
+    note("a key that is none", told(&project, "100"));
+    insta::assert_snapshot!(said.join("\n\n"));
+}
