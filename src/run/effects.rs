@@ -128,7 +128,7 @@ impl Subject<'_> {
         match index_position(self.ports.store.as_ref(), &self.job.dataset).await {
             Ok(Some((seq, hash))) if seq == self.state.seq && hash == self.state.record_hash => Outcome::Done,
             Ok(_) => Outcome::Stale,
-            Err(error) => Outcome::Failed { reason: chain(&error), fenced: false },
+            Err(error) => Outcome::Failed { reason: chain(&error), fenced: false, hopeless: false },
         }
     }
 
