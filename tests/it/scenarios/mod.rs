@@ -36,6 +36,7 @@ mod stores;
 mod sweep;
 mod syscalls;
 mod systemd;
+mod tended;
 mod unchanged;
 mod vendors;
 mod web;
