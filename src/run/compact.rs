@@ -44,6 +44,8 @@ pub struct Effort {
     pub least: usize,
     /// Only files of about the same size are joined.
     pub alike: bool,
+    /// Only dead letters and tombstones, which no reader of the table sees.
+    pub beside_only: bool,
     /// Records that are decided at most.
     pub records_max: u32,
     /// Only say what would be done.
@@ -53,7 +55,7 @@ pub struct Effort {
 impl Effort {
     /// All that there is to do, for who asked for it.
     pub fn all(dry_run: bool) -> Self {
-        Effort { least: 2, alike: false, records_max: u32::MAX, dry_run }
+        Effort { least: 2, alike: false, beside_only: false, records_max: u32::MAX, dry_run }
     }
 }
 
@@ -205,6 +207,7 @@ fn wish(job: &Job, effort: Effort) -> Wish {
         file_size,
         least: effort.least.max(2),
         alike: effort.alike,
+        beside_only: effort.beside_only,
         by_set: job.mode == Mode::Replace,
         bytes_max: BYTES_MAX.max(file_size),
         files_max: FILES_MAX,

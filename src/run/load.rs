@@ -27,7 +27,7 @@ use super::hold::while_held;
 use super::mark::{mark_text, marks};
 use super::order::{More, Rest};
 use super::read::{SliceRead, read_slice};
-use super::{Ports, RunError, RunReport, SliceFailure, collect, expire, rewind, settle};
+use super::{Ports, RunError, RunReport, SliceFailure, collect, control, expire, rewind, settle};
 
 /// How often in a row a rival may be first before the run steps back.
 const READS_MAX: u32 = 5;
@@ -63,6 +63,9 @@ pub(super) async fn load(job: &Job, ports: &Ports) -> Result<RunReport, RunError
     let mark = report.mark.as_ref().and_then(|mark| mark.parse().ok());
     ports.events.tell(Event::RunFinished { job: job.name.clone(), run: report.run, counts: report.counts, failed, mark });
     let finished = ports.state.finish_run(&row).await;
+    if finished.is_ok() {
+        control::write(job, ports, &row).await;
+    }
     let released = ports.state.release(&lease).await;
     outcome?;
     finished?;

@@ -11,6 +11,7 @@ mod children;
 mod collect;
 mod commit;
 mod compact;
+mod control;
 mod effects;
 mod expire;
 mod hold;

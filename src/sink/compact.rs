@@ -33,6 +33,8 @@ pub struct Wish {
     pub least: usize,
     /// Files are joined with files of about their size only.
     pub alike: bool,
+    /// Only files beside the table, which no reader of its rows sees.
+    pub beside_only: bool,
     /// Files of different parameter sets are not joined.
     pub by_set: bool,
     /// Ceilings on what one record joins.
@@ -72,7 +74,7 @@ pub fn plan(index: &Current, wish: &Wish) -> Vec<Group> {
         let set = if wish.by_set { file.set.clone() } else { PartitionKey::default() };
         by_place.entry((file.partition.clone(), set)).or_default().push((path, file));
     }
-    for ((partition, set), files) in by_place {
+    for ((partition, set), files) in by_place.into_iter().filter(|_| !wish.beside_only) {
         found.extend(worth_it(files, wish).map(|files| Group { role: FileRole::Data, partition, set, files }));
     }
     for (role, files) in [(FileRole::DeadLetters, &index.dead_letters), (FileRole::Tombstones, &index.tombstones)] {
@@ -185,7 +187,15 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn wish() -> Wish {
-        Wish { file_size: 128 * MIB, least: 4, alike: true, by_set: false, bytes_max: 512 * MIB, files_max: 100 }
+        Wish {
+            file_size: 128 * MIB,
+            least: 4,
+            alike: true,
+            beside_only: false,
+            by_set: false,
+            bytes_max: 512 * MIB,
+            files_max: 100,
+        }
     }
 
     fn index(files: &[(&str, &str, u64)]) -> Current {
@@ -255,7 +265,9 @@ mod tests {
     fn dead_letters_and_tombstones_are_joined_among_themselves() {
         let files = index(&of("a", &[1; 5])).files;
         let index = Current { dead_letters: files.clone(), tombstones: files, ..Current::default() };
-        let roles: Vec<FileRole> = plan(&index, &wish()).iter().map(|group| group.role).collect();
-        assert_eq!(roles, [FileRole::DeadLetters, FileRole::Tombstones]);
+        let roles = |wish: Wish| plan(&index, &wish).iter().map(|group| group.role).collect::<Vec<_>>();
+        assert_eq!(roles(wish()), [FileRole::DeadLetters, FileRole::Tombstones]);
+        let index = Current { files: index.dead_letters.clone(), ..index.clone() };
+        assert_eq!(plan(&index, &Wish { beside_only: true, ..wish() }).len(), 2, "the table itself is left alone");
     }
 }

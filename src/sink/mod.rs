@@ -6,6 +6,7 @@
 pub mod commit;
 pub mod compact;
 pub mod content;
+pub mod control;
 pub mod current;
 pub mod delta;
 pub mod distinct;

@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_secs(30);
 /// After a run has ended its table is left alone for so long: whoever asked for it may want another.
 const PAUSE: Duration = Duration::from_secs(1);
 /// No turn begins where a run of its job is due sooner than this.
-const SPARE: SignedDuration = SignedDuration::from_secs(30);
+const SPARE: SignedDuration = SignedDuration::from_secs(5);
 /// A table that nothing has happened to is looked at again after this: its partitions grow old.
 const AGAIN: SignedDuration = SignedDuration::from_hours(6);
 /// The same where a turn failed.
@@ -181,8 +181,14 @@ impl Idle {
             .engine
             .ports_without_source(job, memory, turn.stop.clone())
             .map_err(|trouble| RunError::new(trouble.kind, trouble.reason))?;
-        let least = job.compacts_from().and_then(|least| usize::try_from(least).ok());
-        let effort = least.map(|least| Effort { least, alike: true, records_max: RECORDS_MAX, dry_run: false });
+        let effort = |(least, all): (u32, bool)| Effort {
+            least: usize::try_from(least).unwrap_or(usize::MAX),
+            alike: true,
+            beside_only: !all,
+            records_max: RECORDS_MAX,
+            dry_run: false,
+        };
+        let effort = job.compacts_from().map(effort);
         let job = job.clone();
         // A task of its own: a panic in it concerns this turn alone, and who drops the set ends it.
         let mut task = JoinSet::new();

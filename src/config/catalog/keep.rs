@@ -34,11 +34,14 @@ impl Job {
         self.sink.format == TableFormat::Parquet && !self.keep.history.is_zero()
     }
 
-    /// From how many small files of one place on the daemon joins them; `None`: never. By itself it does so where readers are used to
-    /// files that come and go, or never see them: who globs a table of Parquet that only grows never meets a row twice.
-    pub fn compacts_from(&self) -> Option<u32> {
+    /// From how many small files of one place on the daemon joins them, and whether it does so in the table itself. `None`: it never
+    /// does. By itself it leaves a table of Parquet alone that only grows: who globs it never meets a row twice.
+    pub fn compacts_from(&self) -> Option<(u32, bool)> {
         let only_grows = self.sink.format == TableFormat::Parquet && self.mode == Mode::Append;
-        let unsaid = if only_grows { 0 } else { COMPACT_MIN_FILES };
-        Some(self.keep.compact_min_files.unwrap_or(unsaid)).filter(|files| *files > 0)
+        match self.keep.compact_min_files {
+            Some(0) => None,
+            Some(files) => Some((files, true)),
+            None => Some((COMPACT_MIN_FILES, !only_grows)),
+        }
     }
 }

@@ -30,7 +30,7 @@ pub(in super::super) static SINK: TableShape = TableShape::new(&[
     optional(
         "compact_min_files",
         Shape::Integer(0, 10_000),
-        "From how many small files of a partition on the daemon joins them between runs; 0: never. Default: 8, but 0 for Parquet in mode \"append\".",
+        "From how many small files of a partition on the daemon joins them between runs; 0: never. Default: 8, but a table of Parquet in mode \"append\" is left alone then.",
     ),
 ]);
 

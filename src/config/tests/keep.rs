@@ -6,7 +6,7 @@ use crate::config::catalog::Keep;
 
 use super::{Files, JOB, shown, with_job, with_job_text, with_sink};
 
-fn keep(sink: &str, job: &str) -> (Keep, Option<u32>) {
+fn keep(sink: &str, job: &str) -> (Keep, Option<(u32, bool)>) {
     let sink = format!("version = 1\nurl = \"lake\"\n{sink}");
     let job = JOB.replacen("mode = \"append\"\n", job, 1);
     let loaded = Files { sink, jobs: vec![("orders".to_owned(), job)], ..Files::good() }.load();
@@ -18,11 +18,11 @@ fn keep(sink: &str, job: &str) -> (Keep, Option<u32>) {
 #[test]
 fn what_a_job_says_of_its_files_wins_over_its_sink() {
     let (parquet, delta) = ("type = \"parquet\"\n", "type = \"delta\"\n");
-    assert_eq!(keep(parquet, "mode = \"append\"\n").1, None, "who globs what only grows never meets a row twice");
-    assert_eq!(keep(parquet, "mode = \"merge\"\n").1, Some(8));
-    assert_eq!(keep(delta, "mode = \"append\"\n").1, Some(8));
+    assert_eq!(keep(parquet, "mode = \"append\"\n").1, Some((8, false)), "who globs what only grows never meets a row twice");
+    assert_eq!(keep(parquet, "mode = \"merge\"\n").1, Some((8, true)));
+    assert_eq!(keep(delta, "mode = \"append\"\n").1, Some((8, true)));
     let said = format!("{parquet}compact_min_files = 20\n");
-    assert_eq!(keep(&said, "mode = \"append\"\n").1, Some(20));
+    assert_eq!(keep(&said, "mode = \"append\"\n").1, Some((20, true)));
     assert_eq!(keep(&said, "mode = \"append\"\ncompact_min_files = 0\n").1, None);
     let months = "mode = \"append\"\npartition_by = [\"state\", \"month(updated_at)\"]\nretain = \"31d\"\n";
     assert_eq!(keep(parquet, months).0.retain, Some(SignedDuration::from_hours(31 * 24)));
