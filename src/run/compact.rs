@@ -149,9 +149,12 @@ async fn join(
 ) -> Result<Compacted, RunError> {
     let mut done = Compacted::default();
     let mut rivals = 0;
-    // Each record leaves fewer files behind.
+    // Each record leaves fewer files behind, so there are never more records than files.
+    let mut records_max = None;
     while head.state.seq > 0 {
         let known = index_at(ports.store.as_ref(), &job.dataset, head, index).await?;
+        let files = known.files.len() + known.dead_letters.len() + known.tombstones.len();
+        let most = *records_max.get_or_insert(u64::from(effort.records_max).min(files as u64));
         let groups = plan(known, &wish(job, effort));
         if groups.is_empty() {
             return Ok(done);
@@ -160,7 +163,7 @@ async fn join(
             // One look: what a second record would join is not known before the first.
             return Ok(outlook(job, known, effort));
         }
-        done.is_partial = done.records >= u64::from(effort.records_max) || ports.stop.requested();
+        done.is_partial = done.records >= most || ports.stop.requested();
         if done.is_partial {
             return Ok(done);
         }

@@ -6,7 +6,7 @@ use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type, TimestampMicrosecondType};
 use jiff::Timestamp;
-use jiff::civil::{Date, date};
+use jiff::civil::{Date, Time, date};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::config::catalog::{PartitionColumn, PartitionUnit};
@@ -80,7 +80,8 @@ pub fn end_of(unit: PartitionUnit, value: &str) -> Option<Timestamp> {
     let mut parts = day.splitn(3, '-').map(str::parse::<i16>);
     let year = parts.next()?.ok()?;
     let mut part = || parts.next().map_or(Ok(1), |part| part).ok().and_then(|part| i8::try_from(part).ok());
-    let begin = Date::new(year, part()?, part()?).ok()?.at(hour.parse().ok()?, 0, 0, 0);
+    let hour = Time::new(hour.parse().ok()?, 0, 0, 0).ok()?;
+    let begin = Date::new(year, part()?, part()?).ok()?.to_datetime(hour);
     let length = match unit {
         PartitionUnit::Year => jiff::Span::new().years(1),
         PartitionUnit::Month => jiff::Span::new().months(1),

@@ -37,7 +37,7 @@ fn what_cannot_be_kept_or_joined_is_refused() {
     insta::assert_snapshot!(with_job_text(&JOB.replacen("mode = \"append\"", "mode = \"replace\"\nretain = \"40h\"\npartition_by = [\"month(updated_at)\"]", 1)), @r#"
     error: jobs/orders.toml:6:10: retain: a table that is replaced as a whole keeps nothing
       help: take it out: what the table holds is what the last run read; read less, by the stream's query or a filter
-    error: jobs/orders.toml:6:10: retain: `40h` is less than a month, as `updated_at_month` is cut
+    error: jobs/orders.toml:6:10: retain: `1d16h` is less than a month, as `updated_at_month` is cut
       help: keep at least one whole partition, or cut them finer
     "#);
     let back = with_job("retain = \"2d\"\npartition_by = [\"day(updated_at)\"]\n[window]\nlookback = \"3d\"\n");

@@ -62,7 +62,7 @@ impl Lake {
     }
 
     fn seq(&self) -> u64 {
-        self.call(&["state", "show", "items", "--json"])[0]["seq"].as_u64().unwrap()
+        self.call(&["state", "show", "items", "--json"])[0]["state"]["seq"].as_u64().unwrap()
     }
 }
 
@@ -83,14 +83,12 @@ fn small_files_become_few_and_every_reader_finds_the_same_rows() {
     for lake in &lakes {
         run(&lake.project);
     }
-    // A column more on the way, two months, and versions of what is there.
-    for day in 2..=5 {
-        let mut news = feed::plain(day * 10, 5, &format!("2026-02-{day:02}T00:10:00Z"));
-        news.extend(feed::plain(day * 10 + 5, 2, "2026-03-01T00:00:00Z").into_iter().map(|record| {
-            let (at, now) = ("2026-03-01T00:0", format!("2026-03-0{day}T00:0"));
-            let cursor = Some((record.cursor.unwrap().to_string().replace(at, &now)).parse().unwrap());
-            Record { json: record.json.replace(at, &now).replace("\"name\"", "\"more\":7,\"name\""), cursor }
-        }));
+    // Runs that bring a few rows each, a column more on the way, and a version of a row of another month.
+    for day in 1..=4 {
+        let mut news = feed::plain(day * 10, 5, &format!("2026-03-{day:02}T00:10:00Z"));
+        if day > 1 {
+            news.iter_mut().for_each(|record| record.json = record.json.replace("\"name\"", "\"more\":7,\"name\""));
+        }
         let first = &mut news[0];
         first.json = first.json.replace(&format!("\"id\":{},", day * 10), "\"id\":1,");
         newest.retain(|record| !record.json.contains("\"id\":1,"));
@@ -99,7 +97,7 @@ fn small_files_become_few_and_every_reader_finds_the_same_rows() {
         api.add_records("items", news);
         api.set_now(&format!("2026-03-{:02}T00:00:00Z", day + 1));
         for lake in &lakes {
-            run(&lake.project);
+            assert_eq!(run(&lake.project)["commits"], 1, "{}", lake.name);
         }
     }
     let truth = |lake: &Lake| if lake.name.starts_with("merge") { newest.clone() } else { all.clone() };
@@ -115,7 +113,7 @@ fn small_files_become_few_and_every_reader_finds_the_same_rows() {
         let compacted = lake.compact();
         assert_eq!(compacted["records"], 1, "{}: {compacted}", lake.name);
         assert_eq!((&compacted["files_before"], &compacted["rows"]), (&told["files_before"], &told["rows"]), "{}", lake.name);
-        assert_eq!(compacted["files_after"], 2, "{}: a file a month", lake.name);
+        assert_eq!((&compacted["files_before"], &compacted["files_after"]), (&json!(4), &json!(1)), "{}", lake.name);
         assert_eq!(lake.compact()["records"], 0, "{}: what is good is left alone", lake.name);
         assert_eq!(run(&lake.project)["commits"], 0, "{}", lake.name);
         highwater(&lake.project, &["verify"]).run().expect_code(0);
@@ -141,12 +139,13 @@ fn small_files_become_few_and_every_reader_finds_the_same_rows() {
 
 #[test]
 fn who_follows_a_delta_tables_changes_sees_none_in_rows_that_only_move() {
-    let api = api_with(Pages::Token, 5, feed::plain(1, 4, "2026-02-01T00:00:00Z"));
+    let api = api_with(Pages::Token, 5, feed::plain(1, 4, "2026-02-28T23:50:00Z"));
     let lake = Lake::new(&api, "append", true, None);
+    lake.project.edit("jobs/items.toml", "[\"month(updated_at)\"]", "[]");
     run(&lake.project);
-    api.add_records("items", feed::plain(5, 4, "2026-02-10T00:00:00Z"));
+    api.add_records("items", feed::plain(5, 4, "2026-03-01T01:00:00Z"));
     api.set_now("2026-03-02T00:00:00Z");
-    run(&lake.project);
+    assert_eq!(run(&lake.project)["commits"], 1);
     assert_eq!(lake.compact()["files_before"], 2);
     let log = lake.project.listing("lake/items/_delta_log");
     let last = log.keys().rfind(|name| name.ends_with(".json")).unwrap();
@@ -169,12 +168,12 @@ fn the_daemon_joins_files_once_nothing_runs() {
     let project = Project::of_items(&api, &Pages::Token, 5);
     project.edit("jobs/items.toml", "mode = ", "compact_min_files = 3\nmode = ");
     let mut daemon = Daemon::ready(&project, &[]);
-    for day in 2..=5 {
-        let news = feed::plain(day * 10, 5, &format!("2026-02-{day:02}T00:10:00Z"));
+    for day in 1..=4 {
+        let news = feed::plain(day * 10, 5, &format!("2026-03-{day:02}T00:10:00Z"));
         truth.extend(news.clone());
         highwater(&project, &["run", "items"]).run().expect_code(0);
         api.add_records("items", news);
-        api.set_now(&format!("2026-03-{day:02}T00:00:00Z"));
+        api.set_now(&format!("2026-03-{:02}T00:00:00Z", day + 1));
     }
     highwater(&project, &["run", "items"]).run().expect_code(0);
     daemon.wait_for_log("files became 1,");
