@@ -153,6 +153,18 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Join small files of tables into larger ones, partition by partition
+    #[command(
+        after_long_help = "Rows stay what they are; what was joined goes to the history. The daemon does the same between runs, from\n\
+        `compact_min_files` on, and leaves alone what would be written anew too often.\n\n\
+        Examples:\n  highwater compact --dry-run\n  highwater compact earthquakes"
+    )]
+    Compact {
+        job: Option<String>,
+        /// Only say what there is
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Print the JSON Schemas of the project's files, for editors
     #[command(after_long_help = "Examples:\n  highwater schema job\n  highwater schema --dir schemas")]
     Schema {
@@ -296,6 +308,7 @@ mod tests {
             "verify",
             "doctor",
             "gc",
+            "compact",
             "state rollback j --to 1",
             "state rebuild",
             "schema",
@@ -354,6 +367,7 @@ mod tests {
           verify       Recount tables from the lake alone; exit code 1 if one is not what its log says
           doctor       See whether files, secrets, sources, sinks, state and machine are fit for runs
           gc           Take away what nothing names: staged leftovers, orphans, history past its time
+          compact      Join small files of tables into larger ones, partition by partition
           schema       Print the JSON Schemas of the project's files, for editors
           demo         Run the shipped job twice on real data against a local replica of its API
           completions  Print a completion script for a shell

@@ -23,6 +23,7 @@ use crate::run::{self, Ports, Purpose, Roster, RunOptions, RunReport, Scratch, S
 use crate::source::Source;
 use crate::source::http::recording::Wire;
 use crate::source::http::{HttpSource, Shared, Tokens};
+use crate::source::none::NoSource;
 use crate::state::State;
 use crate::stop::Stop;
 use crate::store;
@@ -207,6 +208,27 @@ impl Engine {
         JobEnd { job: job.name.clone(), outcome }
     }
 
+    /// For what is done to a job's table and asks no source for anything.
+    pub fn ports_without_source(&self, job: &Job, memory: u64, stop: Stop) -> Result<Ports, Trouble> {
+        let store = store::open(&job.sink, &*self.secrets, self.faults.guards);
+        let store = store.map_err(|error| Trouble { exit: error.kind.into(), kind: error.kind, reason: chain(&error) })?;
+        Ok(Ports {
+            state: Arc::clone(&self.state),
+            // Faults on the outside: that a store is probed is no effect of a run.
+            store: self.faults.in_store(self.soundness.guard(&job.sink, store)),
+            source: Arc::new(NoSource),
+            roster: None,
+            clock: Arc::clone(&self.clock),
+            events: self.events.clone(),
+            stop,
+            owner: self.owner.clone(),
+            spool: self.spool.clone(),
+            memory,
+            guards: self.faults.guards,
+            options: RunOptions::default(),
+        })
+    }
+
     /// Opens a job's source and sink and runs it.
     pub async fn run_one(&self, job: &Job, purpose: Purpose, options: &RunOptions, memory: u64) -> Result<Finished, Trouble> {
         let stop = self.stop.clone();
@@ -222,23 +244,8 @@ impl Engine {
         let scratch = Arc::new(Scratch::new(&self.spool, self.clock.batch_id()));
         let roster = job.tells_parents_apart().then(|| Arc::new(Roster::new(Arc::clone(&scratch))));
         let source = self.open_source(job, class, memory, &scratch, roster.clone())?;
-        let store = store::open(&job.sink, &*self.secrets, self.faults.guards);
-        let store = store.map_err(|error| Trouble { exit: error.kind.into(), kind: error.kind, reason: chain(&error) })?;
-        let ports = Ports {
-            state: Arc::clone(&self.state),
-            // Faults on the outside: that a store is probed is no effect of a run.
-            store: self.faults.in_store(self.soundness.guard(&job.sink, store)),
-            source: self.faults.in_source(source.clone()),
-            roster,
-            clock: Arc::clone(&self.clock),
-            events: self.events.clone(),
-            stop,
-            owner: self.owner.clone(),
-            spool: self.spool.clone(),
-            memory,
-            guards: self.faults.guards,
-            options: options.clone(),
-        };
+        let ports = self.ports_without_source(job, memory, stop)?;
+        let ports = Ports { source: self.faults.in_source(source.clone()), roster, options: options.clone(), ..ports };
         let report = run::run_job(job, purpose, &ports).await;
         let report = report.map_err(|error| Trouble { exit: error.kind.into(), kind: error.kind, reason: chain(&error) })?;
         Ok(Finished { report, requests: source.requests() })

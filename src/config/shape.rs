@@ -52,19 +52,13 @@ pub(super) struct Choice {
 
 pub(super) struct TableShape {
     pub keys: &'static [Key],
-    /// Keys that the design has and this version has not.
-    pub later: &'static [&'static str],
     /// Exactly one of the keys is written.
     pub exactly_one: bool,
 }
 
 impl TableShape {
     pub const fn new(keys: &'static [Key]) -> TableShape {
-        TableShape { keys, later: &[], exactly_one: false }
-    }
-
-    pub const fn later(self, later: &'static [&'static str]) -> TableShape {
-        TableShape { later, ..self }
+        TableShape { keys, exactly_one: false }
     }
 
     pub const fn exactly_one(self) -> TableShape {

@@ -4,6 +4,7 @@ mod auth;
 mod export;
 mod files;
 mod job;
+mod keep;
 mod limits;
 mod schedule;
 mod settings;

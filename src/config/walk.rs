@@ -129,10 +129,6 @@ impl Walker<'_, '_> {
     }
 
     fn refuse_key(&mut self, name: &str, place: Place, shape: &TableShape) {
-        if shape.later.contains(&name) {
-            self.report.error(&place, format!("`{name}` is not built yet"), "take it out");
-            return;
-        }
         let keys = || shape.keys.iter().map(|key| key.name);
         let here = CALLED_ELSEWHERE.iter().find(|(other, ours)| *other == name && keys().any(|key| key == *ours));
         let help = here.map(|(_, ours)| format!("it is called `{ours}` here"));

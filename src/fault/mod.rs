@@ -101,6 +101,10 @@ guards! {
     vacuum_live,
     /// Files and folders on a disk are durable before anybody goes on.
     synced,
+    /// Files leave the table with the commit of the file that their rows were joined into.
+    joined_leave,
+    /// A partition is dropped once all of it is old.
+    whole_is_old,
 }
 
 impl Default for Guards {

@@ -187,7 +187,7 @@ async fn take(store: &dyn Store, garbage: impl Iterator<Item = Listed>, dry_run:
 }
 
 /// What the store takes for now, told by an object that it just took.
-async fn store_now(job: &Job, store: &dyn Store) -> Result<Timestamp, RunError> {
+pub(super) async fn store_now(job: &Job, store: &dyn Store) -> Result<Timestamp, RunError> {
     let path = layout::clock(&job.dataset);
     store.put(&path, Bytes::from_static(b"now\n")).await.map_err(SinkError::from)?;
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);

@@ -64,15 +64,7 @@ pub(super) async fn commit(
 ) -> Result<Committed, RunError> {
     let record = load_record(job, ports, head, slice);
     check_counts(&record, ports.guards)?;
-    if let Some(exposure) = Box::pin(exposure(job, ports, &record, index)).await?
-        && let Exposed::Displaced(path) = exposure.foresee(&job.partition_by, Arc::clone(&ports.store)).await?
-    {
-        let message = format!(
-            "`{path}` is not part of the Delta table {} any more: another writer has rewritten it; bring it back to an older version (RESTORE), or move the table's folder and `_highwater/{}` away and load it anew",
-            job.table, job.dataset
-        );
-        return Err(RunError::new(ErrorKind::Data, message));
-    }
+    foresee(job, ports, &record, index).await?;
     let (verdict, new_head) = decide(job, ports, lease, head, record, index).await?;
     match verdict {
         Verdict::Committed => Ok(Committed::Yes(Box::new(new_head))),
@@ -82,6 +74,20 @@ pub(super) async fn commit(
         }
         verdict => Err(unfinished(verdict, "a slice")),
     }
+}
+
+/// What the Delta log would refuse is refused before the record counts.
+pub(super) async fn foresee(job: &Job, ports: &Ports, record: &Record, index: &Option<Current>) -> Result<(), RunError> {
+    if let Some(exposure) = Box::pin(exposure(job, ports, record, index)).await?
+        && let Exposed::Displaced(path) = exposure.foresee(&job.partition_by, Arc::clone(&ports.store)).await?
+    {
+        let message = format!(
+            "`{path}` is not part of the Delta table {} any more: another writer has rewritten it; bring it back to an older version (RESTORE), or move the table's folder and `_highwater/{}` away and load it anew",
+            job.table, job.dataset
+        );
+        return Err(RunError::new(ErrorKind::Data, message));
+    }
+    Ok(())
 }
 
 /// Why a commit of `what` came to no good end.
@@ -203,6 +209,33 @@ fn load_record(job: &Job, ports: &Ports, head: &Head, slice: &StagedSlice) -> Re
         created_at: ports.clock.now(),
         previous: head.state.record_hash.clone(),
     }
+}
+
+/// A record of work on files alone: it means what the last one meant, reads nothing and covers nothing. `None` before the first.
+pub(super) fn upkeep_record(job: &Job, ports: &Ports, head: &Head, kind: RecordKind) -> Option<Record> {
+    let last = head.record.clone()?;
+    Some(Record {
+        seq: head.state.seq + 1,
+        generation: head.state.generation.max(1),
+        batch: ports.clock.batch_id(),
+        kind,
+        covers: Vec::new(),
+        uncovers: Vec::new(),
+        voids: None,
+        counts: Counts::default(),
+        add: Vec::new(),
+        remove: Vec::new(),
+        history: job.keeps_history(),
+        carried: 0,
+        superseded: 0,
+        content: None,
+        answered: None,
+        restore: Restored::default(),
+        note: None,
+        created_at: ports.clock.now(),
+        previous: head.state.record_hash.clone(),
+        ..last
+    })
 }
 
 /// Takes back the last record, whose staged files are gone: what of it is visible goes, what it covered is read again.

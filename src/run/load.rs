@@ -27,7 +27,7 @@ use super::hold::while_held;
 use super::mark::{mark_text, marks};
 use super::order::{More, Rest};
 use super::read::{SliceRead, read_slice};
-use super::{Ports, RunError, RunReport, SliceFailure, collect, rewind, settle};
+use super::{Ports, RunError, RunReport, SliceFailure, collect, control, expire, rewind, settle};
 
 /// How often in a row a rival may be first before the run steps back.
 const READS_MAX: u32 = 5;
@@ -63,6 +63,9 @@ pub(super) async fn load(job: &Job, ports: &Ports) -> Result<RunReport, RunError
     let mark = report.mark.as_ref().and_then(|mark| mark.parse().ok());
     ports.events.tell(Event::RunFinished { job: job.name.clone(), run: report.run, counts: report.counts, failed, mark });
     let finished = ports.state.finish_run(&row).await;
+    if finished.is_ok() {
+        control::write(job, ports, &row).await;
+    }
     let released = ports.state.release(&lease).await;
     outcome?;
     finished?;
@@ -135,8 +138,18 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
     }
     report.mark = mark_text(job, &head.state.coverage);
     report.marks = marks(job, &head.state.coverage);
+    if !report.stopped {
+        Box::pin(drop_old(job, ports, lease, &mut head, &mut index)).await;
+    }
     Box::pin(vacuum(job, ports, &head, &mut index)).await;
     Ok(())
+}
+
+/// Partitions that are older than what the job keeps go. What was read is committed: what fails here is done at the end of the next run.
+async fn drop_old(job: &Job, ports: &Ports, lease: &Lease, head: &mut Head, index: &mut Option<Current>) {
+    if let Err(error) = expire::expire(job, ports, lease, head, index).await {
+        tracing::warn!(job.id = %job.name, "{}: old partitions stay for now: {error}", job.name);
+    }
 }
 
 /// Takes away what left a Delta table long ago. The run has done its work: what fails here is tried again at the end of the next.

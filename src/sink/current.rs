@@ -67,15 +67,9 @@ impl Current {
             self.parents.remove(path);
             self.dead_letters.remove(path);
         }
-        // What was voided is to be read and written again, whatever stood there before; and what came back is not what was read last.
-        if record.kind == RecordKind::Rollback || record.kind != RecordKind::Replace && !record.remove.is_empty() {
-            self.contents.clear();
-        }
-        self.contents.extend(record.content.clone());
-        match &record.answered {
-            Some((set, answered)) => drop(self.answers.insert(set.clone(), answered.clone())),
-            // Whichever set it is about: what is there of it is another thing now.
-            None => self.answers.clear(),
+        // Who only joins files, or drops what is old, says nothing of the source.
+        if !record.kind.is_upkeep() {
+            self.note_answers(record);
         }
         self.files.extend(record.restore.files.clone());
         self.tombstones.extend(record.restore.tombstones.clone());
@@ -98,6 +92,19 @@ impl Current {
         self.partition_by = record.partition_by.clone();
         self.rows = self.files.values().map(|file| file.rows).sum();
         self.bytes = self.files.values().map(|file| file.bytes).sum();
+    }
+
+    fn note_answers(&mut self, record: &Record) {
+        // What was voided is to be read and written again, whatever stood there before; and what came back is not what was read last.
+        if record.kind == RecordKind::Rollback || record.kind != RecordKind::Replace && !record.remove.is_empty() {
+            self.contents.clear();
+        }
+        self.contents.extend(record.content.clone());
+        match &record.answered {
+            Some((set, answered)) => drop(self.answers.insert(set.clone(), answered.clone())),
+            // Whichever set it is about: what is there of it is another thing now.
+            None => self.answers.clear(),
+        }
     }
 
     /// Whether a file counts, whatever it is for.

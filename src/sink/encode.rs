@@ -142,6 +142,11 @@ impl Encoder {
         (self.arrow, self.file_schema) = (self.written.to_arrow(), self.filed.to_arrow());
     }
 
+    /// Whether the files have a column of this name.
+    pub fn has_column(&self, name: &str) -> bool {
+        self.filed.fields.iter().any(|field| field.name == name)
+    }
+
     /// Files opened so far.
     pub fn files(&self) -> usize {
         self.opened
@@ -174,6 +179,22 @@ impl Encoder {
         let rows = table::conform(rows, &self.filed, &self.file_schema)?;
         self.write(Key::Data(values), &rows, &mut pieces)?;
         self.keep_within_memory(&mut pieces)?;
+        Ok(pieces)
+    }
+
+    /// Takes in rows of a file of our own beside the table, as they are.
+    pub fn add_joined(&mut self, role: FileRole, rows: &RecordBatch) -> Result<Vec<Piece>, SinkError> {
+        let mut pieces = Vec::new();
+        let key = match role {
+            FileRole::DeadLetters => Key::DeadLetters,
+            FileRole::Tombstones => Key::Tombstones,
+            FileRole::Data | FileRole::Parents => return Err(SinkError::bug("such files are not joined as they are")),
+        };
+        if rows.num_rows() > 0 {
+            self.turn += 1;
+            self.write(key, rows, &mut pieces)?;
+            self.keep_within_memory(&mut pieces)?;
+        }
         Ok(pieces)
     }
 

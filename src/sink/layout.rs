@@ -80,6 +80,16 @@ pub fn clock(dataset: &DatasetName) -> String {
     format!("_highwater/{dataset}/gc/clock")
 }
 
+/// The files of a control table.
+pub fn control(dataset: &DatasetName, table: &str) -> String {
+    format!("_highwater/{dataset}/{table}")
+}
+
+/// How far the log was looked through for a control table.
+pub fn looked(dataset: &DatasetName, table: &str) -> String {
+    format!("_highwater/{dataset}/{table}.json")
+}
+
 /// The folders with files that records name: the table's, then those of ours.
 pub fn folders_of_files(table: &str, dataset: &DatasetName) -> [String; 4] {
     let ours = |role: &str| format!("_highwater/{dataset}/{role}");

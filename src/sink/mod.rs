@@ -2,15 +2,16 @@
 //!
 //! A dataset is decided by one chain of records, `_highwater/<dataset>/log/<seq>.json`; the record decides, the files follow.
 //! Knows the store's verbs; never the state, the source or the schedule: `run` performs the machines' effects.
-//!
-//! Deliberately absent: garbage collection, compaction.
 
 pub mod commit;
+pub mod compact;
 pub mod content;
+pub mod control;
 pub mod current;
 pub mod delta;
 pub mod distinct;
 pub mod encode;
+pub mod expire;
 pub mod history;
 pub mod layout;
 pub mod live;

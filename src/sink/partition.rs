@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type, TimestampMicrosecondType};
-use jiff::civil::{Date, date};
+use jiff::Timestamp;
+use jiff::civil::{Date, Time, date};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::config::catalog::{PartitionColumn, PartitionUnit};
@@ -71,6 +72,25 @@ pub fn directory(columns: &[PartitionColumn], values: &Values) -> Result<String,
         parts.push(format!("{}={value}", utf8_percent_encode(&column.key(), PLAIN)));
     }
     Ok(parts.join("/"))
+}
+
+/// The first moment behind a partition of time, by the value in its directory's name; `None` for one that is no time.
+pub fn end_of(unit: PartitionUnit, value: &str) -> Option<Timestamp> {
+    let (day, hour) = value.split_once('T').map_or((value, "0"), |(day, hour)| (day, hour));
+    let mut parts = day.splitn(3, '-').map(str::parse::<i16>);
+    let year = parts.next()?.ok()?;
+    let mut part = || parts.next().map_or(Ok(1), |part| part).ok().and_then(|part| i8::try_from(part).ok());
+    let hour = Time::new(hour.parse().ok()?, 0, 0, 0).ok()?;
+    let begin = Date::new(year, part()?, part()?).ok()?.to_datetime(hour);
+    let length = match unit {
+        PartitionUnit::Year => jiff::Span::new().years(1),
+        PartitionUnit::Month => jiff::Span::new().months(1),
+        PartitionUnit::Day => jiff::Span::new().days(1),
+        PartitionUnit::Hour => jiff::Span::new().hours(1),
+        PartitionUnit::Value => return None,
+    };
+    let end = begin.checked_add(length).ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(end.timestamp())
 }
 
 /// A row's value of one partition column, cheap to compare.
@@ -245,6 +265,24 @@ mod tests {
             let column = PartitionColumn { column: "ends".into(), unit };
             let parts = split(&rows, &[column]).expect("splits");
             assert_eq!(parts[0].0, [Some(expected.to_owned())]);
+        }
+    }
+
+    #[test]
+    fn a_partition_ends_where_the_next_one_begins() {
+        for (unit, value, end) in [
+            (PartitionUnit::Year, "2024", Some("2025-01-01T00:00:00Z")),
+            (PartitionUnit::Month, "2024-12", Some("2025-01-01T00:00:00Z")),
+            (PartitionUnit::Day, "2024-02-28", Some("2024-02-29T00:00:00Z")),
+            (PartitionUnit::Hour, "2024-02-29T23", Some("2024-03-01T00:00:00Z")),
+            (PartitionUnit::Year, "9999", None),
+            (PartitionUnit::Day, "2024-02-30", None),
+            (PartitionUnit::Hour, "2024-02-29T24", None),
+            (PartitionUnit::Day, "yesterday", None),
+            (PartitionUnit::Value, "2024-02-28", None),
+        ] {
+            let end = end.map(|end| end.parse::<jiff::Timestamp>().expect("an instant"));
+            assert_eq!(end_of(unit, value), end, "{value}");
         }
     }
 

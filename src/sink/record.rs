@@ -39,6 +39,17 @@ pub enum RecordKind {
     Rollback,
     /// An earlier record whose staged files were lost is taken back.
     Void,
+    /// Rows of many small files stand in fewer larger ones; nothing else of the table changes.
+    Compact,
+    /// Partitions that are older than what the job keeps left the table.
+    Expire,
+}
+
+impl RecordKind {
+    /// The work on files that is done to a table between runs: it reads nothing of the source and says nothing of it.
+    pub fn is_upkeep(self) -> bool {
+        matches!(self, RecordKind::Compact | RecordKind::Expire)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,8 +193,8 @@ impl Record {
     pub fn counts_add_up(&self) -> bool {
         let counts = &self.counts;
         let data = counts.kept + self.carried;
-        if self.kind == RecordKind::Rollback {
-            // It reads nothing: dead letters come back as they were.
+        if self.kind == RecordKind::Rollback || self.kind.is_upkeep() {
+            // They read nothing: dead letters come back, or are joined, as they were.
             return *counts == Counts::default() && data == self.rows(FileRole::Data);
         }
         counts.add_up() && data == self.rows(FileRole::Data) && counts.rejected == self.rows(FileRole::DeadLetters)

@@ -11,7 +11,7 @@ use crate::store::Store;
 use super::delta::log_folder;
 use super::history::Files;
 use super::live::index_position;
-use super::record::{FileEntry, FileRole, Record, hash, hex};
+use super::record::{FileEntry, FileRole, Record, RecordKind, hash, hex};
 use super::stage::footer_rows;
 use super::{SinkError, layout};
 
@@ -64,7 +64,7 @@ pub async fn verify(store: &dyn Store, dataset: &DatasetName) -> Result<VerifyRe
             left.extend(record.remove.iter().cloned());
             log = Some(format!("{}/", log_folder(&record.table)));
         }
-        files.apply(&record);
+        check_joined(&record, files.apply(&record), &mut report);
         report.seq = seq;
         report.records += 1;
     }
@@ -107,6 +107,15 @@ async fn check_index(store: &dyn Store, dataset: &DatasetName, last: &str, repor
         None => report.problems.push(format!("`{address}` is missing or none of ours: {UNFINISHED}")),
     }
     Ok(())
+}
+
+/// Files that were joined hold as many rows as those that they came from, of each kind.
+fn check_joined(record: &Record, gone: &[FileEntry], report: &mut VerifyReport) {
+    let rows = |files: &[FileEntry], role| files.iter().filter(|file| file.role == role).map(|file| file.rows).sum::<u64>();
+    let roles = [FileRole::Data, FileRole::DeadLetters, FileRole::Tombstones];
+    if record.kind == RecordKind::Compact && roles.iter().any(|role| rows(gone, *role) != rows(&record.add, *role)) {
+        report.problems.push(format!("record {} joined files, and the rows of the new ones are not as many", record.seq));
+    }
 }
 
 /// A record beyond the end of the chain means that one between was deleted.

@@ -23,7 +23,7 @@ pub struct MemoryState {
     live: Mutex<BTreeMap<DatasetName, Epoch>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Kept {
     datasets: BTreeMap<DatasetName, (Epoch, DatasetState)>,
     batches: BTreeMap<BatchId, (DatasetName, BatchNote)>,
@@ -38,6 +38,11 @@ struct Kept {
 impl MemoryState {
     pub fn new() -> Self {
         MemoryState::default()
+    }
+
+    /// A copy that goes its own way, as no process has it.
+    pub fn fork(&self) -> Self {
+        MemoryState { kept: Arc::new(Mutex::new(self.kept().clone())), live: Mutex::default() }
     }
 
     /// What the next process finds: everything that was written, no live lease. The one before must not be used any more.

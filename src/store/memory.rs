@@ -14,13 +14,24 @@ use super::{Listed, Published, PutAbsent, StagedWriter, Store, StoreError};
 /// Objects in memory, with the semantics of a bucket. Clones see the same objects.
 #[derive(Clone)]
 pub struct MemoryStore {
+    memory: Arc<InMemory>,
     objects: Arc<Objects>,
 }
 
 impl MemoryStore {
     pub fn new() -> Self {
-        let objects = Objects::new(Arc::new(InMemory::new()), Path::default(), "memory:/".to_owned(), Vec::new());
-        MemoryStore { objects: Arc::new(objects) }
+        MemoryStore::of(InMemory::new())
+    }
+
+    /// A copy that goes its own way.
+    pub fn fork(&self) -> Self {
+        MemoryStore::of(self.memory.fork())
+    }
+
+    fn of(memory: InMemory) -> Self {
+        let memory = Arc::new(memory);
+        let objects = Objects::new(memory.clone(), Path::default(), "memory:/".to_owned(), Vec::new());
+        MemoryStore { memory, objects: Arc::new(objects) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod against;
 mod check;
+mod compact;
 mod completions;
 mod doctor;
 mod forecast;
@@ -61,6 +62,7 @@ pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failu
         Command::Query { sql } => with_runtime(query::query(context, &sql)),
         Command::Verify { job } => with_runtime(verify::verify(context, job.as_deref())),
         Command::Gc { job, dry_run } => with_runtime(gc::gc(context, job.as_deref(), dry_run)),
+        Command::Compact { job, dry_run } => with_runtime(compact::compact(context, job.as_deref(), dry_run)),
         Command::Demo { feed, dir } => with_runtime(demo::demo(context, feed.as_deref(), &dir)),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `serve` opens the state, which makes this process the only one that works with it, and drives `schedule` with [`runs`] as the
 //! runner: the very path of `run`. [`socket`] takes questions of other commands in the words of [`protocol`]; [`client`] asks
-//! them. [`supervisor`] tells systemd how it goes. [`files`] holds the project as they were last read.
+//! them. [`supervisor`] tells systemd how it goes. [`files`] holds the project as they were last read. [`idle`] tends tables between runs.
 //!
 //! Deliberately absent: any way of loading that `run` does not have, and anything that decides when a job is due.
 
@@ -11,6 +11,7 @@ pub(crate) mod protocol;
 
 mod files;
 mod hand;
+mod idle;
 mod outlook;
 mod runs;
 mod serve;

@@ -21,6 +21,7 @@ use crate::schedule::{DueRun, Runner, Why};
 
 use super::files::Files;
 use super::hand::{Hand, Hands};
+use super::idle::Turns;
 
 /// A run that failed for a passing reason is tried again after these, jittered, before it counts as failed. The source's own
 /// attempts, which take seconds, are over by then.
@@ -34,13 +35,14 @@ pub(super) struct Runs {
     files: Arc<Files>,
     hands: Arc<Hands>,
     history: Arc<History>,
+    turns: Arc<Turns>,
     /// Retries that were spent, by job; a job that ended in any way is not in it.
     retried: Mutex<HashMap<JobName, usize>>,
 }
 
 impl Runs {
-    pub fn new(engine: Arc<Engine>, files: Arc<Files>, hands: Arc<Hands>, history: Arc<History>) -> Self {
-        Runs { engine, files, hands, history, retried: Mutex::default() }
+    pub fn new(engine: Arc<Engine>, files: Arc<Files>, hands: Arc<Hands>, history: Arc<History>, turns: Arc<Turns>) -> Self {
+        Runs { engine, files, hands, history, turns, retried: Mutex::default() }
     }
 
     async fn attempt(&self, name: &JobName, options: &RunOptions) -> JobEnd {
@@ -114,6 +116,7 @@ impl Runs {
 impl Runner for Runs {
     async fn run(&self, due: DueRun) -> RunEnd {
         let hands = if due.why == Why::Hand { self.hands.begin(&due.job) } else { Vec::new() };
+        self.turns.give_way(&due.job, &*self.engine.clock).await;
         let begun = self.engine.clock.elapsed();
         // All of them want the same.
         let options = hands.first().map(|hand| hand.options.clone()).unwrap_or_default();
@@ -121,6 +124,7 @@ impl Runner for Runs {
         let took = self.engine.clock.elapsed().saturating_sub(begun);
         let ended = self.conclude(&due, took, end.end());
         self.hands.end(&due.job);
+        self.turns.look();
         report(hands, &end);
         ended
     }
@@ -165,7 +169,7 @@ mod tests {
         let clock = Arc::new(SystemClock::new());
         let (history, _writer) = History::new(Arc::clone(&state), clock.clone());
         let engine = Engine::new(state, secrets, clock, folder.path().to_owned());
-        Runs::new(Arc::new(engine), Arc::new(Files::of(&project)), Arc::default(), history)
+        Runs::new(Arc::new(engine), Arc::new(Files::of(&project)), Arc::default(), history, Arc::default())
     }
 
     fn due(why: Why) -> DueRun {

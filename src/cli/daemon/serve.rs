@@ -25,6 +25,7 @@ use crate::telemetry::RunLog;
 
 use super::files::{Files, Reading};
 use super::hand::Hands;
+use super::idle::{Idle, Turns};
 use super::outlook::{Outlook, open_web};
 use super::runs::Runs;
 use super::service::Service;
@@ -89,9 +90,12 @@ impl Daemon {
         engine.faults = faults;
         let (stop, end, events) = (engine.stop.clone(), Stop::new(), engine.events.clone());
         let (budgets, tokens) = (Arc::clone(&engine.budgets), Arc::clone(&engine.tokens));
-        let runs = Runs::new(Arc::new(engine), Arc::clone(&files), Arc::clone(&hands), Arc::clone(&history));
+        let (engine, turns) = (Arc::new(engine), Arc::new(Turns::default()));
+        let runs =
+            Runs::new(Arc::clone(&engine), Arc::clone(&files), Arc::clone(&hands), Arc::clone(&history), Arc::clone(&turns));
         let jobs = files.reading().scheduled();
         let (driver, handle) = Driver::new(Arc::clone(&state), Arc::clone(&clock), Arc::new(runs), jobs, settings.runs);
+        let idle = Idle { engine, files: Arc::clone(&files), turns, handle: handle.clone() };
         let since = clock.now();
         let service = Arc::new(Service {
             clock,
@@ -119,6 +123,7 @@ impl Daemon {
         tasks.spawn(supervisor::watch(Arc::clone(&service), end.clone()));
         tasks.spawn(supervisor::keep_status(Arc::clone(&service), end.clone()));
         tasks.spawn(probe(Arc::clone(&service), stop.clone()));
+        tasks.spawn(idle.work(stop.clone()));
         Ok(Daemon { service, outlook, history, events, driving, tasks, stop, end })
     }
 

@@ -29,6 +29,9 @@ pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, re
     let timing = schedule::check(table, report);
     let dataset = table_name(table, report);
     let table_name = dataset?;
+    let mode = delivery.mode?;
+    let kept = keep::OfJob { mode, partition_by: &partition_by, lookback: window.lookback };
+    let keep = keep::job(table, sink?, &kept, report);
     Some(Job {
         name: JobName::new(&file.name),
         file: file.file.clone(),
@@ -39,11 +42,11 @@ pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, re
         jitter: timing.jitter,
         source: source?.source.clone()?,
         stream: stream?.clone(),
-        keep: keep::job(table, sink?, report),
+        keep,
         sink: sink?.clone(),
         dataset: DatasetName::new(&table_name),
         table: table_name,
-        mode: delivery.mode?,
+        mode,
         on_delete: delivery.on_delete,
         partition_immutable: table.boolean("partition_immutable").unwrap_or(false),
         partition_by,

@@ -78,8 +78,17 @@ pub(in super::super) static JOB: TableShape = TableShape::new(&[
         Shape::Text(Kind::Duration),
         "How long files that left the table are kept, for `state rollback`. Default: what the sink says.",
     ),
-])
-.later(&["retain"]);
+    optional(
+        "compact_min_files",
+        Shape::Integer(0, 10_000),
+        "From how many small files of a partition on the daemon joins them between runs; 0: never. Default: what the sink says.",
+    ),
+    optional(
+        "retain",
+        Shape::Text(Kind::Duration),
+        "Partitions that ended longer ago leave the table, such as \"400d\"; needs a partition by time. Default: all stay.",
+    ),
+]);
 
 static CATCH_UP: Choice = Choice { words: &["none", "one", "all"], later: &[] };
 static MODE: Choice = Choice { words: &["append", "merge", "replace"], later: &[] };

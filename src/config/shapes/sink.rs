@@ -27,6 +27,11 @@ pub(in super::super) static SINK: TableShape = TableShape::new(&[
         Shape::Text(Kind::Duration),
         "How old an object that no record names must be before `gc` takes it away. Default: \"1d\".",
     ),
+    optional(
+        "compact_min_files",
+        Shape::Integer(0, 10_000),
+        "From how many small files of a partition on the daemon joins them between runs; 0: never. Default: 8, but a table of Parquet in mode \"append\" is left alone then.",
+    ),
 ]);
 
 static PARQUET: TableShape = TableShape::new(&[

@@ -166,9 +166,13 @@ fn attempt(
     let Some(files) = files else { return gone() };
     let operation = match record.kind {
         RecordKind::Merge => UpdateTableOperation::Merge,
+        RecordKind::Compact => UpdateTableOperation::Optimize,
+        RecordKind::Expire => UpdateTableOperation::Delete,
         _ => UpdateTableOperation::Write,
     };
-    let mut builder = Arc::clone(&snapshot).update_table(operation, ENGINE, true);
+    // Who follows the table's changes has seen rows that only move from file to file.
+    let changes_data = record.kind != RecordKind::Compact;
+    let mut builder = Arc::clone(&snapshot).update_table(operation, ENGINE, changes_data);
     // Without rows there may be no columns either.
     let schema = if adds { schema()? } else { StructType::try_new([]).map_err(|error| SinkError::bug(error.to_string()))? };
     for addition in additions(&snapshot.schema(), &schema)? {

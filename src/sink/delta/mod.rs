@@ -65,7 +65,9 @@ impl Exposure {
             return None;
         }
         let gone: HashSet<&String> = record.remove.iter().collect();
+        // Rows of others stay where ours are only joined, or grow old.
         let replaces_all = record.kind != RecordKind::Void
+            && !record.kind.is_upkeep()
             && removes
             && before.is_some_and(|before| before.files.keys().all(|path| gone.contains(path)));
         let (own, by) = (OwnColumns::of(job).fields(), partitions_of(record));

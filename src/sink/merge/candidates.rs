@@ -148,7 +148,7 @@ fn take_rows(path: &str, batch: &RecordBatch, first: u64, take: &mut impl FnMut(
 }
 
 /// All columns of a file, batch by batch.
-pub(super) async fn read_rows(store: &Arc<dyn Store>, path: &str, file: &CurrentFile) -> Result<FileRows, SinkError> {
+pub(in crate::sink) async fn read_rows(store: &Arc<dyn Store>, path: &str, file: &CurrentFile) -> Result<FileRows, SinkError> {
     let builder = open(store, path, file).await?;
     builder.with_batch_size(BATCH_ROWS).build().map(FileRows::new).map_err(|error| unreadable(path, error))
 }

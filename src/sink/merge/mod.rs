@@ -21,7 +21,7 @@ mod ops;
 mod rejects;
 mod resolve;
 
-pub(in crate::sink) use candidates::{check_rows, open, unreadable};
+pub(in crate::sink) use candidates::{check_rows, open, read_rows, unreadable};
 pub use carry::{Carried, carry};
 pub use ops::{Op, OpKind, Ops};
 pub use rejects::known_rejects;

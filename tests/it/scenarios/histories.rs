@@ -1,7 +1,8 @@
 //! Random histories of a source, read run by run into a merged table: in the end the table is what the source has, once each.
 //!
 //! Every history is made by its seed: inserts, updates, ties, deletes, moves across partitions, rows that a filter lets go and takes
-//! back, rows that come late but within `lookback`, and a process that dies now and then at any of its effects. The table is read
+//! back, rows that come late but within `lookback`, files that are joined in between, and a process that dies now and then at any of its
+//! effects. The table is read
 //! with the `parquet` crate alone. `HIGHWATER_TEST_HISTORIES` says how many (200), `HIGHWATER_TEST_SEED` where they begin.
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use highwater::config;
 use highwater::config::catalog::Job;
 use highwater::event::Events;
 use highwater::fault::{Ending, FaultPlan, Guards, Side};
-use highwater::run::{self, Ports, Purpose, RunError, RunOptions, RunReport};
+use highwater::run::{self, Effort, Ports, Purpose, RunError, RunOptions, RunReport};
 use highwater::sink::verify::verify;
 use highwater::source::faulty::FaultySource;
 use highwater::state::faulty::FaultyState;
@@ -90,6 +91,12 @@ impl Shape {
             self.partition_by, self.step
         )
     }
+}
+
+/// What a process does in its life.
+enum Work {
+    Load,
+    Join,
 }
 
 struct History {
@@ -189,6 +196,10 @@ impl History {
     }
 
     async fn run(&mut self, plan: FaultPlan) -> Result<RunReport, RunError> {
+        Ok(self.work(plan, Work::Load).await?.expect("a load reports"))
+    }
+
+    async fn work(&mut self, plan: FaultPlan, work: Work) -> Result<Option<RunReport>, RunError> {
         self.lives += 1;
         let plan = Arc::new(plan);
         let source = FakeSource { records: self.records(), page_size: self.shape.page_size, now: self.now };
@@ -207,7 +218,10 @@ impl History {
             guards: Guards::ALL,
             options: RunOptions::default(),
         };
-        run::run_job(&self.job, Purpose::Load, &ports).await
+        match work {
+            Work::Load => run::run_job(&self.job, Purpose::Load, &ports).await.map(Some),
+            Work::Join => run::compact(&self.job, &ports, Effort::all(false)).await.map(|_| None),
+        }
     }
 
     async fn live(&mut self) -> Vec<String> {
@@ -218,6 +232,12 @@ impl History {
                 let at = 1 + self.dice.below(70);
                 // How it ends is what the next run has to live with.
                 drop(self.run(FaultPlan::kill(at, side, Ending::InProcess)).await);
+            }
+            // Files are joined between runs, and that ends badly as well.
+            if self.dice.once_in(2) {
+                let (at, side) = (1 + self.dice.below(90), *self.dice.pick(&[Side::Before, Side::After]));
+                let plan = if self.dice.once_in(2) { FaultPlan::kill(at, side, Ending::InProcess) } else { FaultPlan::none() };
+                drop(self.work(plan, Work::Join).await);
             }
             if !self.dice.once_in(4) {
                 let report = self.run(FaultPlan::none()).await;

@@ -3,6 +3,7 @@
 mod again;
 mod alerts;
 mod auth;
+mod controls;
 mod cursors;
 mod daemons;
 mod delta;
@@ -37,6 +38,7 @@ mod stores;
 mod sweep;
 mod syscalls;
 mod systemd;
+mod tended;
 mod unchanged;
 mod vendors;
 mod web;

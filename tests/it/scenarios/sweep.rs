@@ -6,6 +6,7 @@ mod keeps;
 mod life;
 mod recounts;
 mod rewinds;
+mod upkeep;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -87,6 +87,34 @@ impl Fixture {
         Fixture::of("mode = \"replace\"\n", records())
     }
 
+    /// Slices of half a day, so that a day has two files of each kind, and the first day is too old. In a merge, two rows of that day
+    /// have no newer version.
+    pub fn small_files(mode: &str) -> Self {
+        let mut records = records();
+        for (index, record) in records.iter_mut().enumerate().filter(|(_, record)| record.cursor.is_some() && mode == "merge") {
+            let id = if index < 2 { 50 + index } else { index % 12 };
+            record.json = record.json.replace(&format!("\"id\":{index},"), &format!("\"id\":{id},"));
+        }
+        let mut fixture = Fixture::of(&format!("mode = \"{mode}\"\n"), records);
+        fixture.job.window.step = Some(jiff::SignedDuration::from_hours(12));
+        // By the clock of these lives, half of the third day is over then.
+        fixture.job.keep.retain = Some(jiff::SignedDuration::from_hours(48));
+        fixture
+    }
+
+    /// The same without an end to what is kept.
+    pub fn keeping_all(mut self) -> Self {
+        self.job.keep.retain = None;
+        self
+    }
+
+    /// What is older than this has left the table.
+    fn kept_from(&self) -> Timestamp {
+        let Some(kept) = self.job.keep.retain else { return Timestamp::MIN };
+        let cutoff = NOW.parse::<Timestamp>().unwrap() - kept;
+        cutoff.to_zoned(jiff::tz::TimeZone::UTC).start_of_day().unwrap().timestamp()
+    }
+
     /// The same job, with a Delta table.
     pub fn with_delta(mut self) -> Self {
         self.job.sink.format = TableFormat::Delta;
@@ -274,8 +302,9 @@ impl Fixture {
     /// What the table and the dead letters hold against what the source has: each row once, with its values.
     fn compare(&self, rows: &BTreeMap<i64, Vec<String>>) -> Vec<String> {
         let mut wrong = Vec::new();
-        let mut wanted: BTreeMap<i64, Vec<String>> = BTreeMap::new();
-        for record in self.records.iter().filter(|record| record.cursor.is_some()) {
+        let mut wanted: BTreeMap<i64, Vec<(Timestamp, String)>> = BTreeMap::new();
+        for record in &self.records {
+            let Some(cursor) = record.cursor else { continue };
             let value: serde_json::Value = serde_json::from_str(&record.json).unwrap();
             let by_kind = self.job.partition_by.iter().any(|column| column.column == "kind");
             let kind = if by_kind { value["kind"].as_str().unwrap() } else { "?" };
@@ -285,8 +314,13 @@ impl Fixture {
                 // Records stand in the order of their cursors: the last one is the newest.
                 versions.clear();
             }
-            versions.push(text);
+            versions.push((cursor, text));
         }
+        let kept_from = self.kept_from();
+        let kept =
+            |versions: Vec<(Timestamp, String)>| versions.into_iter().filter(|(at, _)| *at >= kept_from).map(|(_, text)| text);
+        let wanted = wanted.into_iter().map(|(id, versions)| (id, kept(versions).collect::<Vec<_>>()));
+        let wanted: BTreeMap<i64, Vec<String>> = wanted.filter(|(_, versions)| !versions.is_empty()).collect();
         for (id, values) in &wanted {
             match rows.get(id) {
                 None => wrong.push(format!("row {id} is lost")),
@@ -414,6 +448,18 @@ impl Home {
         Home::at(Place::Disk { folder: tempfile::tempdir().unwrap() })
     }
 
+    /// A copy that goes its own way; nobody is at work here.
+    pub fn fork(&self) -> Self {
+        match &*self.place {
+            Place::Memory { store, state } => Home::at(Place::Memory { store: store.fork(), state: state.fork() }),
+            Place::Disk { folder } => {
+                let copy = tempfile::tempdir().unwrap();
+                copy_folder(folder.path(), copy.path());
+                Home::at(Place::Disk { folder: copy })
+            }
+        }
+    }
+
     /// The same lake seen by another process with an empty state of its own.
     pub fn rival(&self) -> Self {
         match &*self.place {
@@ -482,6 +528,18 @@ impl Home {
         }
         for (path, bytes) in backup {
             store.put(path, bytes.clone()).await.unwrap();
+        }
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_folder(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
         }
     }
 }
