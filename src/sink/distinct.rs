@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64T
 use parquet::schema::types::ColumnPath;
 
 /// Fewer values say nothing.
-const VALUES_MIN: usize = 128;
+const VALUES_MIN: usize = 64;
 /// One of so many may come twice. Of a thousand values drawn from thirty thousand as many do, and a dictionary of these is still small.
 const TWICE_MAX: usize = 64;
 
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_few_rows_say_nothing() {
-        let few = Arc::new(Int64Array::from_iter_values(0..100)) as ArrayRef;
+        let few = Arc::new(Int64Array::from_iter_values(0..60)) as ArrayRef;
         assert!(paths(vec![("id", few)]).is_empty());
     }
 }

@@ -50,7 +50,7 @@ impl Lake {
             (None, _) => oracle.expect(&name, &self.project.at("lake/items"), truth),
         };
         // Of an append every version is a row.
-        case["key"] = json!(["id", "updated_at"]);
+        case["key"] = json!(["id", "name"]);
     }
 
     fn call(&self, args: &[&str]) -> Value {
@@ -90,7 +90,7 @@ fn small_files_become_few_and_every_reader_finds_the_same_rows() {
             news.iter_mut().for_each(|record| record.json = record.json.replace("\"name\"", "\"more\":7,\"name\""));
         }
         if day == 1 {
-            news[0].json = news[0].json.replace("\"id\":10,", "\"id\":1,");
+            news[0].json = news[0].json.replace("\"id\":10,", "\"id\":1,").replace("\"n0\"", "\"again\"");
             newest.retain(|record| !record.json.contains("\"id\":1,"));
         }
         newest.extend(news.clone());
@@ -188,9 +188,9 @@ fn the_daemon_joins_files_once_nothing_runs() {
 
 #[test]
 fn old_partitions_leave_at_a_runs_end_and_stay_away() {
-    let Some(mut oracle) = Oracle::new() else {
+    if Oracle::new().is_none() {
         return skip("old_partitions_leave_at_a_runs_end", "the independent readers are not installed");
-    };
+    }
     // By the machine's own clock, for that is what decides.
     let now = SystemClock::new().now().to_zoned(jiff::tz::TimeZone::UTC);
     let at =
@@ -205,7 +205,12 @@ fn old_partitions_leave_at_a_runs_end_and_stay_away() {
         lake.project.edit("jobs/items.toml", "month(", "day(");
         lake.project.edit("jobs/items.toml", "2026-01-01", &at(200)[..10]);
         run(&lake.project);
-        lake.expect(&mut oracle, "what is old left", &kept);
+        let what_is_old_left = |what: &str| {
+            let mut oracle = Oracle::new().unwrap();
+            lake.expect(&mut oracle, what, &kept);
+            oracle.check();
+        };
+        what_is_old_left("what is old left");
         let seq = lake.seq();
         assert_eq!(seq, 2, "one record loads, one drops");
         assert_eq!(run(&lake.project)["commits"], 0, "what left is covered");
@@ -219,7 +224,7 @@ fn old_partitions_leave_at_a_runs_end_and_stay_away() {
             lake.expect(&mut oracle, "what had left is back", &[old.clone(), kept.clone()].concat());
             oracle.check();
             run(&lake.project);
+            what_is_old_left("it left once more");
         }
     }
-    oracle.check();
 }

@@ -224,8 +224,11 @@ fn a_batch_of_any_table_whose_staged_files_vanish_is_taken_back_and_read_again()
     // D-20
     for fixture in tables() {
         let log = effects(&fixture, Home::memory, Guards::ALL);
-        let decisions: Vec<u64> =
-            (1..).zip(&log).filter(|(_, name)| name.starts_with("store.put_absent _highwater")).map(|(at, _)| at).collect();
+        let decisions: Vec<u64> = (1..)
+            .zip(&log)
+            .filter(|(_, name)| name.starts_with("store.put_absent _highwater/items/log/"))
+            .map(|(at, _)| at)
+            .collect();
         assert_eq!(decisions.len(), 3, "{log:#?}");
         // The first record, and one that takes files out where the table is merged; the first staged file, the last one, which
         // holds dead letters if any does, and all of them.
