@@ -65,7 +65,10 @@ fn who_was_stopped_for_longer_than_its_lease_doubles_nothing() {
     // Around all that decides something: what is noted before, the decision, the publication, the index, and what is noted after. Of a
     // Delta table the commits to its log, for all else is alike.
     let parts: [(&str, &[&str]); 2] = [
-        ("parquet", &["note_batch", "put_absent", "publish", "advance", "store.put _highwater/items/current.json"]),
+        (
+            "parquet",
+            &["note_batch", "put_absent _highwater/items/log/", "publish", "advance", "store.put _highwater/items/current.json"],
+        ),
         ("delta", &["put_absent items/_delta_log"]),
     ];
     let mut places: Vec<(&str, usize, &str, String)> = Vec::new();

@@ -375,7 +375,7 @@ fn a_slice_without_rows_is_covered_without_a_decision_of_its_own() {
     // D-61: it waits in the state, and the next record names it.
     let fixture = Fixture::new().first_days(2);
     let log = effects(&fixture, Home::memory, Guards::ALL);
-    assert_eq!(log.iter().filter(|name| name.starts_with("store.put_absent")).count(), 2, "{log:#?}");
+    assert_eq!(log.iter().filter(|name| name.starts_with("store.put_absent _highwater/items/log/")).count(), 2, "{log:#?}");
     assert_right(&sweep(&fixture, Home::memory, Guards::ALL));
     block_on(async {
         let none = || Arc::new(FaultPlan::none());
