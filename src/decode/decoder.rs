@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use bytes::Bytes;
 
 use crate::page::{Envelope, RawPage};
 use crate::schema::TableSchema;
 
 use super::carry::carry;
 use super::kind::Object;
+use super::raw::RawRecords;
 use super::read::{Task, read};
 use super::spec::Plan;
 use super::tape::Tape;
@@ -76,9 +76,8 @@ impl Decoder {
         }
         Ok(Decoded {
             rows: outcome.rows,
-            json: text.json,
+            raw: RawRecords::new(text.json, outcome.spans),
             places: outcome.places,
-            spans: outcome.spans,
             rejects: outcome.rejects,
             envelope: outcome.envelope,
             cursor: outcome.cursor,
@@ -93,9 +92,8 @@ impl Decoder {
     fn nothing(&self) -> Decoded {
         Decoded {
             rows: RecordBatch::new_empty(Arc::clone(&self.arrow_schema)),
-            json: Bytes::new(),
+            raw: RawRecords::default(),
             places: Vec::new(),
-            spans: Vec::new(),
             rejects: Vec::new(),
             envelope: Envelope { is_nothing: true, ..Envelope::default() },
             cursor: None,

@@ -22,6 +22,7 @@ mod keys;
 mod kind;
 mod number;
 mod observe;
+mod raw;
 mod read;
 mod span;
 mod spec;
@@ -40,7 +41,6 @@ mod tests;
 use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
-use bytes::Bytes;
 use jiff::tz::TimeZone;
 use thiserror::Error;
 
@@ -51,7 +51,7 @@ use crate::page::{Envelope, ResponsePath};
 use crate::reject::Reject;
 
 pub use decoder::Decoder;
-pub use span::raw_records;
+pub use raw::RawRecords;
 
 /// What a stream's pages look like, as far as it was declared.
 #[derive(Clone, Debug)]
@@ -96,12 +96,10 @@ pub struct Decoded {
     /// The rows that fit, in the decoder's schema as it stands after this page. Columns that were only ever null have
     /// Arrow's Null type, and so have such parts of structs and lists.
     pub rows: RecordBatch,
-    /// The page as JSON; a JSON body itself, where nothing is packed.
-    pub json: Bytes,
+    /// All records of the page, put aside or not.
+    pub raw: RawRecords,
     /// For each row its place in the page, counted from 0.
     pub places: Vec<u64>,
-    /// For each row where its record's bytes begin and end in `json`.
-    pub spans: Vec<(u32, u32)>,
     pub rejects: Vec<Reject>,
     pub envelope: Envelope,
     /// One value a row, where the stream has a cursor; points in time are rounded towards the past.

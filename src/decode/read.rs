@@ -45,6 +45,7 @@ pub struct Outcome {
     pub tree: Option<Object>,
     pub rows: RecordBatch,
     pub places: Vec<u64>,
+    /// Of each record of the page, where its bytes begin and end.
     pub spans: Vec<(u32, u32)>,
     pub rejects: Vec<Reject>,
     pub envelope: Envelope,
@@ -73,7 +74,8 @@ pub fn read(tape: &mut Tape, task: &Task) -> Result<Outcome, DecodeError> {
     reader.take_objects(&items);
     let columns = reader.split_records()?;
     let marks = reader.take_marks(columns)?;
-    reader.finish(marks, envelope)
+    let spans = items.iter().map(|at| doc.span(*at)).collect();
+    Ok(Outcome { spans, ..reader.finish(marks, envelope)? })
 }
 
 /// The records' list; `None` if it may be missing and is.
@@ -305,11 +307,10 @@ impl Reader<'_, '_> {
         let key_hashes = self.task.plan.needs_key_hashes().then_some(marks.key_hashes);
         let keys = self.task.plan.keep_keys.then_some(marks.keys);
         let deleted = self.task.plan.deleted.is_some().then_some(marks.deleted);
-        let spans = self.rows.iter().map(|row| self.doc.span(*row)).collect();
         Ok(Outcome {
             tree: self.tree,
             rows,
-            spans,
+            spans: Vec::new(),
             places: self.places,
             rejects: self.rejects,
             envelope,

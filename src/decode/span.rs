@@ -1,24 +1,4 @@
-//! Where values begin and end in the bytes of a page: for records that are put aside as they came.
-
-use bytes::Bytes;
-
-use crate::page::ResponsePath;
-
-/// The bytes of the records at these places of a page, in the order asked for; empty where there is no such record. The page is
-/// the JSON of one that was decoded.
-pub fn raw_records(json: &[u8], records: &ResponsePath, places: &[u64]) -> Vec<Bytes> {
-    let body = without_mark(json);
-    let spans = match records {
-        ResponsePath::Body(steps) => record_spans(body, steps, places.iter().copied().max()).unwrap_or_default(),
-        ResponsePath::Header(_) => Vec::new(),
-    };
-    let raw = |place: &u64| {
-        let span = usize::try_from(*place).ok().and_then(|place| spans.get(place).cloned());
-        // A copy: a slice would keep the whole page alive for one record.
-        span.map_or_else(Bytes::new, |span| Bytes::copy_from_slice(&body[span]))
-    };
-    places.iter().map(raw).collect()
-}
+//! Where records begin and end in the bytes of a page that is not decoded yet: for what is written into them before.
 
 /// A body without its byte order mark, which RFC 8259 lets a reader ignore.
 pub fn without_mark(body: &[u8]) -> &[u8] {
@@ -125,11 +105,14 @@ pub fn string_end(body: &[u8], at: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::ResponsePath;
 
-    fn raw(body: &str, path: &str, places: &[u64]) -> Vec<String> {
-        let records = ResponsePath::parse(path).unwrap();
-        let found = raw_records(body.as_bytes(), &records, places);
-        found.into_iter().map(|bytes| String::from_utf8(bytes.to_vec()).unwrap()).collect()
+    fn raw<'b>(body: &'b str, path: &str, places: &[usize]) -> Vec<&'b str> {
+        let ResponsePath::Body(steps) = ResponsePath::parse(path).unwrap() else { unreachable!() };
+        let body = std::str::from_utf8(without_mark(body.as_bytes())).unwrap();
+        let last = places.iter().max().map(|place| *place as u64);
+        let spans = record_spans(body.as_bytes(), &steps, last).unwrap_or_default();
+        places.iter().map(|place| spans.get(*place).map_or("", |span| &body[span.clone()])).collect()
     }
 
     #[test]

@@ -14,13 +14,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::config::catalog::{Job, Mode, Parent};
-use crate::decode::raw_records;
 use crate::error::ErrorKind;
 use crate::page::{Also, Envelope, PagePosition, ParentAt, RawPage, ResponsePath, find_value, split_path};
 use crate::slice::{Reach, Slice, Span};
@@ -210,10 +208,9 @@ impl Children {
             self.capped.store(true, Ordering::Relaxed);
         }
         let next = source.next(&slice, &page.position, &refined.envelope, &page.headers)?;
-        let raw = raw_records(&refined.json, &self.job.stream.records, &refined.places);
         let above = page.position.parent.as_ref();
-        let listed = |record: &Bytes| {
-            let json = String::from_utf8_lossy(record).into_owned();
+        let listed = |place: &u64| {
+            let json = String::from_utf8_lossy(refined.raw.get(*place)).into_owned();
             let id = match above {
                 // Below one that is like another, nothing tells one from another either.
                 Some(above) => above.identity.as_ref().and_then(|above| identity(&json, &self.key, Some(above))),
@@ -221,7 +218,7 @@ impl Children {
             };
             Listed { json, id }
         };
-        let records = raw.iter().map(listed).collect();
+        let records = refined.places.iter().map(listed).collect();
         if let Some(reject) = refined.rejects.first() {
             // Left out, its children would be covered and never read.
             let (stream, field, reason) = (&self.job.stream.name, &reject.field, &reject.reason);

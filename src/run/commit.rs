@@ -18,12 +18,13 @@ use crate::sink::delta::Exposed;
 use crate::sink::history::coverage_at;
 use crate::sink::layout;
 use crate::sink::live::index_before;
-use crate::sink::record::{FORMAT, FileEntry, Record, RecordKind, Restored, fingerprint, hash};
+use crate::sink::record::{FileEntry, Record, RecordKind, Restored, fingerprint, hash};
 use crate::sink::settle::Head;
 use crate::sink::stage::{StagedFile, entries};
 use crate::slice::Cover;
 use crate::state::{BatchNote, BatchStatus, Lease};
 
+use super::blank::{blank, blank_as};
 use super::effects::{Subject, exposure};
 use super::read::Replaced;
 use super::{Ports, RunError, RunReport, settle};
@@ -169,73 +170,35 @@ pub(super) fn state_fingerprint(job: &Job) -> BTreeMap<String, String> {
 }
 
 fn load_record(job: &Job, ports: &Ports, head: &Head, slice: &StagedSlice) -> Record {
-    let seq = head.state.seq + 1;
     let mut covers = head.state.pending.clone();
     covers.extend(slice.cover.clone());
     if !ports.guards.record_coverage {
         covers.clear();
     }
+    let kind = match job.mode {
+        Mode::Append => RecordKind::Load,
+        Mode::Merge => RecordKind::Merge,
+        Mode::Replace => RecordKind::Replace,
+    };
+    let blank = blank(job, ports, &head.state, kind, slice.batch);
     Record {
-        format: FORMAT,
-        seq,
-        generation: head.state.generation.max(1),
-        batch: slice.batch,
-        kind: match job.mode {
-            Mode::Append => RecordKind::Load,
-            Mode::Merge => RecordKind::Merge,
-            Mode::Replace => RecordKind::Replace,
-        },
-        dataset: job.dataset.clone(),
-        job: job.name.to_string(),
-        table: job.table.clone(),
-        table_format: job.sink.format,
-        fingerprint: fingerprint(job),
         covers,
-        uncovers: Vec::new(),
-        voids: None,
         read_schema: slice.read_schema.clone(),
         schema: slice.schema.clone(),
-        partition_by: job.partition_by.iter().map(|column| column.key()).collect(),
         counts: slice.counts,
-        add: entries(job, &slice.set, seq, slice.batch, &slice.files),
+        add: entries(job, &slice.set, blank.seq, slice.batch, &slice.files),
         remove: slice.replaces.paths.clone(),
-        history: job.keeps_history(),
         carried: slice.replaces.carried,
         superseded: slice.replaces.superseded,
         answered: slice.answered.clone().map(|answered| (slice.set.clone(), answered)),
         content: slice.replaces.content.clone().map(|content| (slice.set.clone(), content)),
-        restore: Restored::default(),
-        note: None,
-        created_at: ports.clock.now(),
-        previous: head.state.record_hash.clone(),
+        ..blank
     }
 }
 
 /// A record of work on files alone: it means what the last one meant, reads nothing and covers nothing. `None` before the first.
 pub(super) fn upkeep_record(job: &Job, ports: &Ports, head: &Head, kind: RecordKind) -> Option<Record> {
-    let last = head.record.clone()?;
-    Some(Record {
-        seq: head.state.seq + 1,
-        generation: head.state.generation.max(1),
-        batch: ports.clock.batch_id(),
-        kind,
-        covers: Vec::new(),
-        uncovers: Vec::new(),
-        voids: None,
-        counts: Counts::default(),
-        add: Vec::new(),
-        remove: Vec::new(),
-        history: job.keeps_history(),
-        carried: 0,
-        superseded: 0,
-        content: None,
-        answered: None,
-        restore: Restored::default(),
-        note: None,
-        created_at: ports.clock.now(),
-        previous: head.state.record_hash.clone(),
-        ..last
-    })
+    Some(blank_as(head.record.clone()?, blank(job, ports, &head.state, kind, ports.clock.batch_id())))
 }
 
 /// Takes back the last record, whose staged files are gone: what of it is visible goes, what it covered is read again.
@@ -257,28 +220,16 @@ pub(super) async fn void(
     let before = before_rollback(job, ports, &lost).await?;
     let (covers, meant) = before.unwrap_or_else(|| (Vec::new(), lost.clone()));
     let record = Record {
-        seq: head.state.seq + 1,
-        batch: ports.clock.batch_id(),
-        kind: RecordKind::Void,
         generation: lost.generation,
         covers,
         uncovers: lost.covers.clone(),
         voids: Some(lost.seq),
-        counts: Counts::default(),
-        add: Vec::new(),
         // The staged copies too: an owner that was paused must find nothing to publish.
         remove: lost.add.iter().flat_map(taken).collect(),
         // What never counted is nothing to go back to.
         history: false,
-        carried: 0,
-        superseded: 0,
-        content: None,
-        answered: None,
         restore,
-        note: None,
-        created_at: ports.clock.now(),
-        previous: head.state.record_hash.clone(),
-        ..meant
+        ..blank_as(meant, blank(job, ports, &head.state, RecordKind::Void, ports.clock.batch_id()))
     };
     match decide(job, ports, lease, &head, record, index).await? {
         (Verdict::Committed | Verdict::Lost { .. }, _) => Ok(()),
@@ -331,6 +282,7 @@ async fn restored(job: &Job, ports: &Ports, lost: &Record) -> Result<Restored, R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::record::FORMAT;
 
     /// A record of so many kept rows, whose one file has `rows`.
     fn record(kept: u64, rows: u64) -> Record {

@@ -27,7 +27,7 @@ use crate::state::Lease;
 use super::commit::{decide, foresee, unfinished, upkeep_record};
 use super::expire::{Expired, expire};
 use super::hold::while_held;
-use super::stage::off_thread;
+use super::stage::{encoder_memory, off_thread};
 use super::{Ports, RunError, RunReport, settle};
 
 /// Bytes that one record joins at most, unless a file may be larger: what a run that comes due may have to wait for.
@@ -282,7 +282,7 @@ impl Desk {
             own: all_own(job, ports, groups).await?,
             batch: base.batch,
             set: PartitionKey::default(),
-            memory: usize::try_from(ports.memory / 2).unwrap_or(usize::MAX),
+            memory: encoder_memory(ports.memory),
             keys_max: groups.iter().map(Group::rows).max(),
         };
         let staging = Staging::new(Arc::clone(&ports.store), job.dataset.clone(), base.batch, 0, ports.guards);
@@ -354,8 +354,5 @@ async fn all_own(job: &Job, ports: &Ports, groups: &[Group]) -> Result<OwnColumn
 
 async fn note(job: &Job, ports: &Ports, text: &str) {
     tracing::info!(job.id = %job.name, "{}: {text}", job.name);
-    if let Err(error) = ports.state.note_event(ports.clock.now(), Some(&job.name), "compacted", text).await {
-        // It was done all the same; only the history of events lacks the line.
-        tracing::warn!(%error, "an event could not be kept");
-    }
+    ports.keep_event(job, "compacted", text).await;
 }

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use crate::config::catalog::Job;
-use crate::decode::raw_records;
-use crate::page::{ResponsePath, split_path};
+use crate::page::split_path;
 
 use super::refine::Refined;
 
@@ -17,7 +16,6 @@ const KEY_MAX: usize = 60;
 
 /// The records so far, by their keys.
 pub(super) struct Doubles {
-    records: ResponsePath,
     names: Vec<String>,
     key: Vec<Vec<String>>,
     seen: HashMap<String, Value>,
@@ -33,8 +31,7 @@ impl Doubles {
     pub(super) fn of(job: &Job) -> Doubles {
         let names = job.stream.primary_key.clone();
         let key = names.iter().filter_map(|name| split_path(name).ok()).collect();
-        let (records, seen) = (job.stream.records.clone(), HashMap::new());
-        Doubles { records, names, key, seen, count: 0, same: 0, other: 0, example: None }
+        Doubles { names, key, seen: HashMap::new(), count: 0, same: 0, other: 0, example: None }
     }
 
     /// Takes in the records of a page.
@@ -42,9 +39,8 @@ impl Doubles {
         if self.key.is_empty() || self.key.len() < self.names.len() {
             return;
         }
-        let places: Vec<u64> = (0..refined.envelope.records).collect();
-        for record in raw_records(&refined.json, &self.records, &places) {
-            let Ok(record) = serde_json::from_slice::<Value>(record.as_ref()) else { continue };
+        for record in refined.raw.iter() {
+            let Ok(record) = serde_json::from_slice::<Value>(record) else { continue };
             let Some(key) = self.key_of(&record) else { continue };
             self.count += 1;
             match self.seen.get(&key) {

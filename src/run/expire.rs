@@ -71,9 +71,6 @@ pub(super) async fn expire(
         verdict => return Err(unfinished(verdict, "the end of old partitions")),
     }
     tracing::info!(job.id = %job.name, "{}: {text}", job.name);
-    if let Err(error) = ports.state.note_event(ports.clock.now(), Some(&job.name), "expired", &text).await {
-        // The record says the same; only the history of events lacks the line.
-        tracing::warn!(%error, "an event could not be kept");
-    }
+    ports.keep_event(job, "expired", &text).await;
     Ok(Some(gone))
 }

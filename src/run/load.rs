@@ -91,10 +91,7 @@ async fn tidy_up(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunReport
         Ok(collected) if collected.objects() > 0 => {
             let text = format!("{} objects that nothing names were collected, {} bytes", collected.objects(), collected.bytes());
             tracing::info!(job.id = %job.name, "{}: {text}", job.name);
-            if let Err(error) = ports.state.note_event(ports.clock.now(), Some(&job.name), "collected", &text).await {
-                // It was done all the same; only the history of events lacks the line.
-                tracing::warn!(%error, "an event could not be kept");
-            }
+            ports.keep_event(job, "collected", &text).await;
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(job.id = %job.name, "{}: garbage stays where it is: {error}", job.name),
@@ -482,10 +479,7 @@ async fn count_commit(job: &Job, ports: &Ports, head: &Head, staged: &StagedSlic
     ports.events.tell(Event::SliceCommitted { job: job_name, seq, counts: staged.counts, files, bytes });
     for change in &read.changes {
         ports.events.tell(Event::SchemaChanged { job: job.name.clone(), change: change.clone() });
-        if let Err(error) = ports.state.note_event(ports.clock.now(), Some(&job.name), "schema_changed", change).await {
-            // The record holds the new schema; only the history of events lacks the line.
-            tracing::warn!(%error, "an event could not be kept");
-        }
+        ports.keep_event(job, "schema_changed", change).await;
     }
 }
 

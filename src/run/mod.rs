@@ -7,6 +7,7 @@
 
 mod ahead;
 mod begun;
+mod blank;
 mod children;
 mod collect;
 mod commit;
@@ -93,6 +94,15 @@ pub struct Ports {
     pub memory: u64,
     pub guards: Guards,
     pub options: RunOptions,
+}
+
+impl Ports {
+    /// Keeps a line for `logs`. A record or the log says the same, so where it cannot be kept nothing else is lost.
+    async fn keep_event(&self, job: &Job, kind: &str, text: &str) {
+        if let Err(error) = self.state.note_event(self.clock.now(), Some(&job.name), kind, text).await {
+            tracing::warn!(%error, "an event could not be kept");
+        }
+    }
 }
 
 /// Runs a job once.

@@ -8,14 +8,13 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
 use crate::config::catalog::{Job, Mode, Order, PagingKind};
-use crate::decode::raw_records;
-use crate::page::{PageAt, PagePosition, RawPage, ResponsePath};
+use crate::decode::RawRecords;
+use crate::page::{PageAt, PagePosition, RawPage};
 
 /// Steps back in a row after which the records move faster than they can be read.
 const STEPS_MAX: u32 = 20;
 
 pub(super) struct Overlap {
-    records: ResponsePath,
     page_size: u64,
     keyed: RandomState,
     /// The records of the page before.
@@ -33,26 +32,18 @@ impl Overlap {
             && job.mode != Mode::Replace
             && !job.stream.primary_key.is_empty()
             && *page_size > 1;
-        wanted.then(|| Overlap {
-            records: job.stream.records.clone(),
-            page_size: *page_size,
-            keyed: RandomState::new(),
-            before: HashSet::new(),
-            steps: 0,
-        })
+        wanted.then(|| Overlap { page_size: *page_size, keyed: RandomState::new(), before: HashSet::new(), steps: 0 })
     }
 
     /// What is asked for after a page of so many records that leads to `next`. The error is that there is no end of moving.
     pub(super) fn follow(
         &mut self,
         page: &RawPage,
-        json: &[u8],
-        records: u64,
+        raw: &RawRecords,
         next: Option<PagePosition>,
     ) -> Result<Option<PagePosition>, String> {
-        let places: Vec<u64> = (0..records).collect();
-        let here = raw_records(json, &self.records, &places);
-        let here: HashSet<u64> = here.iter().map(|record| self.keyed.hash_one(record)).collect();
+        let here: HashSet<u64> = raw.iter().map(|record| self.keyed.hash_one(record)).collect();
+        let records = raw.iter().count();
         // Before the first page lies nothing.
         let is_first = page.position.records_before == 0;
         if !is_first && !self.before.is_empty() && self.before.is_disjoint(&here) {
@@ -111,20 +102,8 @@ mod tests {
             }
             seen.extend(&page);
             let next = (!page.is_empty()).then(|| position.after(page.len() as u64, PageAt::Number((first + page.len()) as u64)));
-            let raw = RawPage {
-                position: position.clone(),
-                status: 200,
-                headers: http::HeaderMap::new(),
-                body: serde_json::to_vec(&page).expect("JSON").into(),
-                received_at: jiff::Timestamp::UNIX_EPOCH,
-                source_now: None,
-                address: String::new(),
-                carried: None,
-                aside: None,
-                also: None,
-                answered: None,
-            };
-            at = overlap.follow(&raw, &raw.body.clone(), page.len() as u64, next)?;
+            let raw = RawPage { position: position.clone(), ..RawPage::nothing() };
+            at = overlap.follow(&raw, &RawRecords::of(page.iter().map(u64::to_string)), next)?;
         }
         seen.sort_unstable();
         seen.dedup();

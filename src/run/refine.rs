@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::batch::{Batch, Counts, RowMarks};
 use crate::config::catalog::{Job, Mode, Order, PagingKind};
 use crate::cursor::CursorKey;
-use crate::decode::{DecodeError, DecodeSpec, Decoded, Decoder, raw_records};
+use crate::decode::{DecodeError, DecodeSpec, Decoded, Decoder, RawRecords};
 use crate::error::ErrorKind;
 use crate::ids::PartitionKey;
 use crate::page::{Aside, Envelope, PagePosition, RawPage, ResponsePath};
@@ -38,8 +38,8 @@ pub(super) struct Refined {
     pub changes: Vec<String>,
     /// Where in the page the records of the rows before the steps stand.
     pub places: Vec<u64>,
-    /// The page as JSON.
-    pub json: Bytes,
+    /// The page's records as they came.
+    pub raw: RawRecords,
     /// Where the source keeps an order.
     pub order: Option<PageOrder>,
 }
@@ -58,7 +58,6 @@ pub(super) struct Gone {
 pub(super) struct Refinery {
     decoder: Decoder,
     steps: Steps,
-    records: ResponsePath,
     reach: Reach,
     /// The largest cursor seen of those that have a mark, with the keys at it.
     largest: Option<Largest>,
@@ -141,7 +140,6 @@ impl Refinery {
         Ok(Refinery {
             decoder,
             steps: Steps::new(job)?,
-            records: stream.records.clone(),
             reach: slice.reach.clone(),
             largest: None,
             undo: Undo::default(),
@@ -217,13 +215,13 @@ impl Refinery {
             ErrorKind::Unavailable => RefineError::Page(error),
             kind => RefineError::Slice { kind, message: error.to_string() },
         })?;
-        let Decoded { rows, json, places, spans, mut rejects, envelope, cursor, key_hashes, keys, deleted, changes } = decoded;
+        let Decoded { rows, raw, places, mut rejects, envelope, cursor, key_hashes, keys, deleted, changes } = decoded;
         let mut counts = Counts { fetched: envelope.records, ..Counts::default() };
         let order = self.slop.and_then(|slop| PageOrder::of(cursor.as_deref()?, slop));
         let reach = self.reach_of(page);
         let also = page.also.as_deref().map_or(&[][..], Vec::as_slice);
         let mut fates = self.cut(&reach, also, rows.num_rows(), cursor.as_deref(), key_hashes.as_deref());
-        self.find_repeated(&json, &spans, &mut fates);
+        self.find_repeated(&raw, &places, &mut fates);
         if self.takes_deleted {
             find_deleted(&deleted.unwrap_or_default(), &mut fates);
         }
@@ -259,14 +257,14 @@ impl Refinery {
         }
         counts.filtered = transformed.filtered;
         counts.kept = transformed.rows.num_rows() as u64;
-        rejects.extend(self.transform_rejects(page, &json, &places, transformed.rejected));
+        rejects.extend(transform_rejects(page, &raw, &places, transformed.rejected));
         counts.rejected = rejects.len() as u64;
         let batch = Batch { rows: transformed.rows, page: page.position.index, extracted_at: page.received_at, marks };
         if !counts.add_up() {
             let message = format!("the records of page {} do not add up: {counts:?}", page.position.index + 1);
             return Err(RefineError::Slice { kind: ErrorKind::Bug, message });
         }
-        Ok(Refined { batch, rejects, counts, envelope, gone, changes, order, places, json })
+        Ok(Refined { batch, rejects, counts, envelope, gone, changes, order, places, raw })
     }
 
     /// A page without a row has nothing for the steps, and perhaps none of the columns that they name.
@@ -320,11 +318,10 @@ impl Refinery {
     }
 
     /// A record that moves while its pages are read comes twice, byte for byte: with a key it is one record, not two.
-    fn find_repeated(&mut self, json: &[u8], spans: &[(u32, u32)], fates: &mut [Fate]) {
+    fn find_repeated(&mut self, raw: &RawRecords, places: &[u64], fates: &mut [Fate]) {
         let Some(recent) = &mut self.recent else { return };
-        for ((from, to), fate) in spans.iter().zip(fates) {
-            let record = json.get(*from as usize..*to as usize).unwrap_or_default();
-            if *fate == Fate::Kept && !recent.is_new(record) {
+        for (place, fate) in places.iter().zip(fates) {
+            if *fate == Fate::Kept && !recent.is_new(raw.get(*place)) {
                 *fate = Fate::Duplicate;
             }
         }
@@ -394,32 +391,29 @@ impl Refinery {
         }
         Fate::Kept
     }
+}
 
-    fn transform_rejects(
-        &self,
-        page: &RawPage,
-        json: &[u8],
-        places: &[u64],
-        rejected: Vec<crate::transform::RejectedRow>,
-    ) -> Vec<Reject> {
-        let rows: Vec<u64> = rejected.iter().map(|reject| places.get(reject.row).copied().unwrap_or_default()).collect();
-        let mut records = if rows.is_empty() { Vec::new() } else { raw_records(json, &self.records, &rows) }.into_iter();
-        let mut rejects = Vec::with_capacity(rejected.len());
-        for (reject, place) in rejected.into_iter().zip(rows) {
-            rejects.push(Reject {
-                at: RejectedAt::Transform,
-                reason: reject.reason,
-                field: reject.field,
-                record: records.next().unwrap_or_else(Bytes::new),
-                page: page.position.index,
-                place,
-                received_at: page.received_at,
-                cursor: None,
-                key_hash: None,
-            });
+fn transform_rejects(
+    page: &RawPage,
+    raw: &RawRecords,
+    places: &[u64],
+    rejected: Vec<crate::transform::RejectedRow>,
+) -> Vec<Reject> {
+    let reject = |rejected: crate::transform::RejectedRow| {
+        let place = places.get(rejected.row).copied().unwrap_or_default();
+        Reject {
+            at: RejectedAt::Transform,
+            reason: rejected.reason,
+            field: rejected.field,
+            record: Bytes::copy_from_slice(raw.get(place)),
+            page: page.position.index,
+            place,
+            received_at: page.received_at,
+            cursor: None,
+            key_hash: None,
         }
-        rejects
-    }
+    };
+    rejected.into_iter().map(reject).collect()
 }
 
 /// What is kept of a page that was refused for good. Always the same of the same page: it is put aside once.

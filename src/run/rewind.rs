@@ -7,7 +7,6 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::batch::Counts;
 use crate::config::catalog::{Cursor, CursorType, Job, Mode, TableFormat};
 use crate::cursor::CursorKey;
 use crate::dataset::DatasetState;
@@ -18,12 +17,13 @@ use crate::sink::commit::Verdict;
 use crate::sink::current::Current;
 use crate::sink::live::{index_at, load_index};
 use crate::sink::own::is_keyed;
-use crate::sink::record::{FORMAT, Record, RecordKind, Restored, TABLE_FORMAT, fingerprint, fingerprint_changes};
+use crate::sink::record::{Record, RecordKind, TABLE_FORMAT, fingerprint, fingerprint_changes};
 use crate::sink::settle::Head;
 use crate::slice::{Cover, Coverage, Covered, CursorMark, Span};
 use crate::state::Lease;
 use crate::store::Store;
 
+use super::blank::blank;
 use super::commit::{decide, unfinished};
 use super::mark::{mark_text, marks};
 use super::options::{Bound, Rewind, RewindKind};
@@ -505,35 +505,16 @@ async fn record(
         }
         false => Vec::new(),
     };
+    let blank = blank(job, ports, &head.state, RecordKind::Rewind, ports.clock.batch_id());
     Ok(Record {
-        format: FORMAT,
-        seq: head.state.seq + 1,
-        generation: head.state.generation.max(1) + 1,
-        batch: ports.clock.batch_id(),
-        kind: RecordKind::Rewind,
-        dataset: job.dataset.clone(),
-        job: job.name.to_string(),
-        table: job.table.clone(),
-        table_format: job.sink.format,
-        fingerprint: fingerprint(job),
+        generation: blank.generation + 1,
         covers: planned.covers,
         uncovers: planned.uncovers,
-        voids: None,
         read_schema: last.map_or_else(TableSchema::default, |record| record.read_schema.clone()),
         schema: last.map_or_else(TableSchema::default, |record| record.schema.clone()),
-        partition_by: job.partition_by.iter().map(|column| column.key()).collect(),
-        counts: Counts::default(),
-        add: Vec::new(),
         remove,
-        history: job.keeps_history(),
-        carried: 0,
-        superseded: 0,
-        content: None,
-        answered: None,
-        restore: Restored::default(),
         note: Some(note),
-        created_at: ports.clock.now(),
-        previous: head.state.record_hash.clone(),
+        ..blank
     })
 }
 
@@ -555,10 +536,7 @@ fn note(job: &Job, asked: &Rewind, head: &Head, after: &Coverage, did: &str) -> 
 
 async fn audit(job: &Job, ports: &Ports, note: &str) {
     tracing::info!(job.id = %job.name, "{}: {note}", job.name);
-    if let Err(error) = ports.state.note_event(ports.clock.now(), Some(&job.name), "audit", note).await {
-        // The record in the lake says the same; only the history of events lacks the line.
-        tracing::warn!(%error, "an event could not be kept");
-    }
+    ports.keep_event(job, "audit", note).await;
 }
 
 /// What a rewind alone leaves to tell.

@@ -1,17 +1,17 @@
 //! Going back by hand: a record of its own makes the table what it was after an earlier one. What was added since leaves, what was
 //! removed since comes back from the history, and what was read since is read again by the next run.
 
-use crate::batch::Counts;
 use crate::config::catalog::{Job, TableFormat};
 use crate::dataset::DatasetState;
 use crate::error::ErrorKind;
-use crate::ids::{BatchId, PartitionKey, Seq};
+use crate::ids::{PartitionKey, Seq};
 use crate::sink::SinkError;
 use crate::sink::history::{LookBack, come_back, look_back};
-use crate::sink::record::{FORMAT, FileEntry, FileRole, Record, RecordKind, Restored, fingerprint, fingerprint_changes};
+use crate::sink::record::{FileEntry, FileRole, Record, RecordKind, fingerprint, fingerprint_changes};
 use crate::slice::{Cover, Coverage};
 use crate::store::Store;
 
+use super::blank::{blank, blank_as};
 use super::rewind::everything;
 use super::{Ports, RunError};
 
@@ -96,39 +96,18 @@ pub(super) async fn plan(job: &Job, to: Seq, state: &DatasetState, store: &dyn S
 
 /// The record that does it, on top of `state`.
 pub(super) fn record(job: &Job, ports: &Ports, state: &DatasetState, planned: RollbackPlan, note: String) -> Record {
-    let (seq, batch): (Seq, BatchId) = (state.seq + 1, ports.clock.batch_id());
+    let blank = blank(job, ports, state, RecordKind::Rollback, ports.clock.batch_id());
     let LookBack { record: then, back, leave, .. } = planned.look;
-    let add = come_back(&back, seq, batch);
-    let remove = leave.into_iter().map(|file| file.path).collect();
+    // What is brought back can be taken back, too: that is in the history as long as the job keeps any.
+    let add = come_back(&back, blank.seq, blank.batch);
     Record {
-        format: FORMAT,
-        seq,
-        generation: state.generation.max(1) + 1,
-        batch,
-        kind: RecordKind::Rollback,
-        dataset: job.dataset.clone(),
-        job: job.name.to_string(),
-        table: then.table,
-        table_format: then.table_format,
-        fingerprint: then.fingerprint,
+        generation: blank.generation + 1,
         covers: planned.covers,
         uncovers: planned.uncovers,
-        voids: None,
-        read_schema: then.read_schema,
-        schema: then.schema,
-        partition_by: then.partition_by,
-        counts: Counts::default(),
         carried: measure(&add).1,
         add,
-        remove,
-        // A rollback can be taken back, too.
-        history: job.keeps_history(),
-        superseded: 0,
-        content: None,
-        answered: None,
-        restore: Restored::default(),
+        remove: leave.into_iter().map(|file| file.path).collect(),
         note: Some(note),
-        created_at: ports.clock.now(),
-        previous: state.record_hash.clone(),
+        ..blank_as(then, blank)
     }
 }

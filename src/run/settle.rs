@@ -113,10 +113,7 @@ async fn tell(job: &Job, ports: &Ports, head: &Head, report: &mut RunReport) {
 }
 
 async fn note(job: &Job, ports: &Ports, report: &mut RunReport, recovery: Recovery, text: String) {
-    if let Err(error) = ports.state.note_event(ports.clock.now(), Some(&job.name), recovery.name(), &text).await {
-        // The event is told all the same; only its history lacks it.
-        tracing::warn!(%error, "an event could not be kept");
-    }
+    ports.keep_event(job, recovery.name(), &text).await;
     ports.events.tell(Event::Recovered { job: job.name.clone(), recovery, what: text.clone() });
     report.recovered.push(text);
 }

@@ -134,7 +134,7 @@ impl<'a> Stage<'a> {
             own: OwnColumns::of(self.job),
             batch: self.batch,
             set: self.slice.partition.clone(),
-            memory: usize::try_from(encoder_memory(self.ports.memory)).unwrap_or(usize::MAX),
+            memory: encoder_memory(self.ports.memory),
             keys_max: self.keys_max,
         };
         let staging = Staging::new(
@@ -180,8 +180,8 @@ impl<'a> Stage<'a> {
 
 /// What of the ceiling on data in flight open row groups may take. Many partitions share it: their row groups are the smaller, and still
 /// good for readers; few need no more than a row group each.
-fn encoder_memory(memory: u64) -> u64 {
-    (memory / 8).max(ENCODER_MIN).min(memory / 2)
+pub(super) fn encoder_memory(memory: u64) -> usize {
+    usize::try_from((memory / 8).max(ENCODER_MIN).min(memory / 2)).unwrap_or(usize::MAX)
 }
 
 /// Work on columns, off the async threads. A panic in it is an error of the slice, not the end of the process.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use ahash::RandomState;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use parquet::schema::types::ColumnPath;
 
 /// Fewer values say nothing.
@@ -47,7 +47,7 @@ fn are_distinct(column: &ArrayRef) -> bool {
     match column.data_type() {
         DataType::Int64 => distinct(&mut column.as_primitive::<Int64Type>().iter().flatten().map(i64::cast_unsigned)),
         DataType::Float64 => distinct(&mut column.as_primitive::<Float64Type>().iter().flatten().map(f64::to_bits)),
-        DataType::Timestamp(..) => {
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
             distinct(&mut column.as_primitive::<TimestampMicrosecondType>().iter().flatten().map(i64::cast_unsigned))
         }
         DataType::Date32 => {

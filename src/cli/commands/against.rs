@@ -252,7 +252,7 @@ impl Seen {
             let reason = reject.reason.split(": `").next().unwrap_or_default().to_owned();
             *self.rejects.entry((reject.field, reason)).or_default() += 1;
         }
-        let Ok(body) = serde_json::from_slice::<Value>(&decoded.json) else { return };
+        let Ok(body) = serde_json::from_slice::<Value>(decoded.raw.json()) else { return };
         if let Value::Object(fields) = &body {
             self.envelope.extend(fields.keys().take(20).map(|name| format!("`{name}`")));
         }

@@ -1,5 +1,8 @@
 //! `highwater verify [JOB]`: recounts tables from the lake alone.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::cli::Context;
@@ -8,8 +11,14 @@ use crate::cli::failure::Failure;
 use crate::cli::project::Project;
 use crate::cli::terminal::Side;
 use crate::cli::text::{size, thousands};
-use crate::config::catalog::TableFormat;
-use crate::sink::{SinkError, delta, verify as recount};
+use crate::config::catalog::{Job, TableFormat};
+use crate::sink::verify::{self as recount, VerifyReport};
+use crate::sink::{SinkError, delta};
+use crate::store::Store;
+
+/// How often a table in which something is wrong is looked at, at most, and how long is waited before it is looked at again.
+const LOOKS_MAX: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What `verify --json` prints: one of these a job, in a list.
 #[derive(Serialize)]
@@ -32,9 +41,17 @@ pub(super) async fn verify(context: &Context, job: Option<&str>) -> Result<Exit,
     for job in project.jobs(job)? {
         let store = project.store(job)?;
         let failed = |error: SinkError| Failure::of(error.kind, format!("verify {}: {}", job.name, crate::error::chain(&error)));
-        let mut report = recount::verify(&*store, &job.dataset).await.map_err(failed)?;
-        if job.sink.format == TableFormat::Delta {
-            report.problems.extend(delta::verify(store, &job.dataset).await.map_err(failed)?);
+        let mut report = look(job, &store).await.map_err(failed)?;
+        // Beside a daemon a commit may be half way. What is wrong stays wrong.
+        for _ in 1..LOOKS_MAX {
+            if report.problems.is_empty() {
+                break;
+            }
+            context.clock.sleep(PAUSE).await;
+            let before = std::mem::replace(&mut report, look(job, &store).await.map_err(failed)?);
+            if report.seq == before.seq && report.problems == before.problems {
+                break;
+            }
         }
         found.push(VerifyJson {
             job: job.name.to_string(),
@@ -54,6 +71,14 @@ pub(super) async fn verify(context: &Context, job: Option<&str>) -> Result<Exit,
         print(context, &found)?;
     }
     Ok(if is_bad { Exit::Failed } else { Exit::Done })
+}
+
+async fn look(job: &Job, store: &Arc<dyn Store>) -> Result<VerifyReport, SinkError> {
+    let mut report = recount::verify(&**store, &job.dataset).await?;
+    if job.sink.format == TableFormat::Delta {
+        report.problems.extend(delta::verify(Arc::clone(store), &job.dataset).await?);
+    }
+    Ok(report)
 }
 
 fn print(context: &Context, found: &[VerifyJson]) -> Result<(), Failure> {

@@ -28,7 +28,7 @@ impl Reading<'_> {
             Some(overlap) => {
                 let moved =
                     |why: String| RunError::new(ErrorKind::Unavailable, format!("page {}: {why}", page.position.index + 1));
-                overlap.follow(page, &refined.json, refined.envelope.records, next).map_err(moved)?
+                overlap.follow(page, &refined.raw, next).map_err(moved)?
             }
             None => next,
         };

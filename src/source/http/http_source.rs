@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::catalog::{ErrorRule, Job, RequestBody, Then};
 use crate::config::secret::SecretSource;
 use crate::error::ErrorKind;
-use crate::event::{Event, Events};
+use crate::event::Events;
 use crate::ids::PartitionKey;
 use crate::page::{Answered, Captured, Envelope, PageAt, PagePosition, RawPage, ResponsePath};
 use crate::printable::one_line;
@@ -28,7 +28,6 @@ use super::client;
 use super::conditional::Conditions;
 use super::exchange::Exchange;
 use super::export::{Exports, Ready, is_gone};
-use super::failure::Failure;
 use super::graphql;
 use super::origin::{OriginRule, Standing, describe};
 use super::paging::{Pager, numbered};
@@ -36,9 +35,8 @@ use super::recording::Wire;
 use super::redact::EXCERPT_MAX;
 use super::request::{Request, RequestPlan};
 use super::resolver::{Lookup, SystemLookup};
-use super::retry::{Attempts, Decision, backoff};
+use super::retry::backoff;
 use super::rules::{self, Rules};
-use super::status::Remedy;
 use super::token;
 use super::told;
 use super::transport::Transport;
@@ -266,19 +264,11 @@ impl HttpSource {
     }
 
     /// What a page cost, where a header tells.
-    fn charge_header(&self, claim: &Claim, page: &RawPage) {
+    pub(super) fn charge_header(&self, claim: &Claim, page: &RawPage) {
         let Some(ResponsePath::Header(name)) = &self.cost else { return };
         let text = page.headers.get(name).and_then(|value| value.to_str().ok());
         if let Some(points) = text.and_then(|text| points(&Captured::Text(text.trim().to_owned()))) {
             self.exchange.budget.charge(claim, points);
-        }
-    }
-
-    pub(super) async fn wait(&self, length: Duration) -> Result<(), Failure> {
-        tokio::select! {
-            biased;
-            () = self.exchange.stop.wait() => Err(Failure::cancelled()),
-            () = self.exchange.clock.sleep(length) => Ok(()),
         }
     }
 
@@ -319,92 +309,6 @@ impl HttpSource {
         }
         let claim = self.claim(slice, at, &request.url);
         self.ask(request, at, &claim, attempt).await
-    }
-
-    /// Asks until there is an answer, or it is given up. `attempt` counts from 1 how often the caller asks for this.
-    pub(super) async fn ask(
-        &self,
-        request: &Request,
-        at: &PagePosition,
-        claim: &Arc<Claim>,
-        attempt: u32,
-    ) -> Result<RawPage, FetchError> {
-        if attempt == 1 {
-            self.exchange.budget.note_first_attempt();
-        }
-        let mut attempts = Attempts::new(self.attempts_max, attempt);
-        let mut refused: Option<String> = None;
-        let mut renewed = false;
-        loop {
-            let answer = self.exchange.attempt(request, at, claim).await;
-            self.exchange.budget.settle().await;
-            let mut failure = match answer {
-                Ok(page) => {
-                    self.charge_header(claim, &page);
-                    return Ok(page);
-                }
-                Err(failure) => failure,
-            };
-            // A redirect's path can echo a secret as well as a body can.
-            failure.error.message = self.exchange.credentials.redactor().clean(&failure.error.message);
-            if let (Some(before), ErrorKind::Throttled { retry_at: Some(_) }) = (&refused, failure.error.kind) {
-                // The budget sends the job away; why it has to, the source has said.
-                failure.error.message = format!("{before}; {}", failure.error.message);
-            }
-            refused = Some(failure.error.message.clone());
-            if let (Remedy::Renew, Some(shown)) = (failure.remedy, failure.shown) {
-                if renewed {
-                    let name = self.exchange.credentials.name();
-                    failure.error.message.push_str(&format!("; the token of {name} was renewed, and that one is refused too"));
-                    return Err(self.give_up(failure, &attempts));
-                }
-                self.exchange.credentials.renew(shown).await.map_err(|error| after_refusal(error, &failure))?;
-                renewed = true;
-                continue;
-            }
-            match attempts.decide(failure.remedy, failure.paused, self.exchange.clock.fraction()) {
-                Decision::GiveUp => return Err(self.give_up(failure, &attempts)),
-                Decision::Again { .. } if failure.remedy == Remedy::Retry && !self.exchange.budget.may_retry() => {
-                    failure.error.message.push_str("; the retries that all jobs of this credential share are used up");
-                    return Err(self.give_up(failure, &attempts));
-                }
-                Decision::Again { after, attempt } => {
-                    self.tell(&failure, after, attempt);
-                    if !after.is_zero() {
-                        self.wait(after).await.map_err(|stopped| stopped.error)?;
-                    }
-                }
-            }
-        }
-    }
-
-    fn tell(&self, failure: &Failure, after: Duration, attempt: u32) {
-        let (job, reason) = (self.exchange.job.clone(), failure.error.message.clone());
-        self.exchange.events.tell(match failure.remedy {
-            Remedy::Wait(length) => Event::Waiting { job, reason, length: length.max(after) },
-            Remedy::Retry | Remedy::Renew | Remedy::None => Event::Retrying { job, reason, attempt, length: after },
-        });
-    }
-
-    /// The error of a page that is given up.
-    fn give_up(&self, failure: Failure, attempts: &Attempts) -> FetchError {
-        let mut error = failure.error;
-        if let Remedy::Wait(length) = failure.remedy {
-            error.kind = ErrorKind::Throttled { retry_at: later(self.exchange.clock.now(), length) };
-            error.message = format!("{}; it wants no request for {} s", error.message, length.as_secs());
-        }
-        if error.kind == ErrorKind::Auth {
-            // Which of many secrets it is that somebody has to renew.
-            match self.exchange.credentials.name() {
-                "" => error.message.push_str("; the source has no `auth`"),
-                name if name.split(", ").any(|reference| error.message.contains(reference)) => {}
-                name => error.message.push_str(&format!("; the credential is {name}")),
-            }
-        }
-        if attempts.made() > 1 {
-            error.message = format!("{}; given up after {} attempts", error.message, attempts.made());
-        }
-        error
     }
 }
 
@@ -588,12 +492,6 @@ fn is_no_page(status: Option<u16>) -> bool {
     matches!(status, Some(400 | 404 | 410 | 416 | 422))
 }
 
-/// The error of a token that could not be renewed after a page was refused.
-fn after_refusal(mut error: FetchError, refused: &Failure) -> FetchError {
-    error.message = format!("{}; renewing the token: {}", refused.error.message, error.message);
-    error
-}
-
 /// A cost as a response writes it, in whole points; nonsense is none.
 fn points(cost: &Captured) -> Option<u64> {
     let cost: f64 = cost.text()?.parse().ok()?;
@@ -603,8 +501,4 @@ fn points(cost: &Captured) -> Option<u64> {
 /// The beginning of what a body says.
 fn short(text: &str) -> String {
     one_line(&text.chars().take(EXCERPT_MAX).collect::<String>())
-}
-
-fn later(now: Timestamp, length: Duration) -> Option<Timestamp> {
-    now.checked_add(SignedDuration::try_from(length).ok()?).ok()
 }

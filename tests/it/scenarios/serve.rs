@@ -133,9 +133,8 @@ fn what_is_due_runs_by_itself() {
     let daemon = Daemon::ready(&project, &[]);
     let rows = |count: u64| {
         eventually(&format!("{count} rows"), || {
-            // Beside the daemon it may find a commit half way.
-            let told = highwater(&project, &["verify", "--json"]).run();
-            (told.code == Some(0) && told.json()[0]["rows"].as_u64() == Some(count)).then_some(())
+            let told = highwater(&project, &["verify", "--json"]).run().expect_code(0).json();
+            (told[0]["rows"].as_u64() == Some(count)).then_some(())
         });
     };
     rows(20);

@@ -380,8 +380,13 @@ fn verify_names_a_file_that_is_lost_doubled_or_changed_and_fails() {
             let project = merging(&api, kind);
             run(&project);
             highwater(&project, &["verify"]).run().expect_code(0);
-            let live = look(&project.at("lake/items"));
-            let file = std::path::PathBuf::from(&live.iter().find(|(name, _)| name.contains("2026-02")).expect("a file").0);
+            // A Delta table keeps what a merge took out of it for readers of older versions.
+            let live = std::fs::read_to_string(project.at("lake/_highwater/items/current.json")).unwrap();
+            let is_live = |name: &str| live.contains(Path::new(name).file_name().unwrap().to_str().unwrap());
+            let files = look(&project.at("lake/items"));
+            let file = std::path::PathBuf::from(
+                &files.iter().find(|(name, _)| name.contains("2026-02") && is_live(name)).expect("a file").0,
+            );
             let named = match what {
                 "lost" => {
                     std::fs::remove_file(&file).unwrap();

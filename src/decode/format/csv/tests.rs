@@ -21,7 +21,7 @@ fn decode(spec: DecodeSpec, body: impl Into<Vec<u8>>) -> Result<Decoded, DecodeE
 }
 
 fn json(spec: DecodeSpec, body: impl Into<Vec<u8>>) -> String {
-    String::from_utf8(decode(spec, body).expect("a page").json.to_vec()).expect("text")
+    String::from_utf8(decode(spec, body).expect("a page").raw.json().to_vec()).expect("text")
 }
 
 fn error(spec: DecodeSpec, body: impl Into<Vec<u8>>) -> (ErrorKind, String) {
@@ -199,7 +199,7 @@ proptest! {
         let names: Vec<String> = (0..read.as_ref().ok().and_then(|rows| rows.first()).map_or(1, Vec::len)).map(|n| format!("c{n:02}")).collect();
         let spec = csv(Csv { columns: Some(names.clone()), infer: false, ..plain() });
         if let (Ok(read), Ok(decoded)) = (read, decode(spec, body.as_str())) {
-            let objects: Vec<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(&decoded.json).expect("objects");
+            let objects: Vec<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(decoded.raw.json()).expect("objects");
             let text = |object: &serde_json::Map<String, serde_json::Value>, name: &String| {
                 object.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned()
             };

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use crate::config::catalog::{DeclaredType, Format, Xml};
 use crate::decode::fixture::{page, spec_at};
 use crate::decode::tests::show::decode_one;
-use crate::decode::{DecodeError, DecodeSpec, Decoded, Decoder, raw_records};
+use crate::decode::{DecodeError, DecodeSpec, Decoded, Decoder};
 use crate::error::ErrorKind;
 use crate::page::{Captured, ResponsePath};
 use crate::schema::ColumnType;
@@ -21,7 +21,7 @@ fn decode(spec: DecodeSpec, body: impl Into<Vec<u8>>) -> Result<Decoded, DecodeE
 }
 
 fn json(spec: DecodeSpec, body: impl Into<Vec<u8>>) -> String {
-    String::from_utf8(decode(spec, body).expect("a page").json.to_vec()).expect("text")
+    String::from_utf8(decode(spec, body).expect("a page").raw.json().to_vec()).expect("text")
 }
 
 fn error(body: impl Into<Vec<u8>>) -> (ErrorKind, String) {
@@ -83,7 +83,7 @@ fn what_is_around_the_records_is_captured() {
     assert_eq!(decoded.envelope.captured[&wanted[0]], Captured::Text("tA2".to_owned()));
     assert_eq!(decoded.envelope.captured[&wanted[1]], Captured::Text("2".to_owned()));
     assert_eq!((decoded.envelope.records, decoded.rejects.len()), (2, 1));
-    assert_eq!(raw_records(&decoded.json, &ResponsePath::parse("r.page.i").expect("a path"), &[1])[0], r#"{"a":"1"}"#);
+    assert_eq!(decoded.raw.get(1), br#"{"a":"1"}"#);
 }
 
 #[test]
