@@ -225,7 +225,7 @@ impl<'a> Reading<'a> {
             let token = source.token(self.slice, &refined.envelope, &whole.headers).map_err(failed)?;
             self.token = token.or(self.token.take());
             self.tell_page(&whole, &refined);
-            self.spool.keep(&whole)?;
+            self.spool.keep(&whole).await?;
             let cap = source.cap(&whole.position, &refined.envelope, &whole.headers);
             let next = self.follow(&whole, &refined, next)?;
             if self.is_too_much(cap) {
@@ -390,14 +390,15 @@ impl<'a> Reading<'a> {
             self.digest.add(&marks.hashes);
             self.digest.add_bytes(refined.rejects.iter().map(|reject| reject.record.as_ref()));
         }
-        let rows = Rows { batch: Some(refined.batch), rejects: refined.rejects, ..Rows::default() };
+        let weight = refined.raw.json().len() as u64;
+        let rows = Rows { weight, batch: Some(refined.batch), rejects: refined.rejects, ..Rows::default() };
         self.stage.write(rows, schema).await
     }
 
     /// Encodes all pages so far with the types that are known now.
     async fn encode_anew(&mut self) -> Result<(), RunError> {
         self.waits = false;
-        self.stage.begin_anew().await;
+        self.stage.begin_anew().await?;
         self.counts = Counts::default();
         self.digest = Digest::default();
         self.pages_at_restart = self.spool.pages();
@@ -415,7 +416,7 @@ impl<'a> Reading<'a> {
 
     /// A page that was read before, once more.
     async fn refine_again(&mut self, index: usize) -> Result<Refined, RunError> {
-        let page = self.spool.page(index)?;
+        let page = self.spool.page(index).await?;
         let refined = self.desk.refine(&page).await?.map_err(explain)?;
         if refined.changes.is_empty() {
             return Ok(refined);
@@ -447,9 +448,10 @@ impl<'a> Reading<'a> {
         self.desk.refinery()?.begin_anew();
         for index in 0..self.spool.pages() {
             let refined = self.refine_again(index).await?;
+            let weight = refined.raw.json().len() as u64;
             let Picked { batch, rejects, counts, buried_keys, buried_cursors } = keyed.pick(refined)?;
             self.counts.add(&counts);
-            let rows = Rows { batch: Some(batch), rejects, buried_keys, buried_cursors, ..Rows::default() };
+            let rows = Rows { weight, batch: Some(batch), rejects, buried_keys, buried_cursors, ..Rows::default() };
             self.stage.write(rows, schema.clone()).await?;
         }
         let touched = keyed.resolution.touched.iter().filter(|_| self.ports.guards.rewrite_touched);
@@ -501,8 +503,9 @@ impl<'a> Reading<'a> {
         let mut carried = carry(&self.ports.store, touched, self.batch).await?;
         while let Some(rows) = carried.next().await? {
             self.replaces.carried += rows.num_rows() as u64;
-            let partition = touched.file.partition.clone();
-            self.stage.write(Rows { carried: Some((partition, rows)), ..Rows::default() }, schema.clone()).await?;
+            let (partition, weight) = (touched.file.partition.clone(), rows.get_array_memory_size() as u64);
+            let rows = Rows { weight, carried: Some((partition, rows)), ..Rows::default() };
+            self.stage.write(rows, schema.clone()).await?;
         }
         self.replaces.superseded += touched.rows_gone();
         self.replaces.paths.push(touched.path.clone());
@@ -517,7 +520,8 @@ impl<'a> Reading<'a> {
             self.stage.open_schema().or_else(|| self.known_schema()).or(self.table.as_ref()).cloned().unwrap_or_default();
         let mut rows = change.rows()?;
         while let Some(parents) = rows.next()? {
-            self.stage.write(Rows { parents: Some(parents), ..Rows::default() }, schema.clone()).await?;
+            let weight = parents.get_array_memory_size() as u64;
+            self.stage.write(Rows { weight, parents: Some(parents), ..Rows::default() }, schema.clone()).await?;
         }
         self.replaces.paths.extend(change.replaces.iter().cloned());
         Ok(())

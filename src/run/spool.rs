@@ -3,13 +3,15 @@
 //! Disposable: a spool that a crash leaves is of no use to anybody and is removed when the next run begins.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::Error as IoError;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 
 use crate::error::ErrorKind;
 use crate::ids::BatchId;
@@ -17,28 +19,48 @@ use crate::page::{Aside, PagePosition, RawPage};
 use crate::slice::Span;
 
 use super::RunError;
+use super::stage::off_thread;
 
 /// What a page takes in memory besides its body: its head, and what is carried.
 const HEAD_COST: u64 = 512;
+/// Pages are written once they come to so many bytes.
+const WRITTEN_MIN: u64 = 1024 * 1024;
 
 pub(super) struct Spool {
     folder: PathBuf,
-    batch: BatchId,
+    path: PathBuf,
     /// Bytes kept in memory before a file is begun.
     memory_max: u64,
     /// Bytes from which on it is much.
     much: u64,
+    /// Of all pages, bytes.
     held: u64,
     /// The first pages, while memory lasts.
-    pages: Vec<(Head, Bytes)>,
-    /// All that come after them.
-    file: Option<InFile>,
+    pages: Vec<Kept>,
+    /// Pages that come after them.
+    pages_after: usize,
+    /// Of these the last, which are not in the file yet, and their bytes.
+    unwritten: Vec<Kept>,
+    unwritten_bytes: u64,
+    file: Place,
+}
+
+type Kept = (Head, Bytes);
+
+/// Where the file is.
+enum Place {
+    /// There is none yet.
+    None,
+    Here(InFile),
+    /// Pages are being written to it, off the async threads.
+    Away(JoinHandle<(InFile, Result<(), IoError>)>),
+    /// It is lost: what went wrong was told.
+    Lost,
 }
 
 /// Pages in a file: of each the lengths of its head and body, the head's JSON, and the body. A slice may have a million of them, so that
 /// of most not even the place is kept in memory.
 struct InFile {
-    path: PathBuf,
     file: File,
     end: u64,
     pages: usize,
@@ -67,100 +89,155 @@ struct Head {
     also: Option<Vec<Span>>,
 }
 
-impl Spool {
-    /// `memory` is the ceiling on data in flight, of which this takes a small part.
-    pub(super) fn new(folder: &Path, batch: BatchId, memory: u64) -> Self {
-        Spool {
-            folder: folder.to_path_buf(),
-            batch,
-            memory_max: memory / 32,
-            much: memory / 8,
-            held: 0,
-            pages: Vec::new(),
-            file: None,
-        }
-    }
-
-    pub(super) fn pages(&self) -> usize {
-        self.pages.len() + self.file.as_ref().map_or(0, |file| file.pages)
-    }
-
-    /// Whether what they hold is more than anybody wants to read a second time.
-    pub(super) fn is_much(&self) -> bool {
-        self.held + self.file.as_ref().map_or(0, |file| file.end) > self.much
-    }
-
-    pub(super) fn keep(&mut self, page: &RawPage) -> Result<(), RunError> {
-        let head = Head {
+impl Head {
+    fn of(page: &RawPage) -> Self {
+        Head {
             index: page.position.index,
             status: page.status,
             received_at: page.received_at,
             carried: page.carried.as_ref().map(|carried| carried.to_vec()),
             aside: page.aside.clone(),
             also: page.also.as_ref().map(|also| also.to_vec()),
-        };
-        let carried = head.carried.as_ref().map_or(0, |carried| serde_json::to_vec(carried).map_or(0, |text| text.len()));
-        let length = (page.body.len() + 2 * carried) as u64 + HEAD_COST;
-        if self.file.is_none() && self.held + length <= self.memory_max {
-            self.held += length;
-            self.pages.push((head, page.body.clone()));
-            return Ok(());
         }
-        self.write(&head, &page.body).map_err(|error| self.failed(&error))
     }
 
-    fn write(&mut self, head: &Head, body: &Bytes) -> std::io::Result<()> {
-        if self.file.is_none() {
-            std::fs::create_dir_all(&self.folder)?;
-            let path = self.folder.join(format!("{}.pages", self.batch));
-            let file = File::options().create_new(true).read(true).write(true).open(&path)?;
-            self.file = Some(InFile { path, file, end: 0, pages: 0, places: Vec::new(), ahead: (0, 0) });
+    /// The page that it was of, without its headers and where it came from, which nobody needs a second time.
+    fn page(self, body: Bytes) -> RawPage {
+        let position = PagePosition { index: self.index, ..PagePosition::start() };
+        let Head { status, received_at, carried, aside, also, .. } = self;
+        let (carried, also) = (carried.map(Arc::new), also.map(Arc::new));
+        RawPage { position, status, body, received_at, carried, aside, also, ..RawPage::nothing() }
+    }
+}
+
+impl Spool {
+    /// `memory` is the ceiling on data in flight, of which this takes a small part.
+    pub(super) fn new(folder: &Path, batch: BatchId, memory: u64) -> Self {
+        Spool {
+            folder: folder.to_path_buf(),
+            path: folder.join(format!("{batch}.pages")),
+            memory_max: memory / 32,
+            much: memory / 8,
+            held: 0,
+            pages: Vec::new(),
+            pages_after: 0,
+            unwritten: Vec::new(),
+            unwritten_bytes: 0,
+            file: Place::None,
         }
-        let Some(kept) = &mut self.file else { return Err(std::io::ErrorKind::NotFound.into()) };
-        let head = serde_json::to_vec(head)?;
-        let too_large = |_| std::io::Error::from(std::io::ErrorKind::FileTooLarge);
-        let lengths = (u32::try_from(head.len()).map_err(too_large)?, u32::try_from(body.len()).map_err(too_large)?);
-        kept.file.seek(SeekFrom::Start(kept.end))?;
-        let mut begin = Vec::with_capacity(LENGTHS as usize + head.len());
-        begin.extend_from_slice(&lengths.0.to_le_bytes());
-        begin.extend_from_slice(&lengths.1.to_le_bytes());
-        begin.extend_from_slice(&head);
-        kept.file.write_all(&begin)?;
-        kept.file.write_all(body)?;
-        if kept.pages.is_multiple_of(STRIDE) {
-            kept.places.push(kept.end);
+    }
+
+    pub(super) fn pages(&self) -> usize {
+        self.pages.len() + self.pages_after
+    }
+
+    /// Whether what they hold is more than anybody wants to read a second time.
+    pub(super) fn is_much(&self) -> bool {
+        self.held > self.much
+    }
+
+    /// Keeps a page. Writing goes on meanwhile; that it failed may be told with a later page.
+    pub(super) async fn keep(&mut self, page: &RawPage) -> Result<(), RunError> {
+        let head = Head::of(page);
+        let carried = head.carried.as_ref().map_or(0, |carried| serde_json::to_vec(carried).map_or(0, |text| text.len()));
+        let length = (page.body.len() + 2 * carried) as u64 + HEAD_COST;
+        let kept = (head, page.body.clone());
+        let has_room = self.pages_after == 0 && self.held + length <= self.memory_max;
+        self.held += length;
+        if has_room {
+            self.pages.push(kept);
+            return Ok(());
         }
-        kept.pages += 1;
-        kept.end += LENGTHS + u64::from(lengths.0) + u64::from(lengths.1);
+        self.pages_after += 1;
+        self.unwritten.push(kept);
+        self.unwritten_bytes += length;
+        if self.unwritten_bytes >= WRITTEN_MIN { self.write().await } else { Ok(()) }
+    }
+
+    /// Begins to write what is not written yet.
+    async fn write(&mut self) -> Result<(), RunError> {
+        let mut file = match self.settled().await? {
+            Some(file) => file,
+            None => InFile::begin(&self.folder, &self.path).map_err(|error| self.failed(&error))?,
+        };
+        let pages = std::mem::take(&mut self.unwritten);
+        self.unwritten_bytes = 0;
+        self.file = Place::Away(tokio::task::spawn_blocking(move || {
+            let written = pages.iter().try_for_each(|(head, body)| file.write(head, body));
+            (file, written)
+        }));
         Ok(())
     }
 
-    /// The page kept as number `index`, without its headers and where it came from, which nobody needs a second time.
-    pub(super) fn page(&mut self, index: usize) -> Result<RawPage, RunError> {
-        let in_file = index.checked_sub(self.pages.len());
-        let (head, body) = match (self.pages.get(index), in_file, &mut self.file) {
-            (Some((head, body)), _, _) => (head.clone(), body.clone()),
-            (None, Some(number), Some(file)) if number < file.pages => {
-                let read = file.read(number);
-                read.map_err(|error| self.failed(&error))?
-            }
-            _ => return Err(RunError::new(ErrorKind::Bug, format!("page {index} was never spooled"))),
-        };
-        let position = PagePosition { index: head.index, ..PagePosition::start() };
-        let Head { status, received_at, carried, aside, also, .. } = head;
-        let (carried, also) = (carried.map(Arc::new), also.map(Arc::new));
-        Ok(RawPage { position, status, body, received_at, carried, aside, also, ..RawPage::nothing() })
+    /// The file, once nothing is being written to it; `None` before there is one.
+    async fn settled(&mut self) -> Result<Option<InFile>, RunError> {
+        match std::mem::replace(&mut self.file, Place::Lost) {
+            Place::None => Ok(None),
+            Place::Here(file) => Ok(Some(file)),
+            Place::Away(writing) => match writing.await {
+                Ok((file, Ok(()))) => Ok(Some(file)),
+                Ok((_, Err(error))) => Err(self.failed(&error)),
+                Err(error) => Err(RunError::new(ErrorKind::Bug, format!("the work on a spool panicked: {error}"))),
+            },
+            Place::Lost => Err(RunError::new(ErrorKind::Bug, "a spool that failed was used again")),
+        }
     }
 
-    fn failed(&self, error: &std::io::Error) -> RunError {
+    /// The page kept as number `index`, without its headers and where it came from, which nobody needs a second time.
+    pub(super) async fn page(&mut self, index: usize) -> Result<RawPage, RunError> {
+        if let Some((head, body)) = self.pages.get(index) {
+            return Ok(head.clone().page(body.clone()));
+        }
+        if !self.unwritten.is_empty() {
+            self.write().await?;
+        }
+        let number = index - self.pages.len();
+        let Some(mut file) = self.settled().await?.filter(|file| number < file.pages) else {
+            return Err(RunError::new(ErrorKind::Bug, format!("page {index} was never spooled")));
+        };
+        let reading = move || {
+            let read = file.read(number);
+            (file, read)
+        };
+        let (file, read) = off_thread(reading).await?;
+        let (head, body) = read.map_err(|error| self.failed(&error))?;
+        self.file = Place::Here(file);
+        Ok(head.page(body))
+    }
+
+    fn failed(&self, error: &IoError) -> RunError {
         let message = format!("pages cannot be kept under `{}`: {error}; make room there", self.folder.display());
         RunError::new(ErrorKind::Unavailable, message)
     }
 }
 
 impl InFile {
+    fn begin(folder: &Path, path: &Path) -> Result<Self, IoError> {
+        std::fs::create_dir_all(folder)?;
+        let file = File::options().create_new(true).read(true).write(true).open(path)?;
+        Ok(InFile { file, end: 0, pages: 0, places: Vec::new(), ahead: (0, 0) })
+    }
+
+    fn write(&mut self, head: &Head, body: &Bytes) -> Result<(), IoError> {
+        let head = serde_json::to_vec(head)?;
+        let too_large = |_| IoError::from(std::io::ErrorKind::FileTooLarge);
+        let lengths = (u32::try_from(head.len()).map_err(too_large)?, u32::try_from(body.len()).map_err(too_large)?);
+        let mut begin = Vec::with_capacity(LENGTHS as usize + head.len());
+        begin.extend_from_slice(&lengths.0.to_le_bytes());
+        begin.extend_from_slice(&lengths.1.to_le_bytes());
+        begin.extend_from_slice(&head);
+        self.file.write_all_at(&begin, self.end)?;
+        self.file.write_all_at(body, self.end + begin.len() as u64)?;
+        if self.pages.is_multiple_of(STRIDE) {
+            self.places.push(self.end);
+        }
+        self.pages += 1;
+        self.end += (begin.len() + body.len()) as u64;
+        Ok(())
+    }
+
     /// Pages are mostly read one after the other; any other is looked for from the last place before it that is known.
-    fn read(&mut self, number: usize) -> std::io::Result<(Head, Bytes)> {
+    fn read(&mut self, number: usize) -> Result<(Head, Bytes), IoError> {
         let (mut at_number, mut at) = match self.ahead.0 == number {
             true => self.ahead,
             false => {
@@ -170,32 +247,33 @@ impl InFile {
         };
         loop {
             let mut lengths = [0; LENGTHS as usize];
-            self.file.seek(SeekFrom::Start(at))?;
-            self.file.read_exact(&mut lengths)?;
+            self.file.read_exact_at(&mut lengths, at)?;
             let [a, b, c, d, e, f, g, h] = lengths;
             let (head, body) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
-            at += LENGTHS + u64::from(head) + u64::from(body);
+            let begin = at + LENGTHS;
+            at = begin + u64::from(head) + u64::from(body);
             at_number += 1;
             if at_number <= number {
                 continue;
             }
             let mut bytes = vec![0; head as usize];
-            self.file.read_exact(&mut bytes)?;
-            let head = serde_json::from_slice(&bytes)?;
+            self.file.read_exact_at(&mut bytes, begin)?;
+            let read = serde_json::from_slice(&bytes)?;
             let mut bytes = vec![0; body as usize];
-            self.file.read_exact(&mut bytes)?;
+            self.file.read_exact_at(&mut bytes, begin + u64::from(head))?;
             self.ahead = (at_number, at);
-            return Ok((head, Bytes::from(bytes)));
+            return Ok((read, Bytes::from(bytes)));
         }
     }
 }
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        if let Some(InFile { path, .. }) = &self.file
-            && let Err(error) = std::fs::remove_file(path)
+        // What is still being written goes with the last handle to it.
+        if !matches!(self.file, Place::None)
+            && let Err(error) = std::fs::remove_file(&self.path)
         {
-            tracing::debug!(path = %path.display(), %error, "a spool stays behind until the next run");
+            tracing::debug!(path = %self.path.display(), %error, "a spool stays behind until the next run");
         }
     }
 }
@@ -217,8 +295,8 @@ pub fn clean(folder: &Path) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn pages_come_back_as_they_were() {
+    #[tokio::test]
+    async fn pages_come_back_as_they_were() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut spool = Spool::new(folder.path(), BatchId(uuid::Uuid::now_v7()), 32 * (2 * HEAD_COST + 12));
         let bodies: Vec<Bytes> =
@@ -231,26 +309,28 @@ mod tests {
                 carried: (index > 1).then(|| Arc::new(vec![("n".to_owned(), index.into())])),
                 ..RawPage::nothing()
             };
-            spool.keep(&page).expect("kept");
+            spool.keep(&page).await.expect("kept");
         }
-        assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 1, "what memory does not hold is on disk");
         for index in [2, 0, 3, 1] {
-            let page = spool.page(index).expect("there");
+            let page = spool.page(index).await.expect("there");
             assert_eq!((page.position.index, &page.body, page.status), (index as u64, &bodies[index], 204));
             assert_eq!(page.carried.is_some_and(|carried| carried[0].1 == index), index > 1);
         }
+        assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 1, "what memory does not hold is on disk");
         let span = Span::new(None, Timestamp::UNIX_EPOCH);
         for index in 4..300u64 {
             let position = PagePosition { index, ..PagePosition::start() };
-            let body = Bytes::from(index.to_string());
-            spool.keep(&RawPage { position, body, also: Some(Arc::new(vec![span])), ..RawPage::nothing() }).expect("kept");
+            // Most are written in several goes, each while the next pages come.
+            let body = Bytes::from(index.to_string().repeat(if index < 290 { 4096 } else { 1 }));
+            spool.keep(&RawPage { position, body, also: Some(Arc::new(vec![span])), ..RawPage::nothing() }).await.expect("kept");
         }
         for index in (4..300).chain([299, 64, 65, 63, 130, 2]) {
-            let page = spool.page(index).expect("there");
+            let page = spool.page(index).await.expect("there");
             assert_eq!(page.position.index, index as u64);
+            assert!(index < 4 || page.body.starts_with(index.to_string().as_bytes()));
             assert_eq!(page.also.is_some_and(|also| *also == [span]), index > 3);
         }
-        assert!(spool.page(300).is_err());
+        assert!(spool.page(300).await.is_err());
         drop(spool);
         assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0);
     }

@@ -1,5 +1,7 @@
 //! Where a slice's rows go: encoded, and written to files that no reader sees.
 
+mod line;
+
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -20,6 +22,8 @@ use crate::slice::Slice;
 
 use super::{Ports, RunError};
 
+use self::line::{Ended, Line};
+
 /// Below it row groups become too small for readers.
 const ENCODER_MIN: u64 = 16 * 1024 * 1024;
 
@@ -37,14 +41,17 @@ pub(super) struct Stage<'a> {
 }
 
 struct Open {
-    encoder: Encoder,
-    staging: Staging,
+    line: Line,
     schema: TableSchema,
+    /// A row of the table got in line: the columns are what they are.
+    has_data: bool,
 }
 
 /// What goes into a slice's files at once.
 #[derive(Default)]
 pub(super) struct Rows {
+    /// About what they take in memory, bytes; for those of a page, what the page takes that they lie in.
+    pub weight: u64,
     pub batch: Option<Batch>,
     pub rejects: Vec<Reject>,
     pub buried_keys: Vec<String>,
@@ -60,6 +67,11 @@ impl Rows {
         let no_rows = self.batch.as_ref().is_none_or(|batch| batch.rows.num_rows() == 0);
         let no_others = self.carried.is_none() && self.parents.is_none();
         no_rows && self.rejects.is_empty() && self.buried_keys.is_empty() && no_others
+    }
+
+    fn has_data(&self) -> bool {
+        self.batch.as_ref().is_some_and(|batch| batch.rows.num_rows() > 0)
+            || self.carried.as_ref().is_some_and(|(_, rows)| rows.num_rows() > 0)
     }
 
     fn encode(self, encoder: &mut Encoder) -> Result<Vec<Piece>, SinkError> {
@@ -86,7 +98,7 @@ impl<'a> Stage<'a> {
 
     /// The columns of the rows so far; `None` before there is one.
     pub fn schema(&self) -> Option<&TableSchema> {
-        self.open.as_ref().filter(|open| open.encoder.has_data()).map(|open| &open.schema)
+        self.open.as_ref().filter(|open| open.has_data).map(|open| &open.schema)
     }
 
     /// The columns of what was written so far, whatever it was.
@@ -94,36 +106,30 @@ impl<'a> Stage<'a> {
         self.open.as_ref().map(|open| &open.schema)
     }
 
-    /// Encodes rows, and hands the bytes that come of it to the store.
+    /// Puts rows in line to be encoded, and their bytes to be handed to the store. An error may be of rows that were put there before.
     pub async fn write(&mut self, rows: Rows, schema: TableSchema) -> Result<(), RunError> {
         if rows.is_empty() {
             return Ok(());
         }
-        let open = match self.open.take() {
-            Some(mut open) if open.schema != schema && !open.encoder.has_data() => {
-                open.encoder.set_schema(schema.clone());
-                Open { schema, ..open }
-            }
-            Some(open) if open.schema != schema => {
+        let mut open = match self.open.take() {
+            Some(open) if open.schema != schema && open.has_data => {
                 let message = "pages of one slice came to different columns".to_owned();
                 self.open = Some(open);
                 return Err(RunError::new(ErrorKind::Bug, message));
             }
             Some(open) => open,
-            None => self.begin(schema),
+            None => self.begin(schema.clone()),
         };
-        let Open { mut encoder, mut staging, schema } = open;
-        let work = move || {
-            let pieces = rows.encode(&mut encoder);
-            (encoder, pieces)
-        };
-        let (encoder, pieces) = off_thread(work).await?;
-        let taken = match pieces {
-            Ok(pieces) => staging.take(pieces).await,
-            Err(error) => Err(error),
-        };
-        self.open = Some(Open { encoder, staging, schema });
-        Ok(taken?)
+        let has_columns = open.schema == schema || open.line.set_columns(schema.clone()).await;
+        open.schema = schema;
+        open.has_data |= rows.has_data();
+        if has_columns && open.line.put(rows).await {
+            self.open = Some(open);
+            return Ok(());
+        }
+        let Ended { staging, error, .. } = open.line.end().await?;
+        staging.abort().await;
+        Err(error.unwrap_or_else(|| RunError::new(ErrorKind::Bug, "the work on files ended early")))
     }
 
     fn begin(&self, schema: TableSchema) -> Open {
@@ -144,37 +150,45 @@ impl<'a> Stage<'a> {
             self.files_before,
             self.ports.guards,
         );
-        Open { encoder: Encoder::new(settings), staging, schema }
+        Open { line: Line::new(Encoder::new(settings), staging, self.ports.memory), schema, has_data: false }
     }
 
     /// Gives up what was encoded so far, for rows with other columns.
-    pub async fn begin_anew(&mut self) {
-        if let Some(open) = self.open.take() {
-            self.files_before += open.encoder.files();
-            open.staging.abort().await;
-        }
+    pub async fn begin_anew(&mut self) -> Result<(), RunError> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let Ended { encoder, staging, .. } = open.line.end().await?;
+        self.files_before += encoder.map_or(0, |encoder| encoder.files());
+        staging.abort().await;
+        Ok(())
     }
 
     /// Leaves nothing behind but orphans that no reader sees.
     pub async fn abort(&mut self) {
-        if let Some(open) = self.open.take() {
-            open.staging.abort().await;
+        let Some(open) = self.open.take() else { return };
+        match open.line.end().await {
+            Ok(ended) => ended.staging.abort().await,
+            Err(error) => tracing::debug!(%error, "what was staged stays behind"),
         }
     }
 
     /// The files as they are staged, and their columns; `None` where there was nothing to write.
     pub async fn finish(&mut self) -> Result<Option<(TableSchema, Vec<StagedFile>)>, RunError> {
-        let Some(Open { mut encoder, mut staging, schema }) = self.open.take() else { return Ok(None) };
-        let pieces = off_thread(move || encoder.finish()).await?;
-        let taken = match pieces {
-            Ok(pieces) => staging.take(pieces).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = taken {
-            staging.abort().await;
-            return Err(error.into());
+        let Some(Open { line, schema, .. }) = self.open.take() else { return Ok(None) };
+        let Ended { encoder, mut staging, mut error } = line.end().await?;
+        if let (Some(mut encoder), None) = (encoder, &error) {
+            error = match off_thread(move || encoder.finish()).await {
+                Ok(Ok(pieces)) => staging.take(pieces).await.err().map(RunError::from),
+                Ok(Err(error)) => Some(error.into()),
+                Err(panicked) => Some(panicked),
+            };
         }
-        Ok(Some((schema, staging.finish()?)))
+        match error {
+            None => Ok(Some((schema, staging.finish()?))),
+            Some(error) => {
+                staging.abort().await;
+                Err(error)
+            }
+        }
     }
 }
 

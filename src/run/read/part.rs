@@ -79,7 +79,7 @@ impl Reading<'_> {
         for page in rest.pages {
             let refined = self.desk.refine(&page).await?.map_err(explain)?;
             self.page_ends.push(refined.order.as_ref().map(|order| order.greatest.clone()));
-            self.spool.keep(&page)?;
+            self.spool.keep(&page).await?;
             self.stage_page(refined).await?;
         }
         Ok(rest.next)
@@ -106,7 +106,7 @@ impl Reading<'_> {
         self.more = Some(match behind {
             Behind::Error(error) => More::Failed(slice.clone(), error),
             Behind::Anew => More::Anew(slice.clone()),
-            Behind::Page(next) => match (self.pages_behind(&slice.reach)?, self.progress.take()) {
+            Behind::Page(next) => match (self.pages_behind(&slice.reach).await?, self.progress.take()) {
                 (Some(pages), Some(progress)) => More::Rest(Box::new(Rest {
                     slice: slice.clone(),
                     asked: self.asked.clone(),
@@ -129,7 +129,7 @@ impl Reading<'_> {
     }
 
     /// The pages so far that hold something behind the part that was read whole; `None` where they are too much to keep.
-    fn pages_behind(&mut self, left: &Reach) -> Result<Option<Vec<RawPage>>, RunError> {
+    async fn pages_behind(&mut self, left: &Reach) -> Result<Option<Vec<RawPage>>, RunError> {
         let Reach::Time(Span { from: Some(from), .. }) = left else { return Ok(Some(Vec::new())) };
         let from = CursorKey::Number(i128::from(from.as_microsecond()));
         let (mut pages, mut bytes) = (Vec::new(), 0);
@@ -137,7 +137,7 @@ impl Reading<'_> {
             if self.page_ends[index].as_ref().is_none_or(|end| *end < from) {
                 continue;
             }
-            let page = self.spool.page(index)?;
+            let page = self.spool.page(index).await?;
             bytes += page.body.len() as u64;
             if bytes > self.ports.memory / 8 {
                 return Ok(None);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::Connection;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 
 use super::errors::{no_answer, state_error};
 use super::{CALL, LEASE, PostgresState};
@@ -22,8 +22,8 @@ const CONNECTIONS: u32 = 4;
 /// How long a caller waits for its turn, or for a new connection.
 const TURN: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(300);
-/// How long a connection that comes back has to answer.
-const BACK: Duration = Duration::from_secs(5);
+/// How long a connection has to answer that comes back, or is taken again: one that is silent is given up for another.
+const HERE: Duration = Duration::from_secs(3);
 /// How long an opening is tried: daemon and server may be started together.
 const OPENING: Duration = Duration::from_secs(15);
 
@@ -35,8 +35,10 @@ pub(super) async fn for_working(url: &SecretString, clock: Arc<dyn Clock>, lease
     if let Found::Newer(version) = state.ask_for(OPENING, ACTION, || found(&state.pool)).await? {
         return Err(newer(version));
     }
-    // Under a lock of the server, so that processes that start together wait for the first. A migration may take long.
-    migrate(&state.pool).await?;
+    // Under a lock of the server, so that processes that start together wait for the first.
+    if let Err(error) = state.ask_for(OPENING, ACTION, || migrate(&state.pool)).await? {
+        return Err(refused(&error));
+    }
     let process = state.ask(ACTION, || sqlx::query_scalar("SELECT gen_random_uuid()::text").fetch_one(&state.pool)).await?;
     state.process = process;
     Ok(state)
@@ -61,20 +63,22 @@ fn connect(url: &SecretString, settings: &[(&str, &str)], clock: &Arc<dyn Clock>
     let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|error| state_error(ACTION, &error))?;
     let limits = [("statement_timeout", "18s"), ("lock_timeout", "10s"), ("idle_in_transaction_session_timeout", "60s")];
     let options = options.application_name("highwater").options(limits).options(settings.iter().copied());
-    let clock = Arc::clone(clock);
+    let (back, again) = (Arc::clone(clock), Arc::clone(clock));
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(TURN).idle_timeout(IDLE);
-    // The pool looks by itself whether a connection that comes back still answers, for as long as that takes: one that is silent
-    // would keep its place for ever, and four of them the state.
-    let pool = pool.after_release(move |connection, _| {
-        let clock = Arc::clone(&clock);
-        Box::pin(async move {
-            tokio::select! {
-                answer = connection.ping() => answer.map(|()| true),
-                () = clock.sleep(BACK) => Err(sqlx::Error::WorkerCrashed),
-            }
-        })
-    });
+    // The pool would wait for an answer as long as that takes: a connection that is silent would keep its place for ever, and four
+    // of them the state.
+    let pool = pool
+        .after_release(move |connection, _| Box::pin(answers(Arc::clone(&back), connection)))
+        .test_before_acquire(false)
+        .before_acquire(move |connection, _| Box::pin(answers(Arc::clone(&again), connection)));
     Ok(pool.connect_lazy_with(options))
+}
+
+async fn answers(clock: Arc<dyn Clock>, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    tokio::select! {
+        answer = connection.ping() => answer.map(|()| true),
+        () = clock.sleep(HERE) => Err(sqlx::Error::WorkerCrashed),
+    }
 }
 
 enum Found {
@@ -106,14 +110,21 @@ fn newer(version: i64) -> StateError {
     StateError { kind: ErrorKind::Config, action: ACTION.to_owned(), message }
 }
 
-async fn migrate(pool: &PgPool) -> Result<(), StateError> {
+/// A migration is one transaction, and may be tried again where the connection broke; the inner error is one that stays.
+async fn migrate(pool: &PgPool) -> Result<Result<(), MigrateError>, sqlx::Error> {
     match MIGRATIONS.run(pool).await {
-        Ok(()) => Ok(()),
-        Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => Err(state_error(ACTION, &error)),
+        Ok(()) => Ok(Ok(())),
+        Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => Err(error),
+        Err(other) => Ok(Err(other)),
+    }
+}
+
+fn refused(error: &MigrateError) -> StateError {
+    match error {
         // Another process was newer and quicker.
-        Err(MigrateError::VersionMissing(version)) => Err(newer(version)),
+        MigrateError::VersionMissing(version) => newer(*version),
         // Tables that were made by another program, or changed by hand.
-        Err(other) => Err(StateError { kind: ErrorKind::Config, action: ACTION.to_owned(), message: other.to_string() }),
+        other => StateError { kind: ErrorKind::Config, action: ACTION.to_owned(), message: other.to_string() },
     }
 }
 

@@ -1,0 +1,132 @@
+//! Rows on their way into files: they stand in line for the encoder, which works while the next pages come.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use crate::error::ErrorKind;
+use crate::schema::TableSchema;
+use crate::sink::SinkError;
+use crate::sink::encode::{Encoder, Piece};
+use crate::sink::stage::Staging;
+
+use super::{Rows, RunError, off_thread};
+
+/// Of the ceiling on data in flight, what may stand in line.
+const PART_OF_MEMORY: u64 = 16;
+/// What rows weigh at least, KiB: many small pages are no nothing.
+const WEIGHT_MIN: u32 = 16;
+/// Pages that stand in line, however little they weigh.
+const PAGES_MAX: usize = 256;
+/// Rows of so many pages are taken out of the line at once.
+const TAKEN_MAX: usize = 64;
+
+/// The line, and who works at its end.
+pub(super) struct Line {
+    /// `None` once nothing more comes.
+    sender: Option<mpsc::Sender<Waiting>>,
+    /// What may stand in line, KiB. Closed where the work ended.
+    room: Arc<Semaphore>,
+    room_max: u32,
+    /// One worker; it goes with the line.
+    worker: JoinSet<Ended>,
+}
+
+enum Waiting {
+    /// All that comes behind has these columns.
+    Columns(TableSchema),
+    Rows(Box<Rows>, OwnedSemaphorePermit),
+}
+
+/// How the work came out.
+pub(super) struct Ended {
+    /// `None` where it was lost to a panic.
+    pub encoder: Option<Encoder>,
+    pub staging: Staging,
+    /// Why not all of the line was encoded and handed to the store.
+    pub error: Option<RunError>,
+}
+
+impl Line {
+    /// `memory` is the ceiling on data in flight, bytes.
+    pub fn new(encoder: Encoder, staging: Staging, memory: u64) -> Self {
+        let room_max = u32::try_from(memory / PART_OF_MEMORY / 1024).unwrap_or(u32::MAX >> 3).clamp(WEIGHT_MIN, u32::MAX >> 3);
+        let room = Arc::new(Semaphore::new(room_max as usize));
+        let (sender, waiting) = mpsc::channel(PAGES_MAX);
+        let mut worker = JoinSet::new();
+        worker.spawn(work(encoder, staging, waiting, Arc::clone(&room)));
+        Line { sender: Some(sender), room, room_max, worker }
+    }
+
+    /// Rows get in line once there is room for them; rows that are more than the line may hold stand in it alone. False if the work has
+    /// ended: [`end`](Self::end) says why.
+    pub async fn put(&self, rows: Rows) -> bool {
+        let weight = u32::try_from(rows.weight / 1024).unwrap_or(u32::MAX).clamp(WEIGHT_MIN, self.room_max);
+        match Arc::clone(&self.room).acquire_many_owned(weight).await {
+            Ok(permit) => self.send(Waiting::Rows(Box::new(rows), permit)).await,
+            Err(_closed) => false,
+        }
+    }
+
+    /// Gives the rows behind these other columns; only before the first of a table's rows. False as in [`put`](Self::put).
+    pub async fn set_columns(&self, schema: TableSchema) -> bool {
+        self.send(Waiting::Columns(schema)).await
+    }
+
+    async fn send(&self, waiting: Waiting) -> bool {
+        match &self.sender {
+            Some(sender) => sender.send(waiting).await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// Nothing more comes: waits until what stands in line is done.
+    pub async fn end(mut self) -> Result<Ended, RunError> {
+        self.sender = None;
+        match self.worker.join_next().await {
+            Some(Ok(ended)) => Ok(ended),
+            Some(Err(error)) => Err(RunError::new(ErrorKind::Bug, format!("the work on files panicked: {error}"))),
+            None => Err(RunError::new(ErrorKind::Bug, "nobody worked on the files")),
+        }
+    }
+}
+
+async fn work(encoder: Encoder, mut staging: Staging, mut line: mpsc::Receiver<Waiting>, room: Arc<Semaphore>) -> Ended {
+    let mut idle = Some(encoder);
+    let mut taken = Vec::new();
+    let mut error = None;
+    while error.is_none() && line.recv_many(&mut taken, TAKEN_MAX).await > 0 {
+        let Some(mut encoder) = idle.take() else { break };
+        let waiting = std::mem::take(&mut taken);
+        let encoding = move || {
+            let pieces = encode(&mut encoder, waiting);
+            (encoder, pieces)
+        };
+        match off_thread(encoding).await {
+            Ok((encoder, pieces)) => {
+                idle = Some(encoder);
+                let staged = match pieces {
+                    Ok(pieces) => staging.take(pieces).await,
+                    Err(error) => Err(error),
+                };
+                error = staged.err().map(RunError::from);
+            }
+            Err(panicked) => error = Some(panicked),
+        }
+    }
+    room.close();
+    Ended { encoder: idle, staging, error }
+}
+
+fn encode(encoder: &mut Encoder, waiting: Vec<Waiting>) -> Result<Vec<Piece>, SinkError> {
+    let mut pieces = Vec::new();
+    for one in waiting {
+        match one {
+            Waiting::Columns(schema) => encoder.set_schema(schema),
+            // The room is free again with each.
+            Waiting::Rows(rows, _room) => pieces.extend(rows.encode(encoder)?),
+        }
+    }
+    Ok(pieces)
+}
