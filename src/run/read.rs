@@ -297,8 +297,8 @@ impl<'a> Reading<'a> {
         self.ports.events.tell(Event::PageFetched { job, bytes, records: refined.envelope.records, total: None });
     }
 
-    /// Stages a page while the next is fetched and refined: both are work on columns, and there is a core for each. The inner error is
-    /// that the next page cannot be had.
+    /// Stages a page while the next is fetched and refined, even where the line before the encoder is full. The inner error is that the
+    /// next page cannot be had.
     async fn stage_and_go_on(
         &mut self,
         refined: Refined,

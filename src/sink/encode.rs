@@ -98,6 +98,7 @@ pub struct Encoder {
     opened: usize,
     /// Counts batches, to know which file waits longest.
     turn: u64,
+    /// A file of rows was begun: the columns are what they are.
     data: bool,
 }
 
@@ -127,11 +128,6 @@ impl Encoder {
         let (written, filed) = columns(&settings);
         let (arrow, file_schema) = (written.to_arrow(), filed.to_arrow());
         Encoder { settings, written, arrow, filed, file_schema, open: HashMap::new(), opened: 0, turn: 0, data: false }
-    }
-
-    /// Whether a file of rows was begun: from then on the columns are what they are.
-    pub fn has_data(&self) -> bool {
-        self.data
     }
 
     /// Gives the rows to come other columns; only before the first of them.

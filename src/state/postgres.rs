@@ -106,11 +106,25 @@ impl PostgresState {
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
+        self.ask_within(patience, CALL, action, query).await
+    }
+
+    /// Tries for `patience` in all; one attempt may take `most`, even beyond it.
+    async fn ask_within<T, F>(
+        &self,
+        patience: Duration,
+        most: Duration,
+        action: &str,
+        query: impl Fn() -> F,
+    ) -> Result<T, StateError>
+    where
+        F: Future<Output = Result<T, sqlx::Error>>,
+    {
         let begun = self.clock.elapsed();
         let mut pause = PAUSE;
         let mut last = no_answer(action);
         for attempt in 1..=ATTEMPTS_MAX {
-            last = match self.ask_once(action, query()).await {
+            last = match self.attempt(most, action, query()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -125,9 +139,18 @@ impl PostgresState {
     }
 
     async fn ask_once<T>(&self, action: &str, query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StateError> {
+        self.attempt(CALL, action, query).await
+    }
+
+    async fn attempt<T>(
+        &self,
+        most: Duration,
+        action: &str,
+        query: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StateError> {
         tokio::select! {
             answer = query => answer.map_err(|error| state_error(action, &error)),
-            () = self.clock.sleep(CALL) => Err(no_answer(action)),
+            () = self.clock.sleep(most) => Err(no_answer(action)),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::sink::stage::Staging;
 use super::{Rows, RunError, off_thread};
 
 /// Of the ceiling on data in flight, what may stand in line.
-const PART_OF_MEMORY: u64 = 16;
+const PART_OF_MEMORY: u64 = 64;
 /// What rows weigh at least, KiB: many small pages are no nothing.
 const WEIGHT_MIN: u32 = 16;
 /// Pages that stand in line, however little they weigh.
@@ -129,4 +129,91 @@ fn encode(encoder: &mut Encoder, waiting: Vec<Waiting>) -> Result<Vec<Piece>, Si
         }
     }
     Ok(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::batch::Batch;
+    use crate::config::catalog::{Compression, ParquetSettings};
+    use crate::fault::{FaultPlan, Guards};
+    use crate::ids::{BatchId, DatasetName, PartitionKey};
+    use crate::sink::encode::EncodeSettings;
+    use crate::sink::own::OwnColumns;
+    use crate::store::faulty::FaultyStore;
+    use crate::store::memory::MemoryStore;
+
+    const PAGES: u64 = 400;
+    const ROWS: u64 = 3;
+
+    fn rows(page: u64, weight: u64) -> Rows {
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values((0..ROWS).map(|row| (page * ROWS + row) as i64)));
+        let rows = RecordBatch::try_from_iter([("id", ids)]).expect("a batch");
+        let batch = Batch { rows, page, extracted_at: Timestamp::UNIX_EPOCH, marks: None };
+        Rows { weight, batch: Some(batch), ..Rows::default() }
+    }
+
+    /// A line whose files are closed with each page, so that the store is asked on the way.
+    fn line(plan: FaultPlan, memory: u64) -> Line {
+        let batch = BatchId(uuid::Uuid::nil());
+        let schema = TableSchema::from_arrow(&rows(0, 0).batch.expect("rows").rows.schema()).expect("columns");
+        let settings = EncodeSettings {
+            parquet: ParquetSettings { compression: Compression::None, file_size: 1, row_group_size: 1 << 20 },
+            partition_by: Vec::new(),
+            schema,
+            own: OwnColumns { metadata: true, set: false, keyed: false, cursor: None, deleted: false },
+            batch,
+            set: PartitionKey::default(),
+            memory: 1 << 20,
+            keys_max: None,
+        };
+        let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), Arc::new(plan)));
+        let staging = Staging::new(store, DatasetName::new("items"), batch, 0, Guards::ALL);
+        Line::new(Encoder::new(settings), staging, memory)
+    }
+
+    #[tokio::test]
+    async fn all_that_stood_in_line_is_staged_in_its_order() {
+        // Pages that are more than the line may hold stand in it alone, one after the other.
+        for weight in [0, 1 << 40] {
+            let line = line(FaultPlan::none(), 1 << 20);
+            for page in 0..PAGES {
+                assert!(line.put(rows(page, weight)).await);
+            }
+            let ended = line.end().await.expect("no panic");
+            assert!(ended.error.is_none());
+            let files = ended.staging.finish().expect("every file is closed");
+            assert_eq!(files.len() as u64, PAGES);
+            assert!(files.iter().is_sorted_by_key(|file| &file.path));
+            assert!(files.iter().all(|file| file.closed.rows == ROWS));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_store_refuses_on_the_way_ends_the_line() {
+        let line = line(FaultPlan::none().error_at(10), 1 << 20);
+        let mut page = 0;
+        while page < PAGES && line.put(rows(page, 1 << 18)).await {
+            page += 1;
+        }
+        assert!(page < PAGES, "nobody noticed");
+        let ended = line.end().await.expect("no panic");
+        assert_eq!(ended.error.map(|error| error.kind), Some(ErrorKind::Unavailable));
+        ended.staging.abort().await;
+    }
+
+    #[tokio::test]
+    async fn whoever_finds_no_room_waits() {
+        let line = line(FaultPlan::none(), 1 << 20);
+        assert!(line.put(rows(0, 1 << 40)).await);
+        let mut second = std::pin::pin!(line.put(rows(1, 1)));
+        let at_once = std::future::poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_ready())).await;
+        assert!(!at_once, "it stands beside one that fills the line");
+        assert!(second.await);
+    }
 }

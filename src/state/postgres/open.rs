@@ -26,6 +26,8 @@ const IDLE: Duration = Duration::from_secs(300);
 const HERE: Duration = Duration::from_secs(3);
 /// How long an opening is tried: daemon and server may be started together.
 const OPENING: Duration = Duration::from_secs(15);
+/// How long bringing the tables up to date may take: of a large table, or behind another process that does it.
+const MIGRATION: Duration = Duration::from_secs(600);
 
 const ACTION: &str = "open the state";
 
@@ -36,7 +38,7 @@ pub(super) async fn for_working(url: &SecretString, clock: Arc<dyn Clock>, lease
         return Err(newer(version));
     }
     // Under a lock of the server, so that processes that start together wait for the first.
-    if let Err(error) = state.ask_for(OPENING, ACTION, || migrate(&state.pool)).await? {
+    if let Err(error) = state.ask_within(OPENING, MIGRATION, ACTION, || migrate(&state.pool)).await? {
         return Err(refused(&error));
     }
     let process = state.ask(ACTION, || sqlx::query_scalar("SELECT gen_random_uuid()::text").fetch_one(&state.pool)).await?;
