@@ -1,7 +1,7 @@
 //! A machine that misbehaves under real processes: killed at a system call, a disk that cannot make anything durable, no handles, a
 //! log that nobody can write; and what the order of the calls says about a loss of power.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -177,12 +177,29 @@ fn read_call(line: &str) -> Option<Call> {
     Some(Call::Named { from, to: between(&rest, '"', '"')?.0 })
 }
 
+/// The calls of a trace in the order in which they ended: strace writes one in two halves where another thread calls meanwhile.
+fn whole_calls(trace: &str) -> Vec<String> {
+    let mut begun = BTreeMap::new();
+    let mut whole = Vec::new();
+    for line in trace.lines() {
+        let (thread, call) = line.split_once(' ').unwrap_or_default();
+        if let Some(first) = call.strip_suffix("<unfinished ...>") {
+            begun.insert(thread, first.trim_end());
+        } else if let Some((_, rest)) = call.split_once(" resumed>") {
+            whole.push(format!("{}{rest}", begun.remove(thread).expect("a call that began")));
+        } else {
+            whole.push(call.to_owned());
+        }
+    }
+    whole
+}
+
 /// Names below `lake` that were given before their file was durable, or whose folder was not made durable after.
 fn not_durable(trace: &str, lake: &Path) -> Vec<String> {
     let lake = lake.to_string_lossy();
     let (mut synced, mut open, mut wrong) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
     let mut named = 0;
-    for call in trace.lines().filter_map(read_call) {
+    for call in whole_calls(trace).iter().filter_map(|line| read_call(line)) {
         match call {
             Call::Sync(path) => {
                 open.retain(|name: &String| Path::new(name).parent() != Some(Path::new(&path)));
