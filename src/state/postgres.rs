@@ -39,14 +39,15 @@ use crate::ids::{BatchId, ClaimId, DatasetName, JobName};
 /// How long a lease holds that is not renewed.
 pub const LEASE: Duration = Duration::from_secs(60);
 
-/// How long one attempt may take: a server that is gone without a word must not be waited for.
+/// How long the first attempt of a call may take, and each further one twice as long as the one before: what is asked takes
+/// milliseconds, and a connection that is silent must not hold a run up.
+const FIRST: Duration = Duration::from_secs(3);
+/// How long one attempt may take at the most: a server that is gone without a word must not be waited for.
 const CALL: Duration = Duration::from_secs(20);
 /// How long a call is tried again where the server does not answer, or says that it cannot now. A restart takes less.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// Attempts of one call, whatever the clock says: a connection that is silent takes one, and says nothing of the server.
-const ATTEMPTS_LEAST: u32 = 2;
 const ATTEMPTS_MAX: u32 = 100;
 
 /// The state, as one of several processes works with it.
@@ -106,14 +107,15 @@ impl PostgresState {
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
-        self.ask_within(patience, CALL, action, query).await
+        self.ask_within(patience, (FIRST, CALL), action, query).await
     }
 
-    /// Tries for `patience` in all; one attempt may take `most`, even beyond it.
+    /// Tries for `patience` in all, and until an attempt had as long as one may have; `first` and `most` are what the first attempt
+    /// and any may take.
     async fn ask_within<T, F>(
         &self,
         patience: Duration,
-        most: Duration,
+        (first, most): (Duration, Duration),
         action: &str,
         query: impl Fn() -> F,
     ) -> Result<T, StateError>
@@ -121,16 +123,24 @@ impl PostgresState {
         F: Future<Output = Result<T, sqlx::Error>>,
     {
         let begun = self.clock.elapsed();
-        let mut pause = PAUSE;
+        let (mut pause, mut length) = (PAUSE, first);
         let mut last = no_answer(action);
-        for attempt in 1..=ATTEMPTS_MAX {
-            last = match self.attempt(most, action, query()).await {
+        for _ in 0..ATTEMPTS_MAX {
+            let before = self.clock.elapsed();
+            last = match self.attempt(length, action, query()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let spent = self.clock.elapsed().saturating_sub(begun);
-            if last.kind != ErrorKind::Unavailable || (attempt >= ATTEMPTS_LEAST && spent + pause > patience) {
+            let now = self.clock.elapsed();
+            // A silence says nothing of the server before it was a long one.
+            let silent = now.saturating_sub(before) >= length;
+            let spent = now.saturating_sub(begun);
+            if last.kind != ErrorKind::Unavailable || ((!silent || length == most) && spent + pause > patience) {
                 break;
+            }
+            tracing::debug!(error = %last, "the state is asked again: {last}");
+            if silent {
+                length = (length * 2).min(most);
             }
             self.clock.sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
@@ -138,8 +148,9 @@ impl PostgresState {
         Err(last)
     }
 
+    /// For whoever asks again by itself, soon.
     async fn ask_once<T>(&self, action: &str, query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StateError> {
-        self.attempt(CALL, action, query).await
+        self.attempt(FIRST, action, query).await
     }
 
     async fn attempt<T>(

@@ -5,7 +5,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::errors::{fenced, state_error, value_error};
-use super::{PATIENCE, PostgresState};
+use super::{FIRST, PATIENCE, PostgresState};
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, DatasetName};
 use crate::state::values::{from_integer, from_json, to_integer, to_json, to_text};
@@ -108,7 +108,7 @@ async fn held(state: &PostgresState, dataset: &DatasetName, action: String) -> S
 pub(super) async fn renew(state: &PostgresState, lease: &Lease) -> Result<(), StateError> {
     let action = format!("renew the lease of {}", lease.dataset);
     let epoch = to_integer(lease.epoch).map_err(|message| value_error(&action, message))?;
-    // Once: the caller counts how long it may still believe in its lease.
+    // Once, and not for long: the caller counts how long it may still believe in its lease, and asks again.
     let renewed = sqlx::query(
         "UPDATE dataset SET lease_until = clock_timestamp() + $3 * interval '1 microsecond'
          WHERE name = $1 AND epoch = $2 AND token IS NOT NULL",
@@ -117,7 +117,7 @@ pub(super) async fn renew(state: &PostgresState, lease: &Lease) -> Result<(), St
     .bind(epoch)
     .bind(state.lease.as_micros() as f64)
     .execute(&state.pool);
-    match state.ask_once(&action, renewed).await?.rows_affected() {
+    match state.attempt(FIRST.min(state.lease / 6), &action, renewed).await?.rows_affected() {
         0 => Err(fenced(&action, lease.dataset.as_str())),
         _ => Ok(()),
     }

@@ -38,7 +38,7 @@ pub(super) async fn for_working(url: &SecretString, clock: Arc<dyn Clock>, lease
         return Err(newer(version));
     }
     // Under a lock of the server, so that processes that start together wait for the first.
-    if let Err(error) = state.ask_within(OPENING, MIGRATION, ACTION, || migrate(&state.pool)).await? {
+    if let Err(error) = state.ask_within(OPENING, (MIGRATION, MIGRATION), ACTION, || migrate(&state.pool)).await? {
         return Err(refused(&error));
     }
     let process = state.ask(ACTION, || sqlx::query_scalar("SELECT gen_random_uuid()::text").fetch_one(&state.pool)).await?;
@@ -134,7 +134,7 @@ fn refused(error: &MigrateError) -> StateError {
 pub(super) async fn ping(state: &PostgresState) -> Result<(), StateError> {
     let action = "ask the state";
     let read = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM _sqlx_migrations").fetch_one(&state.pool);
-    state.ask_once(action, read).await.map(drop)
+    state.attempt(CALL, action, read).await.map(drop)
 }
 
 /// Gives back what this process still holds, so that nobody waits for the end of its leases, and closes the connections.

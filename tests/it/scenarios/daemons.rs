@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::loads::api_with;
 use crate::world::Deadline;
 use crate::world::api::{FakeApi, Fault, Pages, Record, Stream};
+use crate::world::cutter::Cutter;
 use crate::world::daemon::{Daemon, eventually};
 use crate::world::feed;
 use crate::world::oracle::Oracle;
@@ -126,6 +127,43 @@ fn a_run_outlives_a_state_whose_server_crashes() {
     call(&project, &environment, &["verify"]).expect_code(0);
     for name in &jobs {
         oracle.expect(name, &lake.path().join(name), &records());
+    }
+    oracle.check();
+}
+
+#[test]
+fn daemons_whose_connections_to_the_state_break_lose_nothing_and_stop() {
+    // D-27, D-29, D-35
+    const NAME: &str = "daemons_whose_connections_to_the_state_break_lose_nothing_and_stop";
+    const SEED: u64 = 20_261_127;
+    let Some(server) = Server::start() else { return skip(NAME, "no Postgres server") };
+    let Some(mut oracle) = Oracle::new() else { return skip(NAME, "the independent readers are not installed") };
+    println!("seed {SEED}");
+    let cutter = Cutter::before(server.folder(), SEED);
+    let api = api_with(Pages::Token, PAGE, records());
+    let lake = tempfile::tempdir().unwrap();
+    let jobs: Vec<String> = (1..=4).map(|number| format!("job{number}")).collect();
+    let projects = [(); 2].map(|()| member(&api, lake.path(), &jobs, "schedule = \"* * * * * *\"\n"));
+    let (broken, whole) = (cutter.url(), server.url());
+    let environment = [("STATE_URL", broken.as_str()), ("HIGHWATER_LEASE_MS", "5000")];
+    let daemons = [0, 1].map(|number| Daemon::ready(&projects[number], &environment));
+    let seen = |at_least: u64| eventually("connections break", || (cutter.broken() >= at_least).then_some(()));
+    seen(10);
+    let mut truth = records();
+    truth.extend(feed::plain(100, 10, "2026-03-01T00:10:00Z"));
+    api.add_records("items", feed::plain(100, 10, "2026-03-01T00:10:00Z"));
+    api.set_now("2026-03-20T00:00:00Z");
+    seen(20);
+    // In the middle of it one is asked to stop: it may have to wait for silent connections, and ends.
+    let [first, second] = daemons;
+    first.stop();
+    cutter.heal();
+    let direct = [("STATE_URL", whole.as_str())];
+    rows(&projects[0], &direct, 30);
+    second.stop();
+    nothing_is_left_to_do(&projects[0], &direct, &jobs);
+    for name in &jobs {
+        oracle.expect(name, &lake.path().join(name), &truth);
     }
     oracle.check();
 }

@@ -119,7 +119,14 @@ impl Daemon {
 
     /// Waits for its end.
     pub fn wait(mut self) -> Ended {
-        let status = eventually(&format!("the daemon ends; it said\n{}", self.log()), || self.child.try_wait().unwrap());
+        let deadline = Deadline::after(PATIENCE);
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(!deadline.passed(), "the daemon does not end in {PATIENCE:?}; it said\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        };
         for reader in self.readers.drain(..) {
             reader.join().unwrap();
         }

@@ -5,6 +5,7 @@ pub mod api;
 pub mod azure;
 pub mod bucket;
 pub mod clock;
+pub mod cutter;
 pub mod daemon;
 pub mod desk;
 pub mod dice;

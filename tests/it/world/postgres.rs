@@ -77,6 +77,11 @@ impl Server {
         format!("postgres://postgres@localhost/postgres?host={}", self.folder.path().display())
     }
 
+    /// Where its socket lies.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// As when the machine loses its power, and comes back.
     pub fn crash(&self) {
         self.call("pg_ctl", &["-m", "immediate", "stop"]);
