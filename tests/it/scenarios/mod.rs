@@ -29,6 +29,7 @@ mod postgres;
 mod power;
 mod previews;
 mod quotas;
+mod recounts;
 mod refusals;
 mod replays;
 mod scheduler;
