@@ -1,6 +1,6 @@
 """Real processes, killed at real moments: `kill -9` at every step of a run, of what tends tables, and in races of two processes.
 
-    kills.py BINARY FOLDER [--seeds 1..28] [--cycles 40] [--races 4] [--keep] [--mutant GUARD]
+    kills.py BINARY FOLDER [--seeds 1..28] [--cycles 40] [--races 4] [--tended 4] [--keep] [--mutant GUARD]
 
 Every seed is a world of its own below FOLDER: an API, twelve tables (append, merge and replace; Parquet and Delta; in a folder and on
 an S3 server, which is started here), two projects with states of their own on that one lake. In a cycle the source changes, before
@@ -8,7 +8,7 @@ and during a run of one job; the process is killed, by a signal at a random time
 of the step that the seed chose; where it died is told from what it left in lake and state. Then the source stands still, the job runs
 to its end, and DuckDB, pyarrow or deltalake read the table for a comparison with the source, row by row.
 
-A tenth as many cycles kill `compact`, a twentieth each `gc` and `state rollback`. In a race two processes work on one table: of one
+In cycles of other kinds `compact`, `gc` or `state rollback` is killed instead of a run. In a race two processes work on one table: of one
 project, where the second is told to come later, or of two projects, one of which is stopped for a while, or killed.
 
 What a seed came to is kept in FOLDER/seed-N.json and not done again by the same call. A world that went wrong stays in FOLDER/seed-N,
@@ -256,7 +256,7 @@ class World:
         """The effects of a process that ended; of one that decided something, if there was one."""
         effects = project.effects()
         if any(re.match(MARKS["state"], effect) for effect in effects) or (work, job.name) not in self.effects:
-            self.effects[(work, job.name)] = effects
+            self.effects[(work, job.name)] = self.effects[(work, job.sink)] = effects
 
     def compare(self, job: Job, after: str) -> None:
         number = self.jobs.index(job)
@@ -276,7 +276,7 @@ class World:
 
     def place(self, work: str, job: Job) -> int:
         """The number of an effect, of every step as likely: as it was in the last process of that kind."""
-        log = self.effects.get((work, job.name), [])
+        log = self.effects.get((work, job.name)) or self.effects.get((work, job.sink), [])
         places = [[at for at, effect in enumerate(log, 1) if re.match(mark, effect)] for mark in MARKS.values()]
         steps = [found for found in places if found]
         return self.dice.choice(self.dice.choice(steps)) if steps else self.dice.randrange(1, 60)
@@ -399,7 +399,7 @@ class World:
 
     # All of it.
 
-    def live(self, cycles: int, races: int) -> None:
+    def live(self, cycles: int, races: int, tended: int) -> None:
         for job in self.jobs:
             self.move(self.jobs.index(job))
         self.rest()
@@ -407,7 +407,7 @@ class World:
             self.settle(self.projects[0], job)
         if self.told.wrong:
             raise SystemExit(f"the first loads fail: see {self.projects[0].folder}/run.log")
-        works = ["run"] * cycles + ["compact"] * (cycles // 10) + ["gc", "rollback"] * (cycles // 20)
+        works = ["run"] * cycles + ["compact"] * tended + ["gc", "rollback"] * (tended // 2)
         works += ["race one", "race own"] * (races // 2)
         self.dice.shuffle(works)
         for work in works:
@@ -458,7 +458,7 @@ def live(arguments: argparse.Namespace, seed: int, s3: S3) -> dict:
     begin = time.time()
     world = World(arguments.binary, arguments.mutant, folder, seed, s3)
     try:
-        world.live(arguments.cycles, arguments.races)
+        world.live(arguments.cycles, arguments.races, arguments.tended)
     finally:
         world.close()
     if world.told.wrong:
@@ -498,6 +498,7 @@ def main() -> int:
     parser.add_argument("--seeds", default="1..28")
     parser.add_argument("--cycles", type=int, default=40, help="kills of a run in each seed")
     parser.add_argument("--races", type=int, default=4, help="races in each seed")
+    parser.add_argument("--tended", type=int, default=4, help="kills of `compact` in each seed, half as many each of `gc` and `state rollback`")
     parser.add_argument("--keep", action="store_true", help="keep the folders of seeds that went well")
     parser.add_argument("--mutant", default="", help="a guard that the program, a debug build, goes without")
     arguments = parser.parse_args()
