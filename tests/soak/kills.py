@@ -12,7 +12,9 @@ In cycles of other kinds `compact`, `gc` or `state rollback` is killed instead o
 project, where the second is told to come later, or of two projects, one of which is stopped for a while, or killed.
 
 What a seed came to is kept in FOLDER/seed-N.json and not done again by the same call. A world that went wrong stays in FOLDER/seed-N,
-its bucket in it. With `--mutant` a debug build works without one of its guards, to see that this is noticed. Exit code 0 if nothing was lost or doubled and nothing else was wrong.
+its bucket in it. With `--mutant` a debug build works without one of its guards, to see that this is noticed. Exit code 0 if nothing was
+lost or doubled and nothing else was wrong. A seed says what the source holds and what is aimed at; where a signal meets a process, the
+machine says too.
 """
 
 import argparse
@@ -40,6 +42,8 @@ PAGING = '{ type = "page_token", token = "next", param = "token" }'
 BEGIN = 1_772_323_200
 TRIES = 12
 PATIENCE_S = 120
+# Whether the fault switch knows the effects of a work.
+SWITCHED = {"run": True, "rollback": True, "compact": False, "gc": False}
 # The effects of each step, by the names that a debug build gives them.
 MARKS = {
     "read": r"source\.|state\.(lease|dataset|open_batches)",
@@ -135,7 +139,8 @@ class Project:
         with open(os.path.join(self.folder, "run.log"), "ab") as log:
             log.write(f"\n--- {time.time():.3f} {arguments} {fault}\n".encode())
             log.flush()
-            return subprocess.Popen([self.binary, "-C", self.folder, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
+            command = [self.binary, "-C", self.folder, *arguments]
+            return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
 
     def call(self, arguments: list[str], fault: str = "") -> int:
         return ended(self.start(arguments, fault))
@@ -250,7 +255,7 @@ class World:
         if code != 0:
             self.wrong("failed", job, f"the run after ended with {code}")
         self.learn(project, "run", job)
-        self.lengths[("run", job.name)] = time.time() - begin
+        self.lengths[("run", job.sink)] = time.time() - begin
 
     def learn(self, project: Project, work: str, job: Job) -> None:
         """The effects of a process that ended; of one that decided something, if there was one."""
@@ -284,26 +289,29 @@ class World:
     def killed(self, project: Project, arguments: list[str], work: str, job: Job, seq: int) -> tuple[bool, str]:
         """Starts a process and kills it, and says how; not, if it ended before."""
         lake, throw = self.sinks[job.sink], self.dice.random()
-        if throw < 0.5 or (lake.endpoint and throw < 0.7):
+        if SWITCHED[work] and (throw < 0.5 or (lake.endpoint and throw < 0.7)):
             side = "before" if self.dice.random() < 0.7 else "after"
             code = project.call(arguments, f"kill-{side}:{self.place(work, job)}")
             if code == 0:
                 self.learn(project, work, job)
             return code == -signal.SIGKILL, "switch"
+        begin = time.time()
         process = project.start(arguments)
-        if lake.endpoint or throw < 0.65:
-            time.sleep(self.dice.uniform(0, self.lengths.get((work, job.name), 0.3)))
+        if work == "gc" or throw < (0.65 if SWITCHED[work] else 0.3):
+            time.sleep(self.dice.uniform(0, self.lengths.get((work, job.sink), 0.3)))
         else:
-            self.watch(process, os.path.join(lake.root, log_of(job.name), f"{seq + 1:020}.json"))
+            self.watch(process, lake, f"{log_of(job.name)}/{seq + 1:020}.json")
+        if process.poll() is not None:
+            self.lengths[(work, job.sink)] = time.time() - begin
         process.send_signal(signal.SIGKILL)
         return ended(process) == -signal.SIGKILL, "signal"
 
-    def watch(self, process: subprocess.Popen, record: str) -> None:
+    def watch(self, process: subprocess.Popen, lake: Lake, record: str) -> None:
         """Until a moment after the record is there."""
         deadline = time.time() + PATIENCE_S
-        while not os.path.exists(record) and process.poll() is None and time.time() < deadline:
+        while not lake.has(record) and process.poll() is None and time.time() < deadline:
             time.sleep(0.0002)
-        time.sleep(self.dice.uniform(0, 0.03))
+        time.sleep(self.dice.uniform(0, 0.2 if lake.endpoint else 0.03))
 
     def cycle(self, work: str) -> None:
         """One kill of a process at work, and what follows; tried until a process died at work."""
@@ -328,9 +336,11 @@ class World:
             self.moving = True
             died, how = self.killed(project, arguments, work, job, before.seq)
             now = self.look(project, job)
-            at_work = died and (work != "run" or has_died_at_work(before, now))
+            at = step(self.sinks[job.sink], job.name, before, now)
+            # `compact` and `gc` are no runs; what `gc` takes away shows in no step.
+            at_work = died and (work == "gc" or (at != "read" if work == "compact" else has_died_at_work(before, now)))
             if at_work:
-                self.told.kills[f"{work} {how} {step(self.sinks[job.sink], job.name, before, now)}"] += 1
+                self.told.kills[f"{work} {how} {at}"] += 1
             else:
                 self.told.early += 1
             if at_work and self.dice.random() < 0.2:
@@ -367,11 +377,11 @@ class World:
         by_switch = self.dice.random() < 0.7
         one = first.start(["run", job.name], self.stop(job) if by_switch else "")
         if not by_switch:
-            time.sleep(self.dice.uniform(0, self.lengths.get(("run", job.name), 0.5)))
+            time.sleep(self.dice.uniform(0, self.lengths.get(("run", job.sink), 0.5)))
             one.send_signal(signal.SIGSTOP)
         stopped = wait_for_stop(one, time.time() + PATIENCE_S / 4)
         other = second.start(["run", job.name])
-        length = self.lengths.get(("run", job.name), 0.5)
+        length = self.lengths.get(("run", job.sink), 0.5)
         ending = self.dice.choice(["goes on after", "goes on meanwhile", "killed"])
         if ending == "goes on after":
             ended(other)
@@ -444,7 +454,7 @@ class World:
         for name in ("parquet_s3", "delta_s3"):
             lake = self.sinks[name]
             target = os.path.join(self.folder, f"bucket-{lake.kind}")
-            pafs.copy_files(lake.root, target, source_filesystem=lake.files(), destination_filesystem=pafs.LocalFileSystem())
+            pafs.copy_files(lake.root, target, source_filesystem=lake.files, destination_filesystem=pafs.LocalFileSystem())
 
 
 def live(arguments: argparse.Namespace, seed: int, s3: S3) -> dict:
@@ -469,7 +479,9 @@ def live(arguments: argparse.Namespace, seed: int, s3: S3) -> dict:
     with open(f"{kept}.tmp", "w") as file:
         json.dump(told, file, indent=1)
     os.replace(f"{kept}.tmp", kept)
-    print(f"seed {seed}: {sum(world.told.kills.values())} kills, {arguments.races // 2 * 2} races, {dict(world.told.wrong) or 'nothing wrong'}, {time.time() - begin:.0f} s", flush=True)
+    found = dict(world.told.wrong) or "nothing wrong"
+    kills, races = sum(world.told.kills.values()), arguments.races // 2 * 2
+    print(f"seed {seed}: {kills} kills, {races} races, {found}, {time.time() - begin:.0f} s", flush=True)
     return told
 
 
@@ -479,14 +491,15 @@ def show(told: Told, seeds: str) -> None:
     rows = [(work, [told.kills[f"{work} {name}"] for name in STEPS]) for work in works]
     for work, counts in [*rows, ("all", [sum(column) for column in zip(*(counts for _, counts in rows))])]:
         print(f"{work:22}" + "".join(f"{count:9}" for count in [*counts, sum(counts)]))
-    print(f"(and {told.early} processes that ended before their kill, or were killed before they began)")
+    print(f"(and {told.early} processes that ended before their kill, or were killed before they were at work)")
     races = {name: count for name, count in sorted(told.races.items())}
     print(f"\nraces      {sum(count for name, count in races.items() if ' state' in name)}: {races}")
     print("           " + "; ".join(f"{name}: {count}" for name, count in sorted(told.sums.items()) if "first" in name))
     sums = told.sums
     print(f"source     {sums['records']} records, {sums['late']} versions late, {sums['deletes']} deletions; {sums['commits']} commits")
     print(f"compared   {sums['compared']} times, {sums['rows_compared']} rows")
-    print(f"seeds {seeds}: lost {told.wrong['lost']}, doubled {told.wrong['doubled']}, otherwise wrong {sum(told.wrong.values()) - told.wrong['lost'] - told.wrong['doubled']}")
+    lost, doubled = told.wrong["lost"], told.wrong["doubled"]
+    print(f"seeds {seeds}: lost {lost}, doubled {doubled}, otherwise wrong {sum(told.wrong.values()) - lost - doubled}")
     for note in told.notes:
         print(f"  {note}")
 
@@ -498,7 +511,7 @@ def main() -> int:
     parser.add_argument("--seeds", default="1..28")
     parser.add_argument("--cycles", type=int, default=40, help="kills of a run in each seed")
     parser.add_argument("--races", type=int, default=4, help="races in each seed")
-    parser.add_argument("--tended", type=int, default=4, help="kills of `compact` in each seed, half as many each of `gc` and `state rollback`")
+    parser.add_argument("--tended", type=int, default=4, help="kills of `compact` in each seed, half as many of `gc` and of rollbacks")
     parser.add_argument("--keep", action="store_true", help="keep the folders of seeds that went well")
     parser.add_argument("--mutant", default="", help="a guard that the program, a debug build, goes without")
     arguments = parser.parse_args()

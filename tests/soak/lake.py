@@ -13,6 +13,7 @@ import sqlite3
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import deltalake
 import duckdb
@@ -36,6 +37,7 @@ class Lake:
     kind: str = "parquet"
     endpoint: str = ""
 
+    @cached_property
     def files(self) -> pafs.FileSystem:
         if not self.endpoint:
             return pafs.LocalFileSystem()
@@ -46,11 +48,14 @@ class Lake:
     def names(self, folder: str) -> dict[str, int]:
         """Files below a folder, by their path below the root, with their sizes."""
         selector = pafs.FileSelector(f"{self.root}/{folder}", recursive=True, allow_not_found=True)
-        found = [info for info in self.files().get_file_info(selector) if info.type == pafs.FileType.File]
+        found = [info for info in self.files.get_file_info(selector) if info.type == pafs.FileType.File]
         return {info.path.removeprefix(f"{self.root}/"): info.size for info in found}
 
+    def has(self, path: str) -> bool:
+        return self.files.get_file_info(f"{self.root}/{path}").type == pafs.FileType.File
+
     def read(self, path: str) -> bytes:
-        with self.files().open_input_stream(f"{self.root}/{path}") as stream:
+        with self.files.open_input_stream(f"{self.root}/{path}") as stream:
             return stream.readall()
 
     def rows(self, table: str) -> list[tuple[int, int, str | None, bool]]:
@@ -60,7 +65,7 @@ class Lake:
         if self.endpoint:
             if not any(name.endswith(".parquet") for name in self.names(table)):
                 return []
-            return taken(ds.dataset(f"{self.root}/{table}", format="parquet", partitioning="hive", filesystem=self.files()))
+            return taken(ds.dataset(f"{self.root}/{table}", format="parquet", partitioning="hive", filesystem=self.files))
         files = glob.glob(os.path.join(self.root, table, "**", "*.parquet"), recursive=True)
         if not files:
             return []
@@ -75,7 +80,8 @@ class Lake:
             return []
         if not self.endpoint:
             return taken(deltalake.DeltaTable(os.path.join(self.root, table)).to_pyarrow_dataset())
-        options = {"endpoint_url": self.endpoint, "access_key_id": "test", "secret_access_key": "test", "region": "us-east-1", "allow_http": "true"}
+        options = {"endpoint_url": self.endpoint, "access_key_id": "test", "secret_access_key": "test", "allow_http": "true"}
+        options["region"] = "us-east-1"
         return taken(deltalake.DeltaTable(f"s3://{self.root}/{table}", storage_options=options).to_pyarrow_dataset())
 
 
@@ -83,7 +89,7 @@ def taken(dataset: ds.Dataset) -> list[tuple[int, int, str | None, bool]]:
     table = dataset.to_table(columns=[name for name in COLUMNS if name in dataset.schema.names])
     at = pc.cast(pc.cast(table["updated_at"], pa.timestamp("us")), pa.int64()).to_pylist()
     gone = table["_hw_deleted"].to_pylist() if "_hw_deleted" in table.column_names else [False] * len(table)
-    return [(ident, when, name, bool(is_gone)) for ident, when, name, is_gone in zip(table["id"].to_pylist(), at, table["name"].to_pylist(), gone)]
+    return list(zip(table["id"].to_pylist(), at, table["name"].to_pylist(), map(bool, gone)))
 
 
 def compare(source: Source, number: int, rows: list[tuple[int, int, str | None, bool]]) -> Counter:

@@ -161,7 +161,8 @@ def main():
     memory = [mib for (_, mib) in book["rss"] if mib]
     third = max(1, len(memory) // 3)
     print(f"kills       {book['kills']} {book['killed']}")
-    print(f"runs met    {sum(book['steps'].values())} by kill -9: " + ", ".join(f"{name} {book['steps'][name]}" for name in STEPS if book["steps"][name]))
+    met = ", ".join(f"{name} {book['steps'][name]}" for name in STEPS if book["steps"][name])
+    print(f"runs met    {sum(book['steps'].values())} by kill -9: {met}")
     print(f"answers     {source.answers}, of which faulty {source.faults}; late rows {source.late}, deletes {source.deletes}")
     print(f"records     {sum(len(stream) for stream in source.streams)} in the source, {sum(map(len, tables))} rows in {arguments.jobs} tables")
     print(f"memory MiB  first third {sum(memory[:third]) / third:.0f}, last third {sum(memory[-third:]) / third:.0f}, peak {max(memory):.0f}")
