@@ -37,7 +37,6 @@ import pyarrow.fs as pafs
 from lake import STEPS, Known, Lake, Standing, compare, has_died_at_work, known, log_of, standing, step
 from source import LATE_MAX_S, Job, Source, serve, text, write, write_jobs, write_source
 
-PAGING = '{ type = "page_token", token = "next", param = "token" }'
 # The source's clock begins here in every world, so that a seed says all of what it holds.
 BEGIN = 1_772_323_200
 TRIES = 12
@@ -80,7 +79,7 @@ class S3:
             port = probe.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{port}"
         server = os.path.join(os.path.dirname(sys.executable), "moto_server")
-        with open(os.path.join(folder, f"moto-{os.getpid()}.log"), "ab") as log:
+        with open(os.path.join(folder, "moto.log"), "ab") as log:
             self.process = subprocess.Popen([sys.executable, server, "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log)
         deadline = time.time() + 60
         while True:
@@ -222,7 +221,7 @@ class World:
                 lines += ["[storage]", 'region = "us-east-1"', f'endpoint = "{lake.endpoint}"', "allow_http = true"]
                 lines += ['access_key_id = { env = "KILLS_S3_KEY" }', 'secret_access_key = { env = "KILLS_S3_SECRET" }']
             write(folder, f"sinks/{name}.toml", lines)
-        write_source(folder, self.server.server_port, self.jobs, PAGING)
+        write_source(folder, self.server.server_port, self.jobs)
         write_jobs(folder, self.jobs, text((BEGIN - 60) * 1_000_000), [], ['step = "90s"'])
 
     # What happens to the source.

@@ -22,7 +22,6 @@ from lake import STEPS, Lake, compare, known, standing, step
 from source import Job, Source, serve, text, write, write_jobs, write_source
 
 EVERY_S = 20
-PAGING = '{ type = "page", param = "page", more = "more" }'
 
 
 def jobs_of(count):
@@ -32,7 +31,7 @@ def jobs_of(count):
 def write_project(folder, port, jobs, start):
     write(folder, "config.toml", ["version = 1", "[limits]", 'memory = "128MiB"', "runs = 4"])
     write(folder, "sinks/lake.toml", ["version = 1", 'type = "parquet"', 'url = "lake"'])
-    write_source(folder, port, jobs, PAGING)
+    write_source(folder, port, jobs)
     write_jobs(folder, jobs, start, [f'schedule = "every {EVERY_S}s"'], [])
 
 

@@ -84,23 +84,19 @@ class Source:
         return sorted(found, key=lambda one: one[0])
 
     def page(self, number: int, query: dict[str, str]) -> dict:
-        """By number: where records come and go, pages shift. By token: whatever comes and goes, no other record is missed."""
+        """Behind a token: whatever comes, goes or moves between two pages, no other record is hidden by it, as page numbers would."""
         with self.lock:
             self.answers += 1
             found = self.found(number, query.get("from", ""), query.get("to", ""))
-        if "page" in query:
-            begin = (int(query["page"]) - 1) * PAGE
-            part, more = found[begin : begin + PAGE], len(found) > begin + PAGE
-        else:
-            behind = [one for one in found if one[0] > int(query.get("token", "-1"))]
-            part, more = behind[:PAGE], len(behind) > PAGE
+        behind = [one for one in found if one[0] > int(query.get("token", "-1"))]
+        part, more = behind[:PAGE], len(behind) > PAGE
         records = []
         for _, ident, record in part:
             shown = {"id": ident, "updated_at": text(record["at"]), "gone": record["deleted"]}
             if not record["deleted"]:
                 shown.update(name=record["name"], kind=record["kind"])
             records.append(shown)
-        return {"data": records, "more": more, "next": str(part[-1][0]) if more else None}
+        return {"data": records, "next": str(part[-1][0]) if more else None}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -182,11 +178,12 @@ def write(folder: str, path: str, lines: list[str]) -> None:
         file.write("\n".join(lines) + "\n")
 
 
-def write_source(folder: str, port: int, jobs: list[Job], paging: str) -> None:
+def write_source(folder: str, port: int, jobs: list[Job]) -> None:
     """The file of the source, as a user would write it."""
     lines = ["version = 1", 'type = "http"', f'base_url = "http://127.0.0.1:{port}"', 'timeout = "20s"', "[limits]", "concurrency = 8"]
     for number, job in enumerate(jobs):
-        lines += [f"[streams.{job.name}]", f'path = "/s/{number}"', 'records = "data"', 'primary_key = ["id"]', f"paging = {paging}"]
+        lines += [f"[streams.{job.name}]", f'path = "/s/{number}"', 'records = "data"', 'primary_key = ["id"]']
+        lines.append('paging = { type = "page_token", token = "next", param = "token" }')
         if job.mode == "replace":
             continue
         lines += [
