@@ -35,6 +35,11 @@ soak FOLDER *OPTIONS:
     cargo build --locked --release
     target/test-tools/venv/bin/python tests/soak/soak.py target/release/highwater {{FOLDER}} {{OPTIONS}}
 
+# A thousand processes killed with -9 at every step, and races of two; each seed's result is kept in FOLDER and not done again.
+kills FOLDER *OPTIONS:
+    cargo build --locked
+    target/test-tools/venv/bin/python tests/soak/kills.py target/debug/highwater {{FOLDER}} {{OPTIONS}}
+
 # A merge into a large table: time, memory, files written anew.
 bench-merge FOLDER *OPTIONS:
     cargo build --locked --release
