@@ -34,6 +34,7 @@ const FAULTS_WITHIN: u64 = 50;
 /// What came of a seed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Told {
+    pub is_delta: bool,
     /// The history in words.
     pub plan: Vec<String>,
     /// Every effect of every life, in order.
@@ -155,7 +156,7 @@ impl History {
         let states = (0..*dice.pick(&[1, 2])).map(|_| MemoryState::new()).collect();
         let items = Arc::new(Mutex::new(Items::new(dice.next(), &shape)));
         let job = shape.job();
-        let told = Told { plan: vec![format!("{shape:?}")], ..Told::default() };
+        let told = Told { is_delta: shape.delta, plan: vec![format!("{shape:?}")], ..Told::default() };
         let (store, backups) = (Witness::new(), Vec::new());
         History { seed, dice, shape, job, store, states, backups, items, lives: 0, guards, told }
     }
