@@ -15,6 +15,7 @@ mod environment;
 pub mod exit;
 mod failure;
 mod faults;
+mod heap;
 mod history;
 mod marks;
 mod progress;
@@ -60,6 +61,8 @@ pub(crate) struct Context {
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    // Before there is a second thread.
+    heap::keep_small();
     let exit = match Arguments::try_parse() {
         Ok(arguments) => run(arguments),
         Err(error) => refuse_usage(&error),

@@ -26,6 +26,8 @@ use self::line::{Ended, Line};
 
 /// Below it row groups become too small for readers.
 const ENCODER_MIN: u64 = 16 * 1024 * 1024;
+/// Above it readers gain little, and the process takes some twice as much.
+const ENCODER_MAX: u64 = 32 * 1024 * 1024;
 
 /// The files of one slice, from the first row on.
 pub(super) struct Stage<'a> {
@@ -195,7 +197,7 @@ impl<'a> Stage<'a> {
 /// What of the ceiling on data in flight open row groups may take. Many partitions share it: their row groups are the smaller, and still
 /// good for readers; few need no more than a row group each.
 pub(super) fn encoder_memory(memory: u64) -> usize {
-    usize::try_from((memory / 8).max(ENCODER_MIN).min(memory / 2)).unwrap_or(usize::MAX)
+    usize::try_from((memory / 8).clamp(ENCODER_MIN, ENCODER_MAX).min(memory / 2)).unwrap_or(usize::MAX)
 }
 
 /// Work on columns, off the async threads. A panic in it is an error of the slice, not the end of the process.
