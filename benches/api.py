@@ -1,7 +1,7 @@
 """An API of issues for the bench, rendered beforehand: it must never be what is waited for.
 
 Records stand in one file, each about 530 bytes of JSON with 16 fields, so that any page is one slice of it, sent as it is. Some
-processes share the socket, and each connection has a thread. `GET /[n<rows>/][s<first>/][d<ms>/]items`:
+processes share the socket, with threads that take one connection after the other, and answers are kept for who asks again. `GET /[n<rows>/][s<first>/][d<ms>/]items`:
 
     page, per_page    counted pages
     cursor            the id of the last record seen, instead of page
@@ -33,6 +33,7 @@ WORDS = (
     'cache eviction policy latency spike regression merge branch pipeline flaky test unicode café naïve \\"quoted\\" line\\nbreak '
     "C:\\\\temp schema validation endpoint token expired scope permission 東京 zażółć"
 ).split()
+THREADS = 64
 LABELS = ["bug", "question", "docs", "help wanted", "performance", "security", "ci", "area/api", "area/storage", "priority/high", "stale", "backport"]
 CURRENCIES = ["usd", "eur", "gbp", "jpy", "sek", "brl"]
 
@@ -133,10 +134,18 @@ class Api:
             worker.join()
 
     def accept(self):
+        self.kept = {}
+        threads = [threading.Thread(target=self.take, daemon=True) for _ in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def take(self):
         while True:
             peer, _ = self.socket.accept()
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self.converse, args=(peer,), daemon=True).start()
+            self.converse(peer)
 
     def converse(self, peer):
         asked = b""
@@ -149,7 +158,14 @@ class Api:
                             return
                         asked += more
                     request, _, asked = asked.partition(b"\r\n\r\n")
-                    parts = self.answer(*request.split(b" ", 2)[:2])
+                    line = request[: request.find(b"\r\n")]
+                    now = self.clock.value
+                    if (line, now) not in self.kept:
+                        self.kept[line, now] = self.answer(*line.split(b" ")[:2], now)
+                    delay, parts = self.kept[line, now]
+                    if delay:
+                        time.sleep(delay)
+                    parts = list(parts)
                     left = sum(map(len, parts))
                     while left:
                         sent = peer.sendmsg(parts)
@@ -169,11 +185,11 @@ class Api:
             return self.rows + bisect.bisect_left(self.times, since), end
         return -((START - since) * self.rows // YEAR), end
 
-    def answer(self, method, target):
+    def answer(self, method, target, now):
+        """Seconds to wait, and the answer in parts."""
         path, _, query = target.decode().partition("?")
         options = dict(part.split("=", 1) for part in query.split("&") if part)
-        now = self.clock.value
-        first, most, kind = 0, None, ""
+        first, most, kind, delay = 0, None, "", 0
         for step in path.split("/"):
             if step[1:].isdigit() and step[0] in "nsd":
                 if step[0] == "n":
@@ -181,13 +197,13 @@ class Api:
                 elif step[0] == "s":
                     first = int(step[1:])
                 else:
-                    time.sleep(int(step[1:]) / 1000)
+                    delay = int(step[1:]) / 1000
             else:
                 kind = step or kind
         date = email.utils.formatdate(now, usegmt=True)
         if kind != "items":
             text = b'{"error":"not found"}'
-            return [b"HTTP/1.1 404 Not Found\r\nDate: %s\r\nContent-Length: %d\r\n\r\n" % (date.encode(), len(text)), text]
+            return delay, [b"HTTP/1.1 404 Not Found\r\nDate: %s\r\nContent-Length: %d\r\n\r\n" % (date.encode(), len(text)), text]
         since = options.get("updated_after", "").replace("%3A", ":").replace("%2B", "+")
         since = dt.datetime.fromisoformat(since).timestamp() if since else 0
         begin, end = self.found(now, since)
@@ -211,5 +227,5 @@ class Api:
         size = len(head) + len(data) + len(tail)
         status = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: %s\r\nContent-Length: %d\r\n\r\n" % (date.encode(), size)
         if method == b"HEAD":
-            return [status]
-        return [part for part in (status + head, data, tail) if len(part)]
+            return delay, [status]
+        return delay, [part for part in (status + head, data, tail) if len(part)]

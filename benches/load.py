@@ -301,6 +301,8 @@ def main():
     unknown = set(wanted) - set(CASES) - {"large"}
     if unknown:
         raise SystemExit(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(CASES)} and large")
+    # As an interrupt: what was started is ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     bench = Bench(arguments)
     try:
         for case in wanted:

@@ -74,6 +74,9 @@ def measure(command, log, server_cpu, environment=None, patience=900):
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
             status = child.wait()
+        except BaseException:
+            os.killpg(child.pid, signal.SIGKILL)
+            raise
     wall = time.perf_counter() - began
     ended.set()
     watcher.join()
