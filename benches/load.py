@@ -13,7 +13,8 @@
     large                     ten times --rows; only where it is named
 
 Ours is run as a user runs it: types not declared, all defaults but zstd(1), paging with `total`. What was measured stands in
-FOLDER/figures.jsonl and is not measured again; peers are installed into FOLDER/peers, and one that cannot be is skipped with a line.
+FOLDER/figures.jsonl and is not measured again, unless something else took more than a quarter of a core beside it; peers are
+installed into FOLDER/peers, and one that cannot be is skipped with a line.
 The table goes between the markers of docs/performance.md, or of --page FILE.
 """
 
@@ -121,7 +122,8 @@ class Bench:
         return self.apis[rows]
 
     def done(self, case, tool):
-        return sum(1 for entry in report.read(self.figures) if (entry["case"], entry["tool"]) == (case, tool))
+        mine = [entry for entry in report.read(self.figures) if (entry["case"], entry["tool"]) == (case, tool)]
+        return sum(1 for entry in mine if entry.get("others", 0) <= report.DISTURBED)
 
     def keep(self, case, tool, figures):
         entry = {"case": case, "tool": tool, **figures}

@@ -6,6 +6,7 @@ import statistics
 import subprocess
 
 BEGIN, END = "<!-- figures: written by `just bench` -->", "<!-- end of figures -->"
+DISTURBED = 0.25
 NAMES = {
     "ours": "**highwater**",
     "duckdb1": "DuckDB 1.5.5 httpfs, 1 thread",
@@ -32,6 +33,11 @@ def read(path):
         return [json.loads(line) for line in file]
 
 
+def undisturbed(entries):
+    """Without the runs beside which something else took more than a quarter of a core, unless all are so."""
+    return [entry for entry in entries if entry.get("others", 0) <= DISTURBED] or entries
+
+
 def middle(entries, key):
     return statistics.median(entry[key] for entry in entries)
 
@@ -45,9 +51,9 @@ def loads(entries):
             continue
         lines += ["", f"### {title.format(rows=next(iter(tools.values()))[0]['rows'])}", ""]
         lines += ["| tool | runs | wall s | CPU us a row | peak RSS MB | wall / DuckDB's | DuckDB's CPU / its | others' CPU, cores |", "|---|--:|--:|--:|--:|--:|--:|--:|"]
-        base = [entry for entry in tools.get("duckdb2", []) if entry["ok"]]
+        base = undisturbed([entry for entry in tools.get("duckdb2", []) if entry["ok"]])
         for tool, found in tools.items():
-            good = [entry for entry in found if entry["ok"]]
+            good = undisturbed([entry for entry in found if entry["ok"]])
             if not good:
                 lines.append(f"| {NAMES[tool]} | 0 of {len(found)} | failed | | | | | |")
                 continue
@@ -62,7 +68,7 @@ def loads(entries):
 
 def others(entries):
     def of(case):
-        return [entry for entry in entries if entry["case"] == case and entry["ok"]]
+        return undisturbed([entry for entry in entries if entry["case"] == case and entry["ok"]])
 
     changes = ["", "### On a table that is there", "", "| what | runs | wall ms | over the request ms | CPU ms | peak RSS MB |", "|---|--:|--:|--:|--:|--:|"]
     for mode in ("append", "merge"):
