@@ -97,6 +97,44 @@ def others(entries):
     return (changes if len(changes) > 5 else []) + (many if len(many) > 5 else [])
 
 
+def aims(entries):
+    """What is aimed at, and what was measured."""
+
+    def of(case, tool, key):
+        good = undisturbed([entry for entry in entries if (entry["case"], entry["tool"]) == (case, tool) and entry["ok"]])
+        return middle(good, key) if good else None
+
+    def ratio(case, above, below, key):
+        one, other = of(case, above, key), of(case, below, key)
+        return one / other if one is not None and other else None
+
+    over = [(entry["wall"] - entry["request"]) * 1e3 for entry in entries if entry["case"].startswith("noop") and entry["ok"]]
+    share = of("idle-10000", "ours", "idle_share")
+    rows = [
+        ("DuckDB's CPU / ours, pages of 1,000", ">=", 1.5, ratio("pages-1000", "duckdb2", "ours", "cpu")),
+        ("DuckDB's CPU / ours, pages of 100", ">=", 1.5, ratio("pages-100", "duckdb2", "ours", "cpu")),
+        ("dlt's CPU / ours, a tenth of the records", ">=", 15, ratio("small", "dlt", "ours", "cpu")),
+        ("airbyte-cdk's CPU / ours, a tenth of the records", ">=", 13, ratio("small", "airbyte", "ours", "cpu")),
+        ("our wall / DuckDB's, pages of 1,000", "<=", 0.67, ratio("pages-1000", "ours", "duckdb2", "wall")),
+        ("our wall / DuckDB's, pages of 100", "<=", 0.67, ratio("pages-100", "ours", "duckdb2", "wall")),
+        ("our wall / that of four curls, 50 ms late", "<=", 1.1, ratio("latency", "ours", "curl4", "wall")),
+        ("peak RSS MB, plain", "<=", 120, of("pages-1000", "ours", "rss_mb")),
+        ("peak RSS MB, partitioned by month", "<=", 120, of("month", "ours", "rss_mb")),
+        ("peak RSS MB, ten times the rows", "<=", 120, of("large", "ours", "rss_mb")),
+        ("nothing to do: ms over the request, the slowest", "<=", 50, max(over, default=None)),
+        ("5 idle jobs: RSS MB", "<=", 40, of("idle-5", "ours", "rss_mb")),
+        ("10,000 idle jobs: RSS MB", "<=", 150, of("idle-10000", "ours", "rss_mb")),
+        ("10,000 idle jobs: start, s", "<=", 1, of("idle-10000", "ours", "wall")),
+        ("10,000 idle jobs: % of a core", "<=", 1, None if share is None else share * 100),
+    ]
+    lines = ["", "### Aims", "", "| what | aim | measured | |", "|---|--:|--:|---|"]
+    for what, side, aim, found in rows:
+        if found is not None:
+            met = found >= aim if side == ">=" else found <= aim
+            lines.append(f"| {what} | {side} {aim} | {found:.2f} | {'met' if met else '**missed**'} |")
+    return lines if len(lines) > 5 else []
+
+
 def machine(binary):
     with open("/proc/cpuinfo") as file:
         model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown CPU")
@@ -112,6 +150,6 @@ def write(page, entries, binary):
             text = file.read()
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    body = "\n".join(machine(binary) + loads(entries) + others(entries))
+    body = "\n".join(machine(binary) + aims(entries) + loads(entries) + others(entries))
     with open(page, "w") as file:
         file.write(f"{before}{BEGIN}\n{body}\n\n{END}{after}")
