@@ -67,19 +67,22 @@ def write_project(folder, files):
             file.write(text)
 
 
-def project(folder, root, per, streams=("/items",), mode="append", cursor=False, partition=None, schedule=None, web=None):
+def project(folder, root, per, path="/items", jobs=1, mode="append", cursor=False, partition=None, schedule=None, web=None, each=1):
+    """Where there are several jobs, each reads `each` records of its own."""
     files = {
         "config.toml": "version = 1\n" + (f'[web]\nlisten = "127.0.0.1:{web}"\n' if web else ""),
         "sinks/lake.toml": 'version = 1\ntype = "parquet"\nurl = "lake"\n[parquet]\ncompression = "zstd(1)"\n',
     }
     source = f'version = 1\ntype = "http"\nbase_url = "{root}"\n'
-    for number, path in enumerate(streams):
-        name = f"items{number}" if number else "items"
-        source += f'[streams.{name}]\npath = "{path}"\nrecords = "data"\nprimary_key = ["id"]\n'
-        source += f'paging = {{ type = "page", param = "page", size_param = "per_page", page_size = {per}, total = "total" }}\n'
-        if cursor:
-            source += f'[streams.{name}.cursor]\nfield = "updated_at"\ntype = "timestamp"\nquery = {{ updated_after = "{{{{ from }}}}" }}\n'
-        job = f'version = 1\nsource = "api"\nstream = "{name}"\nsink = "lake"\nmode = "{mode}"\n'
+    source += "[parameters]\nfirst = { required = true }\n" if jobs > 1 else ""
+    source += f'[streams.items]\npath = "{path}"\nrecords = "data"\nprimary_key = ["id"]\n'
+    source += f'paging = {{ type = "page", param = "page", size_param = "per_page", page_size = {per}, total = "total" }}\n'
+    if cursor:
+        source += '[streams.items.cursor]\nfield = "updated_at"\ntype = "timestamp"\nquery = { updated_after = "{{ from }}" }\n'
+    for number in range(jobs):
+        name = f"items{number}" if jobs > 1 else "items"
+        job = f'version = 1\nsource = "api"\nstream = "items"\nsink = "lake"\ntable = "{name}"\nmode = "{mode}"\n'
+        job += f"parameters = {{ first = {number * each} }}\n" if jobs > 1 else ""
         job += f'schedule = "{schedule}"\n' if schedule else ""
         job += f'partition_by = ["{partition}"]\n' if partition else ""
         job += f'[window]\nstart = "{stamp(START)}"\n' if cursor else ""
@@ -238,7 +241,7 @@ class Bench:
         api = self.api(self.arguments.rows)
         for tool in self.each(case, ["ours"]):
             out = self.scratch()
-            project(out, api.url, 1000, streams=[f"/s{job * each}/n{each}/items" for job in range(count)])
+            project(out, api.url, 1000, f"/s{{{{ first }}}}/n{each}/items", count, each=each)
             figures = measure.measure(self.ours(out), self.log, api.cpu)
             found = self.rows_in(out)
             figures["ok"] = figures["ok"] and found == count * each
@@ -249,7 +252,11 @@ class Bench:
         api = self.api(min(self.arguments.rows, 100_000))
         for tool in self.each(case, ["ours"]):
             out, port = self.scratch(), 17077
-            project(out, api.url, 1000, streams=[f"/s{job}/n1/items" for job in range(count)], schedule="0 0 1 1 *", web=port)
+            project(out, api.url, 1000, path="/s{{ first }}/n1/items", jobs=count, schedule="0 0 1 1 *", web=port)
+            # A daemon whose jobs are all broken is idle too.
+            checked = subprocess.run(self.ours(out, "check"), capture_output=True, text=True)
+            if checked.returncode or f"{count:,} jobs ready" not in checked.stdout.replace(str(count), f"{count:,}"):
+                raise SystemExit(f"the {count} jobs are not ready: {checked.stdout[-500:]}{checked.stderr[-500:]}")
             began = time.perf_counter()
             with open(self.log, "ab") as log:
                 child = subprocess.Popen(self.ours(out, "serve"), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
