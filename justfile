@@ -45,6 +45,17 @@ bench-guard *OPTIONS:
     cargo build --locked --release
     target/test-tools/venv/bin/python benches/guard.py target/release/highwater {{OPTIONS}}
 
+# A thousand processes killed with -9 at every step, and races of two; each seed's result is kept in FOLDER and not done again.
+kills FOLDER *OPTIONS:
+    cargo build --locked
+    target/test-tools/venv/bin/python tests/soak/kills.py target/debug/highwater {{FOLDER}} {{OPTIONS}}
+
+# Random histories of the commit over simulated ports, 100,000 of them; the same FOLDER again goes on from there. FROM is the first seed of a new one.
+sim FOLDER COUNT="100000" FROM="1":
+    HIGHWATER_TEST_SIMULATION="$(realpath -m {{FOLDER}})" HIGHWATER_TEST_HISTORIES={{COUNT}} HIGHWATER_TEST_SEED={{FROM}} \
+        cargo test --locked --release --config 'profile.release.package.highwater.debug-assertions=true' \
+        --config 'profile.release.package.highwater.opt-level=2' --test it simulation::random -- --nocapture
+
 # A merge into a large table: time, memory, files written anew.
 bench-merge FOLDER *OPTIONS:
     cargo build --locked --release

@@ -136,8 +136,15 @@ pub enum Command {
         highwater query \"SELECT * FROM earthquakes LIMIT 5\" --json")]
     Query { sql: String },
     /// Recount tables from the lake alone; exit code 1 if one is not what its log says
-    #[command(after_long_help = "Examples:\n  highwater verify\n  highwater verify earthquakes --json")]
-    Verify { job: Option<String> },
+    #[command(
+        after_long_help = "Examples:\n  highwater verify\n  highwater verify earthquakes --json\n  highwater verify earthquakes --source"
+    )]
+    Verify {
+        job: Option<String>,
+        /// Ask the source as well how many records it has in what is covered, with one request a slice and set
+        #[arg(long)]
+        source: bool,
+    },
     /// See whether files, secrets, sources, sinks, state and machine are fit for runs
     #[command(
         after_long_help = "Everything that `check --connect` does, and this machine: the state, the daemon, disks, the clock. Exit code 1 where\n\

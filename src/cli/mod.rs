@@ -5,6 +5,7 @@
 //! stderr. Nothing here keeps state: `run` and the tables do.
 
 mod args;
+mod ask;
 mod commands;
 mod daemon;
 pub mod demo;

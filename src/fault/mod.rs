@@ -8,9 +8,13 @@
 
 #[cfg(any(test, debug_assertions))]
 mod plan;
+#[cfg(any(test, debug_assertions))]
+mod waits;
 
 #[cfg(any(test, debug_assertions))]
 pub use plan::{Ending, FaultPlan, Outcome, Side};
+#[cfg(any(test, debug_assertions))]
+pub use waits::{wait_for_work, waits_for_work};
 
 /// Declares the guards once: the fields, all of them on, and the names by which one is switched off.
 macro_rules! guards {

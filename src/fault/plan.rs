@@ -50,6 +50,8 @@ pub struct FaultPlan {
     hang_when: Option<PathBuf>,
     /// The first write whose name contains this lacks its last byte.
     cut_in: Option<String>,
+    /// Waited for before each effect.
+    pace: Option<Arc<dyn Clock>>,
     progress: Mutex<Progress>,
 }
 
@@ -103,6 +105,12 @@ impl FaultPlan {
     /// The effect of this number takes that much longer to begin.
     pub fn delay(self, at: u64, length: Duration, clock: Arc<dyn Clock>) -> Self {
         self.and(at, Fault::Delay(length, clock))
+    }
+
+    /// No effect begins before a wait on this clock is over: whoever holds the clock says who goes on.
+    pub fn paced(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.pace = Some(clock);
+        self
     }
 
     fn and(mut self, at: u64, fault: Fault) -> Self {
@@ -182,6 +190,9 @@ impl FaultPlan {
         assert!(!self.panic_in.as_ref().is_some_and(|part| name.contains(part)), "panicked as planned: {name}");
         if self.hang_when.as_ref().is_some_and(|file| file.exists()) {
             std::future::pending::<()>().await;
+        }
+        if let Some(clock) = self.pace.as_ref().filter(|_| !self.is_dead()) {
+            clock.sleep(Duration::ZERO).await;
         }
         let Some(number) = self.begin(name) else { return Outcome::Killed };
         match self.faults.get(&number) {

@@ -290,11 +290,11 @@ async fn read_set(
                         pieces.extend(Some(left).filter(|left| matches!(left.reach, Reach::Mark(_))));
                     }
                     Some(More::Failed(left, error)) => {
-                        let kind = error.kind;
+                        let (kind, looks_back) = (error.kind, looks_back(job, head, &left));
                         tried.push(left.clone());
                         fail(job, ports, left, error, report);
                         failures += 1;
-                        if let Some(turn) = turn_after(kind, failures) {
+                        if let Some(turn) = turn_after(kind, failures, looks_back) {
                             return Ok(turn);
                         }
                     }
@@ -305,10 +305,10 @@ async fn read_set(
                 return Ok(Turn::Last);
             }
             Err(Failure::Slice(error)) => {
-                let kind = error.kind;
+                let (kind, looks_back) = (error.kind, looks_back(job, head, &slice));
                 fail(job, ports, slice, error, report);
                 failures += 1;
-                if let Some(turn) = turn_after(kind, failures) {
+                if let Some(turn) = turn_after(kind, failures, looks_back) {
                     return Ok(turn);
                 }
             }
@@ -355,13 +355,21 @@ fn halves(job: &Job, slice: &Slice, reach: &Reach) -> Result<[Slice; 2], RunErro
     }
 }
 
+/// Whether a slice reads again what counts as read, for what may have come late. Where it fails nothing shows that this is still to be
+/// done but the end of what is covered, from which the next run looks back: it must not move on.
+fn looks_back(job: &Job, head: &Head, slice: &Slice) -> bool {
+    let covered = head.state.coverage.spans(&slice.partition);
+    let is_covered = |span: Span| covered.iter().any(|covered| covered.overlaps(&span));
+    job.mode != Mode::Replace && job.window.lookback.is_some() && slice.span().is_some_and(is_covered)
+}
+
 /// Whether a set's turn ends with a failure of this kind.
-fn turn_after(kind: ErrorKind, failures: usize) -> Option<Turn> {
+fn turn_after(kind: ErrorKind, failures: usize, looks_back: bool) -> Option<Turn> {
     match kind {
         ErrorKind::Throttled { .. } | ErrorKind::Bug => Some(Turn::Last),
         // The set's other slices would meet the same closed door.
         ErrorKind::Config | ErrorKind::Auth => Some(Turn::GivenUp),
-        _ if failures >= FAILURES_MAX => Some(Turn::GivenUp),
+        _ if looks_back || failures >= FAILURES_MAX => Some(Turn::GivenUp),
         _ => None,
     }
 }

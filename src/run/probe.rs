@@ -21,6 +21,8 @@ pub struct Probed {
     pub slice: Slice,
     /// Requests that reading it takes, retries aside; `None` where the API does not tell.
     pub pages: Option<u64>,
+    /// Records that it has; `None` where the API does not tell.
+    pub records: Option<u64>,
     /// How long the answer took, waits for the quota among it.
     pub took: Duration,
     /// How far the source's clock is ahead of ours, by its answer's `Date`; `None` where it has none.
@@ -51,7 +53,8 @@ pub async fn probe(
         let refinery = Refinery::new(job, None, source.wanted(), slice).map_err(explain)?;
         let (page, refined) = Desk::new(refinery).whole(job, source, slice, first).await?;
         let pages = source.pages(slice, &refined.envelope, &page.headers);
-        probed.push(Probed { slice: slice.clone(), pages, took, ahead });
+        let records = source.records(slice, &refined.envelope, &page.headers);
+        probed.push(Probed { slice: slice.clone(), pages, records, took, ahead });
     }
     Ok(probed)
 }

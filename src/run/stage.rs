@@ -200,6 +200,13 @@ pub(super) fn encoder_memory(memory: u64) -> usize {
 
 /// Work on columns, off the async threads. A panic in it is an error of the slice, not the end of the process.
 pub(super) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RunError> {
+    #[cfg(any(test, debug_assertions))]
+    if crate::fault::waits_for_work() {
+        // Nothing else goes on meanwhile; a panic drops the sender.
+        let (sender, done) = std::sync::mpsc::sync_channel(1);
+        drop(tokio::task::spawn_blocking(move || sender.send(work())));
+        return done.recv().map_err(|error| RunError::new(ErrorKind::Bug, format!("work on a page panicked: {error}")));
+    }
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| RunError::new(ErrorKind::Bug, format!("work on a page panicked: {error}")))

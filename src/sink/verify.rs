@@ -29,6 +29,8 @@ pub struct VerifyReport {
     pub files: u64,
     pub rows: u64,
     pub bytes: u64,
+    /// Records that were read and did not become rows: filtered, rejected, out of the window, deleted; as often as they were read.
+    pub dropped: u64,
     /// A sentence each; empty if all is well.
     pub problems: Vec<String>,
 }
@@ -57,6 +59,8 @@ pub async fn verify(store: &dyn Store, dataset: &DatasetName) -> Result<VerifyRe
             report.problems.push(format!("record {seq} does not follow record {}: one of them was edited or replaced", seq - 1));
         }
         check_counts(&record, &mut report);
+        let counts = &record.counts;
+        report.dropped += counts.filtered + counts.rejected + counts.out_of_window + counts.deleted;
         previous = hash(&bytes);
         table = Some(record.table.clone());
         last_removes.clone_from(&record.remove);

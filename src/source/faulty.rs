@@ -74,6 +74,10 @@ impl Source for FaultySource {
         self.inner.pages(slice, envelope, headers)
     }
 
+    fn records(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Option<u64> {
+        self.inner.records(slice, envelope, headers)
+    }
+
     fn ending(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Option<Ending> {
         self.inner.ending(at, envelope, headers)
     }

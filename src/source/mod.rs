@@ -54,6 +54,11 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// How many records the slice has, where its first page, decoded, tells.
+    fn records(&self, _slice: &Slice, _envelope: &Envelope, _headers: &HeaderMap) -> Option<u64> {
+        None
+    }
+
     /// What this page gives the next run to go on with, where the stream's cursor is a token. An error where it cannot be kept.
     fn token(&self, _slice: &Slice, _envelope: &Envelope, _headers: &HeaderMap) -> Result<Option<String>, FetchError> {
         Ok(None)

@@ -264,6 +264,7 @@ fn papers_point_at_files_that_are_there() {
         "CONTRIBUTING.md",
         "docs/guide.md",
         "docs/guarantees.md",
+        "docs/reliability.md",
         "docs/catalogue.md",
         "systemd/README.md",
     ] {

@@ -13,6 +13,7 @@ mod plan;
 mod preview;
 mod query;
 mod rebuild;
+mod recount;
 mod replay;
 mod rollback;
 mod run;
@@ -60,7 +61,7 @@ pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failu
             with_runtime(rollback::rollback(context, &job, &to, why, yes))
         }
         Command::Query { sql } => with_runtime(query::query(context, &sql)),
-        Command::Verify { job } => with_runtime(verify::verify(context, job.as_deref())),
+        Command::Verify { job, source } => with_runtime(verify::verify(context, job.as_deref(), source)),
         Command::Gc { job, dry_run } => with_runtime(gc::gc(context, job.as_deref(), dry_run)),
         Command::Compact { job, dry_run } => with_runtime(compact::compact(context, job.as_deref(), dry_run)),
         Command::Demo { feed, dir } => with_runtime(demo::demo(context, feed.as_deref(), &dir)),

@@ -1,4 +1,4 @@
-//! `highwater verify [JOB]`: recounts tables from the lake alone.
+//! `highwater verify [JOB]`: recounts tables from the lake alone; with `--source` beside what the source says that it has.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,8 @@ use crate::config::catalog::{Job, TableFormat};
 use crate::sink::verify::{self as recount, VerifyReport};
 use crate::sink::{SinkError, delta};
 use crate::store::Store;
+
+use super::recount::{SourceJson, ask_source};
 
 /// How often a table in which something is wrong is looked at, at most, and how long is waited before it is looked at again.
 const LOOKS_MAX: u32 = 4;
@@ -33,9 +35,12 @@ struct VerifyJson {
     bytes: u64,
     /// Empty if the table is what its log says.
     problems: Vec<String>,
+    /// Only with `--source`, and for a table that has a record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<SourceJson>,
 }
 
-pub(super) async fn verify(context: &Context, job: Option<&str>) -> Result<Exit, Failure> {
+pub(super) async fn verify(context: &Context, job: Option<&str>, ask: bool) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
     let mut found = Vec::new();
     for job in project.jobs(job)? {
@@ -53,6 +58,11 @@ pub(super) async fn verify(context: &Context, job: Option<&str>) -> Result<Exit,
                 break;
             }
         }
+        let source = match ask && report.seq > 0 {
+            true => Some(ask_source(context, &project, job, &report).await?),
+            false => None,
+        };
+        report.problems.extend(source.iter().filter(|source| source.is_short).map(|source| source.says.clone()));
         found.push(VerifyJson {
             job: job.name.to_string(),
             table: job.table.clone(),
@@ -62,6 +72,7 @@ pub(super) async fn verify(context: &Context, job: Option<&str>) -> Result<Exit,
             rows: report.rows,
             bytes: report.bytes,
             problems: report.problems,
+            source,
         });
     }
     let is_bad = found.iter().any(|table| !table.problems.is_empty());
@@ -96,6 +107,9 @@ fn print(context: &Context, found: &[VerifyJson]) -> Result<(), Failure> {
     table.keep_whole(0);
     context.terminal.line(&table.text())?;
     for one in found {
+        if let Some(source) = one.source.as_ref().filter(|source| !source.is_short) {
+            context.terminal.line(&crate::cli::text::printable(&format!("{}: {}", one.job, source.says)))?;
+        }
         for problem in &one.problems {
             context.terminal.line(&crate::cli::text::printable(&format!("problem: {}: {problem}", one.job)))?;
         }

@@ -1,25 +1,19 @@
 //! Sources: one request each, for the first page of what a job of theirs would read next.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 
 use crate::cli::Context;
+use crate::cli::ask::first_pages;
 use crate::cli::project::Project;
 use crate::cli::text::length;
 use crate::config::catalog::Job;
-use crate::error::{ErrorKind, chain};
-use crate::event::Events;
+use crate::error::ErrorKind;
 use crate::plan;
-use crate::quota::{Budgets, Class};
-use crate::run::{self, Probed, RunError};
+use crate::run::Probed;
 use crate::slice::{Coverage, Slice};
-use crate::source::FetchError;
-use crate::source::http::recording::Wire;
-use crate::source::http::{HttpSource, Shared, Tokens};
-use crate::stop::Stop;
 
 use super::{Finding, Verdict};
 
@@ -69,15 +63,7 @@ async fn next_slice(context: &Context, project: &Project, job: &Job) -> Option<S
 }
 
 async fn ask(context: &Context, project: &Project, job: &Job, slice: Slice) -> Result<Probed, (ErrorKind, String)> {
-    let budgets = Budgets::new(Arc::clone(&context.clock)).patient_for(PATIENCE);
-    let vault = project.vault(job).await.map_err(|failure| (ErrorKind::Config, failure.message))?;
-    let tokens = Tokens::new(Arc::clone(&context.clock), vault);
-    let (shared, stop) = (Shared { budgets: &budgets, tokens: &tokens, wire: &Wire::Network }, Stop::new());
-    let source = HttpSource::open(job, &*project.secrets, shared, Arc::clone(&context.clock), Events::default(), stop.clone());
-    let source = source.map_err(|error: FetchError| (error.kind, chain(&error)))?.at_most(Class::Preview);
-    let probed = run::probe(job, &[slice], &source, &*context.clock, &stop).await;
-    tokens.close().await;
-    match probed.map_err(|error: RunError| (error.kind, chain(&error)))?.pop() {
+    match first_pages(context, project, job, &[slice], Some(PATIENCE)).await?.pop() {
         Some(probed) => Ok(probed),
         None => Err((ErrorKind::Cancelled, "was not asked".to_owned())),
     }

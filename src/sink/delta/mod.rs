@@ -110,6 +110,9 @@ pub async fn active_files(store: Arc<dyn Store>, table: &str) -> Result<Option<B
 /// In which files the Delta log and our own records differ, a sentence each; nothing for tables of another kind.
 pub async fn verify(store: Arc<dyn Store>, dataset: &DatasetName) -> Result<Vec<String>, SinkError> {
     let index = load_index(store.as_ref(), dataset, None).await?;
+    if index.seq == 0 {
+        return Ok(Vec::new());
+    }
     let Some(active) = active_files(Arc::clone(&store), &index.table).await? else {
         return Ok(Vec::new());
     };

@@ -430,6 +430,12 @@ impl Source for HttpSource {
         self.pager.pages(&start, envelope, headers, more)
     }
 
+    fn records(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Option<u64> {
+        let start = PagePosition::start();
+        let more = self.next(slice, &start, envelope, headers).ok()?.is_some();
+        if more { self.pager.total(&start, envelope, headers) } else { Some(envelope.records) }
+    }
+
     fn cap(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Cap {
         self.pager.cap(at, envelope, headers)
     }

@@ -2,6 +2,7 @@
 //! run; and other writers at the same table.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use highwater::config::catalog::TableFormat;
 use highwater::store::Store;
@@ -103,6 +104,13 @@ fn oracle(test: &str) -> Option<Oracle> {
         return None;
     }
     oracle
+}
+
+#[test]
+fn a_delta_table_without_a_record_has_nothing_wrong_with_it() {
+    let lab = Lab::new("mode = \"merge\"", "", "");
+    let problems = block_on(highwater::sink::delta::verify(Arc::new(lab.store.clone()), &lab.job.dataset)).expect("verified");
+    assert_eq!(problems, Vec::<String>::new());
 }
 
 #[test]

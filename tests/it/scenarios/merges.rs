@@ -151,6 +151,31 @@ fn a_version_that_comes_late_does_not_bring_back_what_was_deleted_after_it() {
 }
 
 #[test]
+fn what_came_late_is_read_though_the_slice_that_looks_back_failed() {
+    // C-06: slices behind that one would move the end from which the next run looks back.
+    let first = [record("1", "2026-01-01T01:00:00Z", "\"name\":\"a\"")];
+    let late = record("2", "2026-01-01T00:30:00Z", "\"name\":\"late\"");
+    let then = [first[0].clone(), late, record("3", "2026-01-01T20:00:00Z", "\"name\":\"c\"")];
+    let lab = || {
+        let lab = Lab::new(MERGE, "step = \"6h\"\nlookback = \"6h\"", "");
+        lab.load(&first, "2026-01-01T02:00:00Z");
+        lab
+    };
+    let second = |lab: &Lab, plan: FaultPlan| {
+        let plan = Arc::new(plan);
+        let report = lab.run_under(&plan, &then, "2026-01-02T02:00:00Z", RunOptions::default()).expect("a run");
+        (report, plan.log())
+    };
+    let (_, effects) = second(&lab(), FaultPlan::none());
+    let staged = effects.iter().position(|name| name.starts_with("store.stage ")).expect("a file") as u64;
+    let lab = lab();
+    let (report, _) = second(&lab, FaultPlan::none().error_at(staged + 1));
+    assert_eq!((report.failed.len(), report.commits), (1, 0), "{report:?}");
+    lab.load(&then, "2026-01-02T03:00:00Z");
+    assert_eq!(lab.column("name"), ["a", "c", "late"]);
+}
+
+#[test]
 fn a_deleted_record_marks_its_row_and_keeps_what_was_last_seen() {
     // C-48
     let lab = Lab::new(MERGE, "lookback = \"6h\"", "");

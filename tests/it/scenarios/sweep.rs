@@ -24,12 +24,16 @@ const EFFECTS_MIN: u64 = 30;
 const STACK: usize = 8 << 20;
 
 /// Runs `work` for every item on two threads, each with a runtime of its own; what it returns is gathered.
-pub(super) fn in_parallel<T: Send + Sync>(items: &[T], work: impl AsyncFn(&T) -> Vec<String> + Sync) -> Vec<String> {
+fn in_parallel<T: Send + Sync>(items: &[T], work: impl AsyncFn(&T) -> Vec<String> + Sync) -> Vec<String> {
     in_parallel_until(items, false, work)
 }
 
 /// The same, with `first` no further than to the first that anything is found at: a mutant is killed once.
-fn in_parallel_until<T: Send + Sync>(items: &[T], first: bool, work: impl AsyncFn(&T) -> Vec<String> + Sync) -> Vec<String> {
+pub(super) fn in_parallel_until<T: Send + Sync>(
+    items: &[T],
+    first: bool,
+    work: impl AsyncFn(&T) -> Vec<String> + Sync,
+) -> Vec<String> {
     let enough = AtomicBool::new(false);
     let half = items.len().div_ceil(2).max(1);
     std::thread::scope(|scope| {

@@ -12,15 +12,21 @@ impl Pager {
     /// Where a page stands to the number of records that the API ever gives.
     pub(in super::super) fn cap(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Cap {
         let Some(cap) = self.paging.result_cap else { return Cap::Within };
-        let answer = Answer { at, envelope, headers };
-        let total = match &self.paging.kind {
-            PagingKind::Page { end, .. } | PagingKind::Offset { end, .. } => counted::total(end, &answer),
-            _ => None,
-        };
+        let (answer, total) = (Answer { at, envelope, headers }, self.total(at, envelope, headers));
         match answer.records_so_far() >= cap {
             true => Cap::Reached,
             false if total.is_some_and(|total| total > cap) => Cap::Announced,
             false => Cap::Within,
+        }
+    }
+
+    /// How many records the whole sequence has, where the answer tells.
+    pub(in super::super) fn total(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Option<u64> {
+        match &self.paging.kind {
+            PagingKind::Page { end, .. } | PagingKind::Offset { end, .. } => {
+                counted::total(end, &Answer { at, envelope, headers })
+            }
+            _ => None,
         }
     }
 
