@@ -314,7 +314,7 @@ impl History {
                 self.told.plan.push(format!("state {of} is put back"));
                 self.states[*of] = backup.fork();
             }
-            2 | 3 | 4 => self.backups.push((which, self.states[which].fork())),
+            2..=4 => self.backups.push((which, self.states[which].fork())),
             _ => {}
         }
     }

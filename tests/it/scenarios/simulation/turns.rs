@@ -38,7 +38,11 @@ impl Turns {
 
     /// Waits until so many effects have begun, or nobody is there to begin one.
     pub async fn until(&self, effects: u64) {
-        while self.inner().effects < effects && self.inner().is_here[0] {
+        let is_too_early = || {
+            let inner = self.inner();
+            inner.effects < effects && inner.is_here[0]
+        };
+        while is_too_early() {
             tokio::task::yield_now().await;
         }
         self.inner().is_here[1] = true;
