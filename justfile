@@ -35,6 +35,16 @@ soak FOLDER *OPTIONS:
     cargo build --locked --release
     target/test-tools/venv/bin/python tests/soak/soak.py target/release/highwater {{FOLDER}} {{OPTIONS}}
 
+# Speed and memory beside DuckDB, dlt, airbyte-cdk and curl, into docs/performance.md; `--only small,idle-5` for some of it. The same FOLDER again goes on.
+bench FOLDER *OPTIONS:
+    cargo build --locked --release
+    target/test-tools/venv/bin/python benches/load.py target/release/highwater {{FOLDER}} {{OPTIONS}}
+
+# Instructions from a page's bytes to the Parquet file, against benches/guard.json; 1 above 2 % more. Needs valgrind; `--write` for a new figure.
+bench-guard *OPTIONS:
+    cargo build --locked --release
+    target/test-tools/venv/bin/python benches/guard.py target/release/highwater {{OPTIONS}}
+
 # A thousand processes killed with -9 at every step, and races of two; each seed's result is kept in FOLDER and not done again.
 kills FOLDER *OPTIONS:
     cargo build --locked
