@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,15 +11,60 @@ use highwater::store::{Listed, Published, PutAbsent, StagedWriter, Store, StoreE
 
 const LOG: &str = "_highwater/items/log/";
 
+type Writers = Mutex<Vec<Option<Box<dyn StagedWriter>>>>;
+
 #[derive(Clone)]
 pub struct Witness {
     store: MemoryStore,
     decided: Arc<Mutex<BTreeMap<String, Vec<Bytes>>>>,
+    /// Those of the dead are never dropped: they are kept here, so that they end with the world.
+    writers: Arc<Writers>,
+}
+
+struct Writer {
+    writers: Weak<Writers>,
+    number: usize,
+}
+
+impl Writer {
+    /// The writer itself, for one call; there is one call at a time.
+    fn take(&self) -> (Arc<Writers>, Box<dyn StagedWriter>) {
+        let writers = self.writers.upgrade().expect("the world is there");
+        let writer = writers.lock().unwrap()[self.number].take().expect("one call at a time");
+        (writers, writer)
+    }
+
+    fn put_back(&self, writers: &Writers, writer: Box<dyn StagedWriter>) {
+        writers.lock().unwrap()[self.number] = Some(writer);
+    }
+}
+
+#[async_trait]
+impl StagedWriter for Writer {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        let (writers, mut writer) = self.take();
+        let written = writer.write(bytes).await;
+        self.put_back(&writers, writer);
+        written
+    }
+
+    async fn finish(&mut self) -> Result<u64, StoreError> {
+        let (writers, mut writer) = self.take();
+        let size = writer.finish().await;
+        self.put_back(&writers, writer);
+        size
+    }
+
+    async fn abort(&mut self) {
+        let (writers, mut writer) = self.take();
+        writer.abort().await;
+        self.put_back(&writers, writer);
+    }
 }
 
 impl Witness {
     pub fn new() -> Self {
-        Witness { store: MemoryStore::new(), decided: Arc::default() }
+        Witness { store: MemoryStore::new(), decided: Arc::default(), writers: Arc::default() }
     }
 
     fn saw(&self, path: &str, bytes: Bytes) {
@@ -81,7 +126,10 @@ impl Store for Witness {
     }
 
     async fn stage(&self, path: &str) -> Result<Box<dyn StagedWriter>, StoreError> {
-        self.store.stage(path).await
+        let writer = self.store.stage(path).await?;
+        let mut writers = self.writers.lock().unwrap();
+        writers.push(Some(writer));
+        Ok(Box::new(Writer { writers: Arc::downgrade(&self.writers), number: writers.len() - 1 }))
     }
 
     async fn publish(&self, staged: &str, target: &str, size: u64) -> Result<Published, StoreError> {
