@@ -93,12 +93,16 @@ fn behind(mark: &CursorMark, units: i128, start: Option<&CursorMark>) -> CursorM
 /// What need not be read: what is covered, less what is read again behind the mark. What replaces a table is read whole.
 fn known_spans(job: &Job, cursor: &Cursor, coverage: &Coverage, partition: &PartitionKey) -> Vec<Span> {
     let covered = coverage.spans(partition);
-    let (Some(Lookback::Time(length)), Some(last)) = (job.window.lookback, covered.last()) else {
+    let Some(Lookback::Time(length)) = job.window.lookback else {
         return if job.mode == Mode::Replace { Vec::new() } else { covered.to_vec() };
     };
-    let Some(horizon) = last.to.checked_sub(length).ok() else { return Vec::new() };
-    let again = Span::new(window::align_start(cursor, Some(horizon)), last.to);
-    covered.iter().flat_map(|span| span.without(&again)).collect()
+    // Behind each end, not only behind the last: what lies after a hole may be another writer's, which did not look back over what only
+    // this one knows to be read.
+    let before = |span: &Span| {
+        let horizon = span.to.checked_sub(length).ok()?;
+        Some(span.without(&Span::new(window::align_start(cursor, Some(horizon)), span.to)))
+    };
+    covered.iter().filter_map(before).flatten().collect()
 }
 
 fn first_piece(job: &Job, gap: Span) -> Span {

@@ -206,3 +206,34 @@ fn what_lies_behind_the_mark_is_read_again_once_a_run() {
     assert_eq!(next(&job, &PartitionKey::default(), &coverage, &[first], now), None);
     assert_eq!(outline(&job, &coverage, now).slices.len(), 1);
 }
+
+#[test]
+fn what_lies_before_a_hole_is_read_again_with_it() {
+    // C-06, C-20
+    let window = "start = \"2026-01-01T00:00:00Z\"\nstep = \"1d\"\nsettle = \"0s\"\nlookback = \"6h\"";
+    let job = job(BOTH_ENDS, window);
+    let mut coverage = Coverage::default();
+    for (from, to) in [("2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z"), ("2026-01-04T00:00:00Z", "2026-01-06T00:00:00Z")] {
+        coverage.add(&Cover::Span { partition: PartitionKey::new(""), from: Some(at(from)), to: at(to) });
+    }
+    let expected = [
+        ("2026-01-02T18:00:00Z", "2026-01-03T00:00:00Z"),
+        ("2026-01-03T00:00:00Z", "2026-01-04T00:00:00Z"),
+        ("2026-01-05T18:00:00Z", "2026-01-06T00:00:00Z"),
+        ("2026-01-06T00:00:00Z", "2026-01-06T03:00:00Z"),
+    ];
+    let (mut tried, now) = (Vec::new(), at("2026-01-06T03:00:00Z"));
+    while let Some(slice) = next(&job, &PartitionKey::default(), &coverage, &tried, now) {
+        tried.push(slice);
+    }
+    let read = spans(&tried);
+    let is_read = |(from, to)| {
+        let missing = gaps(Some(at(from)), at(to), &read);
+        assert_eq!(missing, [], "{read:?}");
+    };
+    expected.into_iter().for_each(is_read);
+    assert_eq!(
+        read.iter().map(|span| span.to.duration_since(span.from.expect("a beginning")).as_hours()).sum::<i64>(),
+        6 + 24 + 6 + 3
+    );
+}
