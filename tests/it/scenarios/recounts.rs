@@ -33,7 +33,7 @@ fn a_source_that_tells_totals_says_what_a_table_lacks() {
     assert!(problem.contains("22 records") && problem.contains("the table 2 less"), "{problem}");
     highwater(&project, &["verify"]).run().expect_code(0);
     // What was read again is there.
-    highwater(&project, &["run", "items", "--full"]).run().expect_code(0);
+    highwater(&project, &["run", "items", "--full", "--yes"]).run().expect_code(0);
     let shown = highwater(&project, &["verify", "--source"]).run().expect_code(0);
     assert!(shown.stdout.contains("items: the source has 22 records in what is covered"), "{}", shown.stdout);
 }
