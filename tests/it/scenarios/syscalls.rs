@@ -300,9 +300,10 @@ fn a_process_is_killed_at_any_moment() {
         let project = merging(&api, kind);
         let mut killed = 0;
         for _ in 0..20 {
-            let mut child = command(&project, &["run", "items"]);
+            // Each life has all of it to read again.
+            let mut child = command(&project, &["run", "items", "--full", "--yes"]);
             let mut child = child.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
-            std::thread::sleep(Duration::from_millis(40 + dice.below(260)));
+            std::thread::sleep(Duration::from_millis(10 + dice.below(150)));
             child.kill().unwrap();
             killed += usize::from(child.wait().unwrap().code().is_none());
         }
