@@ -135,6 +135,13 @@ fn random_histories_end_as_the_source_once_each() {
 }
 
 #[test]
+fn seeds_that_were_red_once_are_green() {
+    // C-06, D-30: what one state alone knew to be read was looked back over from the end of what the other had read behind a hole.
+    let found = series(&[19_906, 42_500, 52_179], Guards::ALL, false, &mut Progress::default());
+    assert!(found.is_empty(), "{}", found.join("\n\n"));
+}
+
+#[test]
 fn a_seed_is_the_same_history_each_time() {
     // D-57
     let seeds: Vec<u64> = (1..=60).collect();
