@@ -24,9 +24,9 @@ pub(super) struct SourceJson {
     dropped: u64,
     /// What that means, a sentence.
     pub says: String,
-    /// The table lacks records.
+    /// The table lacks records, or the source could not be asked.
     #[serde(skip)]
-    pub is_short: bool,
+    pub is_bad: bool,
 }
 
 /// What is to be counted of a source.
@@ -57,7 +57,11 @@ pub(super) async fn ask_source(
         Extent::Unknown(why) => return Ok(untold(report, why)),
     };
     let probed = first_pages(context, project, job, &slices, None).await;
-    let probed = probed.map_err(|(kind, message)| Failure::of(kind, format!("ask the source of {}: {message}", job.name)))?;
+    let probed = match probed {
+        Ok(probed) => probed,
+        // What was recounted of the lake is told all the same, and the other tables are gone on with.
+        Err((_, message)) => return Ok(SourceJson { is_bad: true, ..untold(report, &message) }),
+    };
     let told: Option<u64> = probed.iter().map(|probed| probed.records).sum();
     match told.filter(|_| probed.len() == slices.len()) {
         Some(records) => Ok(compare(records, report.rows, report.dropped, is_closed)),
@@ -88,6 +92,7 @@ fn extent(job: &Job, coverage: &Coverage, now: jiff::Timestamp) -> Extent {
         _ => Extent::Open(sets.filter_map(begin).take(SLICES_MAX + 1).collect()),
     };
     match &extent {
+        Extent::Closed(slices) if slices.is_empty() => Extent::Unknown("this state knows nothing to be covered: `run` it first"),
         Extent::Closed(slices) | Extent::Open(slices) if slices.len() > SLICES_MAX => {
             Extent::Unknown("it would take more than a thousand requests")
         }
@@ -96,13 +101,13 @@ fn extent(job: &Job, coverage: &Coverage, now: jiff::Timestamp) -> Extent {
 }
 
 fn untold(report: &VerifyReport, why: &str) -> SourceJson {
-    SourceJson { records: None, dropped: report.dropped, says: format!("the source was not counted: {why}"), is_short: false }
+    SourceJson { records: None, dropped: report.dropped, says: format!("the source was not counted: {why}"), is_bad: false }
 }
 
 fn compare(records: u64, rows: u64, dropped: u64, is_closed: bool) -> SourceJson {
     let has = format!("the source has {} in what is covered", counted(records, "record"));
     let lacks = records.saturating_sub(rows);
-    let is_short = is_closed && lacks > dropped;
+    let is_bad = is_closed && lacks > dropped;
     let says = match records.cmp(&rows) {
         std::cmp::Ordering::Equal => format!("{has}, as the table"),
         std::cmp::Ordering::Less => {
@@ -124,7 +129,7 @@ fn compare(records: u64, rows: u64, dropped: u64, is_closed: bool) -> SourceJson
             format!("{has} or came since, the table {} less: `run` it and look again", thousands(lacks))
         }
     };
-    SourceJson { records: Some(records), dropped, says, is_short }
+    SourceJson { records: Some(records), dropped, says, is_bad }
 }
 
 #[cfg(test)]
@@ -135,16 +140,16 @@ mod tests {
     fn only_what_nothing_explains_is_missing() {
         let says = |records, rows, dropped, is_closed| {
             let told = compare(records, rows, dropped, is_closed);
-            (told.is_short, told.says)
+            (told.is_bad, told.says)
         };
         assert_eq!(says(100, 100, 0, true), (false, "the source has 100 records in what is covered, as the table".to_owned()));
-        let (is_short, text) = says(1_000, 990, 9, true);
-        assert!(is_short && text.contains("the table 10 less") && text.contains("kept 9 out"), "{text}");
-        let (is_short, text) = says(1_000, 990, 10, true);
-        assert!(!is_short && text.contains("kept 10 out"), "{text}");
-        let (is_short, text) = says(1_000, 990, 0, false);
-        assert!(!is_short && text.contains("look again"), "{text}");
-        let (is_short, text) = says(990, 1_000, 0, true);
-        assert!(!is_short && text.contains("10 more"), "{text}");
+        let (is_bad, text) = says(1_000, 990, 9, true);
+        assert!(is_bad && text.contains("the table 10 less") && text.contains("kept 9 out"), "{text}");
+        let (is_bad, text) = says(1_000, 990, 10, true);
+        assert!(!is_bad && text.contains("kept 10 out"), "{text}");
+        let (is_bad, text) = says(1_000, 990, 0, false);
+        assert!(!is_bad && text.contains("look again"), "{text}");
+        let (is_bad, text) = says(990, 1_000, 0, true);
+        assert!(!is_bad && text.contains("10 more"), "{text}");
     }
 }

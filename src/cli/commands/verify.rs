@@ -62,7 +62,7 @@ pub(super) async fn verify(context: &Context, job: Option<&str>, ask: bool) -> R
             true => Some(ask_source(context, &project, job, &report).await?),
             false => None,
         };
-        report.problems.extend(source.iter().filter(|source| source.is_short).map(|source| source.says.clone()));
+        report.problems.extend(source.iter().filter(|source| source.is_bad).map(|source| source.says.clone()));
         found.push(VerifyJson {
             job: job.name.to_string(),
             table: job.table.clone(),
@@ -107,7 +107,7 @@ fn print(context: &Context, found: &[VerifyJson]) -> Result<(), Failure> {
     table.keep_whole(0);
     context.terminal.line(&table.text())?;
     for one in found {
-        if let Some(source) = one.source.as_ref().filter(|source| !source.is_short) {
+        if let Some(source) = one.source.as_ref().filter(|source| !source.is_bad) {
             context.terminal.line(&crate::cli::text::printable(&format!("{}: {}", one.job, source.says)))?;
         }
         for problem in &one.problems {

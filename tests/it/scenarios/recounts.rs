@@ -1,7 +1,7 @@
 //! `verify --source`: a table beside what its source says that it has.
 
 use super::loads::api_with;
-use crate::world::api::Pages;
+use crate::world::api::{Fault, Pages};
 use crate::world::feed;
 use crate::world::program::{Ended, highwater};
 use crate::world::project::Project;
@@ -36,6 +36,21 @@ fn a_source_that_tells_totals_says_what_a_table_lacks() {
     highwater(&project, &["run", "items", "--full", "--yes"]).run().expect_code(0);
     let shown = highwater(&project, &["verify", "--source"]).run().expect_code(0);
     assert!(shown.stdout.contains("items: the source has 22 records in what is covered"), "{}", shown.stdout);
+}
+
+#[test]
+fn a_source_that_cannot_be_asked_and_a_state_that_knows_nothing_are_told() {
+    let api = api_with(Pages::Offset, PAGE, feed::plain(1, 20, "2026-02-01T00:00:00Z"));
+    let project = Project::of_items(&api, &Pages::Offset, PAGE);
+    highwater(&project, &["run"]).run().expect_code(0);
+    api.fail(0..1_000, Fault::Status(404));
+    let told = verify(&project, 1);
+    assert_eq!(told["rows"].as_u64(), Some(20), "the lake is recounted all the same: {told}");
+    assert!(told["problems"][0].as_str().unwrap().contains("was not counted"), "{told}");
+    api.heal();
+    std::fs::remove_dir_all(project.at("state")).unwrap();
+    let told = verify(&project, 0);
+    assert!(told["source"]["says"].as_str().unwrap().contains("knows nothing to be covered"), "{told}");
 }
 
 #[test]
