@@ -53,12 +53,12 @@ impl<'a> Document<'a> {
         ROOT
     }
 
-    #[inline]
+    #[inline(always)]
     fn element(&self, at: u32) -> Element {
         self.tape.elements[at as usize]
     }
 
-    #[inline]
+    #[inline(always)]
     fn slice(&self, from: u32, length: u32) -> &'a str {
         self.body.get(from as usize..(from + length) as usize).unwrap_or_default()
     }
@@ -69,9 +69,9 @@ impl<'a> Document<'a> {
         self.tape.unescaped.get(escaped.from as usize..escaped.to as usize).unwrap_or_default()
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn item(&self, at: u32) -> Item<'a> {
-        let Element { kind, start, word } = self.element(at);
+        let Element { kind, start, word, .. } = self.element(at);
         match kind {
             Kind::Text => Item::Text(self.slice(start + 1, word)),
             Kind::Number => Item::Number(self.slice(start, word)),
@@ -85,7 +85,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn is_null(&self, at: u32) -> bool {
         self.element(at).kind == Kind::Null
     }
@@ -98,6 +98,16 @@ impl<'a> Document<'a> {
             Kind::List | Kind::Object => element.word + 1,
             _ => at + 1,
         }
+    }
+
+    /// Equal keys have equal numbers, but for those without, which have `trail::UNKNOWN`. All are below `key_numbers`.
+    #[inline]
+    pub fn key_number(&self, at: u32) -> u16 {
+        self.element(at).key
+    }
+
+    pub fn key_numbers(&self) -> usize {
+        self.tape.trail.len()
     }
 
     #[inline]
@@ -182,7 +192,7 @@ impl<'a> Document<'a> {
     /// Where a value's bytes begin and end in the page.
     #[inline]
     pub fn span(&self, at: u32) -> (u32, u32) {
-        let Element { kind, start, word } = self.element(at);
+        let Element { kind, start, word, .. } = self.element(at);
         let end = match kind {
             Kind::List | Kind::Object => self.element(word).start + 1,
             Kind::Text => start + word + 2,

@@ -29,6 +29,7 @@ mod spec;
 mod split;
 
 mod tape;
+mod trail;
 mod unpack;
 mod values;
 mod whole;

@@ -5,12 +5,38 @@ pub const FLOAT_WHOLE_MAX: i64 = 1 << 53;
 
 /// Whether a text is a number as JSON writes one (RFC 8259, section 6).
 pub fn is_json_number(text: &[u8]) -> bool {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    let whole = count_digits(digits);
-    if whole == 0 || (whole > 1 && digits[0] == b'0') {
-        return false;
+    end_of_json_number(text, 0) == Some(text.len())
+}
+
+/// Where the number ends that begins at `start`, as JSON writes one; `None` where none does, or one that is not at its end there.
+#[inline]
+pub fn end_of_json_number(text: &[u8], start: usize) -> Option<usize> {
+    let skip_digits = |mut at: usize| {
+        while let Some(b'0'..=b'9') = text.get(at) {
+            at += 1;
+        }
+        at
+    };
+    let first = start + usize::from(text.get(start) == Some(&b'-'));
+    let mut at = skip_digits(first);
+    if at == first || (at > first + 1 && text[first] == b'0') {
+        return None;
     }
-    is_fraction_and_exponent(&digits[whole..])
+    if text.get(at) == Some(&b'.') {
+        let fraction = at + 1;
+        at = skip_digits(fraction);
+        if at == fraction {
+            return None;
+        }
+    }
+    if let Some(b'e' | b'E') = text.get(at) {
+        let exponent = at + 1 + usize::from(matches!(text.get(at + 1), Some(b'+' | b'-')));
+        at = skip_digits(exponent);
+        if at == exponent {
+            return None;
+        }
+    }
+    (!matches!(text.get(at), Some(b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'))).then_some(at)
 }
 
 /// Whether a text is a number as people write one in a string: a sign of either kind, leading zeros allowed.
@@ -51,8 +77,11 @@ pub fn is_whole(text: &str) -> bool {
 /// A number as a float, where the float says about the same: `1e400` is not infinite and `1e-400` is not nothing.
 pub fn float(text: &str) -> Option<f64> {
     let value = text.parse::<f64>().ok().filter(|value| value.is_finite())?;
+    if value != 0.0 {
+        return Some(value);
+    }
     let mantissa = text.split(['e', 'E']).next().unwrap_or(text);
-    let vanished = value == 0.0 && mantissa.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
+    let vanished = mantissa.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
     (!vanished).then_some(value)
 }
 

@@ -2,6 +2,7 @@
 
 use super::document::{Document, Item, MISSING};
 use super::kind::Object;
+use super::trail::UNKNOWN;
 
 /// Rows times fields that one object's columns may have on a page: a bound on memory that no honest page comes near.
 const CELLS_MAX: usize = 1 << 26;
@@ -27,32 +28,27 @@ pub fn split(doc: &Document<'_>, object: &Object, rows: &[u32]) -> Result<Column
         return Err(SplitError::TooLarge);
     }
     let mut columns = vec![vec![MISSING; rows.len()]; width];
-    // Records nearly always have their fields in the same order: the next key is expected to be the next field.
+    // Of keys by their number; an object has fewer fields than this.
+    let mut places = vec![usize::MAX; doc.key_numbers()];
     for (row, at) in rows.iter().enumerate() {
         let end = match doc.item(*at) {
             Item::Object(end) => end,
             Item::Null => continue,
             _ => return Err(SplitError::NoObject),
         };
-        let mut expected = 0;
         let mut key = at + 1;
         while key < end {
-            let place = place_of(object, doc.key(key), expected).ok_or(SplitError::Unknown)?;
+            let number = usize::from(doc.key_number(key));
+            let mut place = places[number];
+            if place == usize::MAX {
+                place = object.place(doc.key(key)).ok_or(SplitError::Unknown)?;
+                if number != usize::from(UNKNOWN) {
+                    places[number] = place;
+                }
+            }
             columns[place][row] = key + 1;
-            expected = place + 1;
             key = doc.after(key + 1);
         }
     }
     Ok(columns)
-}
-
-#[inline]
-fn place_of(object: &Object, key: &str, expected: usize) -> Option<usize> {
-    // A few fields may be left out here.
-    for (ahead, node) in object.nodes.iter().skip(expected).take(3).enumerate() {
-        if node.name == key {
-            return Some(expected + ahead);
-        }
-    }
-    object.place(key)
 }

@@ -3,8 +3,10 @@
 //!
 //! Why no tape that others have made: ADR 5.
 
+use super::document::shorten;
 use super::escapes;
-use super::number::is_json_number;
+use super::number::end_of_json_number;
+use super::trail::{Trail, UNKNOWN};
 
 /// Objects and lists in each other; deeper input is refused before anything recurses into it.
 pub const DEPTH_MAX: usize = 128;
@@ -43,6 +45,8 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub struct Element {
     pub kind: Kind,
+    /// Of a key, its number on the trail; equal numbers are equal keys, but for [`UNKNOWN`].
+    pub key: u16,
     /// Its first byte.
     pub start: u32,
     pub word: u32,
@@ -63,6 +67,8 @@ pub struct Tape {
     pub elements: Vec<Element>,
     pub escaped: Vec<Escaped>,
     pub unescaped: String,
+    /// The keys of this document, and of those before it.
+    pub trail: Trail,
 }
 
 /// Where the document stands on its tape.
@@ -74,12 +80,16 @@ impl Tape {
     /// Puts a body on the tape: exactly one document, to its end. After an error the tape holds nothing of use.
     pub fn fill(&mut self, body: &str) -> Result<(), Malformed> {
         if self.elements.capacity() > KEPT_MAX {
-            *self = Tape::default();
+            self.elements = Vec::new();
+        }
+        if self.unescaped.capacity() > KEPT_MAX {
+            (self.escaped, self.unescaped) = (Vec::new(), String::new());
         }
         self.elements.clear();
         self.escaped.clear();
         self.unescaped.clear();
-        self.elements.push(Element { kind: Kind::Null, start: 0, word: 0 });
+        self.trail.begin_page();
+        self.elements.push(Element { kind: Kind::Null, key: UNKNOWN, start: 0, word: 0 });
         // Places and lengths are 32 bits; a tape has no more elements than the body has bytes, but for the first.
         if body.len() >= u32::MAX as usize {
             return Err(Malformed::Other("the body is larger than 4 GiB".to_owned()));
@@ -93,8 +103,20 @@ struct Walk<'a> {
     text: &'a str,
     body: &'a [u8],
     at: usize,
-    /// Places of the objects and lists that are not at their end.
-    open: Vec<u32>,
+    /// Those around the innermost object or list that is not at its end.
+    open: Vec<Open>,
+}
+
+/// An object or list that is not at its end.
+#[derive(Clone, Copy)]
+struct Open {
+    place: u32,
+    is_object: bool,
+    /// Nothing is in it yet.
+    is_empty: bool,
+    /// The key that it stands behind, and in an object the last key so far.
+    behind: u16,
+    last: u16,
 }
 
 impl Walk<'_> {
@@ -103,98 +125,129 @@ impl Walk<'_> {
         if self.at == self.body.len() {
             return Err(Malformed::Empty);
         }
-        self.value()?;
-        while let Some(innermost) = self.open.last().copied() {
-            let container = self.tape.elements[innermost as usize];
-            // Its own place is its word as long as nothing is in it.
-            let is_first = container.word == innermost;
-            let (is_object, close) = match container.kind {
-                Kind::Object => (true, b'}'),
-                _ => (false, b']'),
-            };
-            self.skip_space();
-            match self.body.get(self.at) {
-                Some(byte) if *byte == close => self.close(),
-                Some(b',') if !is_first => {
-                    self.at += 1;
-                    self.skip_space();
-                    self.member(is_object)?;
-                }
-                Some(_) if is_first => {
-                    self.tape.elements[innermost as usize].word = 0;
-                    self.member(is_object)?;
-                }
-                Some(_) => return Err(misplaced(',', self.at)),
-                None => return Err(Malformed::CutOff),
-            }
+        if let Some(outermost) = self.value(UNKNOWN)? {
+            self.inside(outermost)?;
         }
         self.skip_space();
         if self.at < self.body.len() { Err(Malformed::More(self.at)) } else { Ok(()) }
     }
 
-    /// An item of a list, or a key with its value.
-    #[inline]
-    fn member(&mut self, is_object: bool) -> Result<(), Malformed> {
-        if is_object {
+    /// From behind the beginning of an object or list to behind its end.
+    fn inside(&mut self, mut innermost: Open) -> Result<(), Malformed> {
+        loop {
+            self.skip_space();
+            let close = if innermost.is_object { b'}' } else { b']' };
             match self.body.get(self.at) {
-                Some(b'"') => self.string()?,
-                Some(_) => return Err(misplaced('"', self.at)),
+                Some(byte) if *byte == close => {
+                    self.close(innermost.place);
+                    match self.open.pop() {
+                        Some(outer) => innermost = outer,
+                        None => return Ok(()),
+                    }
+                    continue;
+                }
+                Some(b',') if !innermost.is_empty => {
+                    self.at += 1;
+                    self.skip_space();
+                }
+                Some(_) if innermost.is_empty => innermost.is_empty = false,
+                Some(_) => return Err(misplaced(',', self.at)),
                 None => return Err(Malformed::CutOff),
             }
-            self.skip_space();
-            match self.body.get(self.at) {
-                Some(b':') => self.at += 1,
-                Some(_) => return Err(misplaced(':', self.at)),
-                None => return Err(Malformed::CutOff),
+            let behind = if innermost.is_object { self.key(&mut innermost)? } else { innermost.behind };
+            if let Some(inner) = self.value(behind)? {
+                self.open.push(std::mem::replace(&mut innermost, inner));
             }
-            self.skip_space();
         }
-        self.value()
     }
 
-    /// A value; of an object or list its beginning.
+    /// A key with its colon; its number.
     #[inline]
-    fn value(&mut self) -> Result<(), Malformed> {
+    fn key(&mut self, object: &mut Open) -> Result<u16, Malformed> {
+        let key = match self.tape.trail.expected(self.body, self.at, object.behind, object.last) {
+            Some((key, length)) => {
+                let (start, word) = (self.at as u32, length as u32);
+                self.tape.elements.push(Element { kind: Kind::Text, key, start, word });
+                self.at += length + 2;
+                key
+            }
+            None => self.unexpected_key(object)?,
+        };
+        if key != UNKNOWN {
+            object.last = key;
+        }
+        self.skip_space();
         match self.body.get(self.at) {
-            Some(b'"') => self.string(),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b'{') => self.open(Kind::Object),
-            Some(b'[') => self.open(Kind::List),
-            Some(b'n') => self.literal("null", Kind::Null),
-            Some(b't') => self.literal("true", Kind::True),
-            Some(b'f') => self.literal("false", Kind::False),
+            Some(b':') => self.at += 1,
+            Some(_) => return Err(misplaced(':', self.at)),
+            None => return Err(Malformed::CutOff),
+        }
+        self.skip_space();
+        Ok(key)
+    }
+
+    #[cold]
+    fn unexpected_key(&mut self, object: &Open) -> Result<u16, Malformed> {
+        match self.body.get(self.at) {
+            Some(b'"') => {}
+            Some(_) => return Err(misplaced('"', self.at)),
+            None => return Err(Malformed::CutOff),
+        }
+        let place = self.tape.elements.len();
+        self.string()?;
+        let Element { kind: Kind::Text, start, word, .. } = self.tape.elements[place] else { return Ok(UNKNOWN) };
+        let name = self.text.get(start as usize + 1..(start + 1 + word) as usize).unwrap_or_default();
+        let key = self.tape.trail.learn(name, object.behind, object.last);
+        self.tape.elements[place].key = key;
+        Ok(key)
+    }
+
+    /// A value; of an object or list its beginning, which is what comes back. `behind` is the key that it stands behind.
+    #[inline]
+    fn value(&mut self, behind: u16) -> Result<Option<Open>, Malformed> {
+        match self.body.get(self.at) {
+            Some(b'"') => self.string()?,
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            Some(b'{') => return self.begin(Kind::Object, behind).map(Some),
+            Some(b'[') => return self.begin(Kind::List, behind).map(Some),
+            Some(b'n') => self.literal("null", Kind::Null)?,
+            Some(b't') => self.literal("true", Kind::True)?,
+            Some(b'f') => self.literal("false", Kind::False)?,
             Some(_) => {
                 let character = self.text.get(self.at..).and_then(|rest| rest.chars().next()).unwrap_or('\u{fffd}');
-                Err(Malformed::Other(format!("no value begins with `{}`, at byte `{}`", character.escape_debug(), self.at)))
+                return Err(Malformed::Other(format!(
+                    "no value begins with `{}`, at byte `{}`",
+                    character.escape_debug(),
+                    self.at
+                )));
             }
-            None => Err(Malformed::CutOff),
+            None => return Err(Malformed::CutOff),
         }
+        Ok(None)
     }
 
     #[inline]
     fn push(&mut self, kind: Kind, start: usize, word: usize) {
         // Both are within the body, which is shorter than 4 GiB.
-        self.tape.elements.push(Element { kind, start: start as u32, word: word as u32 });
+        self.tape.elements.push(Element { kind, key: UNKNOWN, start: start as u32, word: word as u32 });
     }
 
-    fn open(&mut self, kind: Kind) -> Result<(), Malformed> {
-        if self.open.len() == DEPTH_MAX {
+    fn begin(&mut self, kind: Kind, behind: u16) -> Result<Open, Malformed> {
+        // One more is open than stand around it.
+        if self.open.len() + 1 == DEPTH_MAX {
             return Err(Malformed::Other(format!("objects and lists are nested deeper than `{DEPTH_MAX}`")));
         }
         let place = self.tape.elements.len();
-        self.push(kind, self.at, place);
-        self.open.push(place as u32);
+        self.push(kind, self.at, 0);
         self.at += 1;
-        Ok(())
+        Ok(Open { place: place as u32, is_object: kind == Kind::Object, is_empty: true, behind, last: UNKNOWN })
     }
 
-    fn close(&mut self) {
+    fn close(&mut self, place: u32) {
         let end = self.tape.elements.len();
         self.push(Kind::End, self.at, 0);
         self.at += 1;
-        if let Some(place) = self.open.pop() {
-            self.tape.elements[place as usize].word = end as u32;
-        }
+        self.tape.elements[place as usize].word = end as u32;
     }
 
     fn literal(&mut self, literal: &str, kind: Kind) -> Result<(), Malformed> {
@@ -213,20 +266,22 @@ impl Walk<'_> {
     #[inline]
     fn number(&mut self) -> Result<(), Malformed> {
         let start = self.at;
-        let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E');
-        let length = self.body[start..].iter().position(|byte| !is_part(byte)).unwrap_or(self.body.len() - start);
-        self.at += length;
-        let number = &self.body[start..self.at];
-        if !is_json_number(number) {
-            // A number at the end might go on.
-            if self.at == self.body.len() && !self.open.is_empty() {
-                return Err(Malformed::CutOff);
-            }
-            let text = super::document::shorten(&String::from_utf8_lossy(number), 40);
-            return Err(Malformed::Other(format!("a number is none: `{text}`")));
-        }
-        self.push(Kind::Number, start, length);
+        let Some(end) = end_of_json_number(self.body, start) else { return Err(self.no_number()) };
+        self.push(Kind::Number, start, end - start);
+        self.at = end;
         Ok(())
+    }
+
+    #[cold]
+    fn no_number(&self) -> Malformed {
+        let rest = &self.body[self.at..];
+        let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E');
+        let number = &rest[..rest.iter().position(|byte| !is_part(byte)).unwrap_or(rest.len())];
+        // A number at the end might go on.
+        if number.len() == rest.len() && self.tape.elements.len() > 1 {
+            return Malformed::CutOff;
+        }
+        Malformed::Other(format!("a number is none: `{}`", shorten(&String::from_utf8_lossy(number), 40)))
     }
 
     #[inline]
@@ -275,22 +330,24 @@ fn misplaced(expected: char, at: usize) -> Malformed {
     Malformed::Other(format!("`{expected}` is missing or in the wrong place at byte `{at}`"))
 }
 
-/// Where the next quote or backslash stands, eight bytes at a time (Mycroft's test for a zero byte: exact for the lowest one, which is
-/// all that is asked for).
+/// Where the next quote or backslash stands. Most strings are short: the first bytes are looked at eight at a time (Mycroft's test for a
+/// zero byte: exact for the lowest one, which is all that is asked for), and only then whoever is fast with many is called.
 #[inline]
 fn find_quote_or_escape(body: &[u8], mut at: usize) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
+    const SHORT: usize = 3;
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    while let Some(bytes) = body.get(at..at + 8).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()) {
-        let word = u64::from_le_bytes(bytes);
+    let (words, _) = body.get(at..)?.as_chunks::<8>();
+    for bytes in words.iter().take(SHORT) {
+        let word = u64::from_le_bytes(*bytes);
         let found = zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
         }
         at += 8;
     }
-    body.get(at..)?.iter().position(|byte| matches!(byte, b'"' | b'\\')).map(|within| at + within)
+    memchr::memchr2(b'"', b'\\', body.get(at..)?).map(|within| at + within)
 }
 
 #[cfg(test)]

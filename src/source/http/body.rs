@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use reqwest::Response;
 
-/// Memory taken in advance on the word of `Content-Length`, at most.
-const AHEAD_MAX: u64 = 4 * 1024 * 1024;
+use super::buffer::Buffer;
 
 #[derive(Debug)]
 pub(super) enum BodyError {
@@ -20,14 +19,14 @@ pub(super) async fn read_all(mut response: Response, max: u64) -> Result<Bytes, 
     if announced > max {
         return Err(BodyError::TooLarge);
     }
-    let mut body = Vec::with_capacity(usize::try_from(announced.min(AHEAD_MAX)).unwrap_or(0));
+    let mut body = Buffer::of(announced);
     while let Some(chunk) = response.chunk().await.map_err(BodyError::Broken)? {
         if body.len() as u64 + chunk.len() as u64 > max {
             return Err(BodyError::TooLarge);
         }
-        body.extend_from_slice(&chunk);
+        body.extend(&chunk);
     }
-    Ok(Bytes::from(body))
+    Ok(body.into_bytes())
 }
 
 /// The beginning of a body, for a message; what goes wrong here is of no interest beside the status that it explains.

@@ -12,6 +12,7 @@ mod asking;
 mod auth;
 mod body;
 mod bounds;
+mod buffer;
 mod client;
 mod conditional;
 mod exchange;
