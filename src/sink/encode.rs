@@ -10,8 +10,6 @@ use arrow::array::{
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
@@ -26,6 +24,7 @@ use crate::schema::{Field, TableSchema};
 
 use super::distinct::without_dictionary;
 use super::own::{self, OwnColumns, Ranges, cursor_array};
+use super::parquet_file::{self, ParquetFile};
 use super::partition::{Values, directory, split};
 use super::record::{FileRole, hex};
 use super::{SinkError, table};
@@ -43,6 +42,10 @@ const BLOOM_ERRORS: f64 = 0.01;
 const PARENTS_ROWS: usize = 1 << 16;
 /// Bytes are handed out once so many are there, or with the file's end.
 const PIECE_MIN: usize = 1024 * 1024;
+/// A row group has no more rows, however small they are.
+const ROW_GROUP_ROWS: usize = 1 << 20;
+/// Rows wait for others until they come to so many bytes: the more are encoded at once, the better they share out.
+const WAITING_MAX: usize = 4 * 1024 * 1024;
 
 /// How a slice's files are to be made.
 #[derive(Clone, Debug)]
@@ -98,6 +101,8 @@ pub struct Encoder {
     opened: usize,
     /// Counts batches, to know which file waits longest.
     turn: u64,
+    /// What waits in all files to be encoded, bytes.
+    waiting: usize,
     /// A file of rows was begun: the columns are what they are.
     data: bool,
 }
@@ -112,7 +117,7 @@ enum Key {
 
 struct OpenFile {
     file: usize,
-    writer: ArrowWriter<Vec<u8>>,
+    parquet: ParquetFile,
     role: FileRole,
     directory: String,
     partition: Vec<(String, Option<String>)>,
@@ -127,7 +132,7 @@ impl Encoder {
     pub fn new(settings: EncodeSettings) -> Self {
         let (written, filed) = columns(&settings);
         let (arrow, file_schema) = (written.to_arrow(), filed.to_arrow());
-        Encoder { settings, written, arrow, filed, file_schema, open: HashMap::new(), opened: 0, turn: 0, data: false }
+        Encoder { settings, written, arrow, filed, file_schema, open: HashMap::new(), opened: 0, turn: 0, waiting: 0, data: false }
     }
 
     /// Gives the rows to come other columns; only before the first of them.
@@ -156,11 +161,13 @@ impl Encoder {
         }
         self.turn += 1;
         let for_partitions = self.partition_source(batch)?;
+        let bytes = for_partitions.get_array_memory_size();
         for (values, rows) in split(&for_partitions, &self.settings.partition_by.clone())? {
             let rows = self.file_rows(&rows, batch)?;
-            self.write(Key::Data(values), &rows, &mut pieces)?;
+            // Texts of all partitions lie in the same memory.
+            let share = bytes.saturating_mul(rows.num_rows()) / batch.rows.num_rows();
+            self.write(Key::Data(values), &rows, share, &mut pieces)?;
         }
-        self.keep_within_memory(&mut pieces)?;
         Ok(pieces)
     }
 
@@ -173,8 +180,7 @@ impl Encoder {
         self.turn += 1;
         let values = partition.iter().map(|(_, value)| value.clone()).collect();
         let rows = table::conform(rows, &self.filed, &self.file_schema)?;
-        self.write(Key::Data(values), &rows, &mut pieces)?;
-        self.keep_within_memory(&mut pieces)?;
+        self.write(Key::Data(values), &rows, rows.get_array_memory_size(), &mut pieces)?;
         Ok(pieces)
     }
 
@@ -188,8 +194,7 @@ impl Encoder {
         };
         if rows.num_rows() > 0 {
             self.turn += 1;
-            self.write(key, rows, &mut pieces)?;
-            self.keep_within_memory(&mut pieces)?;
+            self.write(key, rows, rows.get_array_memory_size(), &mut pieces)?;
         }
         Ok(pieces)
     }
@@ -208,7 +213,7 @@ impl Encoder {
         let batch = self.settings.batch.to_string();
         columns.push((own::COMMIT, Arc::new(StringArray::from_iter_values(std::iter::repeat_n(batch, keys.len())))));
         let rows = RecordBatch::try_from_iter(columns).map_err(|error| SinkError::bug(error.to_string()))?;
-        self.write(Key::Tombstones, &rows, &mut pieces)?;
+        self.write(Key::Tombstones, &rows, rows.get_array_memory_size(), &mut pieces)?;
         Ok(pieces)
     }
 
@@ -219,12 +224,7 @@ impl Encoder {
             return Ok(pieces);
         }
         self.turn += 1;
-        self.write(Key::Parents, rows, &mut pieces)?;
-        // There may be millions, all at once: they must not wait for a row group of the size that is good for readers.
-        if let Some(file) = self.open.get_mut(&Key::Parents).filter(|file| file.writer.in_progress_rows() >= PARENTS_ROWS) {
-            file.writer.flush().map_err(encode_error)?;
-            pieces.extend(file.take_piece(1));
-        }
+        self.write(Key::Parents, rows, rows.get_array_memory_size(), &mut pieces)?;
         Ok(pieces)
     }
 
@@ -284,36 +284,85 @@ impl Encoder {
         if !rejects.is_empty() {
             self.turn += 1;
             let rows = dead_letter_rows(rejects, self.settings.batch)?;
-            self.write(Key::DeadLetters, &rows, &mut pieces)?;
+            self.write(Key::DeadLetters, &rows, rows.get_array_memory_size(), &mut pieces)?;
         }
         Ok(pieces)
     }
 
-    fn write(&mut self, key: Key, rows: &RecordBatch, pieces: &mut Vec<Piece>) -> Result<(), SinkError> {
-        if !self.open.contains_key(&key) {
-            let open_max = if self.settings.own.keyed { KEYED_OPEN_MAX } else { OPEN_MAX };
-            if self.open.len() >= open_max {
-                let oldest = self.open.iter().min_by_key(|(_, file)| file.last_turn).map(|(key, _)| key.clone());
-                if let Some(file) = oldest.and_then(|key| self.open.remove(&key)) {
-                    pieces.push(file.close()?);
-                }
+    /// `bytes` is about what the rows take.
+    fn write(&mut self, key: Key, rows: &RecordBatch, bytes: usize, pieces: &mut Vec<Piece>) -> Result<(), SinkError> {
+        let open_max = if self.settings.own.keyed { KEYED_OPEN_MAX } else { OPEN_MAX };
+        if !self.open.contains_key(&key) && self.open.len() >= open_max {
+            pieces.extend(self.encode_waiting()?);
+            let oldest = self.open.iter().min_by_key(|(_, file)| file.last_turn).map(|(key, _)| key.clone());
+            if let Some(file) = oldest.filter(|_| self.open.len() >= open_max).and_then(|key| self.open.remove(&key)) {
+                pieces.push(file.close()?);
             }
-            let file = self.open_file(&key, rows)?;
-            self.open.insert(key.clone(), file);
         }
-        let turn = self.turn;
-        let file = self.open.get_mut(&key).ok_or_else(|| SinkError::bug("an open file is lost"))?;
-        file.last_turn = turn;
-        file.rows += rows.num_rows() as u64;
-        file.note_ranges(rows);
-        file.writer.write(rows).map_err(encode_error)?;
-        pieces.extend(file.take_piece(PIECE_MIN));
-        if file.bytes + file.writer.in_progress_size() as u64 >= self.settings.parquet.file_size
-            && let Some(file) = self.open.remove(&key)
-        {
-            pieces.push(file.close()?);
+        // What is much by itself is encoded part by part.
+        let at_once = (rows.num_rows().saturating_mul(WAITING_MAX) / bytes.max(1)).max(1);
+        for first in (0..rows.num_rows()).step_by(at_once) {
+            let part = rows.slice(first, at_once.min(rows.num_rows() - first));
+            let share = bytes.saturating_mul(part.num_rows()) / rows.num_rows();
+            self.wait(&key, part, share, pieces)?;
         }
         Ok(())
+    }
+
+    /// Puts rows behind those that wait in an open file, where it is still open.
+    fn wait(&mut self, key: &Key, rows: RecordBatch, bytes: usize, pieces: &mut Vec<Piece>) -> Result<(), SinkError> {
+        if !self.open.contains_key(key) {
+            let file = self.open_file(key, &rows)?;
+            self.open.insert(key.clone(), file);
+        }
+        let file = self.open.get_mut(key).ok_or_else(|| SinkError::bug("an open file is lost"))?;
+        file.last_turn = self.turn;
+        file.rows += rows.num_rows() as u64;
+        file.note_ranges(&rows);
+        file.parquet.push(rows, bytes);
+        self.waiting += bytes.max(1);
+        let fills = file.bytes + (file.parquet.row_group_bytes() + file.parquet.waiting_bytes()) as u64;
+        if self.waiting >= WAITING_MAX || fills >= self.settings.parquet.file_size {
+            pieces.extend(self.encode_waiting()?);
+        }
+        Ok(())
+    }
+
+    pub fn has_waiting(&self) -> bool {
+        self.waiting > 0
+    }
+
+    /// Encodes what waits. To be called before anybody waits for more rows.
+    pub fn encode_waiting(&mut self) -> Result<Vec<Piece>, SinkError> {
+        let mut pieces = Vec::new();
+        if std::mem::take(&mut self.waiting) == 0 {
+            return Ok(pieces);
+        }
+        parquet_file::encode(self.open.values_mut().map(|file| &mut file.parquet)).map_err(encode_error)?;
+        let row_group = usize::try_from(self.settings.parquet.row_group_size).unwrap_or(usize::MAX);
+        for key in self.in_order() {
+            let Some(file) = self.open.get_mut(&key) else { continue };
+            // There may be millions of parents, all at once: they must not wait for a row group of the size that is good for readers.
+            let has_enough = key == Key::Parents && file.parquet.rows() >= PARENTS_ROWS;
+            if has_enough || file.parquet.rows() >= ROW_GROUP_ROWS || file.parquet.row_group_bytes() >= row_group {
+                file.parquet.end_row_group().map_err(encode_error)?;
+            }
+            pieces.extend(file.take_piece(if has_enough { 1 } else { PIECE_MIN }));
+            if file.bytes + (file.parquet.row_group_bytes() + file.parquet.ready()) as u64 >= self.settings.parquet.file_size
+                && let Some(file) = self.open.remove(&key)
+            {
+                pieces.push(file.close()?);
+            }
+        }
+        self.keep_within_memory(&mut pieces)?;
+        Ok(pieces)
+    }
+
+    /// The open files, as they were opened.
+    fn in_order(&self) -> Vec<Key> {
+        let mut keys: Vec<(usize, &Key)> = self.open.iter().map(|(key, file)| (file.file, key)).collect();
+        keys.sort_by_key(|(file, _)| *file);
+        keys.into_iter().map(|(_, key)| key.clone()).collect()
     }
 
     fn open_file(&mut self, key: &Key, first: &RecordBatch) -> Result<OpenFile, SinkError> {
@@ -327,14 +376,12 @@ impl Encoder {
                 (FileRole::Data, directory(&self.settings.partition_by, values)?, keys.zip(values.iter().cloned()).collect())
             }
         };
-        let options =
-            ArrowWriterOptions::new().with_properties(properties(&self.settings, first)?).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), first.schema(), options).map_err(encode_error)?;
+        let parquet = ParquetFile::new(first.schema(), properties(&self.settings, first)?).map_err(encode_error)?;
         let file = self.opened;
         self.opened += 1;
         Ok(OpenFile {
             file,
-            writer,
+            parquet,
             role,
             directory: folder,
             partition,
@@ -348,13 +395,13 @@ impl Encoder {
 
     /// Many partitions share one ceiling: the largest open row groups are closed until what is held fits.
     fn keep_within_memory(&mut self, pieces: &mut Vec<Piece>) -> Result<(), SinkError> {
-        let mut held: usize = self.open.values().map(|file| file.writer.memory_size()).sum();
+        let mut held: usize = self.open.values().map(|file| file.parquet.memory()).sum();
         while held > self.settings.memory {
-            let Some(file) = self.open.values_mut().max_by_key(|file| file.writer.memory_size()) else { break };
-            let before = file.writer.memory_size();
-            file.writer.flush().map_err(encode_error)?;
+            let Some(file) = self.open.values_mut().max_by_key(|file| file.parquet.memory()) else { break };
+            let before = file.parquet.memory();
+            file.parquet.end_row_group().map_err(encode_error)?;
             pieces.extend(file.take_piece(1));
-            let after = file.writer.memory_size();
+            let after = file.parquet.memory();
             if after >= before {
                 break;
             }
@@ -365,9 +412,13 @@ impl Encoder {
 
     /// Ends all files.
     pub fn finish(&mut self) -> Result<Vec<Piece>, SinkError> {
+        let mut pieces = self.encode_waiting()?;
         let mut files: Vec<OpenFile> = self.open.drain().map(|(_, file)| file).collect();
         files.sort_by_key(|file| file.file);
-        files.into_iter().map(OpenFile::close).collect()
+        for file in files {
+            pieces.push(file.close()?);
+        }
+        Ok(pieces)
     }
 }
 
@@ -402,10 +453,10 @@ impl OpenFile {
     }
 
     fn take_piece(&mut self, at_least: usize) -> Option<Piece> {
-        if self.writer.inner().len() < at_least {
+        if self.parquet.ready() < at_least {
             return None;
         }
-        let bytes = Bytes::from(std::mem::take(self.writer.inner_mut()));
+        let bytes = Bytes::from(self.parquet.take());
         self.count(&bytes);
         Some(Piece { file: self.file, bytes, closed: None })
     }
@@ -416,8 +467,8 @@ impl OpenFile {
     }
 
     fn close(self) -> Result<Piece, SinkError> {
-        let OpenFile { file, writer, role, directory, partition, rows, mut bytes, mut hash, ranges, .. } = self;
-        let rest = Bytes::from(writer.into_inner().map_err(encode_error)?);
+        let OpenFile { file, parquet, role, directory, partition, rows, mut bytes, mut hash, ranges, .. } = self;
+        let rest = Bytes::from(parquet.finish().map_err(encode_error)?);
         hash.update(&rest);
         bytes += rest.len() as u64;
         let closed = Closed { role, directory, partition, rows, bytes, sha256: hex(&hash.finalize()), ranges };
@@ -436,8 +487,8 @@ fn properties(settings: &EncodeSettings, first: &RecordBatch) -> Result<WriterPr
         Compression::Snappy => ParquetCompression::SNAPPY,
         Compression::Zstd(level) => ParquetCompression::ZSTD(ZstdLevel::try_new(level).map_err(encode_error)?),
     };
-    let row_group = usize::try_from(settings.parquet.row_group_size).unwrap_or(usize::MAX);
     let mut properties = WriterProperties::builder();
+    if let Some(n) = std::env::var("HWX_PAGE").ok().and_then(|v| v.parse().ok()) { properties = properties.set_data_page_size_limit(n); }
     for column in without_dictionary(first) {
         properties = properties.set_column_dictionary_enabled(column, false);
     }
@@ -451,7 +502,6 @@ fn properties(settings: &EncodeSettings, first: &RecordBatch) -> Result<WriterPr
     Ok(properties
         .set_compression(compression)
         .set_statistics_enabled(EnabledStatistics::Page)
-        .set_max_row_group_bytes(Some(row_group))
         .set_created_by(concat!("highwater ", env!("CARGO_PKG_VERSION")).to_owned())
         .build())
 }

@@ -18,6 +18,7 @@ pub mod live;
 pub mod merge;
 pub mod own;
 pub mod parents;
+mod parquet_file;
 pub mod partition;
 pub mod publish;
 pub mod query;

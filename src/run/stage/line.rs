@@ -95,39 +95,57 @@ impl Line {
 async fn work(encoder: Encoder, mut staging: Staging, mut line: mpsc::Receiver<Waiting>, room: Arc<Semaphore>) -> Ended {
     let mut idle = Some(encoder);
     let mut taken = Vec::new();
+    let mut ready = Vec::new();
     let mut error = None;
-    while error.is_none() && line.recv_many(&mut taken, TAKEN_MAX).await > 0 {
+    while error.is_none() {
+        if line.is_empty() {
+            // Nobody else needs the time; a line that ends is empty, too.
+            error = staging.take(std::mem::take(&mut ready)).await.err().map(RunError::from);
+        }
+        if error.is_some() || line.recv_many(&mut taken, TAKEN_MAX).await == 0 {
+            break;
+        }
         let Some(mut encoder) = idle.take() else { break };
         let waiting = std::mem::take(&mut taken);
         let encoding = move || {
             let pieces = encode(&mut encoder, waiting);
             (encoder, pieces)
         };
-        match off_thread(encoding).await {
-            Ok((encoder, pieces)) => {
+        // What came out before is written while the next is encoded.
+        let (encoded, staged) = tokio::join!(off_thread(encoding), staging.take(std::mem::take(&mut ready)));
+        error = staged.err().map(RunError::from);
+        match encoded {
+            Ok((encoder, Ok(pieces))) => (idle, ready) = (Some(encoder), pieces),
+            Ok((encoder, Err(failed))) => {
                 idle = Some(encoder);
-                let staged = match pieces {
-                    Ok(pieces) => staging.take(pieces).await,
-                    Err(error) => Err(error),
-                };
-                error = staged.err().map(RunError::from);
+                error = error.or(Some(failed.into()));
             }
             Err(panicked) => error = Some(panicked),
         }
+    }
+    if error.is_none() {
+        error = staging.take(ready).await.err().map(RunError::from);
     }
     room.close();
     Ended { encoder: idle, staging, error }
 }
 
 fn encode(encoder: &mut Encoder, waiting: Vec<Waiting>) -> Result<Vec<Piece>, SinkError> {
-    let mut pieces = Vec::new();
+    // There is room for others once the rows are encoded.
+    let (mut pieces, mut rooms) = (Vec::new(), Vec::new());
     for one in waiting {
         match one {
             Waiting::Columns(schema) => encoder.set_schema(schema),
-            // The room is free again with each.
-            Waiting::Rows(rows, _room) => pieces.extend(rows.encode(encoder)?),
+            Waiting::Rows(rows, room) => {
+                pieces.extend(rows.encode(encoder)?);
+                rooms.push(room);
+                if !encoder.has_waiting() {
+                    rooms.clear();
+                }
+            }
         }
     }
+    pieces.extend(encoder.encode_waiting()?);
     Ok(pieces)
 }
 

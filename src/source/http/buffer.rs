@@ -31,6 +31,10 @@ impl Buffer {
         Buffer(again.unwrap_or_else(|| Vec::with_capacity(length)))
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn extend(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }

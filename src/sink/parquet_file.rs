@@ -1,0 +1,294 @@
+//! A Parquet file while it is written: row group after row group, the columns of each side by side on what cores there are.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
+};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+
+/// Threads that work on columns at the same time, at most.
+const THREADS_MAX: usize = 4;
+/// Fewer bytes of rows are not worth a second thread.
+const SIDE_BY_SIDE_MIN: usize = 512 * 1024;
+
+pub struct ParquetFile {
+    file: SerializedFileWriter<Vec<u8>>,
+    columns: ArrowRowGroupWriterFactory,
+    schema: SchemaRef,
+    open: Option<RowGroup>,
+    /// Rows that wait to be encoded, and the bytes that they take.
+    waiting: Vec<RecordBatch>,
+    waiting_bytes: usize,
+}
+
+struct RowGroup {
+    /// One for each leaf, in the schema's order.
+    leaves: Vec<ArrowColumnWriter>,
+    rows: usize,
+}
+
+/// The rows of one field that are to be encoded, with those who write its leaves.
+struct Column<'a> {
+    field: &'a FieldRef,
+    rows: Vec<ArrayRef>,
+    leaves: &'a mut [ArrowColumnWriter],
+    /// What came before is the best guess at how much work it is.
+    weight: usize,
+}
+
+impl ParquetFile {
+    pub fn new(schema: SchemaRef, properties: WriterProperties) -> Result<Self, ParquetError> {
+        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)?;
+        let (file, columns) = writer.into_serialized_writer()?;
+        Ok(ParquetFile { file, columns, schema, open: None, waiting: Vec::new(), waiting_bytes: 0 })
+    }
+
+    /// Puts rows behind those that wait; `bytes` is about what they take.
+    pub fn push(&mut self, rows: RecordBatch, bytes: usize) {
+        self.waiting.push(rows);
+        self.waiting_bytes += bytes;
+    }
+
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Rows of the row group that is open, without those that wait.
+    pub fn rows(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.rows)
+    }
+
+    /// What the open row group will come to in the file, bytes.
+    pub fn row_group_bytes(&self) -> usize {
+        self.open.iter().flat_map(|open| &open.leaves).map(ArrowColumnWriter::get_estimated_total_bytes).sum()
+    }
+
+    /// What the open row group takes in memory, bytes.
+    pub fn memory(&self) -> usize {
+        self.open.iter().flat_map(|open| &open.leaves).map(ArrowColumnWriter::memory_size).sum()
+    }
+
+    /// Bytes of the file that are whole and were not taken yet.
+    pub fn ready(&self) -> usize {
+        self.file.inner().len()
+    }
+
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(self.file.inner_mut())
+    }
+
+    /// Ends the open row group. Nothing may wait.
+    pub fn end_row_group(&mut self) -> Result<(), ParquetError> {
+        let Some(RowGroup { leaves, .. }) = self.open.take() else { return Ok(()) };
+        let bytes = leaves.iter().map(ArrowColumnWriter::memory_size).sum();
+        let leaves = leaves.into_iter().map(|leaf| (leaf.memory_size(), leaf)).collect();
+        let chunks: Vec<ArrowColumnChunk> = side_by_side(leaves, bytes, ArrowColumnWriter::close)?;
+        let mut row_group = self.file.next_row_group()?;
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut row_group)?;
+        }
+        row_group.close()?;
+        Ok(())
+    }
+
+    /// The bytes that were not taken yet, to the file's end. Nothing may wait.
+    pub fn finish(mut self) -> Result<Vec<u8>, ParquetError> {
+        self.end_row_group()?;
+        self.file.into_inner()
+    }
+
+    fn columns(&mut self) -> Result<Vec<Column<'_>>, ParquetError> {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.waiting_bytes = 0;
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => {
+                let leaves = self.columns.create_column_writers(self.file.flushed_row_groups().len())?;
+                none.insert(RowGroup { leaves, rows: 0 })
+            }
+        };
+        open.rows += waiting.iter().map(RecordBatch::num_rows).sum::<usize>();
+        let mut leaves = open.leaves.as_mut_slice();
+        let mut columns = Vec::with_capacity(self.schema.fields().len());
+        for (place, field) in self.schema.fields().iter().enumerate() {
+            let (own, others) = leaves.split_at_mut_checked(leaf_count(field.data_type())).ok_or_else(|| {
+                ParquetError::General(format!("the column `{}` has fewer leaves than its type", field.name()))
+            })?;
+            leaves = others;
+            let rows: Vec<ArrayRef> = waiting.iter().map(|rows| rows.column(place).clone()).collect();
+            let weight = own.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
+            columns.push(Column { field, rows, leaves: own, weight });
+        }
+        Ok(columns)
+    }
+}
+
+/// Encodes all that waits in these files.
+pub fn encode<'a>(files: impl Iterator<Item = &'a mut ParquetFile>) -> Result<(), ParquetError> {
+    let (mut work, mut bytes) = (Vec::new(), 0);
+    for file in files.filter(|file| !file.waiting.is_empty()) {
+        bytes += file.waiting_bytes;
+        work.extend(file.columns()?.into_iter().map(|column| (column.weight, column)));
+    }
+    side_by_side(work, bytes, |column: Column<'_>| {
+        for rows in &column.rows {
+            for (leaf, writer) in compute_leaves(column.field, rows)?.iter().zip(column.leaves.iter_mut()) {
+                writer.write(leaf)?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// How many columns of a file a column is.
+fn leaf_count(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::Struct(fields) => fields.iter().map(|field| leaf_count(field.data_type())).sum(),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::Map(item, _) => leaf_count(item.data_type()),
+        _ => 1,
+    }
+}
+
+/// Does a piece of work for each item, which come with their weights, and returns what came of them in their order. The heaviest are
+/// begun first. Without a second thread where all of it is about so few `bytes` that it is not worth one.
+fn side_by_side<T: Send, R: Send>(
+    items: Vec<(usize, T)>,
+    bytes: usize,
+    work: impl Fn(T) -> Result<R, ParquetError> + Sync,
+) -> Result<Vec<R>, ParquetError> {
+    let threads = if bytes < SIDE_BY_SIDE_MIN { 1 } else { cores().min(items.len()) };
+    if threads <= 1 {
+        return items.into_iter().map(|(_, item)| work(item)).collect();
+    }
+    let mut results: Vec<Option<Result<R, ParquetError>>> = items.iter().map(|_| None).collect();
+    let mut left: Vec<_> = items.into_iter().zip(&mut results).collect();
+    left.sort_by_key(|((weight, _), _)| *weight);
+    let left = Mutex::new(left);
+    let take_turns = || {
+        loop {
+            // In a statement of its own: the lock must be free while the work is done.
+            let next = left.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(((_, item), result)) = next else { return };
+            *result = Some(work(item));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(take_turns);
+        }
+        take_turns();
+    });
+    let lost = || Err(ParquetError::General("a column was not encoded".to_owned()));
+    results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
+}
+
+fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use arrow::array::{Array, Int64Array, LargeListArray, StringViewArray, StructArray};
+    use arrow::buffer::OffsetBuffer;
+    use arrow::compute::concat_batches;
+    use arrow::datatypes::Field;
+    use bytes::Bytes;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    use super::*;
+
+    /// A number, a text, a struct of both, a list of structs.
+    fn rows(first: i64, count: usize) -> RecordBatch {
+        let numbers: ArrayRef = Arc::new((first..).take(count).map(|n| (n % 7 != 0).then_some(n)).collect::<Int64Array>());
+        let texts: ArrayRef = Arc::new((first..).take(count).map(|n| Some(format!("text {n}"))).collect::<StringViewArray>());
+        let fields = |names: [&str; 2]| {
+            let types = [DataType::Int64, DataType::Utf8View];
+            let fields = names.iter().zip(types).map(|(name, data_type)| Field::new(*name, data_type, true));
+            fields.collect::<arrow::datatypes::Fields>()
+        };
+        let both: ArrayRef =
+            Arc::new(StructArray::new(fields(["n", "t"]), vec![numbers.clone(), texts.clone()], numbers.nulls().cloned()));
+        let item = Arc::new(Field::new("item", both.data_type().clone(), true));
+        let offsets = OffsetBuffer::from_lengths((0..count).map(|row| usize::from(row + 1 == count) * count));
+        let lists: ArrayRef = Arc::new(LargeListArray::new(item, offsets, both.clone(), None));
+        RecordBatch::try_from_iter([("n", numbers), ("both", both), ("list", lists), ("t", texts)]).unwrap()
+    }
+
+    fn read(bytes: Vec<u8>) -> (RecordBatch, usize) {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap();
+        let (groups, schema) = (reader.metadata().num_row_groups(), reader.schema().clone());
+        let batches: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
+        (concat_batches(&schema, &batches).unwrap(), groups)
+    }
+
+    #[test]
+    fn rows_come_back_in_order_whoever_encoded_them() {
+        for bytes in [0, SIDE_BY_SIDE_MIN] {
+            let batches: Vec<RecordBatch> = (0..6).map(|batch| rows(batch * 100, 100)).collect();
+            let properties = WriterProperties::builder().build();
+            let mut two = [0, 1].map(|_| ParquetFile::new(batches[0].schema(), properties.clone()).unwrap());
+            for (place, batch) in batches.iter().enumerate() {
+                two[place % 2].push(batch.clone(), bytes);
+                if place == 3 {
+                    encode(two.iter_mut()).unwrap();
+                    assert_eq!(two.each_ref().map(|file| (file.rows(), file.waiting_bytes())), [(200, 0), (200, 0)]);
+                    two[1].end_row_group().unwrap();
+                    assert_eq!(two[1].rows(), 0);
+                }
+            }
+            encode(two.iter_mut()).unwrap();
+            for (first, (file, expected_groups)) in two.into_iter().zip([1, 2]).enumerate() {
+                let (found, groups) = read(file.finish().unwrap());
+                let written: Vec<RecordBatch> = batches.iter().skip(first).step_by(2).cloned().collect();
+                let expected = concat_batches(&batches[0].schema(), &written).unwrap();
+                assert_eq!(format!("{:?}", found.columns()), format!("{:?}", expected_as_read(&expected).columns()));
+                assert_eq!(groups, expected_groups);
+            }
+        }
+    }
+
+    /// As a reader without the Arrow schema sees it.
+    fn expected_as_read(rows: &RecordBatch) -> RecordBatch {
+        let mut file = ParquetFile::new(rows.schema(), WriterProperties::builder().build()).unwrap();
+        file.push(rows.clone(), 0);
+        encode(std::iter::once(&mut file)).unwrap();
+        read(file.finish().unwrap()).0
+    }
+
+    #[test]
+    fn the_heaviest_is_begun_first_and_an_error_is_told() {
+        let begun = Mutex::new(Vec::new());
+        let items = vec![(1, "light"), (9, "heavy"), (5, "other")];
+        let names = side_by_side(items.clone(), usize::MAX, |name| {
+            begun.lock().unwrap().push(name);
+            Ok(name)
+        });
+        assert_eq!(names.unwrap(), ["light", "heavy", "other"]);
+        if cores() > 1 {
+            assert_ne!(begun.into_inner().unwrap()[2], "heavy");
+        }
+        let done = AtomicUsize::new(0);
+        let failed = side_by_side(items, usize::MAX, |name| {
+            done.fetch_add(1, Ordering::Relaxed);
+            if name == "other" { Err(ParquetError::General("it broke".to_owned())) } else { Ok(()) }
+        });
+        assert_eq!((failed.unwrap_err().to_string().as_str(), done.into_inner()), ("Parquet error: it broke", 3));
+    }
+}
