@@ -1,8 +1,9 @@
 //! One answer of an API on its way from the network to columns.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -165,6 +166,31 @@ pub struct RawPage {
     pub also: Option<Also>,
     /// Of a first page: by what to ask whether it has changed, should it be the only one.
     pub answered: Option<Answered>,
+    /// What was made of the body before the page's turn.
+    pub prepared: Prepared,
+}
+
+/// Work that was done on a page while it waited for its turn, for whoever knows what it is. It is taken once; without it the work is done
+/// when the turn comes.
+#[derive(Clone, Default)]
+pub struct Prepared(Option<Arc<Mutex<Option<Box<dyn Any + Send>>>>>);
+
+impl Prepared {
+    pub fn of<T: Any + Send>(work: T) -> Self {
+        Prepared(Some(Arc::new(Mutex::new(Some(Box::new(work))))))
+    }
+
+    /// `None` where there is none of this kind, or no more.
+    pub fn take<T: Any>(&self) -> Option<T> {
+        let work = self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        work.downcast().ok().map(|work| *work)
+    }
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "prepared" } else { "not prepared" })
+    }
 }
 
 /// By what a source can be asked whether an answer is still the same (RFC 9110, section 8.8).
@@ -211,12 +237,14 @@ impl RawPage {
             aside: None,
             also: None,
             answered: None,
+            prepared: Prepared::default(),
         }
     }
 
     /// The page of an answer that counts as none: nothing is in it, and nothing follows it.
     pub fn into_nothing(self) -> Self {
-        RawPage { status: 204, headers: HeaderMap::new(), body: Bytes::new(), answered: None, ..self }
+        let (headers, body, prepared) = (HeaderMap::new(), Bytes::new(), Prepared::default());
+        RawPage { status: 204, headers, body, answered: None, prepared, ..self }
     }
 }
 

@@ -8,13 +8,11 @@ use arrow::datatypes::SchemaRef;
 use crate::page::{Envelope, RawPage};
 use crate::schema::TableSchema;
 
-use super::carry::carry;
 use super::kind::Object;
+use super::parse::{Parsed, Parser};
 use super::raw::RawRecords;
 use super::read::{Task, read};
-use super::spec::Plan;
-use super::tape::Tape;
-use super::{DecodeError, DecodeSpec, Decoded, changes, declare, format, unpack};
+use super::{DecodeError, DecodeSpec, Decoded, changes, declare, format};
 
 /// The status of an answer that has no body because there is nothing to tell (RFC 9110, 15.3.5): an empty page.
 const NO_CONTENT: u16 = 204;
@@ -25,22 +23,21 @@ const NO_CONTENT: u16 = 204;
 /// and are to be decoded again, when all are known, with this same decoder; nothing changes then. The order of pages decides
 /// about the order of new columns and nothing else.
 pub struct Decoder {
-    plan: Arc<Plan>,
+    parser: Parser,
     tree: Arc<Object>,
     schema: TableSchema,
     arrow_schema: SchemaRef,
-    tape: Tape,
 }
 
 impl Decoder {
     /// `committed` are the records' fields as the last slice left them; `None` before the first. An error of kind `Config` names a
     /// declaration that cannot hold.
     pub fn new(spec: DecodeSpec, committed: Option<TableSchema>) -> Result<Self, DecodeError> {
-        let plan = Arc::new(Plan::new(&spec)?);
+        let parser = Parser::new(&spec)?;
         let tree = Arc::new(declare::plant(&spec, committed.as_ref())?);
         let schema = tree.schema();
         let arrow_schema = schema.to_arrow();
-        Ok(Decoder { plan, tree, schema, arrow_schema, tape: Tape::default() })
+        Ok(Decoder { parser, tree, schema, arrow_schema })
     }
 
     /// Decodes one page; an error leaves the decoder as it was. Takes the processor for as long as the page is large: about a second for
@@ -49,23 +46,22 @@ impl Decoder {
         if page.status == NO_CONTENT && page.body.is_empty() {
             return Ok(self.nothing());
         }
-        let body = unpack::unpack(&page.body, self.plan.packing, self.plan.body_max)?;
-        let mut text = format::to_json(&body, &self.plan)?;
-        if let Some(carried) = &page.carried
-            && let Some(json) = carry(&text.json, &self.plan.records, carried, self.plan.body_max)?
-        {
-            text.json = json;
-        }
+        let parsed = match page.prepared.take::<Parsed>() {
+            Some(parsed) => parsed,
+            None => self.parser.parse(page)?,
+        };
+        let plan = self.parser.plan();
         let task = Task {
-            plan: Arc::clone(&self.plan),
+            plan: Arc::clone(plan),
             tree: Arc::clone(&self.tree),
             schema: Arc::clone(&self.arrow_schema),
-            body: text.json.clone(),
-            starts: text.starts,
+            body: parsed.json.clone(),
+            starts: parsed.starts,
             page: page.position.index,
             received_at: page.received_at,
         };
-        let outcome = read(&mut self.tape, &task).map_err(|error| format::explain(&body, &self.plan.format, error))?;
+        let outcome = parsed.tape.and_then(|lent| read(&lent.tape, &task));
+        let outcome = outcome.map_err(|error| format::explain(&parsed.body, &plan.format, error))?;
         let mut changes = Vec::new();
         if let Some(tree) = outcome.tree {
             let schema = tree.schema();
@@ -76,7 +72,7 @@ impl Decoder {
         }
         Ok(Decoded {
             rows: outcome.rows,
-            raw: RawRecords::new(text.json, outcome.spans),
+            raw: RawRecords::new(parsed.json, outcome.spans),
             places: outcome.places,
             rejects: outcome.rejects,
             envelope: outcome.envelope,
@@ -98,7 +94,7 @@ impl Decoder {
             envelope: Envelope { is_nothing: true, ..Envelope::default() },
             cursor: None,
             key_hashes: None,
-            keys: self.plan.keep_keys.then(Vec::new),
+            keys: self.parser.plan().keep_keys.then(Vec::new),
             deleted: None,
             changes: Vec::new(),
         }

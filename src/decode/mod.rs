@@ -22,6 +22,7 @@ mod keys;
 mod kind;
 mod number;
 mod observe;
+mod parse;
 mod raw;
 mod read;
 mod span;
@@ -52,6 +53,7 @@ use crate::page::{Envelope, ResponsePath};
 use crate::reject::Reject;
 
 pub use decoder::Decoder;
+pub use parse::Parser;
 pub use raw::RawRecords;
 
 /// What a stream's pages look like, as far as it was declared.

@@ -21,7 +21,7 @@ use super::observe::{Misfit, absorb_record, collision, judge};
 use super::spec::Plan;
 use super::split::{Columns, SplitError, split};
 use super::tape::Tape;
-use super::whole::fill;
+use super::whole::text_of;
 
 /// A page to be read, with what is known of the stream.
 #[derive(Debug)]
@@ -55,9 +55,9 @@ pub struct Outcome {
     pub deleted: Option<Vec<bool>>,
 }
 
-/// Reads one page, or says why it is no whole document.
-pub fn read(tape: &mut Tape, task: &Task) -> Result<Outcome, DecodeError> {
-    let text = fill(tape, &task.body)?;
+/// Reads one page from its tape.
+pub fn read(tape: &Tape, task: &Task) -> Result<Outcome, DecodeError> {
+    let text = text_of(&task.body)?;
     let doc = &Document::new(tape, text, task.plan.timezone.clone());
     let items: Vec<u32> = match locate_records(doc, &task.plan) {
         Ok(Some(list)) => doc.items(list).collect(),

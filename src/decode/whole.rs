@@ -1,17 +1,25 @@
 //! Whether a body is one whole JSON document, and in what words it is told that it is none.
 
+use crate::error::ErrorKind;
+
 use super::DecodeError;
 use super::document::shorten;
 use super::tape::{Malformed, Tape};
 
-/// Puts a body on the tape; returns its text, which the tape's places are in.
-pub fn fill<'b>(tape: &mut Tape, body: &'b [u8]) -> Result<&'b str, DecodeError> {
+/// The text of a body that [`fill`] took.
+pub fn text_of(body: &[u8]) -> Result<&str, DecodeError> {
+    // Looking at it again is cheaper than anything that would remember it safely.
+    simdutf8::basic::from_utf8(body).map_err(|_| DecodeError::new(ErrorKind::Bug, "a body was put on the tape that is no text"))
+}
+
+/// Puts a body on the tape, whose places are those in its text.
+pub fn fill(tape: &mut Tape, body: &[u8]) -> Result<(), DecodeError> {
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<') {
         return Err(DecodeError::unavailable(format!("the body is {}, not JSON", markup(body))));
     }
     let malformed = match simdutf8::compat::from_utf8(body) {
         Ok(text) => match tape.fill(text) {
-            Ok(()) => return Ok(text),
+            Ok(()) => return Ok(()),
             Err(malformed) => malformed,
         },
         // Without a length the last character may go on.

@@ -12,11 +12,14 @@ use http::HeaderMap;
 use tokio::task::JoinSet;
 
 use crate::config::catalog::{CountedEnd, Job, PagingKind};
+use crate::decode::{DecodeSpec, Parser};
 use crate::error::ErrorKind;
 use crate::ids::PartitionKey;
-use crate::page::{Answered, Envelope, PageAt, PagePosition, RawPage, ResponsePath};
+use crate::page::{Answered, Envelope, PageAt, PagePosition, Prepared, RawPage, ResponsePath};
 use crate::slice::Slice;
 use crate::source::{Cap, Ending, FetchError, Judgement, Source};
+
+use super::stage::off_thread;
 
 /// Pages of one slice that are asked for at the same time, at most.
 const AT_ONCE_MAX: usize = 4;
@@ -38,6 +41,8 @@ pub fn at_once(job: &Job) -> usize {
 /// A source whose pages are asked for side by side.
 pub struct Ahead {
     pages: Arc<dyn Source>,
+    /// Parses pages before their turn.
+    parser: Option<Parser>,
     /// Requests at the same time, at most.
     at_once: usize,
     /// Whether a place is a number of records; else one of pages.
@@ -76,7 +81,9 @@ impl Ahead {
             return pages;
         }
         let counts_records = matches!(job.stream.paging.kind, PagingKind::Offset { .. });
-        Arc::new(Ahead { pages, at_once, counts_records, memory: memory / 8, line: Mutex::default() })
+        // What is wrong with a declaration is told where the stream is read.
+        let parser = Parser::new(&DecodeSpec::of(job, Vec::new())).ok();
+        Arc::new(Ahead { pages, parser, at_once, counts_records, memory: memory / 8, line: Mutex::default() })
     }
 
     /// The answer for a place, where it was asked for already; what comes behind it is asked for.
@@ -121,12 +128,28 @@ impl Ahead {
                 at: PageAt::Number(number.saturating_add(step.saturating_mul(steps))),
                 parent: None,
             };
-            let (pages, slice, asked) = (Arc::clone(&self.pages), slice.clone(), place.clone());
+            let (pages, parser, slice, asked) = (Arc::clone(&self.pages), self.parser.clone(), slice.clone(), place.clone());
             let mut answer = JoinSet::new();
-            answer.spawn(async move { pages.fetch(&slice, &asked, 1).await });
+            answer.spawn(async move {
+                let page = pages.fetch(&slice, &asked, 1).await?;
+                Ok(match parser {
+                    Some(parser) => prepare(page, parser).await,
+                    None => page,
+                })
+            });
             line.asked.push_back(Asked { at: place, answer });
         }
     }
+}
+
+/// Parses a page before its turn. What goes wrong with it is found again when its turn comes, and told then.
+async fn prepare(page: RawPage, parser: Parser) -> RawPage {
+    let unprepared = page.clone();
+    let parsing = move || match parser.parse(&page) {
+        Ok(parsed) => RawPage { prepared: Prepared::of(parsed), ..page },
+        Err(_) => page,
+    };
+    off_thread(parsing).await.unwrap_or(unprepared)
 }
 
 #[async_trait]

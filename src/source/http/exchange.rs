@@ -328,10 +328,7 @@ impl Exchange {
             received_at: taken_down.map_or_else(|| self.clock.now(), |TakenDown(at)| at),
             source_now,
             address,
-            carried: None,
-            aside: None,
-            also: None,
-            answered: None,
+            ..RawPage::nothing()
         })
     }
 }

@@ -1,0 +1,77 @@
+//! The first half of decoding: a page's body unpacked, written as JSON, and put on a tape. It hangs on nothing that pages before it have
+//! brought, so that it can be done before a page's turn, wherever there is time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::page::RawPage;
+
+use super::carry::carry;
+use super::spec::Plan;
+use super::tape::Tape;
+use super::{DecodeError, DecodeSpec, format, unpack, whole};
+
+/// Tapes that are kept for pages to come.
+const TAPES_MAX: usize = 8;
+
+/// Parses the pages of one stream, several at a time.
+#[derive(Clone, Debug)]
+pub struct Parser {
+    plan: Arc<Plan>,
+    tapes: Arc<Mutex<Vec<Tape>>>,
+}
+
+/// A page's body as JSON, and its tape; or why there is none.
+#[derive(Debug)]
+pub struct Parsed {
+    /// The body as it was unpacked, for messages.
+    pub body: Bytes,
+    /// JSON without byte order mark.
+    pub json: Bytes,
+    /// Where in it each record must start, if that is known beforehand.
+    pub starts: Option<Vec<u32>>,
+    pub tape: Result<LentTape, DecodeError>,
+}
+
+/// A tape that goes back to be used again. Tapes also know the keys of the pages before.
+#[derive(Debug)]
+pub struct LentTape {
+    pub tape: Tape,
+    home: Arc<Mutex<Vec<Tape>>>,
+}
+
+impl Drop for LentTape {
+    fn drop(&mut self) {
+        let mut home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
+        if home.len() < TAPES_MAX {
+            home.push(std::mem::take(&mut self.tape));
+        }
+    }
+}
+
+impl Parser {
+    /// An error of kind `Config` names a declaration that cannot hold.
+    pub fn new(spec: &DecodeSpec) -> Result<Self, DecodeError> {
+        Ok(Parser { plan: Arc::new(Plan::new(spec)?), tapes: Arc::default() })
+    }
+
+    pub(super) fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// The error is of a body that cannot be unpacked or written as JSON. Takes the processor as long as the page is large.
+    pub fn parse(&self, page: &RawPage) -> Result<Parsed, DecodeError> {
+        let body = unpack::unpack(&page.body, self.plan.packing, self.plan.body_max)?;
+        let format::Text { mut json, starts } = format::to_json(&body, &self.plan)?;
+        if let Some(carried) = &page.carried
+            && let Some(written) = carry(&json, &self.plan.records, carried, self.plan.body_max)?
+        {
+            json = written;
+        }
+        let tape = self.tapes.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let mut lent = LentTape { tape, home: Arc::clone(&self.tapes) };
+        let tape = whole::fill(&mut lent.tape, &json).map(|()| lent);
+        Ok(Parsed { body, json, starts, tape })
+    }
+}
