@@ -24,10 +24,7 @@ pub fn page(body: impl Into<Vec<u8>>) -> RawPage {
         received_at: Timestamp::UNIX_EPOCH,
         source_now: None,
         address: "https://api.example.com/records".to_owned(),
-        carried: None,
-        aside: None,
-        also: None,
-        answered: None,
+        ..RawPage::nothing()
     }
 }
 

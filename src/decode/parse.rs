@@ -75,3 +75,32 @@ impl Parser {
         Ok(Parsed { body, json, starts, tape })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::Decoder;
+    use crate::decode::fixture::{page, spec};
+    use crate::page::Prepared;
+
+    #[test]
+    fn what_is_parsed_before_its_turn_comes_to_the_same() {
+        let parser = Parser::new(&spec()).unwrap();
+        let (mut one, mut other) = [(); 2].map(|()| Decoder::new(spec(), None).unwrap()).into();
+        let bodies = [
+            r#"[{"id":1,"user":{"id":7,"name":"a"},"tags":["x"]},{"id":2,"user":null,"more":"\u00e9"}]"#,
+            r#"[{"user":{"name":"b","id":8},"id":"three"},{"id":4,"user":{"id":9}}]"#,
+            "[]",
+            r#"[{"id":1,"user":{"id":"#,
+            "<html>busy</html>",
+            "[{\"id\":1},{\"id\":2}] and more",
+        ];
+        for body in bodies.into_iter().cycle().take(2 * bodies.len()) {
+            let now = page(body);
+            let before = RawPage { prepared: Prepared::of(parser.parse(&now).unwrap()), ..now.clone() };
+            let (now, before) = (one.decode(&now), other.decode(&before));
+            assert_eq!(format!("{:?}", now.map(|decoded| decoded.rows)), format!("{:?}", before.map(|decoded| decoded.rows)));
+        }
+        assert_eq!(parser.tapes.lock().unwrap().len(), 1, "it comes back each time");
+    }
+}

@@ -116,7 +116,7 @@ impl Spool {
         Spool {
             folder: folder.to_path_buf(),
             path: folder.join(format!("{batch}.pages")),
-            memory_max: memory / 32,
+            memory_max: memory / 64,
             much: memory / 8,
             held: 0,
             pages: Vec::new(),
@@ -270,10 +270,16 @@ impl InFile {
 impl Drop for Spool {
     fn drop(&mut self) {
         // What is still being written goes with the last handle to it.
-        if !matches!(self.file, Place::None)
-            && let Err(error) = std::fs::remove_file(&self.path)
-        {
+        let file = std::mem::replace(&mut self.file, Place::None);
+        if matches!(file, Place::None) {
+            return;
+        }
+        if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::debug!(path = %self.path.display(), %error, "a spool stays behind until the next run");
+        }
+        // The last handle frees all that the system keeps of the file, which takes a while: nobody needs to wait for it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn_blocking(move || drop(file)));
         }
     }
 }

@@ -296,7 +296,7 @@ impl Encoder {
             pieces.extend(self.encode_waiting()?);
             let oldest = self.open.iter().min_by_key(|(_, file)| file.last_turn).map(|(key, _)| key.clone());
             if let Some(file) = oldest.filter(|_| self.open.len() >= open_max).and_then(|key| self.open.remove(&key)) {
-                pieces.push(file.close()?);
+                pieces.extend(file.close()?);
             }
         }
         // What is much by itself is encoded part by part.
@@ -347,11 +347,11 @@ impl Encoder {
             if has_enough || file.parquet.rows() >= ROW_GROUP_ROWS || file.parquet.row_group_bytes() >= row_group {
                 file.parquet.end_row_group().map_err(encode_error)?;
             }
-            pieces.extend(file.take_piece(if has_enough { 1 } else { PIECE_MIN }));
+            pieces.extend(file.take_pieces(if has_enough { 1 } else { PIECE_MIN }));
             if file.bytes + (file.parquet.row_group_bytes() + file.parquet.ready()) as u64 >= self.settings.parquet.file_size
                 && let Some(file) = self.open.remove(&key)
             {
-                pieces.push(file.close()?);
+                pieces.extend(file.close()?);
             }
         }
         self.keep_within_memory(&mut pieces)?;
@@ -400,7 +400,7 @@ impl Encoder {
             let Some(file) = self.open.values_mut().max_by_key(|file| file.parquet.memory()) else { break };
             let before = file.parquet.memory();
             file.parquet.end_row_group().map_err(encode_error)?;
-            pieces.extend(file.take_piece(1));
+            pieces.extend(file.take_pieces(1));
             let after = file.parquet.memory();
             if after >= before {
                 break;
@@ -416,7 +416,7 @@ impl Encoder {
         let mut files: Vec<OpenFile> = self.open.drain().map(|(_, file)| file).collect();
         files.sort_by_key(|file| file.file);
         for file in files {
-            pieces.push(file.close()?);
+            pieces.extend(file.close()?);
         }
         Ok(pieces)
     }
@@ -452,27 +452,32 @@ impl OpenFile {
         }
     }
 
-    fn take_piece(&mut self, at_least: usize) -> Option<Piece> {
+    fn take_pieces(&mut self, at_least: usize) -> Vec<Piece> {
         if self.parquet.ready() < at_least {
-            return None;
+            return Vec::new();
         }
-        let bytes = Bytes::from(self.parquet.take());
-        self.count(&bytes);
-        Some(Piece { file: self.file, bytes, closed: None })
+        let parts = self.parquet.take();
+        self.pieces(parts)
     }
 
-    fn count(&mut self, bytes: &Bytes) {
-        self.hash.update(bytes);
-        self.bytes += bytes.len() as u64;
+    fn pieces(&mut self, parts: Vec<Bytes>) -> Vec<Piece> {
+        for bytes in &parts {
+            self.hash.update(bytes);
+            self.bytes += bytes.len() as u64;
+        }
+        parts.into_iter().map(|bytes| Piece { file: self.file, bytes, closed: None }).collect()
     }
 
-    fn close(self) -> Result<Piece, SinkError> {
-        let OpenFile { file, parquet, role, directory, partition, rows, mut bytes, mut hash, ranges, .. } = self;
-        let rest = Bytes::from(parquet.finish().map_err(encode_error)?);
-        hash.update(&rest);
-        bytes += rest.len() as u64;
+    fn close(mut self) -> Result<Vec<Piece>, SinkError> {
+        let parts = self.parquet.finish().map_err(encode_error)?;
+        let mut pieces = self.pieces(parts);
+        let OpenFile { file, role, directory, partition, rows, bytes, hash, ranges, .. } = self;
         let closed = Closed { role, directory, partition, rows, bytes, sha256: hex(&hash.finalize()), ranges };
-        Ok(Piece { file, bytes: rest, closed: Some(closed) })
+        match pieces.last_mut() {
+            Some(last) => last.closed = Some(closed),
+            None => pieces.push(Piece { file, bytes: Bytes::new(), closed: Some(closed) }),
+        }
+        Ok(pieces)
     }
 }
 

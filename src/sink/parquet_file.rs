@@ -1,9 +1,11 @@
 //! A Parquet file while it is written: row group after row group, the columns of each side by side on what cores there are.
 
+use std::io::Write;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
@@ -16,15 +18,52 @@ use parquet::file::writer::SerializedFileWriter;
 const THREADS_MAX: usize = 4;
 /// Fewer bytes of rows are not worth a second thread.
 const SIDE_BY_SIDE_MIN: usize = 512 * 1024;
+/// Bytes that are handed out in one.
+const PART: usize = 512 * 1024;
 
 pub struct ParquetFile {
-    file: SerializedFileWriter<Vec<u8>>,
+    file: SerializedFileWriter<Parts>,
     columns: ArrowRowGroupWriterFactory,
     schema: SchemaRef,
     open: Option<RowGroup>,
     /// Rows that wait to be encoded, and the bytes that they take.
     waiting: Vec<RecordBatch>,
     waiting_bytes: usize,
+}
+
+/// What was written, in parts: nothing is moved to make room for more.
+#[derive(Default)]
+struct Parts {
+    parts: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Write for Parts {
+    fn write(&mut self, mut bytes: &[u8]) -> std::io::Result<usize> {
+        let all = bytes.len();
+        self.bytes += all;
+        while !bytes.is_empty() {
+            let last = match self.parts.last_mut() {
+                Some(last) if last.len() < PART => last,
+                _ => self.parts.push_mut(Vec::with_capacity(bytes.len().clamp(PART / 16, PART))),
+            };
+            let (now, later) = bytes.split_at(bytes.len().min(PART - last.len()));
+            last.extend_from_slice(now);
+            bytes = later;
+        }
+        Ok(all)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Parts {
+    fn take(&mut self) -> Vec<Bytes> {
+        self.bytes = 0;
+        std::mem::take(&mut self.parts).into_iter().map(Bytes::from).collect()
+    }
 }
 
 struct RowGroup {
@@ -45,7 +84,7 @@ struct Column<'a> {
 impl ParquetFile {
     pub fn new(schema: SchemaRef, properties: WriterProperties) -> Result<Self, ParquetError> {
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)?;
+        let writer = ArrowWriter::try_new_with_options(Parts::default(), schema.clone(), options)?;
         let (file, columns) = writer.into_serialized_writer()?;
         Ok(ParquetFile { file, columns, schema, open: None, waiting: Vec::new(), waiting_bytes: 0 })
     }
@@ -77,11 +116,12 @@ impl ParquetFile {
 
     /// Bytes of the file that are whole and were not taken yet.
     pub fn ready(&self) -> usize {
-        self.file.inner().len()
+        self.file.inner().bytes
     }
 
-    pub fn take(&mut self) -> Vec<u8> {
-        std::mem::take(self.file.inner_mut())
+    /// These bytes, in order.
+    pub fn take(&mut self) -> Vec<Bytes> {
+        self.file.inner_mut().take()
     }
 
     /// Ends the open row group. Nothing may wait.
@@ -99,9 +139,10 @@ impl ParquetFile {
     }
 
     /// The bytes that were not taken yet, to the file's end. Nothing may wait.
-    pub fn finish(mut self) -> Result<Vec<u8>, ParquetError> {
+    pub fn finish(&mut self) -> Result<Vec<Bytes>, ParquetError> {
         self.end_row_group()?;
-        self.file.into_inner()
+        self.file.finish()?;
+        Ok(self.take())
     }
 
     fn columns(&mut self) -> Result<Vec<Column<'_>>, ParquetError> {
@@ -209,7 +250,6 @@ mod tests {
     use arrow::buffer::OffsetBuffer;
     use arrow::compute::concat_batches;
     use arrow::datatypes::Field;
-    use bytes::Bytes;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     use super::*;
@@ -231,8 +271,8 @@ mod tests {
         RecordBatch::try_from_iter([("n", numbers), ("both", both), ("list", lists), ("t", texts)]).unwrap()
     }
 
-    fn read(bytes: Vec<u8>) -> (RecordBatch, usize) {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap();
+    fn read(bytes: Vec<Bytes>) -> (RecordBatch, usize) {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes.concat())).unwrap();
         let (groups, schema) = (reader.metadata().num_row_groups(), reader.schema().clone());
         let batches: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
         (concat_batches(&schema, &batches).unwrap(), groups)
@@ -254,7 +294,7 @@ mod tests {
                 }
             }
             encode(two.iter_mut()).unwrap();
-            for (first, (file, expected_groups)) in two.into_iter().zip([1, 2]).enumerate() {
+            for (first, (mut file, expected_groups)) in two.into_iter().zip([1, 2]).enumerate() {
                 let (found, groups) = read(file.finish().unwrap());
                 let written: Vec<RecordBatch> = batches.iter().skip(first).step_by(2).cloned().collect();
                 let expected = concat_batches(&batches[0].schema(), &written).unwrap();
@@ -270,6 +310,19 @@ mod tests {
         file.push(rows.clone(), 0);
         encode(std::iter::once(&mut file)).unwrap();
         read(file.finish().unwrap()).0
+    }
+
+    #[test]
+    fn parts_hold_what_was_written() {
+        let mut parts = Parts::default();
+        let written: Vec<u8> = (0..3 * PART + 7).map(|byte| (byte % 251) as u8).collect();
+        for bytes in [&written[..1], &written[1..PART], &written[PART..PART + 5], &written[PART + 5..]] {
+            parts.write_all(bytes).unwrap();
+        }
+        assert_eq!(parts.bytes, written.len());
+        let taken = parts.take();
+        assert_eq!(taken.iter().map(Bytes::len).collect::<Vec<_>>(), [PART, PART, PART, 7]);
+        assert!(taken.concat() == written && parts.bytes == 0 && parts.take().is_empty());
     }
 
     #[test]

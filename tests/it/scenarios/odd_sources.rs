@@ -53,10 +53,7 @@ impl Source for Scripted {
             received_at: self.here.parse().unwrap(),
             source_now: Some(self.now.parse().unwrap()),
             address: "fake://rows".to_owned(),
-            carried: None,
-            aside: None,
-            also: None,
-            answered: None,
+            ..RawPage::nothing()
         })
     }
 

@@ -59,10 +59,7 @@ impl Source for FakeSource {
             received_at: self.now,
             source_now: Some(self.now),
             address: "fake://items".to_owned(),
-            carried: None,
-            aside: None,
-            also: None,
-            answered: None,
+            ..RawPage::nothing()
         })
     }
 
