@@ -16,7 +16,7 @@ const SPARE: libc::c_int = 2 * 1024 * 1024;
 /// Holds for the whole process; to be called before there is a second thread. Does nothing where the C library is another.
 pub(super) fn keep_small() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    for (parameter, value) in [(libc::M_ARENA_MAX, HEAPS), (libc::M_MMAP_THRESHOLD, std::env::var("HWX_MMAP").ok().and_then(|v| v.parse().ok()).unwrap_or(LARGE)), (libc::M_TRIM_THRESHOLD, std::env::var("HWX_TRIM").ok().and_then(|v| v.parse().ok()).unwrap_or(SPARE))] {
+    for (parameter, value) in [(libc::M_ARENA_MAX, HEAPS), (libc::M_MMAP_THRESHOLD, LARGE), (libc::M_TRIM_THRESHOLD, SPARE)] {
         // SAFETY: `mallopt` takes two integers by value and touches nothing of ours; no other thread allocates yet. A value that it
         // does not take leaves the allocator as it was (mallopt(3)).
         unsafe { libc::mallopt(parameter, value) };

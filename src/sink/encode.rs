@@ -132,7 +132,18 @@ impl Encoder {
     pub fn new(settings: EncodeSettings) -> Self {
         let (written, filed) = columns(&settings);
         let (arrow, file_schema) = (written.to_arrow(), filed.to_arrow());
-        Encoder { settings, written, arrow, filed, file_schema, open: HashMap::new(), opened: 0, turn: 0, waiting: 0, data: false }
+        Encoder {
+            settings,
+            written,
+            arrow,
+            filed,
+            file_schema,
+            open: HashMap::new(),
+            opened: 0,
+            turn: 0,
+            waiting: 0,
+            data: false,
+        }
     }
 
     /// Gives the rows to come other columns; only before the first of them.
@@ -493,7 +504,6 @@ fn properties(settings: &EncodeSettings, first: &RecordBatch) -> Result<WriterPr
         Compression::Zstd(level) => ParquetCompression::ZSTD(ZstdLevel::try_new(level).map_err(encode_error)?),
     };
     let mut properties = WriterProperties::builder();
-    if let Some(n) = std::env::var("HWX_PAGE").ok().and_then(|v| v.parse().ok()) { properties = properties.set_data_page_size_limit(n); }
     for column in without_dictionary(first) {
         properties = properties.set_column_dictionary_enabled(column, false);
     }

@@ -159,9 +159,9 @@ impl ParquetFile {
         let mut leaves = open.leaves.as_mut_slice();
         let mut columns = Vec::with_capacity(self.schema.fields().len());
         for (place, field) in self.schema.fields().iter().enumerate() {
-            let (own, others) = leaves.split_at_mut_checked(leaf_count(field.data_type())).ok_or_else(|| {
-                ParquetError::General(format!("the column `{}` has fewer leaves than its type", field.name()))
-            })?;
+            let (own, others) = leaves
+                .split_at_mut_checked(leaf_count(field.data_type()))
+                .ok_or_else(|| ParquetError::General(format!("the column `{}` has fewer leaves than its type", field.name())))?;
             leaves = others;
             let rows: Vec<ArrayRef> = waiting.iter().map(|rows| rows.column(place).clone()).collect();
             let weight = own.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
