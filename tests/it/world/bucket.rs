@@ -34,6 +34,21 @@ impl Bucket {
         text.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next()).map(str::to_owned).collect()
     }
 
+    /// An object's bytes, if it is there.
+    pub fn get(&self, key: &str) -> Option<bytes::Bytes> {
+        let address = format!("{}/{}/{}", self.endpoint, self.name, key.replace('%', "%25"));
+        block_on(async {
+            let answer = reqwest::get(address).await.unwrap();
+            if answer.status().is_success() { Some(answer.bytes().await.unwrap()) } else { None }
+        })
+    }
+
+    pub fn delete(&self, key: &str) {
+        let address = format!("{}/{}/{}", self.endpoint, self.name, key.replace('%', "%25"));
+        let status = block_on(reqwest::Client::new().delete(address).send()).unwrap().status();
+        assert!(status.is_success(), "delete {key}: {status}");
+    }
+
     /// The table `items` of that sink, as compare.py names places.
     pub fn place(&self) -> serde_json::Value {
         serde_json::json!({ "endpoint": self.endpoint, "bucket": self.name, "prefix": "raw/items" })

@@ -163,12 +163,17 @@ impl Table {
     }
 
     pub fn expect<'a>(&self, oracle: &'a mut Oracle, name: &str, truth: &[Record]) -> &'a mut Value {
-        let name = format!("{}: {name}", self.kind);
-        match (&self.bucket, self.kind.is_delta()) {
-            (_, true) => oracle.expect_delta(&name, &self.place(), truth),
-            (Some(bucket), _) => oracle.expect_in(&name, bucket, truth),
-            (None, _) => oracle.expect(&name, &self.project.at("lake/items"), truth),
-        }
+        oracle.expect_place(&format!("{}: {name}", self.kind), &self.place(), self.kind.is_delta(), truth)
+    }
+
+    /// The records of its log, as they stand there.
+    pub fn records(&self) -> Vec<String> {
+        let names = self.objects().into_iter().filter(|name| name.starts_with("_highwater/items/log/"));
+        let read = |name: String| match &self.bucket {
+            None => std::fs::read_to_string(self.project.at(&format!("lake/{name}"))).unwrap(),
+            Some(bucket) => String::from_utf8(bucket.get(&format!("raw/{name}")).expect("a record").to_vec()).unwrap(),
+        };
+        names.map(read).collect()
     }
 
     /// The names of everything in the lake.
