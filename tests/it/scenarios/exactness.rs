@@ -125,7 +125,7 @@ fn a_slice_of_many_partitions_needs_few_handles() {
     let Some(_) = prepared("a_slice_of_many_partitions_needs_few_handles") else { return };
     let tried = tried!();
     for kind in Kind::ALL {
-        let (partitions, handles) = if kind == Kind::ParquetLocal { (1_000, 512) } else { (150, 96) };
+        let (partitions, handles) = if kind == Kind::ParquetLocal { (1_000, 512) } else { (80, 64) };
         let at = "2026-02-01T00:00:00Z";
         let record = |id: u64| Record {
             json: format!("{{\"id\":{id},\"updated_at\":\"{at}\",\"name\":\"n{id}\"}}"),

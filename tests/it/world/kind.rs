@@ -176,6 +176,13 @@ impl Table {
         names.map(read).collect()
     }
 
+    pub fn remove(&self, name: &str) {
+        match &self.bucket {
+            None => std::fs::remove_file(self.project.at(&format!("lake/{name}"))).unwrap(),
+            Some(bucket) => bucket.delete(&format!("raw/{name}")),
+        }
+    }
+
     /// The names of everything in the lake.
     pub fn objects(&self) -> BTreeSet<String> {
         match &self.bucket {
