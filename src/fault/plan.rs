@@ -44,6 +44,8 @@ enum Fault {
 #[derive(Default)]
 pub struct FaultPlan {
     faults: BTreeMap<u64, Fault>,
+    /// What `faults` count, instead of every effect: those whose name contains this.
+    of: Option<String>,
     /// Effects whose name contains this panic.
     panic_in: Option<String>,
     /// Once this file is there no effect ever ends.
@@ -58,6 +60,8 @@ pub struct FaultPlan {
 #[derive(Default)]
 struct Progress {
     count: u64,
+    /// Of effects that the plan's numbers are of.
+    meant: u64,
     log: Vec<String>,
     dead: bool,
     cut: bool,
@@ -118,6 +122,12 @@ impl FaultPlan {
         self
     }
 
+    /// The plan's numbers are of effects whose name contains `part`, not of all.
+    pub fn of(mut self, part: &str) -> Self {
+        self.of = Some(part.to_owned());
+        self
+    }
+
     /// Effects whose name contains `part` panic.
     pub fn panic_in(mut self, part: &str) -> Self {
         self.panic_in = Some(part.to_owned());
@@ -143,7 +153,8 @@ impl FaultPlan {
     }
 
     /// Reads a plan for a process of its own: `count`, `panic-in:` with a part of an effect's name, `hang-when:` with a file, or one of `kill-before`, `kill-after`, `error-before`, `error-after`, `stop-before`,
-    /// `stop-after` and `lie-exists` with `:` and the number of an effect. Kills are real ones.
+    /// `stop-after` and `lie-exists` with `:` and the number of an effect, or `3@` and a part of the names of effects of which it is the
+    /// third. Kills are real ones.
     pub fn from_text(text: &str) -> Result<Self, String> {
         if text == "count" {
             return Ok(FaultPlan::none());
@@ -154,11 +165,12 @@ impl FaultPlan {
             "hang-when" => return Ok(FaultPlan::none().hang_when(Path::new(number))),
             _ => {}
         }
+        let (number, of) = number.split_once('@').map_or((number, None), |(number, part)| (number, Some(part)));
         let at = match number.parse::<u64>() {
             Ok(at) if at > 0 => at,
             _ => return Err(format!("effects are numbered from 1, not `{number}`")),
         };
-        match what {
+        let plan = match what {
             "kill-before" => Ok(FaultPlan::kill(at, Side::Before, Ending::Process)),
             "kill-after" => Ok(FaultPlan::kill(at, Side::After, Ending::Process)),
             "error-before" => Ok(FaultPlan::none().error_at(at)),
@@ -167,7 +179,8 @@ impl FaultPlan {
             "stop-before" => Ok(FaultPlan::none().and(at, Fault::Stop(Side::Before))),
             "stop-after" => Ok(FaultPlan::none().and(at, Fault::Stop(Side::After))),
             _ => Err(format!("there is no fault `{what}`")),
-        }
+        };
+        plan.map(|plan| FaultPlan { of: of.map(str::to_owned), ..plan })
     }
 
     /// Effects begun so far; those of a dead world are not counted.
@@ -220,17 +233,19 @@ impl FaultPlan {
         if self.is_dead() { Outcome::Killed } else { Outcome::Answer(answer) }
     }
 
-    /// The number of the effect that begins now; `None` in a dead world.
+    /// The number of the effect that begins now, 0 for one that the plan is not about; `None` in a dead world.
     fn begin(&self, name: String) -> Option<u64> {
         let mut progress = self.progress();
         if progress.dead {
             return None;
         }
         progress.count += 1;
+        let is_meant = self.of.as_ref().is_none_or(|part| name.contains(part));
+        progress.meant += u64::from(is_meant);
         if progress.log.len() < LOG_MAX {
             progress.log.push(name);
         }
-        Some(progress.count)
+        Some(if is_meant { progress.meant } else { 0 })
     }
 
     fn die(&self, ending: Ending) {
@@ -296,6 +311,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn numbers_may_be_of_effects_of_a_name() {
+        let plan = FaultPlan::from_text("error-before:2@touch 1").unwrap();
+        let mut touched = Vec::new();
+        for n in [1, 2, 12, 1] {
+            touch(&plan, &mut touched, n).await;
+        }
+        assert_eq!((touched, plan.count()), (vec![1, 2, 1], 4));
+    }
+
+    #[tokio::test]
     async fn an_answer_that_comes_after_death_is_lost() {
         let plan = FaultPlan::kill(2, Side::Before, Ending::InProcess);
         let outer = plan.effect("outer".to_owned(), async {
@@ -332,9 +357,16 @@ mod tests {
 
     #[test]
     fn plans_are_read_from_text() {
-        for good in
-            ["count", "kill-before:17", "kill-after:1", "error-before:2", "error-after:2", "lie-exists:3", "stop-before:4"]
-        {
+        for good in [
+            "count",
+            "kill-before:17",
+            "kill-after:1@put",
+            "kill-after:1",
+            "error-before:2",
+            "error-after:2",
+            "lie-exists:3",
+            "stop-before:4",
+        ] {
             assert!(FaultPlan::from_text(good).is_ok(), "{good}");
         }
         for bad in ["", "kill", "kill-before", "kill-before:0", "kill-before:x", "explode:1"] {

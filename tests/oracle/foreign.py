@@ -2,6 +2,7 @@
 
     foreign.py PLACE append ID..      adds a row for each id, in the columns that the table has
     foreign.py PLACE optimize         makes one file of small ones
+    foreign.py PLACE checkpoint       writes a checkpoint of the log as it stands
     foreign.py PLACE vacuum           deletes at once what does not count
     foreign.py PLACE restore VERSION  brings an older version back
     foreign.py PLACE set NAME VALUE   gives the table a property
@@ -32,6 +33,8 @@ def main():
         append(table, rest)
     elif verb == "optimize":
         table.optimize.compact()
+    elif verb == "checkpoint":
+        table.create_checkpoint()
     elif verb == "vacuum":
         table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
     elif verb == "restore":

@@ -1,15 +1,16 @@
 //! Several daemons on one state in Postgres: their work, their quota, and a server that crashes under them.
 
-use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use super::loads::api_with;
 use crate::world::Deadline;
 use crate::world::api::{FakeApi, Fault, Pages, Record, Stream};
+use crate::world::bucket::Bucket;
 use crate::world::cutter::Cutter;
 use crate::world::daemon::{Daemon, eventually};
 use crate::world::feed;
+use crate::world::kind::{Kind, Tried, prepared, tried};
 use crate::world::oracle::Oracle;
 use crate::world::postgres::{Database, Server};
 use crate::world::program::{Ended, command, highwater};
@@ -24,16 +25,67 @@ fn records() -> Vec<Record> {
     records
 }
 
-/// A folder of its own for one of those that share `lake`, with a job of each name.
-fn member(api: &FakeApi, lake: &Path, jobs: &[String], more: &str) -> Project {
-    let project = Project::of_items(api, &Pages::Token, PAGE);
+/// Tables of every kind, job by job.
+struct Lakes {
+    folder: tempfile::TempDir,
+    parquet: Bucket,
+    delta: Bucket,
+}
+
+impl Lakes {
+    fn new() -> Self {
+        let bucket = || Bucket::new().expect("asked for before");
+        Lakes { folder: tempfile::tempdir().unwrap(), parquet: bucket(), delta: bucket() }
+    }
+
+    /// The sink's file for a kind.
+    fn sink(&self, kind: Kind) -> String {
+        let format = if kind.is_delta() { "delta" } else { "parquet" };
+        match kind {
+            Kind::ParquetS3 => self.parquet.sink(&self.parquet.endpoint),
+            Kind::DeltaS3 => self.delta.sink(&self.delta.endpoint).replace("\"parquet\"", "\"delta\""),
+            _ => format!("version = 1\ntype = \"{format}\"\nurl = {:?}\n", self.folder.path().join(format).to_string_lossy()),
+        }
+    }
+
+    fn expect(&self, oracle: &mut Oracle, kind: Kind, table: &str, truth: &[Record]) {
+        let in_bucket = |bucket: &Bucket| {
+            let mut place = bucket.place();
+            place["prefix"] = format!("raw/{table}").into();
+            place
+        };
+        let place = match kind {
+            Kind::ParquetS3 => in_bucket(&self.parquet),
+            Kind::DeltaS3 => in_bucket(&self.delta),
+            Kind::ParquetLocal => serde_json::json!(self.folder.path().join("parquet").join(table)),
+            Kind::DeltaLocal => serde_json::json!(self.folder.path().join("delta").join(table)),
+        };
+        oracle.expect_place(&format!("{table}, {kind}"), &place, kind.is_delta(), truth);
+    }
+}
+
+/// So many jobs, and the kinds of their tables. Each second a daemon asks what there is of every one: of those in buckets there are
+/// few.
+fn jobs(count: usize) -> Vec<(String, Kind)> {
+    let local = Kind::LOCAL.into_iter().cycle().take(count - 2);
+    let kinds = Kind::S3.into_iter().chain(local);
+    (1..).zip(kinds).map(|(number, kind)| (format!("job{number}"), kind)).collect()
+}
+
+/// A folder of its own for one of those that share `lakes`, with the jobs.
+fn member(tried: &Tried, api: &FakeApi, lakes: &Lakes, jobs: &[(String, Kind)], more: &str) -> Project {
+    let project = Project::of_items(api, &Pages::Token, PAGE).witnessed(tried);
     project.write("config.toml", "version = 1\n\n[state]\nurl = { env = \"STATE_URL\" }\n");
-    project.write("sinks/lake.toml", &format!("version = 1\ntype = \"parquet\"\nurl = {:?}\n", lake.to_string_lossy()));
-    std::fs::remove_file(project.at("jobs/items.toml")).unwrap();
-    for name in jobs {
+    for kind in Kind::ALL {
+        project.write(&format!("sinks/{kind}.toml"), &lakes.sink(kind));
+    }
+    for name in ["sinks/lake.toml", "jobs/items.toml"] {
+        std::fs::remove_file(project.at(name)).unwrap();
+    }
+    for (name, kind) in jobs {
         let more = format!("table = \"{name}\"\n{more}");
         let text = format!("{}step = \"14d\"\n", job(&more).replace("2026-01-01", "2026-01-31"));
-        project.write(&format!("jobs/{name}.toml"), &text);
+        project.write(&format!("jobs/{name}.toml"), &text.replace("sink = \"lake\"", &format!("sink = \"{kind}\"")));
     }
     project
 }
@@ -52,7 +104,7 @@ fn rows(project: &Project, environment: &[(&str, &str)], count: u64) {
 }
 
 /// Running again changes nothing, whoever does it.
-fn nothing_is_left_to_do(project: &Project, environment: &[(&str, &str)], jobs: &[String]) {
+fn nothing_is_left_to_do(project: &Project, environment: &[(&str, &str)], jobs: &[(String, Kind)]) {
     let ended = call(project, environment, &["run", "--json"]).expect_code(0).json();
     assert_eq!(ended.as_array().unwrap().len(), jobs.len());
     for report in ended.as_array().unwrap() {
@@ -62,14 +114,15 @@ fn nothing_is_left_to_do(project: &Project, environment: &[(&str, &str)], jobs: 
 
 #[test]
 fn three_daemons_share_twelve_jobs_and_go_on_where_one_is_killed() {
-    // D-31
+    // D-31 on every kind
     const NAME: &str = "three_daemons_share_twelve_jobs_and_go_on_where_one_is_killed";
     let Some(database) = Database::new("daemons") else { return skip(NAME, "no Postgres server") };
-    let Some(mut oracle) = Oracle::new() else { return skip(NAME, "the independent readers are not installed") };
-    let jobs: Vec<String> = (1..=12).map(|number| format!("job{number}")).collect();
+    let Some(mut oracle) = prepared(NAME) else { return };
+    let tried = tried!();
+    let jobs = jobs(12);
     let api = api_with(Pages::Token, PAGE, records());
-    let lake = tempfile::tempdir().unwrap();
-    let projects = [(); 3].map(|()| member(&api, lake.path(), &jobs, "schedule = \"* * * * * *\"\n"));
+    let lakes = Lakes::new();
+    let projects = [(); 3].map(|()| member(&tried, &api, &lakes, &jobs, "schedule = \"* * * * * *\"\n"));
     let environment = vec![("STATE_URL", database.url()), ("HIGHWATER_LEASE_MS", "3000")];
     // The first is killed in the middle of its runs, and holds their leases.
     let mut dying = environment.clone();
@@ -92,22 +145,21 @@ fn three_daemons_share_twelve_jobs_and_go_on_where_one_is_killed() {
     }
     assert_eq!(database.count("SELECT count(*) FROM dataset WHERE token IS NOT NULL"), 0, "all was given back");
     nothing_is_left_to_do(&projects[0], &environment, &jobs);
-    for name in &jobs {
-        oracle.expect(name, &lake.path().join(name), &truth);
-    }
+    jobs.iter().for_each(|(name, kind)| lakes.expect(&mut oracle, *kind, name, &truth));
     oracle.check();
 }
 
 #[test]
 fn a_run_outlives_a_state_whose_server_crashes() {
-    // D-34, D-27
+    // D-34, D-27 on every kind
     const NAME: &str = "a_run_outlives_a_state_whose_server_crashes";
     let Some(server) = Server::start() else { return skip(NAME, "no Postgres server") };
-    let Some(mut oracle) = Oracle::new() else { return skip(NAME, "the independent readers are not installed") };
+    let Some(mut oracle) = prepared(NAME) else { return };
+    let tried = tried!();
     let api = api_with(Pages::Token, PAGE, records());
-    let lake = tempfile::tempdir().unwrap();
-    let jobs: Vec<String> = (1..=4).map(|number| format!("job{number}")).collect();
-    let project = member(&api, lake.path(), &jobs, "");
+    let lakes = Lakes::new();
+    let jobs = jobs(4);
+    let project = member(&tried, &api, &lakes, &jobs, "");
     let url = server.url();
     let environment = vec![("STATE_URL", url.as_str())];
     api.fail(0..1_000, Fault::Slow(Duration::from_millis(300)));
@@ -125,25 +177,24 @@ fn a_run_outlives_a_state_whose_server_crashes() {
     api.heal();
     nothing_is_left_to_do(&project, &environment, &jobs);
     call(&project, &environment, &["verify"]).expect_code(0);
-    for name in &jobs {
-        oracle.expect(name, &lake.path().join(name), &records());
-    }
+    jobs.iter().for_each(|(name, kind)| lakes.expect(&mut oracle, *kind, name, &records()));
     oracle.check();
 }
 
 #[test]
 fn daemons_whose_connections_to_the_state_break_lose_nothing_and_stop() {
-    // D-27, D-29, D-35
+    // D-27, D-29, D-35 on every kind
     const NAME: &str = "daemons_whose_connections_to_the_state_break_lose_nothing_and_stop";
     const SEED: u64 = 20_261_127;
     let Some(server) = Server::start() else { return skip(NAME, "no Postgres server") };
-    let Some(mut oracle) = Oracle::new() else { return skip(NAME, "the independent readers are not installed") };
+    let Some(mut oracle) = prepared(NAME) else { return };
+    let tried = tried!();
     println!("seed {SEED}");
     let cutter = Cutter::before(server.folder(), SEED);
     let api = api_with(Pages::Token, PAGE, records());
-    let lake = tempfile::tempdir().unwrap();
-    let jobs: Vec<String> = (1..=4).map(|number| format!("job{number}")).collect();
-    let projects = [(); 2].map(|()| member(&api, lake.path(), &jobs, "schedule = \"* * * * * *\"\n"));
+    let lakes = Lakes::new();
+    let jobs = jobs(4);
+    let projects = [(); 2].map(|()| member(&tried, &api, &lakes, &jobs, "schedule = \"* * * * * *\"\n"));
     let (broken, whole) = (cutter.url(), server.url());
     let environment = [("STATE_URL", broken.as_str()), ("HIGHWATER_LEASE_MS", "5000")];
     let daemons = [0, 1].map(|number| Daemon::ready(&projects[number], &environment));
@@ -162,9 +213,7 @@ fn daemons_whose_connections_to_the_state_break_lose_nothing_and_stop() {
     rows(&projects[0], &direct, 30);
     second.stop();
     nothing_is_left_to_do(&projects[0], &direct, &jobs);
-    for name in &jobs {
-        oracle.expect(name, &lake.path().join(name), &truth);
-    }
+    jobs.iter().for_each(|(name, kind)| lakes.expect(&mut oracle, *kind, name, &truth));
     oracle.check();
 }
 

@@ -15,6 +15,7 @@ use crate::rust_text::read;
 use crate::world::api::{FakeApi, Pages, Record, Stream};
 use crate::world::bucket::{Bucket, Gate, S3Gate};
 use crate::world::feed;
+use crate::world::kind::{Kind, Tried, prepared, tried};
 use crate::world::oracle::{Oracle, foreign};
 use crate::world::program::highwater;
 use crate::world::project::Project;
@@ -26,6 +27,11 @@ const SIGKILL: i32 = 9;
 struct Lake {
     project: Project,
     bucket: Option<Bucket>,
+}
+
+/// Tables of both places, whose kinds are noted where the program works on them.
+fn witnessed(lake: Lake, tried: &Tried) -> Lake {
+    Lake { project: lake.project.witnessed(tried), ..lake }
 }
 
 impl Lake {
@@ -234,8 +240,9 @@ fn versions() -> (Vec<Record>, Vec<Record>) {
 
 #[test]
 fn a_process_is_killed_wherever_it_writes_a_delta_log() {
-    // D-01
+    // D-01 on delta-local, delta-s3
     let Some(_) = oracle("a_process_is_killed_wherever_it_writes_a_delta_log") else { return };
+    let tried = tried!();
     let (records, truth) = versions();
     let api = api_with(Pages::Token, 5, records);
     let slices = |lake: Lake| {
@@ -248,6 +255,7 @@ fn a_process_is_killed_wherever_it_writes_a_delta_log() {
     };
     let kinds: [fn(&FakeApi) -> Option<Lake>; 2] = [|api| Some(Lake::on_disk(api)), Lake::in_bucket];
     for make in kinds {
+        let make = |api: &FakeApi| make(api).map(|lake| witnessed(lake, &tried));
         let log = effects(&slices(make(&api).unwrap()).project);
         let is_written = |name: &str| name.contains("put_absent items/_delta_log");
         let places: Vec<usize> = (1..=log.len()).filter(|at| is_written(&log[at - 1])).collect();
@@ -271,11 +279,12 @@ fn a_process_is_killed_wherever_it_writes_a_delta_log() {
 
 #[test]
 fn commits_of_a_delta_log_whose_answers_are_lost_stand_once() {
-    // D-13
+    // D-13 on delta-s3
     let Some(mut oracle) = oracle("commits_of_a_delta_log_whose_answers_are_lost_stand_once") else { return };
     let (records, truth) = versions();
     let api = api_with(Pages::Token, 5, records);
-    let lake = Lake::in_bucket(&api).unwrap().mode("merge");
+    let tried = tried!();
+    let lake = witnessed(Lake::in_bucket(&api).unwrap().mode("merge"), &tried);
     let bucket = lake.bucket.as_ref().unwrap();
     let gate = S3Gate::before(&bucket.endpoint);
     lake.project.edit("sinks/lake.toml", &bucket.endpoint, &gate.endpoint());
@@ -290,11 +299,12 @@ fn commits_of_a_delta_log_whose_answers_are_lost_stand_once() {
 #[test]
 fn what_others_append_to_a_delta_table_stays_and_is_no_affair_of_ours() {
     let Some(_) = oracle("what_others_append_to_a_delta_table_stays") else { return };
-    // D-47
+    // D-47 on delta-local, delta-s3
+    let tried = tried!();
     for mode in ["append", "merge"] {
         let api = api_with(Pages::Token, 5, feed::plain(1, 10, "2026-02-01T00:00:00Z"));
         for lake in Lake::all(&api) {
-            let lake = lake.mode(mode);
+            let lake = witnessed(lake.mode(mode), &tried);
             api.set_now("2026-03-01T00:00:00Z");
             assert_eq!(run(&lake.project)["commits"], 1);
             assert_eq!(foreign(&lake.place(), &["append", "1000", "1001"]), (2, 12));
@@ -316,13 +326,15 @@ fn what_others_append_to_a_delta_table_stays_and_is_no_affair_of_ours() {
 #[test]
 fn a_delta_table_that_others_rewrote_takes_appends_and_refuses_to_be_merged_into() {
     let Some(_) = oracle("a_delta_table_that_others_rewrote") else { return };
-    // D-47
+    // D-47 on delta-local, delta-s3
+    let tried = tried!();
     let api = api_with(Pages::Token, 5, feed::plain(1, 5, "2026-02-01T00:00:00Z"));
     let lakes = [
         ("append", Lake::on_disk(&api)),
         ("merge", Lake::on_disk(&api).mode("merge")),
         ("merge", Lake::in_bucket(&api).unwrap().mode("merge")),
-    ];
+    ]
+    .map(|(mode, lake)| (mode, witnessed(lake, &tried)));
     // Without a key an append looks into no file.
     lakes[0].1.project.edit("sources/api.toml", "primary_key = [\"id\"]\n", "");
     let load = |lake: &Lake, first: u64, count: u64, day: u32| {
@@ -371,21 +383,82 @@ fn a_delta_table_that_others_rewrote_takes_appends_and_refuses_to_be_merged_into
 #[test]
 fn a_delta_table_is_refused_under_properties_that_forget_or_forbid() {
     let Some(_) = oracle("a_delta_table_is_refused_under_properties") else { return };
-    // D-48
+    // D-48 on delta-local, delta-s3
+    let tried = tried!();
     let api = api_with(Pages::Token, 5, feed::plain(1, 5, "2026-02-01T00:00:00Z"));
-    let lake = Lake::on_disk(&api).mode("merge");
-    assert_eq!(run(&lake.project)["commits"], 1);
-    for (name, value, back) in [
-        ("delta.setTransactionRetentionDuration", "interval 1 second", "interval 10000 days"),
-        ("delta.appendOnly", "true", "false"),
-    ] {
-        foreign(&lake.place(), &["set", name, value]);
-        let refused = highwater(&lake.project, &["run", "items"]).run();
-        assert_eq!(refused.code, Some(78), "{refused:?}");
-        assert!(refused.stderr.contains(name), "{refused:?}");
-        foreign(&lake.place(), &["set", name, back]);
-        assert_eq!(run(&lake.project)["commits"], 0);
+    for lake in Lake::all(&api) {
+        let lake = witnessed(lake.mode("merge"), &tried);
+        assert_eq!(run(&lake.project)["commits"], 1);
+        for (name, value, back) in [
+            ("delta.setTransactionRetentionDuration", "interval 1 second", "interval 10000 days"),
+            ("delta.appendOnly", "true", "false"),
+        ] {
+            foreign(&lake.place(), &["set", name, value]);
+            let refused = highwater(&lake.project, &["run", "items"]).run();
+            assert_eq!(refused.code, Some(78), "{refused:?}");
+            assert!(refused.stderr.contains(name), "{refused:?}");
+            foreign(&lake.place(), &["set", name, back]);
+            assert_eq!(run(&lake.project)["commits"], 0);
+        }
     }
+}
+
+#[test]
+fn five_processes_make_one_table_and_commit_each_slice_once() {
+    // D-45 on delta-local, delta-s3
+    let Some(mut oracle) = prepared("five_processes_make_one_table_and_commit_each_slice_once") else { return };
+    let tried = tried!();
+    let api = api_with(Pages::Token, 5, feed::plain(1, 10, "2026-02-01T00:00:00Z"));
+    let mut kept = Vec::new();
+    for kind in Kind::DELTA {
+        let table = tried.table(kind, &api, 5);
+        let sink = std::fs::read_to_string(table.at("sinks/lake.toml")).unwrap();
+        let sink = sink.replace("url = \"lake\"", &format!("url = {:?}", table.at("lake").to_string_lossy()));
+        // Each with a state of its own.
+        let projects = [(); 5].map(|()| Project::of_items_to(&sink, &api, &Pages::Token, 5).witnessed(&tried));
+        std::thread::scope(|scope| {
+            for project in &projects {
+                scope.spawn(|| highwater(project, &["run", "items"]).run());
+            }
+        });
+        for project in &projects {
+            assert_eq!(run(project)["commits"], 0, "{kind}");
+        }
+        highwater(&projects[0], &["verify"]).run().expect_code(0);
+        // The table, and one commit of the one slice.
+        table.expect(&mut oracle, "made by five", &feed::plain(1, 10, "2026-02-01T00:00:00Z"))["commits"] = 1.into();
+        kept.push(table);
+    }
+    oracle.check();
+}
+
+#[test]
+fn a_delta_log_is_cleaned_up_between_decision_and_commit() {
+    // D-46 on delta-local, delta-s3
+    let Some(mut oracle) = prepared("a_delta_log_is_cleaned_up_between_decision_and_commit") else { return };
+    let tried = tried!();
+    let (records, truth) = versions();
+    let api = api_with(Pages::Token, 5, records);
+    let mut kept = Vec::new();
+    for kind in Kind::DELTA {
+        // After the commit and before it.
+        for side in ["after", "before"] {
+            let table = tried.table(kind, &api, 5).merging();
+            let fault = format!("kill-{side}:3@put_absent items/_delta_log/");
+            let died = highwater(&table, &["run", "items"]).env("HIGHWATER_FAULT", &fault).run();
+            assert_eq!(died.signal, Some(SIGKILL), "{died:?}");
+            let (version, _) = foreign(&table.place(), &["checkpoint"]);
+            for at in 0..version {
+                table.remove(&format!("items/_delta_log/{at:020}.json"));
+            }
+            run(&table);
+            assert_eq!(run(&table)["commits"], 0, "{kind}");
+            highwater(&table, &["verify"]).run().expect_code(0);
+            table.expect(&mut oracle, &format!("cleaned up {side} the commit"), &truth)["commits"] = 2.into();
+            kept.push(table);
+        }
+    }
+    oracle.check();
 }
 
 #[test]

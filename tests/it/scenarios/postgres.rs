@@ -1,6 +1,5 @@
 //! Several processes on one state in Postgres and one lake: a real server, real processes, real signals.
 
-use std::path::Path;
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +9,7 @@ use super::loads::api_with;
 use crate::world::api::{FakeApi, Pages, Record};
 use crate::world::daemon::eventually;
 use crate::world::feed;
-use crate::world::oracle::Oracle;
+use crate::world::kind::{Kind, Table, Tried, prepared, tried};
 use crate::world::postgres::Database;
 use crate::world::program::{command, highwater};
 use crate::world::project::{Project, job};
@@ -30,11 +29,12 @@ fn records() -> Vec<Record> {
     records
 }
 
-/// A folder of its own for one of those that share `lake`.
-fn member(api: &FakeApi, kind: &str, lake: &Path) -> Project {
-    let project = Project::of_items(api, &Pages::Token, PAGE);
+/// The same table for another process, whose state is the one in Postgres.
+fn member(table: &Table, api: &FakeApi, tried: &Tried) -> Project {
+    let sink = std::fs::read_to_string(table.at("sinks/lake.toml")).unwrap();
+    let sink = sink.replace("url = \"lake\"", &format!("url = {:?}", table.at("lake").to_string_lossy()));
+    let project = Project::of_items_to(&sink, api, &Pages::Token, PAGE).witnessed(tried);
     project.write("config.toml", "version = 1\n\n[state]\nurl = { env = \"STATE_URL\" }\n");
-    project.write("sinks/lake.toml", &format!("version = 1\ntype = \"{kind}\"\nurl = {:?}\n", lake.to_string_lossy()));
     project.write("jobs/items.toml", &two_slices());
     project
 }
@@ -55,42 +55,44 @@ fn nothing_is_left_to_do(project: &Project, database: &Database) {
 
 #[test]
 fn who_was_stopped_for_longer_than_its_lease_doubles_nothing() {
-    // D-32, D-33
+    // D-32, D-33 on every kind
     const NAME: &str = "who_was_stopped_for_longer_than_its_lease_doubles_nothing";
     if !Database::is_there() {
         return skip(NAME, "no Postgres server");
     }
-    let Some(mut oracle) = Oracle::new() else { return skip(NAME, "the independent readers are not installed") };
+    let Some(mut oracle) = prepared(NAME) else { return };
+    let tried = tried!();
     let api = api_with(Pages::Token, PAGE, records());
     // Around all that decides something: what is noted before, the decision, the publication, the index, and what is noted after. Of a
-    // Delta table the commits to its log, for all else is alike.
-    let parts: [(&str, &[&str]); 2] = [
-        (
-            "parquet",
-            &["note_batch", "put_absent _highwater/items/log/", "publish", "advance", "store.put _highwater/items/current.json"],
-        ),
-        ("delta", &["put_absent items/_delta_log"]),
+    // Delta table the commits to its log, for all else is alike; in a bucket before what decides, for there each life takes longer.
+    const DECISION: &str = "put_absent _highwater/items/log/";
+    const COMMIT: &str = "put_absent items/_delta_log";
+    const SIDES: [&str; 2] = ["before", "after"];
+    let parts: [(Kind, &[&str], &[&str]); 4] = [
+        (Kind::ParquetLocal, &["note_batch", DECISION, "publish", "advance", "store.put _highwater/items/current.json"], &SIDES),
+        (Kind::DeltaLocal, &[COMMIT], &SIDES),
+        (Kind::ParquetS3, &[DECISION], &SIDES[..1]),
+        (Kind::DeltaS3, &[DECISION, COMMIT], &SIDES[..1]),
     ];
-    let mut places: Vec<(&str, usize, &str, String)> = Vec::new();
-    for (kind, parts) in parts {
-        let plain = Project::of_items(&api, &Pages::Token, PAGE);
-        plain.edit("sinks/lake.toml", "parquet", kind);
-        plain.write("jobs/items.toml", &two_slices());
-        let log = effects(&plain);
+    let mut places: Vec<(Kind, usize, &str, String)> = Vec::new();
+    for (kind, parts, sides) in parts {
+        let log = effects(&tried.table(kind, &api, PAGE));
         let leased =
             log.iter().position(|name| name.starts_with("state.lease") || name.starts_with("state.take")).unwrap_or_default();
         let before = places.len();
         for at in (leased + 1..=log.len()).filter(|at| parts.iter().any(|part| log[at - 1].contains(part))) {
-            places.extend(["before", "after"].map(|side| (kind, at, side, log[at - 1].clone())));
+            places.extend(sides.iter().map(|side| (kind, at, *side, log[at - 1].clone())));
         }
-        assert!((6..70).contains(&(places.len() - before)), "{log:#?}");
+        assert!((2..70).contains(&(places.len() - before)), "{log:#?}");
     }
     let (next, lakes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let live = || {
         while let Some((kind, at, side, effect)) = places.get(next.fetch_add(1, Ordering::SeqCst)) {
             let name = format!("{kind} stopped {side} effect {at}, `{effect}`");
-            let lake = stopped(&api, kind, &format!("stopped_{kind}_{side}_{at}"), &format!("stop-{side}:{at}"), &name);
-            lakes.lock().unwrap().push((*kind, name, lake));
+            let database = format!("stopped_{}_{side}_{at}", kind.name().replace('-', "_"));
+            let table = tried.table(*kind, &api, PAGE);
+            stopped(&table, &api, &tried, &database, &format!("stop-{side}:{at}"), &name);
+            lakes.lock().unwrap().push((name, table));
         }
     };
     std::thread::scope(|scope| {
@@ -99,21 +101,16 @@ fn who_was_stopped_for_longer_than_its_lease_doubles_nothing() {
         }
     });
     let lakes = lakes.into_inner().unwrap();
-    for (kind, name, lake) in &lakes {
-        let table = lake.path().join("items");
-        match *kind {
-            "delta" => oracle.expect_delta(name, &serde_json::json!(table), &records()),
-            _ => oracle.expect(name, &table, &records()),
-        };
+    for (name, table) in &lakes {
+        table.expect(&mut oracle, name, &records());
     }
     oracle.check();
 }
 
 /// One process is stopped at an effect, another does its work once the lease is over, and the first goes on.
-fn stopped(api: &FakeApi, kind: &str, database: &str, fault: &str, name: &str) -> tempfile::TempDir {
+fn stopped(table: &Table, api: &FakeApi, tried: &Tried, database: &str, fault: &str, name: &str) {
     let database = Database::new(database).unwrap();
-    let lake = tempfile::tempdir().unwrap();
-    let [one, other] = [(); 2].map(|()| member(api, kind, lake.path()));
+    let [one, other] = [(); 2].map(|()| member(table, api, tried));
     let mut zombie = command(&one, &["run", "items"]);
     zombie.envs(environment(&database)).env("HIGHWATER_FAULT", fault);
     let mut zombie = zombie.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -131,5 +128,4 @@ fn stopped(api: &FakeApi, kind: &str, database: &str, fault: &str, name: &str) -
     assert!(ended.code().is_some(), "{name}: {ended}");
     nothing_is_left_to_do(&other, &database);
     call(&other, &database, &["verify"]).expect_code(0);
-    lake
 }

@@ -7,9 +7,10 @@ use std::process::Command;
 use super::loads::api_with;
 use crate::world::api::{FakeApi, Pages, Record};
 use crate::world::feed;
+use crate::world::kind::{self, Kind, Table, Tried, tried};
 use crate::world::oracle::Oracle;
 use crate::world::program::{Ended, highwater};
-use crate::world::project::{Project, job};
+use crate::world::project::Project;
 use crate::world::skip;
 
 const PAGE: usize = 8;
@@ -68,21 +69,22 @@ fn newest() -> Vec<Record> {
     [feed::plain(1, 5, "2026-01-31T23:55:00Z"), feed::plain(6, 10, "2026-02-14T23:55:00Z")].concat()
 }
 
-/// A project whose lake and state are on a disk that may fail. The disk goes first: it lies in the project's folder.
+/// A table whose state is on a disk that may fail, and so is its lake where that is a folder. The disk goes first: it lies in the
+/// project's folder.
 struct Machine {
     disk: Disk,
-    project: Project,
+    table: Table,
 }
 
 /// `None` where no disk can be had.
-fn machine(api: &FakeApi, kind: &str) -> Option<Machine> {
-    let project = Project::of_items(api, &Pages::Token, PAGE);
-    project.write("config.toml", "version = 1\n[state]\nurl = \"sqlite://disk/state/highwater.db\"\n");
-    project.write("sinks/lake.toml", &format!("version = 1\ntype = \"{kind}\"\nurl = \"disk/lake\"\n"));
-    project.write("jobs/items.toml", &format!("{}step = \"14d\"\n", job("").replace("2026-01-01", "2026-01-31")));
-    project.edit("jobs/items.toml", "mode = \"append\"", "mode = \"merge\"");
-    let disk = Disk::new(project.at("disk.img"), project.at("disk"))?;
-    Some(Machine { disk, project })
+fn machine(tried: &Tried, api: &FakeApi, kind: Kind) -> Option<Machine> {
+    let table = tried.table(kind, api, PAGE).merging();
+    table.write("config.toml", "version = 1\n[state]\nurl = \"sqlite://disk/state/highwater.db\"\n");
+    if !kind.is_on_s3() {
+        table.edit("sinks/lake.toml", "url = \"lake\"", "url = \"disk/lake\"");
+    }
+    let disk = Disk::new(table.at("disk.img"), table.at("disk"))?;
+    Some(Machine { disk, table })
 }
 
 fn again(project: &Project) -> Ended {
@@ -90,17 +92,17 @@ fn again(project: &Project) -> Ended {
 }
 
 /// A run ends well and the power fails: whether the next one finds all of it, and a table that is whole.
-fn all_is_kept(api: &FakeApi, kind: &str, mutant: Option<&str>) -> bool {
-    let Machine { mut disk, project } = machine(api, kind).expect("tried before");
-    let call = highwater(&project, &["run", "items"]);
+fn all_is_kept(tried: &Tried, api: &FakeApi, kind: Kind, mutant: Option<&str>) -> bool {
+    let Machine { mut disk, table } = machine(tried, api, kind).expect("tried before");
+    let call = highwater(&table, &["run", "items"]);
     let call = match mutant {
         Some(name) => call.env("HIGHWATER_MUTANT", name),
         None => call,
     };
     call.run().expect_code(0);
     disk.fails();
-    let next = again(&project);
-    let verified = highwater(&project, &["verify"]).run();
+    let next = again(&table);
+    let verified = highwater(&table, &["verify"]).run();
     drop(disk);
     next.code == Some(0) && next.json()[0]["commits"] == 0 && verified.code == Some(0)
 }
@@ -108,37 +110,41 @@ fn all_is_kept(api: &FakeApi, kind: &str, mutant: Option<&str>) -> bool {
 /// A skip, noted, where no disk can be made.
 fn prepared(test: &str) -> Option<(FakeApi, Oracle)> {
     let api = api_with(Pages::Token, PAGE, versions());
-    if machine(&api, "parquet").is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    if Disk::new(folder.path().join("disk.img"), folder.path().join("disk")).is_none() {
         skip(test, "no right to mount a file system in a file");
         return None;
     }
-    let traces = done(Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]));
-    let oracle = Oracle::new().filter(|_| traces);
-    if oracle.is_none() {
-        skip(test, "there is no strace, or the independent readers are not installed");
+    if !done(Command::new("strace").args(["-qq", "-o", "/dev/null", "true"])) {
+        skip(test, "there is no strace, or it may not trace");
+        return None;
     }
-    Some((api, oracle?))
+    Some((api, kind::prepared(test)?))
 }
 
 #[test]
 fn what_was_committed_is_there_after_the_power_failed() {
-    // D-11, D-12
+    // D-11 on every kind: of a table in a bucket the state is what may be lost.
+    // D-12 on delta-local
     let Some((api, _)) = prepared("what_was_committed_is_there_after_the_power_failed") else { return };
-    for kind in ["parquet", "delta"] {
-        assert!(all_is_kept(&api, kind, None), "{kind}");
+    let tried = tried!();
+    for kind in Kind::ALL {
+        assert!(all_is_kept(&tried, &api, kind, None), "{kind}");
     }
     // D-44
-    assert!(!all_is_kept(&api, "parquet", Some("synced")), "the guard guards nothing");
+    assert!(!all_is_kept(&tried, &api, Kind::ParquetLocal, Some("synced")), "the guard guards nothing");
 }
 
 #[test]
 fn the_power_fails_at_a_sync() {
-    // D-11, D-12
+    // D-11 on parquet-local, delta-local
+    // D-12 on delta-local
     let Some((api, mut oracle)) = prepared("the_power_fails_at_a_sync") else { return };
+    let tried = tried!();
     let mut kept = Vec::new();
-    for (kind, first) in [("parquet", 1), ("delta", 4)] {
+    for (kind, first) in [(Kind::ParquetLocal, 1), (Kind::DeltaLocal, 4)] {
         for at in (first..SYNCS_MAX).step_by(ONE_OF) {
-            let Machine { mut disk, project } = machine(&api, kind).expect("tried before");
+            let Machine { mut disk, table: project } = machine(&tried, &api, kind).expect("tried before");
             let inject = format!("inject=fsync,fdatasync:signal=KILL:when={at}");
             let wrapper = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", &inject];
             let died = highwater(&project, &["run", "items"]).under(&wrapper).run();
@@ -150,9 +156,9 @@ fn the_power_fails_at_a_sync() {
             // The disk goes with the life; who compares comes later.
             let table = project.at("kept");
             assert!(done(Command::new("cp").arg("-r").arg(project.at("disk/lake/items")).arg(&table)));
-            match kind {
-                "delta" => oracle.expect_delta(&name, &serde_json::json!(table), &newest()),
-                _ => oracle.expect(&name, &table, &newest()),
+            match kind.is_delta() {
+                true => oracle.expect_delta(&name, &serde_json::json!(table), &newest()),
+                false => oracle.expect(&name, &table, &newest()),
             };
             drop(disk);
             kept.push(project);

@@ -11,6 +11,7 @@ use crate::world::api::{FakeApi, Fault, Pages, Record};
 use crate::world::bucket::{Bucket, Gate, S3Gate};
 use crate::world::dice::Dice;
 use crate::world::feed;
+use crate::world::kind::{Kind, prepared, tried};
 use crate::world::program::{Ended, highwater};
 use crate::world::project::Project;
 use crate::world::skip;
@@ -253,6 +254,12 @@ fn a_damaged_state() {
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
+    /// From now on it has these options, besides those that it has.
+    fn remount(&self, options: &str) {
+        let done = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0).status().unwrap();
+        assert!(done.success(), "{options}");
+    }
+
     fn mount(folder: PathBuf) -> Option<Self> {
         std::fs::create_dir_all(&folder).unwrap();
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&folder).output();
@@ -288,9 +295,70 @@ fn a_full_disk() {
     insta::assert_snapshot!(loaded.refused(1));
     assert_eq!(mark(&loaded.project), loaded.mark);
 
-    let bigger = Command::new("mount").args(["-o", "remount,size=64m"]).arg(&disk.0).status().unwrap();
-    assert!(bigger.success());
+    disk.remount("size=64m");
     assert_eq!(run(&loaded.project)["counts"]["kept"], 4000);
+}
+
+#[test]
+fn a_disk_that_is_full_at_any_write_or_may_only_be_read_decides_nothing() {
+    // D-06, D-24 on parquet-local, delta-local: with so many pages left.
+    const PAGES: [u64; 9] = [0, 1, 2, 4, 6, 9, 13, 20, 60];
+    const NAME: &str = "a_disk_that_is_full_at_any_write_or_may_only_be_read_decides_nothing";
+    let Some(mut oracle) = prepared(NAME) else { return };
+    let tried = tried!();
+    let api = api_with(Pages::Token, 8, feed::plain(1, 10, "2026-01-31T23:55:00Z"));
+    let mut tables = Vec::new();
+    for (kind, pages) in
+        Kind::LOCAL.into_iter().flat_map(|kind| PAGES.map(Some).into_iter().chain([None]).map(move |pages| (kind, pages)))
+    {
+        let table = tried.table(kind, &api, 8).merging();
+        let Some(disk) = SmallDisk::mount(table.at("lake")) else { return skip(NAME, "no right to mount a small disk") };
+        run(&table);
+        tables.push((table, disk, pages));
+    }
+    api.add_records("items", feed::plain(6, 10, "2026-03-01T00:10:00Z"));
+    api.set_now("2026-03-02T00:00:00Z");
+    let truth = [feed::plain(1, 5, "2026-01-31T23:55:00Z"), feed::plain(6, 10, "2026-03-01T00:10:00Z")].concat();
+    let (mut refused, mut kept) = (0, Vec::new());
+    for (table, disk, pages) in &tables {
+        let before = mark(table);
+        match pages {
+            // `size` counts what is there; less is taken as what is there.
+            Some(pages) => disk.remount(&format!("size={}", (used(&disk.0) + pages) * 4096)),
+            None => disk.remount("ro"),
+        }
+        let ended = highwater(table, &["run", "items"]).run();
+        disk.remount("rw,size=64m");
+        if ended.code != Some(0) {
+            refused += 1;
+            let (code, says) = if pages.is_some() { (1, "no space left") } else { (78, "the file system is read-only") };
+            assert!(ended.code == Some(code) && ended.stderr.to_lowercase().contains(says), "{pages:?} pages: {ended:?}");
+            assert_eq!(mark(table), before, "{pages:?} pages");
+        }
+        run(table);
+        assert_eq!(run(table)["commits"], 0);
+        highwater(table, &["verify"]).run().expect_code(0);
+        // The disk goes with the life; who compares comes later.
+        let copy = tempfile::tempdir().unwrap();
+        let copied = Command::new("cp").arg("-r").arg(table.at("lake/items")).arg(copy.path()).status().unwrap();
+        assert!(copied.success());
+        let name = format!("{}: {pages:?} pages were left", table.kind);
+        oracle.expect_place(&name, &serde_json::json!(copy.path().join("items")), table.kind.is_delta(), &truth);
+        kept.push(copy);
+    }
+    assert!(refused >= 8 && refused < tables.len(), "{refused} of {} were refused", tables.len());
+    // Disks before the folders that they lie in.
+    tables.into_iter().for_each(|(table, disk, _)| {
+        drop(disk);
+        drop(table);
+    });
+    oracle.check();
+}
+
+/// The pages of a small disk that are taken.
+fn used(folder: &std::path::Path) -> u64 {
+    let told = Command::new("df").args(["--block-size=4096", "--output=used"]).arg(folder).output().unwrap();
+    String::from_utf8(told.stdout).unwrap().lines().nth(1).unwrap().trim().parse().unwrap()
 }
 
 #[test]

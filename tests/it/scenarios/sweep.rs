@@ -3,6 +3,7 @@
 //! The oracle here reads Parquet with the `parquet` crate alone; tests/oracle reads a part of the lakes with DuckDB and pyarrow.
 
 mod keeps;
+mod kinds;
 mod life;
 mod recounts;
 mod rewinds;
@@ -157,22 +158,26 @@ fn double_sweep(fixture: &Fixture, home: fn() -> Home, seed: u64, samples: u64) 
 /// A rival with a state of its own commits to the same table just before each effect of ours.
 fn rival_sweep(fixture: &Fixture, guards: Guards) -> Vec<String> {
     let log = effects(fixture, Home::memory, guards);
-    let places = places(fixture, &log);
-    in_parallel_until(&places, guards != Guards::ALL, async |at| {
-        let home = Home::memory();
-        let rival = home.rival();
-        let meanwhile = {
-            let (fixture, rival) = (fixture.clone(), rival.clone());
-            life::Meanwhile::new(Box::pin(async move {
-                drop(fixture.live(&rival, &Arc::new(FaultPlan::none()), guards).await);
-            }))
-        };
-        let plan = FaultPlan::none().delay(*at, std::time::Duration::from_secs(1), Arc::new(meanwhile));
-        drop(fixture.live(&home, &Arc::new(plan), guards).await);
-        let mut wrong = fixture.recover_and_check(&home, guards).await;
-        wrong.extend(fixture.recover_and_check(&rival, guards).await);
+    in_parallel_until(&places(fixture, &log), guards != Guards::ALL, async |at| {
+        let wrong = beside_a_rival(fixture, Home::memory(), guards, FaultPlan::none(), *at).await;
         wrong.into_iter().map(|text| format!("a rival before effect {at}, `{}`: {text}", log[*at as usize - 1])).collect()
     })
+}
+
+/// The rival commits just before the effect of this number.
+async fn beside_a_rival(fixture: &Fixture, home: Home, guards: Guards, plan: FaultPlan, at: u64) -> Vec<String> {
+    let rival = home.rival();
+    let meanwhile = {
+        let (fixture, rival) = (fixture.clone(), rival.clone());
+        life::Meanwhile::new(Box::pin(async move {
+            drop(fixture.live(&rival, &Arc::new(FaultPlan::none()), guards).await);
+        }))
+    };
+    let plan = plan.delay(at, std::time::Duration::from_secs(1), Arc::new(meanwhile));
+    drop(fixture.live(&home, &Arc::new(plan), guards).await);
+    let mut wrong = fixture.recover_and_check(&home, guards).await;
+    wrong.extend(fixture.recover_and_check(&rival, guards).await);
+    wrong
 }
 
 /// A writer is paused just before it writes its first index, and does that when a rival has gone on: the writer dies of it, and what
@@ -214,7 +219,11 @@ fn index_put_back(fixture: &Fixture) -> Vec<String> {
 /// Every effect is told as failed once, in each way that there is.
 fn fail_in_passing(fixture: &Fixture) -> Vec<String> {
     let log = effects(fixture, Home::memory, Guards::ALL);
-    let places: Vec<(u64, usize)> = places(fixture, &log).into_iter().flat_map(|at| (0..3).map(move |kind| (at, kind))).collect();
+    fail_at(fixture, Home::memory, &log, &places(fixture, &log))
+}
+
+fn fail_at(fixture: &Fixture, home: fn() -> Home, log: &[String], places: &[u64]) -> Vec<String> {
+    let places: Vec<(u64, usize)> = places.iter().flat_map(|at| (0..3).map(move |kind| (*at, kind))).collect();
     in_parallel(&places, async |(at, kind)| {
         let plan = FaultPlan::none();
         let plan = match kind {
@@ -222,7 +231,7 @@ fn fail_in_passing(fixture: &Fixture) -> Vec<String> {
             1 => plan.error_after(*at),
             _ => plan.lie_exists(*at),
         };
-        let home = Home::memory();
+        let home = home();
         drop(fixture.live(&home, &Arc::new(plan), Guards::ALL).await);
         let wrong = fixture.recover_and_check(&home, Guards::ALL).await;
         wrong.into_iter().map(|text| format!("effect {at}, `{}`, failed in way {kind}: {text}", log[*at as usize - 1])).collect()

@@ -11,6 +11,7 @@ pub mod desk;
 pub mod dice;
 pub mod feed;
 pub mod gcs;
+pub mod kind;
 pub mod oracle;
 pub mod postgres;
 pub mod program;

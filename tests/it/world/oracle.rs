@@ -52,6 +52,13 @@ impl Oracle {
         case
     }
 
+    /// A table of either format at a place.
+    pub fn expect_place(&mut self, name: &str, place: &Value, is_delta: bool, truth: &[Record]) -> &mut Value {
+        let case = self.add(name, place.clone(), truth);
+        case["delta"] = is_delta.into();
+        case
+    }
+
     fn add(&mut self, name: &str, table: Value, truth: &[Record]) -> &mut Value {
         let path = self.scratch.path().join(format!("{}.jsonl", self.cases.len()));
         let lines: Vec<&str> = truth.iter().map(|record| record.json.as_str()).collect();

@@ -95,6 +95,7 @@ pub struct Call {
 
 /// `highwater -C <project> ARGS`, with an environment of its own.
 pub fn command(project: &Project, args: &[&str]) -> Command {
+    project.is_tried();
     let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
     command.arg("-C").arg(project.path()).args(args).current_dir(project.path());
     command.env_clear().env("HOME", project.path()).env("TMPDIR", std::env::temp_dir());

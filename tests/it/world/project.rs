@@ -7,15 +7,17 @@ use tempfile::TempDir;
 
 use super::api::{FakeApi, Pages};
 use super::bucket::Bucket;
+use super::kind::Tried;
 
 pub struct Project {
     folder: TempDir,
+    tried: Option<Tried>,
 }
 
 impl Project {
     /// An empty project: `config.toml` alone.
     pub fn new() -> Self {
-        let project = Project { folder: tempfile::tempdir().unwrap() };
+        let project = Project { folder: tempfile::tempdir().unwrap(), tried: None };
         project.write("config.toml", "version = 1\n");
         project
     }
@@ -41,6 +43,19 @@ impl Project {
         let project = Project::of_items(api, pages, page_size);
         project.write("sinks/lake.toml", sink);
         project
+    }
+
+    /// Whenever the program works here, its kinds of table are noted.
+    pub fn witnessed(mut self, tried: &Tried) -> Self {
+        self.tried = Some(tried.clone());
+        self
+    }
+
+    /// The program is about to work here.
+    pub fn is_tried(&self) {
+        if let Some(tried) = &self.tried {
+            tried.saw_sinks_of(self.path());
+        }
     }
 
     pub fn path(&self) -> &Path {

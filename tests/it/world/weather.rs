@@ -29,10 +29,14 @@ pub enum On {
     /// A commit to a Delta table's log.
     Expose,
     Copy,
+    /// The same, and not to try the store out.
+    Publish,
     /// A put of a staged file.
     Stage,
     Get,
     List,
+    /// A listing of anything but a Delta table's log.
+    ListOwn,
     /// The end of an upload in parts.
     Complete,
     /// Whatever changes something.
@@ -53,6 +57,12 @@ pub enum Fault {
     Conflict,
     /// Not applied: 503 SlowDown.
     SlowDown,
+    /// Not applied: 507, as a server whose disks are full answers.
+    Full,
+    /// Not applied: 403, as for a bucket that may only be read.
+    Denied,
+    /// Applied whatever is there: the condition is not looked at.
+    Careless,
     /// Not applied: 400 ExpiredToken.
     Expired,
     /// Not applied: 301 without the right address.
@@ -175,8 +185,10 @@ fn is_for(on: On, method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
         On::Decide => puts && headers.contains_key("if-none-match") && path.contains("/log/"),
         On::Expose => puts && headers.contains_key("if-none-match") && path.contains("/_delta_log/"),
         On::Copy => puts && headers.contains_key("x-amz-copy-source"),
+        On::Publish => is_for(On::Copy, method, uri, headers) && !path.contains("/probe/"),
         On::Stage => puts && path.contains("/staging/"),
         On::List => *method == Method::GET && query.contains("list-type"),
+        On::ListOwn => is_for(On::List, method, uri, headers) && !query.contains("_delta_log"),
         On::Get => *method == Method::GET && !query.contains("list-type"),
         On::Complete => *method == Method::POST && query.contains("uploadId"),
         On::Change => changes,
@@ -296,6 +308,12 @@ async fn pass(
         }
         Fault::Conflict => said(StatusCode::CONFLICT, "ConditionalRequestConflict"),
         Fault::SlowDown => said(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
+        Fault::Full => said(StatusCode::INSUFFICIENT_STORAGE, "XMinioStorageFull"),
+        Fault::Denied => said(StatusCode::FORBIDDEN, "AccessDenied"),
+        Fault::Careless => {
+            sent.headers.remove("if-none-match");
+            sent.send().await
+        }
         Fault::Expired => said(StatusCode::BAD_REQUEST, "ExpiredToken"),
         Fault::Moved => said(StatusCode::MOVED_PERMANENTLY, "PermanentRedirect"),
         Fault::WrongRegion => said_more(StatusCode::BAD_REQUEST, "AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>"),

@@ -81,7 +81,7 @@ fn what_is_gone_for_good_is_not_gone_back_to() {
     });
 }
 
-async fn collect(
+pub(super) async fn collect(
     fixture: &Fixture,
     home: &Home,
     plan: &Arc<FaultPlan>,
@@ -95,7 +95,7 @@ async fn collect(
 const NOBODY: &str = "00000000-0000-7000-8000-00000000abcd";
 
 /// What runs that came to nothing may leave behind: a staged object, and a file that was published too late.
-async fn litter(store: &dyn Store) -> [String; 2] {
+pub(super) async fn litter(store: &dyn Store) -> [String; 2] {
     let litter =
         [format!("_highwater/items/staging/{NOBODY}/0000.staged"), format!("items/kind=a/part-{:020}-0000-{NOBODY}.parquet", 1)];
     for path in &litter {

@@ -13,8 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use highwater::clock::Clock;
 use highwater::config;
-use highwater::config::catalog::{Job, Mode, TableFormat};
-use highwater::config::secret::{SecretRef, SecretSource, SecretString};
+use highwater::config::catalog::{Job, Mode, Sink, TableFormat};
 use highwater::error::ErrorKind;
 use highwater::event::Events;
 use highwater::fault::{FaultPlan, Guards};
@@ -35,10 +34,13 @@ use highwater::store::memory::MemoryStore;
 use jiff::Timestamp;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::scenarios::stores::TestSecrets;
 use crate::world::api::{Pages, Record};
+use crate::world::bucket::Bucket;
 use crate::world::clock::TestClock;
+use crate::world::kind::{Kind, Tried};
 use crate::world::pause;
-use crate::world::project::{Project, source};
+use crate::world::project::{Project, job, source};
 use crate::world::source::FakeSource;
 
 const TABLE: &str = "items";
@@ -57,14 +59,7 @@ pub struct Fixture {
     /// Keeps the project's folder.
     _project: Arc<Project>,
     spool: PathBuf,
-}
-
-struct NoSecrets;
-
-impl SecretSource for NoSecrets {
-    fn resolve(&self, secret: &SecretRef) -> Result<SecretString, String> {
-        Err(format!("{secret:?} is not to be asked for"))
-    }
+    tried: Option<Tried>,
 }
 
 impl Fixture {
@@ -194,7 +189,18 @@ impl Fixture {
         let job = loaded.catalog.jobs.values().next().unwrap_or_else(|| panic!("{}", problems.join("\n"))).clone();
         let spool = project.at("spool");
         std::fs::create_dir_all(&spool).unwrap();
-        Fixture { job, records, _project: Arc::new(project), spool }
+        Fixture { job, records, _project: Arc::new(project), spool, tried: None }
+    }
+
+    /// The same on real stores: for each kind of table the fixture, whose lives are noted, and where they are lived.
+    pub fn of_kinds(&self, tried: &Tried, kinds: &[Kind]) -> Vec<(Fixture, fn() -> Home)> {
+        let of = |kind: &Kind| {
+            let mut fixture = self.clone();
+            fixture.tried = Some(tried.clone());
+            let fixture = if kind.is_delta() { fixture.with_delta() } else { fixture };
+            (fixture, if kind.is_on_s3() { Home::bucket as fn() -> Home } else { Home::disk })
+        };
+        kinds.iter().map(of).collect()
     }
 
     pub fn dataset(&self) -> &DatasetName {
@@ -226,6 +232,9 @@ impl Fixture {
         options: &RunOptions,
         work: impl AsyncFnOnce(&Job, &Ports) -> Result<T, RunError>,
     ) -> Result<T, RunError> {
+        if let (Some(tried), Some(kind)) = (&self.tried, home.kind(self.is_delta())) {
+            tried.saw(kind);
+        }
         let opened = home.open().await;
         let source = FakeSource { records: self.records.clone(), page_size: 4, now: NOW.parse().unwrap() };
         // Batches of two processes are never called the same.
@@ -414,8 +423,21 @@ pub struct Home {
 }
 
 enum Place {
-    Memory { store: MemoryStore, state: MemoryState },
-    Disk { folder: tempfile::TempDir },
+    Memory {
+        store: MemoryStore,
+        state: MemoryState,
+    },
+    /// The state on a disk, the lake in a place of its own.
+    Real {
+        lake: Lake,
+        state: tempfile::TempDir,
+    },
+}
+
+#[derive(Clone)]
+enum Lake {
+    Folder(Arc<tempfile::TempDir>),
+    Bucket(Arc<Sink>),
 }
 
 /// Lake and state as one process sees them.
@@ -445,18 +467,44 @@ impl Home {
     }
 
     pub fn disk() -> Self {
-        Home::at(Place::Disk { folder: tempfile::tempdir().unwrap() })
+        Home::with(Lake::Folder(Arc::new(tempfile::tempdir().unwrap())))
+    }
+
+    fn with(lake: Lake) -> Self {
+        Home::at(Place::Real { lake, state: tempfile::tempdir().unwrap() })
+    }
+
+    /// On the S3 server, which the test has asked for before.
+    pub fn bucket() -> Self {
+        // Whoever makes a life may be in the middle of one.
+        let bucket = std::thread::spawn(Bucket::new).join().unwrap().expect("asked for before");
+        let project = Project::new();
+        project.write("sources/api.toml", &source("http://127.0.0.1:9", &Pages::Page, 4));
+        project.write("sinks/lake.toml", &bucket.sink(&bucket.endpoint));
+        project.write("jobs/items.toml", &job(""));
+        let sink = config::load(project.path(), None).catalog.jobs.values().next().expect("a job").sink.clone();
+        Home::with(Lake::Bucket(Arc::new(sink)))
+    }
+
+    /// Where tables are of a kind.
+    fn kind(&self, is_delta: bool) -> Option<Kind> {
+        let Place::Real { lake, .. } = &*self.place else { return None };
+        Some(Kind::of(is_delta, matches!(lake, Lake::Bucket(_))))
     }
 
     /// A copy that goes its own way; nobody is at work here.
     pub fn fork(&self) -> Self {
         match &*self.place {
             Place::Memory { store, state } => Home::at(Place::Memory { store: store.fork(), state: state.fork() }),
-            Place::Disk { folder } => {
-                let copy = tempfile::tempdir().unwrap();
-                copy_folder(folder.path(), copy.path());
-                Home::at(Place::Disk { folder: copy })
+            Place::Real { lake: Lake::Folder(lake), state } => {
+                let copy = Home::disk();
+                copy_folder(state.path(), copy.folder());
+                if let Place::Real { lake: Lake::Folder(other), .. } = &*copy.place {
+                    copy_folder(lake.path(), other.path());
+                }
+                copy
             }
+            Place::Real { .. } => panic!("a bucket is not copied"),
         }
     }
 
@@ -464,7 +512,7 @@ impl Home {
     pub fn rival(&self) -> Self {
         match &*self.place {
             Place::Memory { store, .. } => Home::at(Place::Memory { store: store.clone(), state: MemoryState::new() }),
-            Place::Disk { .. } => panic!("rivals meet in memory"),
+            Place::Real { lake, .. } => Home::with(lake.clone()),
         }
     }
 
@@ -473,9 +521,10 @@ impl Home {
         matches!(&*self.place, Place::Memory { .. }).then(|| self.rival())
     }
 
+    /// The folder of the state.
     fn folder(&self) -> &Path {
         match &*self.place {
-            Place::Disk { folder } => folder.path(),
+            Place::Real { state, .. } => state.path(),
             Place::Memory { .. } => panic!("there is no folder in memory"),
         }
     }
@@ -483,7 +532,10 @@ impl Home {
     pub fn store(&self) -> Arc<dyn Store> {
         match &*self.place {
             Place::Memory { store, .. } => Arc::new(store.clone()),
-            Place::Disk { folder } => open_local(&folder.path().join("lake")),
+            Place::Real { lake: Lake::Folder(folder), .. } => open_local(folder.path()),
+            Place::Real { lake: Lake::Bucket(sink), .. } => {
+                highwater::store::open(sink, &TestSecrets, Guards::ALL).expect("a bucket opens")
+            }
         }
     }
 
@@ -491,8 +543,8 @@ impl Home {
         let store = self.store();
         match &*self.place {
             Place::Memory { state, .. } => Opened { store, state: Arc::new(state.reopen()), sqlite: None },
-            Place::Disk { folder } => {
-                let sqlite = Arc::new(reopen(&folder.path().join("state.db")).await);
+            Place::Real { state, .. } => {
+                let sqlite = Arc::new(reopen(&state.path().join("state.db")).await);
                 Opened { store, state: sqlite.clone(), sqlite: Some(sqlite) }
             }
         }
@@ -545,7 +597,7 @@ fn copy_folder(from: &Path, to: &Path) {
 }
 
 fn open_local(folder: &Path) -> Arc<dyn Store> {
-    use highwater::config::catalog::{Compression, ParquetSettings, Sink, SinkPlace};
+    use highwater::config::catalog::{Compression, ParquetSettings, SinkPlace};
     let sink = Sink {
         name: "lake".to_owned(),
         file: "sinks/lake.toml".to_owned(),
@@ -555,7 +607,7 @@ fn open_local(folder: &Path) -> Arc<dyn Store> {
         parquet: ParquetSettings { compression: Compression::None, file_size: 1 << 27, row_group_size: 1 << 26 },
         keep: Default::default(),
     };
-    highwater::store::open(&sink, &NoSecrets, Guards::ALL).expect("a folder opens")
+    highwater::store::open(&sink, &TestSecrets, Guards::ALL).expect("a folder opens")
 }
 
 /// A clock whose first wait lets something else happen.

@@ -1,6 +1,7 @@
 //! What a recount names: a table is loaded, one thing is done to it behind the program's back; and the guards around batches whose
 //! files vanish.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,14 +27,14 @@ async fn read(store: &dyn Store, path: &str) -> Bytes {
     store.get(path, 1 << 24).await.expect("read").expect("there")
 }
 
-async fn edit(store: &dyn Store, path: &str, from: &str, to: &str) {
+pub(super) async fn edit(store: &dyn Store, path: &str, from: &str, to: &str) {
     let text = String::from_utf8(read(store, path).await.to_vec()).expect("text");
     assert!(text.contains(from), "no {from} in {text}");
     store.put(path, text.replacen(from, to, 1).into()).await.expect("edited");
 }
 
 /// What `verify` says.
-async fn problems(fixture: &Fixture, home: &Home) -> Vec<String> {
+pub(super) async fn problems(fixture: &Fixture, home: &Home) -> Vec<String> {
     let store = home.store();
     let mut problems = verify(store.as_ref(), fixture.dataset()).await.expect("a recount").problems;
     if fixture.is_delta() {
@@ -49,46 +50,52 @@ async fn loaded(fixture: &Fixture) -> Home {
     home
 }
 
+/// One thing is done to a file of the table at a time: a recount names that, and nothing else.
+pub(super) async fn lose_double_and_change(fixture: &Fixture, home: &Home, whole: &BTreeMap<String, Bytes>) {
+    for (what, says) in [
+        ("lost", "is missing"),
+        ("doubled", "is in the table's folder, but no record names it"),
+        ("changed", "is not what was written: its SHA-256 differs"),
+        ("cut", "bytes, its record says"),
+    ] {
+        let store = home.store();
+        let path = fixture.live_files(home).await.into_iter().nth(1).expect("two files");
+        let bytes = read(store.as_ref(), &path).await;
+        let named = match what {
+            "lost" => {
+                store.delete(&path).await.expect("deleted");
+                path
+            }
+            "doubled" => {
+                let copy = path.replace("/part-", "/copy-");
+                store.put(&copy, bytes).await.expect("copied");
+                copy
+            }
+            "changed" => {
+                let mut changed = bytes.to_vec();
+                changed[bytes.len() / 3] ^= 1;
+                store.put(&path, changed.into()).await.expect("changed");
+                path
+            }
+            _ => {
+                store.put(&path, bytes.slice(..bytes.len() - 1)).await.expect("cut");
+                path
+            }
+        };
+        let found = problems(fixture, home).await;
+        let is_it = |problem: &String| problem.contains(&named) && problem.contains(says);
+        assert!(found.len() == 1 && found.iter().all(is_it), "{what}: {named}: {found:#?}");
+        home.put_lake(whole).await;
+    }
+}
+
 #[test]
 fn a_file_that_is_lost_doubled_or_changed_is_named_and_nothing_else() {
     // D-70
     block_on(async {
         for fixture in tables() {
-            for (what, says) in [
-                ("lost", "is missing"),
-                ("doubled", "is in the table's folder, but no record names it"),
-                ("changed", "is not what was written: its SHA-256 differs"),
-                ("cut", "bytes, its record says"),
-            ] {
-                let home = loaded(&fixture).await;
-                let store = home.store();
-                let path = fixture.live_files(&home).await.into_iter().nth(1).expect("two files");
-                let bytes = read(store.as_ref(), &path).await;
-                let named = match what {
-                    "lost" => {
-                        store.delete(&path).await.expect("deleted");
-                        path
-                    }
-                    "doubled" => {
-                        let copy = path.replace("/part-", "/copy-");
-                        store.put(&copy, bytes).await.expect("copied");
-                        copy
-                    }
-                    "changed" => {
-                        let mut changed = bytes.to_vec();
-                        changed[bytes.len() / 3] ^= 1;
-                        store.put(&path, changed.into()).await.expect("changed");
-                        path
-                    }
-                    _ => {
-                        store.put(&path, bytes.slice(..bytes.len() - 1)).await.expect("cut");
-                        path
-                    }
-                };
-                let found = problems(&fixture, &home).await;
-                let is_it = |problem: &String| problem.contains(&named) && problem.contains(says);
-                assert!(found.len() == 1 && found.iter().all(is_it), "{what}: {named}: {found:#?}");
-            }
+            let home = loaded(&fixture).await;
+            lose_double_and_change(&fixture, &home, &home.copy_of_lake().await).await;
         }
     });
 }

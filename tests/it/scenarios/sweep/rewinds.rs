@@ -14,7 +14,7 @@ pub(super) fn options(what: RewindKind) -> RunOptions {
     RunOptions { rewind: Some(rewind), ..RunOptions::default() }
 }
 
-fn range() -> RunOptions {
+pub(super) fn range() -> RunOptions {
     let bound = |text: &str| text.parse().ok();
     options(RewindKind::Range { from: bound("2026-01-02T06:00:00Z"), to: bound("2026-01-03T06:00:00Z") })
 }
