@@ -602,6 +602,23 @@ fn a_clock_that_goes_back_leaves_the_mark_where_it_is() {
 }
 
 #[test]
+fn what_is_committed_late_with_an_old_time_is_waited_for() {
+    // C-45: a transaction took its time at 11:57 and is seen only after the run of 12:00.
+    for (settle, ids) in [("1m", 1), ("5m", 2)] {
+        let rows = shelf(&[json!({ "id": 1, "updated_at": "2026-03-01T11:30:00Z" })]);
+        let desk = Desk::start(paged(&rows));
+        let job = format!("mode = \"append\"\nwindow = {{ settle = \"{settle}\" }}\n");
+        let project = project(&desk, &in_order("none", BY_TOKEN), &job);
+        run(&project);
+        rows.lock().unwrap().push(json!({ "id": 2, "updated_at": "2026-03-01T11:57:00Z" }));
+        desk.set_date("Sun, 01 Mar 2026 12:10:00 GMT");
+        run(&project);
+        once_each(&project, ids);
+        changes_nothing(&project);
+    }
+}
+
+#[test]
 fn a_mark_far_ahead_brings_nothing_and_a_full_read_brings_all_again() {
     let rows = shelf(&[json!({ "id": 1, "seq": "a" }), json!({ "id": 2, "seq": "b" })]);
     let desk = Desk::start(by_text(&rows));
