@@ -211,6 +211,9 @@ pub(super) fn safe_name(name: &str) -> Result<(), Wrong> {
 /// The field's path in its one normal form.
 pub(super) fn read_field(text: &str) -> Result<String, Wrong> {
     let help = "write the field's path, such as \"updated_at\" or \"properties.time\"";
+    if text == "$" || text.starts_with("$.") || text.starts_with("$[") {
+        return Err(wrong(format!("{} is written as a JSONPath", quote(text)), help));
+    }
     match split_path(text) {
         Ok(steps) if steps.is_empty() => Err(wrong("the path is empty", help)),
         Ok(steps) => Ok(join_path(&steps)),
@@ -224,6 +227,9 @@ fn read_path(text: &str) -> Result<Value, Wrong> {
     let is_json_path = !text.contains('"') && (text.contains('[') || text == "$" || text.starts_with("$."));
     if is_json_path {
         return Err(wrong(format!("{} is written as a JSONPath", quote(text)), HELP));
+    }
+    if text.starts_with('/') {
+        return Err(wrong(format!("{} is written as a JSON pointer", quote(text)), HELP));
     }
     ResponsePath::parse(text).map(Value::Path).map_err(|message| wrong(message, HELP))
 }

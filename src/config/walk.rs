@@ -36,7 +36,41 @@ const CALLED_ELSEWHERE: &[(&str, &str)] = &[
     ("write_disposition", "mode"),
     ("cron", "schedule"),
     ("destination", "sink"),
+    ("header", "name"),
+    ("key", "value"),
 ];
+
+/// The same for words.
+const WORDS_ELSEWHERE: &[(&str, &str)] = &[
+    ("cursor", "page_token"),
+    ("page_number", "page"),
+    ("page_increment", "page"),
+    ("offset_limit", "offset"),
+    ("offset_increment", "offset"),
+    ("limit_offset", "offset"),
+    ("link", "link_header"),
+    ("header_link", "link_header"),
+    ("token", "bearer"),
+    ("bearer_token", "bearer"),
+    ("api_token", "api_key"),
+    ("datetime", "timestamp"),
+    ("iso8601", "timestamp"),
+    ("unix", "epoch_s"),
+    ("epoch", "epoch_s"),
+    ("epoch_seconds", "epoch_s"),
+    ("epoch_milliseconds", "epoch_ms"),
+    ("upsert", "merge"),
+    ("overwrite", "replace"),
+    ("full_refresh", "replace"),
+    ("rest", "http"),
+];
+
+/// What is meant by a word that is not known: as another tool has it, or misspelt; else the known ones.
+fn meant<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone, kind: &str) -> String {
+    let plain = word.to_ascii_lowercase().replace([' ', '-'], "_");
+    let here = WORDS_ELSEWHERE.iter().find(|(other, ours)| *other == plain && known.clone().any(|word| word == *ours));
+    here.map_or_else(|| nearest(word, known, kind), |(_, ours)| format!("it is called `{ours}` here"))
+}
 
 /// The variable's name in a text as a shell has it: `$NAME` or `${NAME}`. Names alone: whatever else begins so may be a secret.
 fn shell_name(text: &str) -> Option<&str> {
@@ -52,7 +86,7 @@ pub(super) fn walk(text: &str, shape: &'static TableShape, report: &mut Report) 
     let (tree, errors) = DeTable::parse_recoverable(text);
     for error in errors.iter().take(SYNTAX_ERRORS_MAX) {
         let place = error.span().map(|span| lines.place(span.start, String::new())).unwrap_or_default();
-        report.error(&place, syntax_message(error.message()), "");
+        report.error(&place, syntax_message(error.message()), syntax_help(error.message()));
     }
     if !errors.is_empty() {
         return None;
@@ -65,6 +99,15 @@ pub(super) fn walk(text: &str, shape: &'static TableShape, report: &mut Report) 
 fn syntax_message(message: &str) -> String {
     let message = message.trim().replace('\n', ", ");
     format!("not TOML: {}", message.strip_suffix(", expected nothing").unwrap_or(&message))
+}
+
+fn syntax_help(message: &str) -> &'static str {
+    match message.trim() {
+        "duplicate key" => "a key stands once in a table, and a heading once in a file: keep one of them",
+        message if message.starts_with("string values must be quoted") => "write texts in quotes: name = \"text\"",
+        message if message.starts_with("key with no value") => "write name = value",
+        _ => "",
+    }
 }
 
 /// Where lines begin, to turn a byte offset into line and column.
@@ -211,7 +254,7 @@ impl Walker<'_, '_> {
         if choice.later.contains(&word) {
             return self.refuse(at, format!("`{word}` is not built yet"), now_help(choice.words.iter().copied()));
         }
-        self.refuse(at, format!("{} is not known here", quote(word)), nearest(word, choice.words.iter().copied(), "words"))
+        self.refuse(at, format!("{} is not known here", quote(word)), meant(word, choice.words.iter().copied(), "words"))
     }
 
     /// A body of JSON, with templates for its texts.
@@ -354,7 +397,7 @@ impl Walker<'_, '_> {
             if tagged.later.contains(&word.as_ref()) {
                 return self.refuse(&tag_at, format!("`{word}` is not built yet"), now_help(names()));
             }
-            return self.refuse(&tag_at, format!("{} is not known here", quote(word)), nearest(word, names(), "types"));
+            return self.refuse(&tag_at, format!("{} is not known here", quote(word)), meant(word, names(), "types"));
         };
         let mut table = self.table_beside(entries, at.clone(), &variant.table, Some("type"));
         table.entries.push(("type".to_owned(), Node { at: tag_at, value: Value::Text(word.to_string()) }));
@@ -424,6 +467,25 @@ fn type_name(value: &DeValue<'_>) -> &'static str {
 
 fn help_for_type(at: &Place, shape: Shape, found: &DeValue<'_>) -> String {
     match (shape, found) {
+        (Shape::Text(Kind::ResponsePath | Kind::BodyPath | Kind::FieldPath), DeValue::Array(_)) => {
+            "write one path, its steps parted by dots, such as \"data.items\"".to_owned()
+        }
+        (Shape::Text(_) | Shape::Choice(_) | Shape::Scalar | Shape::ScalarTemplate, DeValue::Array(_)) => {
+            "write one value, without brackets".to_owned()
+        }
+        (Shape::Table(_) | Shape::Map(..) | Shape::Tagged(_), DeValue::Array(items))
+            if items.iter().all(|item| matches!(item.get_ref(), DeValue::Table(_))) && !items.is_empty() =>
+        {
+            format!("there is one of it: write its heading in single brackets, [{}]", at.key)
+        }
+        (Shape::Tagged(tagged), DeValue::String(word)) if tagged.variant(word).is_some() => {
+            format!("write {{ type = \"{word}\" }}")
+        }
+        (Shape::Table(shape), _) => {
+            let key = shape.keys.iter().find(|key| key.required).or(shape.keys.first()).map_or("name", |key| key.name);
+            format!("write a table, such as {{ {key} = .. }}")
+        }
+        (Shape::Map(..), _) => "write a table, such as { name = \"value\" }".to_owned(),
         (Shape::Text(_) | Shape::Scalar | Shape::ScalarTemplate, DeValue::Table(_)) if at.key.contains('.') => {
             "a name with a dot is quoted: \"outer.inner\" = ...".to_owned()
         }
@@ -447,6 +509,7 @@ fn help_for_missing(name: &str, shape: Shape) -> String {
     match shape {
         Shape::Version => "write `version = 1` at the top of the file".to_owned(),
         Shape::Choice(choice) => now_help(choice.words.iter().copied()),
+        Shape::Map(_, Shape::Table(_)) => format!("add a table [{name}.NAME], with a name of your own"),
         _ => format!("add `{name}`"),
     }
 }

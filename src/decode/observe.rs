@@ -134,6 +134,10 @@ pub fn absorb_record(doc: &Document<'_>, root: &mut Object, record: u32) -> Resu
 fn absorb_fields(doc: &Document<'_>, object: &mut Object, at: u32) -> Result<(), DecodeError> {
     for (key, at) in doc.distinct_members(at) {
         let place = object.place_or_new(key);
+        if object.nodes.len() > FIELDS_MAX {
+            // Whoever asked makes JSON of it, or refuses it: of a map of millions of keys no more is to be remembered.
+            break;
+        }
         if object.nodes[place].hold != Hold::Open && !doc.fits_as_field(&object.nodes[place], at) {
             if sibling_for(doc, object, place, at).is_none() {
                 object.nodes[place].misfits.join(doc.kind_of(at));

@@ -95,10 +95,13 @@ fn locate_records(doc: &Document<'_>, plan: &Plan) -> Result<Option<u32>, Decode
         Some((at, Item::List(_))) => Ok(Some(at)),
         None | Some((_, Item::Null)) if plan.records_optional => Ok(None),
         None | Some((_, Item::Null)) => Err(no_records(format!("the body has no list of records{}", whereabouts(doc, &path)))),
-        Some((_, item)) if path.is_empty() => Err(no_records(format!("the body is {}, not a list of records", item.kind_name()))),
         Some((at, item)) => {
             let names = names_of(doc, at).map_or_else(String::new, |names| format!("; its fields are {names}"));
-            Err(no_records(format!("there is {}, not a list of records, at `{path}`{names}", item.kind_name())))
+            let kind = item.kind_name();
+            Err(no_records(match path.is_empty() {
+                true => format!("the body is {kind}, not a list of records{names}"),
+                false => format!("there is {kind}, not a list of records, at `{path}`{names}"),
+            }))
         }
     }
 }

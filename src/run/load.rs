@@ -344,8 +344,13 @@ fn halves(job: &Job, slice: &Slice, reach: &Reach) -> Result<[Slice; 2], RunErro
     };
     match (cursor, reach) {
         (Some(cursor), Reach::Time(span)) => {
-            let instant = "they stand within one `precision` of each other, which cannot be split; ask for less by parameters";
-            let (first, second) = plan::halves(cursor, span).ok_or_else(|| refused(instant))?;
+            let instant = || {
+                let precision = cursor.precision;
+                format!(
+                    "they stand within one `precision` ({precision:#}), which cannot be split, and a request asks one more on both ends; ask for less by parameters"
+                )
+            };
+            let (first, second) = plan::halves(cursor, span).ok_or_else(|| refused(&instant()))?;
             let part = |span| Slice { partition: slice.partition.clone(), reach: Reach::Time(span) };
             Ok([part(second), part(first)])
         }

@@ -38,8 +38,8 @@ pub async fn probe(
     stop: &Stop,
 ) -> Result<Vec<Probed>, RunError> {
     let mut probed = Vec::with_capacity(slices.len());
-    if job.stream.export.is_some() {
-        // To find out how many pages it has, the source would have to write each slice out.
+    if job.stream.export.is_some() || job.stream.parent.is_some() {
+        // To find out how many pages it has, the source would have to write each slice out, or every parent be asked for.
         return Ok(probed);
     }
     for slice in slices {

@@ -15,13 +15,13 @@ use crate::cli::engine::JobEnd;
 use crate::cli::failure::Failure;
 use crate::cli::project::Project;
 use crate::cli::text::counted;
-use crate::config::catalog::{CountedEnd, Job, OnTypeChange, Paging, PagingKind, Stream};
+use crate::config::catalog::{CountedEnd, Job, OnTypeChange, Paging, PagingKind, QueryText, RequestBody, Stream};
 use crate::config::{Problem, Remark, Severity, at_key};
 use crate::decode::{DecodeSpec, Decoder};
 use crate::page::{PagePosition, RawPage, ResponsePath, find_value, join_path};
 use crate::reject::RejectedAt;
 use crate::run::Purpose;
-use crate::source::http::recording::{Answer, Difference, Miss, Recording};
+use crate::source::http::recording::{Answer, Asked, Difference, Miss, Recording};
 
 use super::preview::ScratchFolder;
 use super::replay;
@@ -112,12 +112,10 @@ impl Found<'_> {
     /// What recorded pages hold, and the definition speaks of.
     fn pages(&mut self, recording: &Recording) {
         let Some(parents) = self.job.of_parent() else { return self.stream(self.job.clone(), recording, |_| true) };
-        // Children's paths hold what their parents' do more often than the other way round.
-        let is_child = |path: &str| fits(self.job.stream.path.text(), path);
-        let children: BTreeSet<usize> =
-            (0..recording.heads().len()).filter(|place| is_child(&path_of(recording, *place))).collect();
-        self.stream(self.job.clone(), recording, |place| children.contains(&place));
-        self.stream(parents, recording, |place| !children.contains(&place));
+        let whose: Vec<Option<bool>> =
+            recording.heads().iter().map(|head| is_of_child(&self.job.stream, &parents.stream, &head.request)).collect();
+        self.stream(self.job.clone(), recording, |place| whose[place] == Some(true));
+        self.stream(parents, recording, |place| whose[place] == Some(false));
     }
 
     fn stream(&mut self, job: Job, recording: &Recording, is_its: impl Fn(usize) -> bool) {
@@ -297,9 +295,26 @@ fn query_key<'a>(stream: &'a Stream, name: &str) -> Vec<&'a str> {
     }
 }
 
-fn path_of(recording: &Recording, place: usize) -> String {
-    let address = recording.heads().get(place).map_or("", |head| head.request.address.as_str());
-    address.split('?').next().unwrap_or_default().to_owned()
+/// Whether a request is for a stream or for its parents; `None` where it is by a query that neither of them has any more.
+fn is_of_child(child: &Stream, parents: &Stream, asked: &Asked) -> Option<bool> {
+    match (is_by_query(child, asked), is_by_query(parents, asked)) {
+        (Some(true), _) => Some(true),
+        (_, Some(true)) => Some(false),
+        (Some(false), Some(false)) => None,
+        // Children's paths hold what their parents' do more often than the other way round.
+        _ => Some(fits(child.path.text(), asked.address.split('?').next().unwrap_or_default())),
+    }
+}
+
+/// Whether a request asks by a stream's GraphQL query, by which streams of one path are told apart; `None` where it has none.
+fn is_by_query(stream: &Stream, asked: &Asked) -> Option<bool> {
+    let Some(RequestBody::Graphql { query, .. }) = &stream.body else { return None };
+    let query = match query {
+        QueryText::Written(query) => query.clone(),
+        QueryText::File(path) => std::fs::read_to_string(path).ok()?,
+    };
+    let body: Option<Value> = asked.body.as_deref().and_then(|body| serde_json::from_str(body).ok());
+    Some(body.as_ref().and_then(|body| body.get("query")).and_then(Value::as_str) == Some(&query))
 }
 
 /// Whether an address may have come of a path's template: its literal parts stand in it, in order, and it ends with the last of them.

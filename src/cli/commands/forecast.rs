@@ -26,6 +26,8 @@ use crate::source::http::{HttpSource, Shared, Tokens};
 use crate::state::State;
 use crate::stop::Stop;
 
+use super::plan::at_least;
+
 /// What an answer is taken to need where nothing is known of the API.
 const LATENCY: Duration = Duration::from_millis(200);
 /// Runs that are looked at for what a slice took before.
@@ -168,7 +170,8 @@ fn reckon(
 fn tells_pages(job: &Job) -> bool {
     let is_told = |end: &CountedEnd| matches!(end, CountedEnd::Total(_) | CountedEnd::TotalPages(_));
     match &job.stream.paging.kind {
-        PagingKind::Page { end, .. } | PagingKind::Offset { end, .. } => job.stream.export.is_none() && is_told(end),
+        _ if job.stream.export.is_some() || job.stream.parent.is_some() => false,
+        PagingKind::Page { end, .. } | PagingKind::Offset { end, .. } => is_told(end),
         _ => false,
     }
 }
@@ -177,7 +180,7 @@ fn tells_pages(job: &Job) -> bool {
 fn count(job: &Job, outline: &Outline, probed: &[Probed], runs: &[crate::state::RunRow]) -> (u64, Basis) {
     let slices = outline.total();
     let is_export = job.stream.export.is_some();
-    if !is_export && matches!(job.stream.paging.kind, PagingKind::None) {
+    if !is_export && job.stream.parent.is_none() && matches!(job.stream.paging.kind, PagingKind::None) {
         return (slices, Basis::Exact);
     }
     let known: Vec<u64> = probed.iter().filter_map(|probed| probed.pages).collect();
@@ -230,16 +233,17 @@ fn overruns(job: &Job, now: Timestamp, ends_at: Option<Timestamp>) -> bool {
 
 impl Forecast {
     /// For people, a line each.
-    pub fn lines(&self) -> Vec<String> {
+    pub fn lines(&self, job: &Job) -> Vec<String> {
         let requests = match self.basis {
             Basis::Exact => counted(self.requests, "request"),
             Basis::Estimate => format!("about {}, as slices took before", counted(self.requests, "request")),
             Basis::AtLeast => {
-                let more = match self.can_be_asked {
-                    true => "--probe asks how many",
-                    false => "the API does not tell how many pages there are",
+                let more = match (self.can_be_asked, job.stream.parent.is_some()) {
+                    (true, _) => "; --probe asks how many",
+                    (false, false) => "; the API does not tell how many pages there are",
+                    (false, true) => "",
                 };
-                format!("at least {}, one a page of each slice; {more}", counted(self.requests, "request"))
+                format!("{}{more}", at_least(job, self.requests))
             }
         };
         let mut lines = vec![format!("requests: {requests}")];

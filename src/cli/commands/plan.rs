@@ -8,7 +8,7 @@ use crate::cli::failure::Failure;
 use crate::cli::progress::describe_slice;
 use crate::cli::project::Project;
 use crate::cli::text::{counted, one_line, size, thousands};
-use crate::config::catalog::{Job, Mode, PagingKind};
+use crate::config::catalog::{Job, Mode, PagingKind, Rate};
 use crate::error::chain;
 use crate::ids::Seq;
 use crate::plan::{self, Outline};
@@ -140,12 +140,21 @@ fn describe_table(table: &Result<Option<TableJson>, String>) -> String {
 fn describe_requests(job: &Job, outline: &Outline) -> String {
     match exact_requests(job, outline) {
         Some(requests) => counted(requests, "request"),
-        None => format!("at least {}, one a page of each slice", counted(outline.total(), "request")),
+        None => at_least(job, outline.total()),
     }
 }
 
+/// What is known of a run's requests before it, and why it is no more.
+pub(super) fn at_least(job: &Job, requests: u64) -> String {
+    let why = match &job.stream.parent {
+        Some(parent) => format!("one a page of `{}` and one or more for each record of it", parent.stream.name),
+        None => "one a page of each slice".to_owned(),
+    };
+    format!("at least {}, {why}", counted(requests, "request"))
+}
+
 fn exact_requests(job: &Job, outline: &Outline) -> Option<u64> {
-    matches!(job.stream.paging.kind, PagingKind::None).then(|| outline.total())
+    (job.stream.parent.is_none() && matches!(job.stream.paging.kind, PagingKind::None)).then(|| outline.total())
 }
 
 fn print(
@@ -169,7 +178,7 @@ fn print(
     }
     match forecast {
         Some(forecast) => {
-            for line in forecast.lines() {
+            for line in forecast.lines(job) {
                 terminal.line(&format!("  {line}"))?;
             }
         }
@@ -222,11 +231,12 @@ fn describe_rewrites(job: &Job, rewrites: &RewritesJson) -> String {
 }
 
 fn describe_limits(job: &Job) -> String {
-    let rates = job.source.limits.requests.iter().map(|rate| {
-        let per = crate::cli::text::length(rate.per);
-        format!("{} in {per}", counted(u64::from(rate.requests), "request"))
-    });
-    let rates: Vec<String> = rates.collect();
+    let limits = &job.source.limits;
+    let written = |rates: &[Rate], noun: &str| -> Vec<String> {
+        let one = |rate: &Rate| format!("{} in {}", counted(u64::from(rate.requests), noun), crate::cli::text::length(rate.per));
+        rates.iter().map(one).collect()
+    };
+    let rates = [written(&limits.requests, "request"), written(&limits.points, "point")].concat();
     if rates.is_empty() { "none declared".to_owned() } else { rates.join(", ") }
 }
 

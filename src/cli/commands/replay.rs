@@ -10,13 +10,14 @@ use crate::cli::failure::Failure;
 use crate::cli::project::Project;
 use crate::cli::report::{print_report, report_json};
 use crate::cli::text::{counted, printable, size};
-use crate::clock::{Clock, ReplayedClock};
+use crate::clock::{Clock, ReplayedClock, SystemClock};
 use crate::config::catalog::{Auth, Job, Limits, SinkPlace};
 use crate::error::chain;
 use crate::run::{self, Purpose, RunOptions};
 use crate::source::http::recording::{Ended, Recording, Tape, Wire};
 use crate::state::State;
 use crate::state::sqlite::SqliteState;
+use crate::store::sound::Soundness;
 
 use super::run::{close, run_until_stopped};
 
@@ -109,6 +110,8 @@ pub(super) async fn run_into(
     let clock: Arc<dyn Clock> = Arc::new(ReplayedClock::at(as_of));
     let mut engine = Engine::new(shared, project.secrets.clone(), clock, folder);
     engine.wire = Wire::Replay(Arc::clone(recording));
+    // The folder is of today, whenever the recorded run was.
+    engine.soundness = Soundness::new(Arc::new(SystemClock::new()));
     // What was a replacement of a large table then is the first of its rows here.
     let options = RunOptions { as_of: Some(as_of), force: true, ..RunOptions::default() };
     let outcome = engine.run_one(job, purpose, &options, project.catalog.settings.memory).await;

@@ -108,6 +108,10 @@ fn format(table: &Table, cursor_type: CursorType, timezone: &TimeZone, report: &
     }
     let pattern = table.text("format")?;
     let help = "write a strftime pattern, such as \"%Y-%m-%dT%H:%M:%SZ\"";
+    if !pattern.contains('%') {
+        report.error(&table.place("format"), format!("{} has no `%`: it would be sent as it stands", quote(&pattern)), help);
+        return None;
+    }
     match written(&pattern, SignedDuration::ZERO, timezone) {
         Err(error) => {
             report.error(&table.place("format"), format!("{} is not a pattern: {error}", quote(&pattern)), help);

@@ -25,6 +25,37 @@ pub(super) fn check(template: &Template, at: &Place, position: Position, paramet
             report.error(at, message, help);
         }
     }
+    if let Some(name) = written_otherwise(template, position, parameters) {
+        let message = format!("{} is sent as it stands", quote(&name));
+        let plain = name.trim_matches(|sign: char| !sign.is_ascii_alphanumeric() && sign != '_');
+        report.warning(at, message, format!("write `{{{{ {plain} }}}}` for the value of `{plain}`"));
+    }
+}
+
+/// A name in scope as other tools write it: `{name}`, `${name}`, `:name`.
+fn written_otherwise(template: &Template, position: Position, parameters: &BTreeSet<String>) -> Option<String> {
+    let is_name = |name: &str| {
+        let first = name.split('.').next().unwrap_or(name);
+        parameters.contains(first)
+            || ["from", "to", "page", "parent"].contains(&first) && complaint(first, position, parameters).is_none()
+    };
+    let literal = literal_text(template.text());
+    let is_part = |sign: char| sign.is_ascii_alphanumeric() || sign == '_' || sign == '.';
+    literal.match_indices(['{', ':']).find_map(|(at, sign)| {
+        let inner = literal[at + 1..].trim_start_matches(' ');
+        let name = &inner[..inner.find(|sign| !is_part(sign)).unwrap_or(inner.len())];
+        let is_closed = inner[name.len()..].trim_start_matches(' ').starts_with('}');
+        let stands_alone = at == 0 || literal[..at].ends_with('/');
+        match sign {
+            "{" if is_closed && is_name(name) => {
+                let begin = if literal[..at].ends_with('$') { at - 1 } else { at };
+                let end = at + literal[at..].find('}')? + 1;
+                Some(literal[begin..end].to_owned())
+            }
+            ":" if stands_alone && parameters.contains(name) => Some(format!(":{name}")),
+            _ => None,
+        }
+    })
 }
 
 fn complaint(name: &str, position: Position, parameters: &BTreeSet<String>) -> Option<(String, String)> {

@@ -31,7 +31,10 @@ fn parameters() {
     error: jobs/orders.toml:6:24: parameters.owner: sources/shop.toml needs the parameter `owner`
       help: give it a value
     "#);
-    insta::assert_snapshot!(with_job_text(&JOB.replacen("\"acme\"", "[1]", 1)), @"error: jobs/orders.toml:6:24: parameters.owner: expected text, a number or a boolean, found a list");
+    insta::assert_snapshot!(with_job_text(&JOB.replacen("\"acme\"", "[1]", 1)), @r#"
+    error: jobs/orders.toml:6:24: parameters.owner: expected text, a number or a boolean, found a list
+      help: write one value, without brackets
+    "#);
 }
 
 /// A job over these sets, with these parameters in common.
@@ -72,6 +75,7 @@ fn sets_that_make_no_sense_are_refused() {
     error: jobs/orders.toml:11:13: for_each[5].owner: sources/shop.toml needs the parameter `owner`
       help: give it a value
     error: jobs/orders.toml:12:3: for_each[6]: expected a table, found a whole number
+      help: write a table, such as { name = "value" }
     "#);
     insta::assert_snapshot!(shown(&with_sets("[]", "").problems), @r#"
     error: jobs/orders.toml:6:12: for_each: there is no set
@@ -119,7 +123,7 @@ fn modes() {
     }
     insta::assert_snapshot!(with_job_text(&JOB.replacen("append", "upsert", 1)), @r#"
     error: jobs/orders.toml:5:8: mode: `upsert` is not known here
-      help: the words are `append`, `merge`, `replace`
+      help: it is called `merge` here
     "#);
     let merge = JOB.replacen("append", "merge", 1);
     let loaded = Files { source: without_key, jobs: vec![("orders".to_owned(), merge.clone())], ..Files::good() }.load();

@@ -14,7 +14,10 @@ fn toml_syntax() {
     error: jobs/orders.toml:7:7: not TOML: unexpected key or value, expected newline, `#`
     error: jobs/orders.toml:8:8: not TOML: unclosed table, expected `]`
     "#);
-    insta::assert_snapshot!(with_job("source = \"again\"\n"), @r#"error: jobs/orders.toml:7:1: not TOML: duplicate key"#);
+    insta::assert_snapshot!(with_job("source = \"again\"\n"), @r#"
+    error: jobs/orders.toml:7:1: not TOML: duplicate key
+      help: a key stands once in a table, and a heading once in a file: keep one of them
+    "#);
 }
 
 #[test]
@@ -63,6 +66,7 @@ fn wrong_types() {
     error: jobs/orders.toml:8:16: partition_by: expected a list, found text
       help: write it in brackets: [...]
     error: jobs/orders.toml:9:10: window: expected a table, found a whole number
+      help: write a table, such as { start = .. }
     error: jobs/orders.toml:10:9: steps: expected a list, found a table
       help: write it in brackets: [...]
     error: jobs/orders.toml:11:9: table: expected text, found a whole number

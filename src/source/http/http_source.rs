@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use crate::clock::Clock;
-use crate::config::catalog::{ErrorRule, Job, RequestBody, Then};
+use crate::config::catalog::{ErrorRule, Job, RequestBody, Stream, Then};
 use crate::config::secret::SecretSource;
 use crate::error::ErrorKind;
 use crate::event::Events;
@@ -146,7 +146,7 @@ impl HttpSource {
             conditions,
             is_told_of_links: AtomicBool::new(false),
             attempts_max: source.attempts_max,
-            endpoint: format!("{} {}", job.stream.method, job.stream.path.text()),
+            endpoint: endpoint(&job.stream),
             base_path: source.base_url.path().trim_end_matches('/').to_owned(),
             class: Class::Scheduled,
             cost: source.limits.cost.clone(),
@@ -161,8 +161,8 @@ impl HttpSource {
         let start = PagePosition::start();
         let claim = match (&self.exports, self.plan.needs_parent()) {
             (Some(exports), _) => self.claim(slice, &start, &exports.first(self, slice)?.url),
-            // Its address is known with a parent's record only.
-            (None, true) => self.claim(slice, &start, &self.plan.base_url),
+            // The whole request is known with a parent's record only.
+            (None, true) => self.claim(slice, &start, &self.plan.address_without_parent(&self.pager, slice)?),
             (None, false) => {
                 let first = self.plan.request(&self.pager, &self.exchange.origins, slice, &start, None)?;
                 self.claim(slice, &start, &first.url)
@@ -496,6 +496,14 @@ impl Source for HttpSource {
 /// Whether an API that is asked for a page behind its last one answers like this.
 fn is_no_page(status: Option<u16>) -> bool {
     matches!(status, Some(400 | 404 | 410 | 416 | 422))
+}
+
+/// Which endpoint a stream asks. Where bodies say what is asked for, as in GraphQL, one path is as many endpoints as there are streams.
+fn endpoint(stream: &Stream) -> String {
+    match &stream.body {
+        Some(_) => format!("{} {} {}", stream.method, stream.path.text(), stream.name),
+        None => format!("{} {}", stream.method, stream.path.text()),
+    }
 }
 
 /// A cost as a response writes it, in whole points; nonsense is none.

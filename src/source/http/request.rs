@@ -90,6 +90,7 @@ pub(super) struct RequestPlan {
     headers: Vec<(HeaderName, Template)>,
     draft: Option<Draft>,
     cursor: Option<Cursor>,
+    below_parent: bool,
     token_is_address: bool,
     sets: BTreeMap<PartitionKey, SetPlan>,
 }
@@ -115,6 +116,7 @@ impl RequestPlan {
             headers: job.stream.headers.clone(),
             draft: job.stream.body.as_ref().map(Draft::new).transpose()?,
             cursor: cursor(job),
+            below_parent: job.stream.parent.is_some(),
             token_is_address: job.stream.cursor.as_ref().is_some_and(|cursor| cursor.is_address(&job.stream)),
             sets,
         })
@@ -192,16 +194,24 @@ impl RequestPlan {
     /// Renders the address of every set once, so that none fails later for what its values are. What hangs on a parent's record is
     /// known only with it.
     pub(super) fn check(&self, pager: &Pager) -> Result<(), FetchError> {
-        if self.needs_parent() || self.path.uses("export") {
+        if self.path.uses("parent") || self.path.uses("export") {
             return Ok(());
         }
         let around = Around { page: pager.fields(&PagePosition::start()), parent: None, export: None };
         self.sets.values().try_for_each(|set| self.path_below_base(set, &Bounds::default(), &around).map(drop))
     }
 
-    /// Whether no address can be told without a parent's record.
+    /// Whether what is asked for hangs on a parent's record.
     pub(super) fn needs_parent(&self) -> bool {
-        self.path.uses("parent")
+        self.below_parent
+    }
+
+    /// As much of the stream's address as is known before its parents are.
+    pub(super) fn address_without_parent(&self, pager: &Pager, slice: &Slice) -> Result<Url, FetchError> {
+        match self.path.uses("parent") {
+            true => Ok(self.base_url.clone()),
+            false => self.stream_address(pager, slice, &PagePosition::start(), None),
+        }
     }
 
     fn set(&self, slice: &Slice) -> Result<&SetPlan, FetchError> {

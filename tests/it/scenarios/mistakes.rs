@@ -94,6 +94,18 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("a_partition_that_there_is_none_of", ORDERS, "month(created_at)", "week(created_at)"),
     ("a_quote_that_is_never_closed", ORDERS, "stream = \"orders\"", "stream = \"orders"),
     ("a_version_that_is_left_out", ORDERS, "version = 1\n", ""),
+    ("a_parameter_in_single_braces", SHOP, "{{ region }}", "{region}"),
+    ("a_parameter_behind_a_colon", SHOP, "{{ region }}", ":region"),
+    ("a_field_as_jsonpath_has_it", SHOP, "field = \"updated_at\"", "field = \"$.updated_at\""),
+    ("a_path_as_json_pointers_have_it", SHOP, "\"data.items\"", "\"/data/items\""),
+    ("a_path_as_a_list", SHOP, "\"data.items\"", "[\"data\", \"items\"]"),
+    ("two_cursors_in_a_row", SHOP, "query = {", "[streams.orders.cursor]\nfield = \"id\"\nquery = {"),
+    ("a_list_of_cursors", SHOP, "[streams.orders.cursor]", "[[streams.orders.cursor]]"),
+    ("a_paging_that_other_tools_call_cursor", SHOP, "type = \"page\"", "type = \"cursor\""),
+    ("a_word_where_a_table_belongs", SHOP, "records = ", "parent = \"regions\"\nrecords = "),
+    ("a_format_as_other_tools_have_it", SHOP, "type = \"timestamp\"", "type = \"timestamp\"\nformat = \"YYYY-MM-DD\""),
+    ("a_line_of_yaml", SHOP, "records = \"data.items\"", "records: data.items"),
+    ("an_api_key_by_other_names", SHOP, "{ type = \"bearer\", token =", "{ type = \"api_key\", header = \"X-Key\", key ="),
 ];
 
 #[test]

@@ -92,6 +92,22 @@ fn the_page_behind_a_commit_doubles_nothing_that_was_committed() {
     }
 }
 
+#[test]
+fn a_number_that_is_committed_behind_a_greater_one_is_found_by_a_lookback() {
+    // C-46: 101 is seen only after 102 was.
+    for (window, ids) in [("", 101), ("window = { lookback = 10 }\n", 102)] {
+        let rows = shelf(&(0..=100).chain([102]).map(number).collect::<Vec<_>>()[1..]);
+        let desk = Desk::start(by_number(&rows, 8, usize::MAX));
+        let project = project(&desk, &numbered(BY_TOKEN), &format!("mode = \"append\"\n{window}"));
+        run(&project);
+        rows.lock().unwrap().insert(100, number(101));
+        run(&project);
+        once_each(&project, ids);
+        assert_eq!(mark(&project), "102");
+        changes_nothing(&project);
+    }
+}
+
 /// Right behind the commit after 100 pages, records of before go: the next page has nothing in common with the one before it, and
 /// pages are gone back over that were committed.
 fn steps_back(answer: impl Fn(&str, &Query) -> (u16, Value) + Send + 'static, rows: &Shelf, stream: &str, job: &str) {

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use crate::rust_text::root;
 use crate::world::api::{Fault, Pages};
+use crate::world::desk::{BODY, Desk, Query};
 use crate::world::feed;
 use crate::world::oracle::Oracle;
 use crate::world::program::{Ended, highwater};
@@ -169,4 +172,74 @@ fn a_definition_is_held_to_a_recording_with_line_and_help() {
         assert!(problem["message"].as_str().unwrap().contains(said), "{problem}");
         assert!(problem["line"].as_u64().unwrap() > 1 && !problem["help"].as_str().unwrap().is_empty(), "{problem}");
     }
+}
+
+const TOWN: &str = r#"version = 1
+type = "http"
+base_url = "{url}"
+auth = { type = "oauth2", grant = "client_credentials", token_url = "{url}/token", client_id = "client-id", client_secret = { env = "CLIENT_SECRET" } }
+[limits]
+points = ["100000/s"]
+cost = "extensions.cost"
+[streams.shops]
+path = "/graphql"
+records = "data.shops.nodes"
+primary_key = ["id"]
+paging = { type = "graphql", page_info = "data.shops.pageInfo", variable = "after" }
+body = { type = "graphql", query = "query($after: String) { shops(first: 2, after: $after) { nodes { id } } }" }
+[streams.orders]
+path = "/graphql"
+records = "data.orders.nodes"
+primary_key = ["id"]
+parent = { stream = "shops", carry = { shop = "id" } }
+paging = { type = "graphql", page_info = "data.orders.pageInfo", variable = "after" }
+body = { type = "graphql", query = "query($shop: ID!, $after: String) { orders(shop: $shop, after: $after) { nodes { id } } }", variables = { shop = "{{ parent.id }}" } }
+"#;
+
+/// Three shops in pages of two, with as many orders as their number says, in pages of two.
+fn town(path: &str, query: &Query) -> (u16, Value) {
+    let body = query.get(BODY).map_or("", String::as_str);
+    if path == "/token" {
+        return (200, json!({ "access_token": SECRET, "expires_in": 3600, "token_type": "Bearer" }));
+    }
+    let body: Value = serde_json::from_str(body).unwrap();
+    let (name, all): (&str, Vec<String>) = match body["variables"]["shop"].as_str() {
+        None => ("shops", (1..=3).map(|shop| format!("s{shop}")).collect()),
+        Some(shop) => ("orders", (1..=shop[1..].parse().unwrap()).map(|order| format!("{shop}-{order}")).collect()),
+    };
+    let first: usize = body["variables"]["after"].as_str().map_or(0, |after| after.parse().unwrap());
+    let nodes: Vec<Value> = all.iter().skip(first).take(2).map(|id| json!({ "id": id })).collect();
+    let info = json!({ "hasNextPage": first + 2 < all.len(), "endCursor": (first + 2).to_string() });
+    (200, json!({ "data": { name: { "nodes": nodes, "pageInfo": info } }, "extensions": { "cost": 10 } }))
+}
+
+#[test]
+fn children_of_one_graphql_path_behind_a_token_are_planned_recorded_and_made_again() {
+    let desk = Desk::start(town);
+    let project = Project::new();
+    project.write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"lake\"\n");
+    project.write("sources/town.toml", &TOWN.replace("{url}", &desk.url()));
+    project.write("jobs/orders.toml", "version = 1\nsource = \"town\"\nstream = \"orders\"\nsink = \"lake\"\n");
+    let let_in = |args: &[&str]| highwater(&project, args).env("CLIENT_SECRET", "CANARY-client").run().expect_code(0);
+
+    // How many shops there are is known by nobody, whatever is probed.
+    for args in [&["plan", "orders"][..], &["plan", "orders", "--probe"]] {
+        let plan = let_in(args).stdout;
+        assert!(plan.contains("at least 1 request, one a page of `shops` and one or more for each record of it"), "{plan}");
+        assert!(plan.contains("limits:   100,000 points in 1"), "{plan}");
+    }
+    assert!(desk.asked().is_empty());
+    assert_eq!(let_in(&["preview", "orders", "--json"]).json()["counts"]["kept"], 6);
+    assert_eq!(kept(&let_in(&["run", "orders", "--record", "tape", "--json"])), 6);
+    assert!(let_in(&["plan", "orders"]).stdout.contains("about 6 requests, as slices took before"));
+
+    let tape = all_text(&project.at("tape"));
+    assert!(!tape.contains("CANARY") && !tape.contains("/token"), "S-34: {tape}");
+    drop(desk);
+    let against = call(&project, &["check", "--against", "tape", "--json"], 0).json();
+    assert_eq!(against["problems"], json!([]), "{against}");
+    let ended = call(&project, &["run", "orders", "--replay", "tape", "--into", "again", "--json"], 0);
+    assert_eq!(kept(&ended), 6);
+    assert!(!ended.stderr.contains("WARN"), "{}", ended.stderr);
+    assert_eq!(call(&project, &["preview", "orders", "--replay", "tape", "--json"], 0).json()["counts"]["kept"], 6);
 }

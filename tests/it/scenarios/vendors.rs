@@ -67,6 +67,33 @@ fn what_is_throttled_in_a_status_of_success_is_waited_for_and_then_read_whole() 
     walk.compare("throttled");
 }
 
+#[test]
+fn what_is_more_than_a_vendor_gives_for_one_query_is_read_in_pieces() {
+    // C-53, C-54: 39 records a day. Where days are all that a filter tells apart, three are the least that can be asked for.
+    for (name, cap, too_much) in [
+        ("shopify", 120, None),
+        ("shopify", 60, Some("customers")),
+        ("hubspot", 60, None),
+        ("github_graphql", 60, None),
+        ("github", 60, None),
+    ] {
+        let mut walk = Walk::start(name);
+        walk.cap(cap);
+        let ended = walk.call(&["run", "--json"]).run();
+        assert_eq!(ended.code, Some(if too_much.is_some() { 1 } else { 0 }), "{name}, {cap}: {}", ended.stderr);
+        walk.look();
+        if let Some(stream) = too_much {
+            let reports = ended.json();
+            let failed: Vec<_> = reports.as_array().unwrap().iter().filter(|report| report["status"] == "failed").collect();
+            assert!(failed.len() == 1 && failed[0]["job"] == stream, "{reports}");
+            let reason = failed[0]["failed"][0]["reason"].as_str().unwrap();
+            assert!(reason.contains("at most 60 records") && reason.contains("`precision` (24h)"), "{reason}");
+            walk.jobs.remove(stream);
+        }
+        walk.compare(&format!("at most {cap} for one query"));
+    }
+}
+
 /// The names of a folder's TOML files, in order.
 fn toml_files(folder: &str) -> Vec<String> {
     let files = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -141,6 +168,17 @@ impl Walk {
         self.locked_out();
         assert_eq!(self.run(), news, "let in again");
         remarks
+    }
+
+    /// The vendor gives no more than so many records for one query, and the definition says so.
+    fn cap(&mut self, records: usize) {
+        self.vendor.lower_caps(records);
+        for (_, stream) in self.definition["streams"].as_table_mut().unwrap().iter_mut() {
+            if let Some(cap) = stream.get_mut("paging").and_then(|paging| paging.get_mut("result_cap")) {
+                *cap = i64::try_from(records).unwrap().into();
+            }
+        }
+        self.project.write(&format!("sources/{}.toml", self.name), &self.definition.to_string());
     }
 
     fn call(&self, args: &[&str]) -> Call {

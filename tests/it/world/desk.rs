@@ -14,8 +14,10 @@ use tokio::sync::oneshot;
 
 use super::api::serve;
 
-/// The entries of a query.
+/// The entries of a query; a body stands as it came under [`BODY`].
 pub type Query = BTreeMap<String, String>;
+
+pub const BODY: &str = "-body";
 
 /// What the desk says to a query, and to which path: status and body.
 type Answer = Box<dyn Fn(&str, &Query) -> (u16, Value) + Send>;
@@ -86,9 +88,14 @@ impl Drop for Desk {
 }
 
 async fn say(inner: Arc<Mutex<Inner>>, request: Request) -> Response {
-    let query: Query = url::form_urlencoded::parse(request.uri().query().unwrap_or("").as_bytes()).into_owned().collect();
+    let mut query: Query = url::form_urlencoded::parse(request.uri().query().unwrap_or("").as_bytes()).into_owned().collect();
+    let (request, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    if !body.is_empty() {
+        query.insert(BODY.to_owned(), String::from_utf8(body.to_vec()).unwrap());
+    }
     let mut inner = inner.lock().unwrap();
-    let (status, body) = (inner.answer)(request.uri().path(), &query);
+    let (status, body) = (inner.answer)(request.uri.path(), &query);
     inner.asked.push(query);
     let (body, mut answer) = (body.to_string(), Response::builder().header(header::DATE, &inner.date));
     if inner.gives_tags && status == 200 {
@@ -96,7 +103,7 @@ async fn say(inner: Arc<Mutex<Inner>>, request: Request) -> Response {
         body.hash(&mut hasher);
         let tag = format!("W/\"{:x}\"", hasher.finish());
         answer = answer.header(header::ETAG, &tag);
-        if request.headers().get(header::IF_NONE_MATCH).is_some_and(|shown| shown.as_bytes() == tag.as_bytes()) {
+        if request.headers.get(header::IF_NONE_MATCH).is_some_and(|shown| shown.as_bytes() == tag.as_bytes()) {
             inner.unchanged += 1;
             return answer.status(StatusCode::NOT_MODIFIED).body(Body::empty()).unwrap();
         }

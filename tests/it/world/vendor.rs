@@ -110,6 +110,12 @@ impl Vendor {
         self.inner.lock().unwrap().faults.insert(stream.to_owned(), faults.iter().copied().collect());
     }
 
+    /// No query gives more than so many records from now on, where the vendor has such a limit.
+    pub fn lower_caps(&self, records: usize) {
+        let mut inner = self.inner.lock().unwrap();
+        inner.description.streams.values_mut().filter_map(|stream| stream.cap.as_mut()).for_each(|cap| cap.records = records);
+    }
+
     /// Exports stay under way from now on, or go on.
     pub fn hold_exports(&self, held: bool) {
         self.inner.lock().unwrap().exports_held = held;
