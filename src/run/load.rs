@@ -11,6 +11,7 @@ use crate::config::units::duration_text;
 use crate::dataset::DatasetState;
 use crate::error::{ErrorKind, chain};
 use crate::event::Event;
+use crate::fault::Guards;
 use crate::ids::PartitionKey;
 use crate::plan;
 use crate::sink::current::Current;
@@ -110,7 +111,7 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
             return Ok(());
         }
     }
-    check_fingerprint(job, &mut head)?;
+    check_fingerprint(job, &mut head, ports.guards)?;
     report.began_with = head.state.coverage.clone();
     let mut given_up = 0;
     let order = order(job, ports);
@@ -242,7 +243,7 @@ async fn read_set(
         match load_slice(job, ports, lease, head, &slice, rest.take(), index, report).await {
             // What is covered has changed meanwhile, and so what there is to read: the rival may have brought this very slice.
             Ok(Loaded::RivalWasFirst) if lost < READS_MAX => {
-                check_fingerprint(job, head)?;
+                check_fingerprint(job, head, ports.guards)?;
                 lost += 1;
                 tried.pop();
             }
@@ -520,7 +521,7 @@ async fn advance_empty(
 
 /// A change of what the rows mean within one table is refused before anything is read. Before the first record it costs nothing
 /// to begin anew: what is covered then was found empty by the definition as it was.
-fn check_fingerprint(job: &Job, head: &mut Head) -> Result<(), RunError> {
+fn check_fingerprint(job: &Job, head: &mut Head, guards: Guards) -> Result<(), RunError> {
     let now = commit::state_fingerprint(job);
     let Some(record) = &head.record else {
         if head.state.fingerprint != now {
@@ -530,7 +531,7 @@ fn check_fingerprint(job: &Job, head: &mut Head) -> Result<(), RunError> {
         return Ok(());
     };
     let changes = fingerprint_changes(&record.fingerprint, &now);
-    if changes.is_empty() {
+    if changes.is_empty() || !guards.same_definition {
         return Ok(());
     }
     let message = format!(
