@@ -50,7 +50,7 @@ kills FOLDER *OPTIONS:
     cargo build --locked
     target/test-tools/venv/bin/python tests/soak/kills.py target/debug/highwater {{FOLDER}} {{OPTIONS}}
 
-# Each guard of the data switched off in turn, which must turn its test red; `just mutants GUARD` for one. Some need strace.
+# Each guard of the data switched off in turn, which must turn its test red; `just mutants GUARD` for one. One needs strace.
 mutants *GUARDS:
     python3 tests/mutants/mutants.py {{GUARDS}}
 

@@ -116,7 +116,7 @@ guards! {
     epoch_fences,
     /// A run that cannot know whether it still holds its lease decides nothing.
     lease_ends_run,
-    /// What a rival covered meanwhile is not read with what is left of the plan.
+    /// An export that the source is writing out already is read only where all of it is still to be read.
     only_open,
     /// It is looked back behind the end of each stretch that is covered, not only of the last.
     behind_each_end,
@@ -154,6 +154,6 @@ guards! {
 
 impl Default for Guards {
     fn default() -> Self {
-        Guards::ALL
+        Guards::standing()
     }
 }

@@ -55,10 +55,17 @@ fn traced(project: &Project, options: &[&str]) -> Ended {
 }
 
 /// What tests here need; a skip, noted, where something of it is missing.
-fn prepared(test: &str) -> Option<Oracle> {
+fn traces(test: &str) -> bool {
     let traces = std::process::Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
     if !traces.is_ok_and(|status| status.success()) {
         skip(test, "there is no strace, or it may not trace");
+        return false;
+    }
+    true
+}
+
+fn prepared(test: &str) -> Option<Oracle> {
+    if !traces(test) {
         return None;
     }
     let oracle = Oracle::new();
@@ -224,7 +231,7 @@ fn not_durable(trace: &str, lake: &Path) -> Vec<String> {
 #[test]
 fn every_file_is_durable_before_it_has_its_name_and_its_folder_after() {
     // D-11, D-12
-    if prepared("every_file_is_durable_before_it_has_its_name_and_its_folder_after").is_none() {
+    if !traces("every_file_is_durable_before_it_has_its_name_and_its_folder_after") {
         return;
     }
     let api = api_with(Pages::Token, PAGE, versions());
