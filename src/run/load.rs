@@ -16,6 +16,7 @@ use crate::ids::PartitionKey;
 use crate::plan;
 use crate::sink::current::Current;
 use crate::sink::delta;
+use crate::sink::layout;
 use crate::sink::live::index_at;
 use crate::sink::own::is_keyed;
 use crate::sink::record::{RecordKind, fingerprint_changes};
@@ -441,7 +442,15 @@ async fn load_slice(
     report: &mut RunReport,
 ) -> Result<Loaded, Failure> {
     let batch = ports.clock.batch_id();
-    let mut read = read_slice(job, ports, head, slice, rest, batch, index).await.map_err(Failure::Slice)?;
+    let mut read = match read_slice(job, ports, head, slice, rest, batch, index).await {
+        Ok(read) => read,
+        // What it looked into for its keys has left the table with a rival's record: the same as losing to it at the decision.
+        Err(error) if error.kind == ErrorKind::Data && was_overtaken(job, ports, head).await => {
+            *head = settle::settle(job, ports, lease, index, report).await.map_err(Failure::Run)?;
+            return Ok(Loaded::RivalWasFirst);
+        }
+        Err(error) => return Err(Failure::Slice(error)),
+    };
     report.pages += read.pages;
     report.bytes += read.bytes;
     if matches!(read.more, Some(More::Split(_))) {
@@ -475,6 +484,12 @@ async fn load_slice(
             Ok(Loaded::RivalWasFirst)
         }
     }
+}
+
+/// Whether another writer decided meanwhile what comes after all that is known here.
+async fn was_overtaken(job: &Job, ports: &Ports, head: &Head) -> bool {
+    let next = layout::record(&job.dataset, head.state.seq + 1);
+    matches!(ports.store.size(&next).await, Ok(Some(_)))
 }
 
 async fn count_commit(job: &Job, ports: &Ports, head: &Head, staged: &StagedSlice, read: &SliceRead, report: &mut RunReport) {

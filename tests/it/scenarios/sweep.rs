@@ -312,6 +312,33 @@ fn a_rival_commits_in_between_anywhere() {
 }
 
 #[test]
+fn a_file_that_a_rival_replaced_before_it_was_read_is_a_lost_race_and_no_failure() {
+    // D-30
+    let fixture = Fixture::merge();
+    let log = effects(&fixture, Home::memory, Guards::standing());
+    let places = (1..).zip(&log).filter(|(_, name)| name.starts_with("store.get_range items/")).map(|(at, _)| at);
+    let places: Vec<u64> = places.collect();
+    assert!(places.len() > 2, "{log:#?}");
+    assert_right(&in_parallel(&places, async |at| {
+        let home = Home::memory();
+        let rival = home.rival();
+        let meanwhile = {
+            let (fixture, rival) = (fixture.clone(), rival.clone());
+            life::Meanwhile::new(Box::pin(async move {
+                fixture.live(&rival, &Arc::new(FaultPlan::none()), Guards::standing()).await.expect("the rival's run");
+            }))
+        };
+        let plan = FaultPlan::none().delay(*at, std::time::Duration::from_secs(1), Arc::new(meanwhile));
+        let failed = match fixture.live(&home, &Arc::new(plan), Guards::standing()).await {
+            Ok(report) => report.failed.iter().map(|failure| format!("{failure:?}")).collect(),
+            Err(error) => vec![error.to_string()],
+        };
+        let wrong = fixture.recover_and_check(&home, Guards::standing()).await;
+        failed.into_iter().chain(wrong).map(|text| format!("a rival before effect {at}: {text}")).collect()
+    }));
+}
+
+#[test]
 fn an_index_that_a_slow_writer_puts_back_misleads_nobody_and_is_mended() {
     // D-30, D-33
     for fixture in [Fixture::new(), Fixture::merge(), Fixture::merge().with_delta()] {
