@@ -10,7 +10,6 @@ mod window;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::catalog::{Cursor, CursorType, Job, Lookback, Mode};
-use crate::cursor::CursorKey;
 use crate::fault::Guards;
 use crate::ids::PartitionKey;
 use crate::slice::{Coverage, CursorMark, Reach, Slice, Span};
@@ -42,7 +41,7 @@ pub fn next(job: &Job, partition: &PartitionKey, coverage: &Coverage, tried: &[S
             coverage.cursor_mark(&partition).cloned().filter(|mark| start.as_ref().is_none_or(|start| start.value <= mark.value));
         let mark = match (job.mode, job.window.lookback) {
             (Mode::Replace, _) => start,
-            (_, Some(Lookback::Integer(units))) => mark.map(|mark| behind(&mark, units, start.as_ref())).or(start),
+            (_, Some(Lookback::Integer(units))) => mark.map(|mark| window::behind(&mark, units, start.as_ref())).or(start),
             _ => mark.or(start),
         };
         return tried.is_empty().then_some(Slice { partition, reach: Reach::Mark(mark) });
@@ -82,14 +81,6 @@ pub fn forgotten(job: &Job, partition: &PartitionKey, coverage: &Coverage, now: 
     let start = window::align_start(cursor, job.window.start);
     let mark = gaps(start, now, covered).first()?.from.filter(|from| covered.iter().any(|span| span.to == *from))?;
     (mark < horizon && Guards::standing().known_horizon).then_some(Forgotten { mark, horizon })
-}
-
-/// The mark that a whole-number cursor is read from again. Keys are told apart by what the table holds, not by the mark.
-fn behind(mark: &CursorMark, units: i128, start: Option<&CursorMark>) -> CursorMark {
-    // Texts cannot be counted back from; `check` refuses it.
-    let Some(value) = mark.value.number() else { return mark.clone() };
-    let value = CursorKey::Number(value.saturating_sub(units));
-    CursorMark { value: start.map_or(value.clone(), |start| value.max(start.value.clone())), keys: Vec::new() }
 }
 
 /// What need not be read: what is covered, less what is read again behind the mark. What replaces a table is read whole.
