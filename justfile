@@ -50,6 +50,10 @@ kills FOLDER *OPTIONS:
     cargo build --locked
     target/test-tools/venv/bin/python tests/soak/kills.py target/debug/highwater {{FOLDER}} {{OPTIONS}}
 
+# Each guard of the data switched off in turn, which must turn its test red; `just mutants GUARD` for one. One needs strace.
+mutants *GUARDS:
+    python3 tests/mutants/mutants.py {{GUARDS}}
+
 # Random histories of the commit over simulated ports, 100,000 of them; the same FOLDER again goes on from there. FROM is the first seed of a new one.
 sim FOLDER COUNT="100000" FROM="1":
     HIGHWATER_TEST_SIMULATION="$(realpath -m {{FOLDER}})" HIGHWATER_TEST_HISTORIES={{COUNT}} HIGHWATER_TEST_SEED={{FROM}} \

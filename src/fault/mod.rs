@@ -6,113 +6,14 @@
 //!
 //! A *mutant* is the program with one guard of the data switched off: a test that stays green with it guards nothing.
 
+mod guards;
 #[cfg(any(test, debug_assertions))]
 mod plan;
 #[cfg(any(test, debug_assertions))]
 mod waits;
 
+pub use guards::Guards;
 #[cfg(any(test, debug_assertions))]
 pub use plan::{Ending, FaultPlan, Outcome, Side};
 #[cfg(any(test, debug_assertions))]
 pub use waits::{wait_for_work, waits_for_work};
-
-/// Declares the guards once: the fields, all of them on, and the names by which one is switched off.
-macro_rules! guards {
-    ($($(#[$what:meta])* $name:ident,)+) => {
-        /// The guards of the data. All on, always, but in tests that prove the tests.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub struct Guards {
-            $($(#[$what])* pub $name: bool,)+
-        }
-
-        impl Guards {
-            pub const ALL: Guards = Guards { $($name: true,)+ };
-            pub const NAMES: &[&str] = &[$(stringify!($name),)+];
-
-            /// All but one; `None` where there is none of this name.
-            pub fn without(name: &str) -> Option<Guards> {
-                let mut guards = Guards::ALL;
-                match name {
-                    $(stringify!($name) => guards.$name = false,)+
-                    _ => return None,
-                }
-                Some(guards)
-            }
-        }
-    };
-}
-
-guards! {
-    /// The decision is written only if nobody decided that seq before.
-    put_if_absent,
-    /// A decision that the store says is there already is read back before it is believed.
-    read_back,
-    /// A record is ours by its batch, not by its place.
-    own_batch,
-    /// A batch is noted before it can count.
-    noted_first,
-    /// The state advances only after everything is published.
-    publish_before_state,
-    /// A settlement makes the last record seen, which a crash may have left half way.
-    finish_last,
-    /// A record must be the one that was committed, and follow the one before.
-    hash_chain,
-    /// What the lake has lost is not covered any more.
-    lost_is_read_again,
-    /// An index that is not of the last record is written anew.
-    index_forward,
-    /// Staged files of a batch stay until its place in the log is another's.
-    staged_kept,
-    /// A staged file stands on the store as it was written, before anything is decided about it.
-    staged_verified,
-    /// A record whose counts do not add up is not committed.
-    counts_add_up,
-    /// What a void takes out it takes out of the staging folder too.
-    void_takes_staged,
-    /// A commit records what it covers.
-    record_coverage,
-    /// A version of a row that is older than the table's does not take its place.
-    newest_wins,
-    /// A file that holds an older version of a row leaves the table with the commit of the newer one.
-    rewrite_touched,
-    /// A version that comes late and is older than the deletion of its key does not bring it back.
-    tombstones,
-    /// A file is looked into where a key lies in the range of its keys, the ends included.
-    keys_in_range,
-    /// A file is looked into where its bloom filter knows a key.
-    keys_in_filter,
-    /// A replacement by the rows that are there already is none.
-    same_content,
-    /// A parent that was never met is read from the window's start on, one that was missing from where it was missed.
-    known_parents,
-    /// What a record names, decided or prepared, is no garbage.
-    named_is_live,
-    /// What is young may still come to be named.
-    young_is_live,
-    /// A record that the Delta log has already is not committed to it again.
-    delta_once,
-    /// The number that the Delta log knows must be of this very record.
-    delta_own,
-    /// A Delta table keeps the partitions that it was made with.
-    delta_partitions,
-    /// What a record replaces must be part of the Delta table.
-    delta_replaced,
-    /// A file that left a Delta table stays for a week.
-    vacuum_week,
-    /// What the last record took out of a Delta table stays: it may yet be voided.
-    vacuum_last,
-    /// What was given back to a Delta table stays.
-    vacuum_live,
-    /// Files and folders on a disk are durable before anybody goes on.
-    synced,
-    /// Files leave the table with the commit of the file that their rows were joined into.
-    joined_leave,
-    /// A partition is dropped once all of it is old.
-    whole_is_old,
-}
-
-impl Default for Guards {
-    fn default() -> Self {
-        Guards::ALL
-    }
-}

@@ -10,7 +10,7 @@ mod window;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::catalog::{Cursor, CursorType, Job, Lookback, Mode};
-use crate::cursor::CursorKey;
+use crate::fault::Guards;
 use crate::ids::PartitionKey;
 use crate::slice::{Coverage, CursorMark, Reach, Slice, Span};
 
@@ -41,7 +41,7 @@ pub fn next(job: &Job, partition: &PartitionKey, coverage: &Coverage, tried: &[S
             coverage.cursor_mark(&partition).cloned().filter(|mark| start.as_ref().is_none_or(|start| start.value <= mark.value));
         let mark = match (job.mode, job.window.lookback) {
             (Mode::Replace, _) => start,
-            (_, Some(Lookback::Integer(units))) => mark.map(|mark| behind(&mark, units, start.as_ref())).or(start),
+            (_, Some(Lookback::Integer(units))) => mark.map(|mark| window::behind(&mark, units, start.as_ref())).or(start),
             _ => mark.or(start),
         };
         return tried.is_empty().then_some(Slice { partition, reach: Reach::Mark(mark) });
@@ -59,7 +59,8 @@ pub fn is_open(job: &Job, coverage: &Coverage, slice: &Slice) -> bool {
     let (Some(cursor), Some(span)) = (job.stream.window_cursor(), slice.span()) else { return false };
     let known = known_spans(job, cursor, coverage, &slice.partition);
     let start = window::align_start(cursor, job.window.start);
-    gaps(start, span.to, &known).iter().any(|gap| gap.from <= span.from && gap.to == span.to)
+    let is_whole = gaps(start, span.to, &known).iter().any(|gap| gap.from <= span.from && gap.to == span.to);
+    is_whole || !Guards::standing().only_open
 }
 
 /// What an API has forgotten.
@@ -79,15 +80,7 @@ pub fn forgotten(job: &Job, partition: &PartitionKey, coverage: &Coverage, now: 
     let covered = coverage.spans(partition);
     let start = window::align_start(cursor, job.window.start);
     let mark = gaps(start, now, covered).first()?.from.filter(|from| covered.iter().any(|span| span.to == *from))?;
-    (mark < horizon).then_some(Forgotten { mark, horizon })
-}
-
-/// The mark that a whole-number cursor is read from again. Keys are told apart by what the table holds, not by the mark.
-fn behind(mark: &CursorMark, units: i128, start: Option<&CursorMark>) -> CursorMark {
-    // Texts cannot be counted back from; `check` refuses it.
-    let Some(value) = mark.value.number() else { return mark.clone() };
-    let value = CursorKey::Number(value.saturating_sub(units));
-    CursorMark { value: start.map_or(value.clone(), |start| value.max(start.value.clone())), keys: Vec::new() }
+    (mark < horizon && Guards::standing().known_horizon).then_some(Forgotten { mark, horizon })
 }
 
 /// What need not be read: what is covered, less what is read again behind the mark. What replaces a table is read whole.
@@ -102,6 +95,11 @@ fn known_spans(job: &Job, cursor: &Cursor, coverage: &Coverage, partition: &Part
         let horizon = span.to.checked_sub(length).ok()?;
         Some(span.without(&Span::new(window::align_start(cursor, Some(horizon)), span.to)))
     };
+    if !Guards::standing().behind_each_end
+        && let Some((last, others)) = covered.split_last()
+    {
+        return others.iter().cloned().chain(before(last).into_iter().flatten()).collect();
+    }
     covered.iter().filter_map(before).flatten().collect()
 }
 

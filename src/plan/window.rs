@@ -4,11 +4,16 @@ use jiff::civil::Time;
 use jiff::{SignedDuration, Timestamp, ToSpan, Unit};
 
 use crate::config::catalog::{Cursor, CursorType};
-use crate::slice::Span;
+use crate::cursor::CursorKey;
+use crate::fault::Guards;
+use crate::slice::{CursorMark, Span};
 
 /// The end of closed time: no row with an earlier cursor can appear any more, as far as `settle` promises. Dates are closed once
 /// their day is over in the source's zone, so today is left out. `None` where time would leave its range.
 pub fn closed_end(cursor: &Cursor, settle: SignedDuration, source_now: Timestamp) -> Option<Timestamp> {
+    if !Guards::standing().closed_time {
+        return whole_micros(source_now);
+    }
     let settled = source_now.checked_sub(settle).ok()?;
     match cursor.cursor_type {
         CursorType::Date => day_start(cursor, settled),
@@ -69,6 +74,14 @@ fn day_start(cursor: &Cursor, at: Timestamp) -> Option<Timestamp> {
 fn whole_micros(at: Timestamp) -> Option<Timestamp> {
     let round = jiff::TimestampRound::new().smallest(Unit::Microsecond).mode(jiff::RoundMode::Floor);
     at.round(round).ok()
+}
+
+/// The mark that a whole-number cursor is read from again. Keys are told apart by what the table holds, not by the mark.
+pub fn behind(mark: &CursorMark, units: i128, start: Option<&CursorMark>) -> CursorMark {
+    // Texts cannot be counted back from; `check` refuses it.
+    let Some(value) = mark.value.number() else { return mark.clone() };
+    let value = CursorKey::Number(value.saturating_sub(units));
+    CursorMark { value: start.map_or(value.clone(), |start| value.max(start.value.clone())), keys: Vec::new() }
 }
 
 /// What of `[start, end)` no span covers, in order. Spans may overlap and come in any order.

@@ -117,7 +117,7 @@ pub(super) async fn sweep_up(
     let live = index_at(store, &job.dataset, head, index).await?;
     let is_live = |path: &str| ports.guards.named_is_live && live.names(path);
     // A later seq is of a rival that was faster than this: its record is not known here.
-    let is_past = |path: &str| layout::seq_of_file(path).is_some_and(|seq| seq <= head.state.seq);
+    let is_past = |path: &str| layout::seq_of_file(path).is_some_and(|seq| seq <= head.state.seq || !ports.guards.rivals_file);
     let mut orphans = Vec::new();
     for folder in layout::folders_of_files(&job.table, &job.dataset) {
         let is_delta = head.record.as_ref().is_some_and(|record| record.table_format == TableFormat::Delta);

@@ -24,7 +24,7 @@ use crate::sink::settle::Head;
 use crate::sink::stage::{Staging, entries};
 use crate::state::Lease;
 
-use super::commit::{decide, foresee, unfinished, upkeep_record};
+use super::commit::{check_counts, decide, foresee, unfinished, upkeep_record};
 use super::expire::{Expired, expire};
 use super::hold::while_held;
 use super::stage::{encoder_memory, off_thread};
@@ -240,10 +240,8 @@ async fn joined(job: &Job, ports: &Ports, head: &Head, groups: &[Group]) -> Resu
     let remove = if ports.guards.joined_leave { remove.collect() } else { Vec::new() };
     let carried = groups.iter().filter(|group| group.role == FileRole::Data).map(Group::rows).sum();
     let record = Record { add, remove, carried, ..base };
-    match record.counts_add_up() {
-        true => Ok(Some(record)),
-        false => Err(RunError::new(ErrorKind::Bug, format!("the rows of files of {} that were joined do not add up", job.table))),
-    }
+    check_counts(&record, ports.guards)?;
+    Ok(Some(record))
 }
 
 async fn stage_all(job: &Job, ports: &Ports, base: &Record, groups: &[Group]) -> Result<Option<Vec<FileEntry>>, RunError> {

@@ -17,7 +17,7 @@ use crate::sink::live::{index_before, index_position, load_index};
 use crate::sink::record::Record;
 use crate::sink::{SinkError, layout};
 use crate::state::{BatchNote, Lease, StateError};
-use crate::store::{Published, PutAbsent, Store, StoreError};
+use crate::store::{Published, PutAbsent, StoreError};
 
 use super::Ports;
 
@@ -91,6 +91,9 @@ impl Subject<'_> {
             Ok(None) => return Outcome::Found(None),
             Err(error) => return failed(&error),
         };
+        if !self.ports.guards.found_is_kept {
+            return Outcome::Found(Some(found));
+        }
         match store.sync(&path).await {
             Ok(()) => Outcome::Found(Some(found)),
             Err(error) => failed(&error),
@@ -190,7 +193,7 @@ async fn perform_file(ports: &Ports, effect: Effect) -> Outcome {
             Ok(()) => Outcome::Done,
             Err(error) => failed(&error),
         },
-        Effect::Retire { path, kept } => match retire(ports.store.as_ref(), &path, &kept).await {
+        Effect::Retire { path, kept } => match retire(ports, &path, &kept).await {
             Ok(()) => Outcome::Done,
             Err(error) => failed(&error),
         },
@@ -199,7 +202,11 @@ async fn perform_file(ports: &Ports, effect: Effect) -> Outcome {
 }
 
 /// Repeatable at every step: where both stand, the copy is whole, for a store shows none that is not.
-async fn retire(store: &dyn Store, path: &str, kept: &str) -> Result<(), StoreError> {
+async fn retire(ports: &Ports, path: &str, kept: &str) -> Result<(), StoreError> {
+    let store = ports.store.as_ref();
+    if !ports.guards.history_first {
+        return store.delete(path).await;
+    }
     let Some(size) = store.size(path).await? else { return Ok(()) };
     match store.publish(path, kept, size).await? {
         Published::Done => store.delete(path).await,

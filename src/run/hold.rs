@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::clock::{Asked, Clock};
 use crate::error::ErrorKind;
+use crate::fault::Guards;
 use crate::state::{Lease, StateError};
 
 use super::{Ports, RunError};
@@ -48,7 +49,7 @@ where
     let believed = length - length / MARGIN_PART;
     std::future::poll_fn(|context| {
         let age = held.lock().unwrap_or_else(std::sync::PoisonError::into_inner).age(clock);
-        if age >= believed {
+        if age >= believed && Guards::standing().lease_ends_run {
             return std::task::Poll::Ready(Err(lost(lease, age)));
         }
         if let std::task::Poll::Ready(error) = keeping.as_mut().poll(context) {

@@ -11,10 +11,12 @@ use crate::config::units::duration_text;
 use crate::dataset::DatasetState;
 use crate::error::{ErrorKind, chain};
 use crate::event::Event;
+use crate::fault::Guards;
 use crate::ids::PartitionKey;
 use crate::plan;
 use crate::sink::current::Current;
 use crate::sink::delta;
+use crate::sink::layout;
 use crate::sink::live::index_at;
 use crate::sink::own::is_keyed;
 use crate::sink::record::{RecordKind, fingerprint_changes};
@@ -110,7 +112,7 @@ async fn read_slices(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunRe
             return Ok(());
         }
     }
-    check_fingerprint(job, &mut head)?;
+    check_fingerprint(job, &mut head, ports.guards)?;
     report.began_with = head.state.coverage.clone();
     let mut given_up = 0;
     let order = order(job, ports);
@@ -242,7 +244,7 @@ async fn read_set(
         match load_slice(job, ports, lease, head, &slice, rest.take(), index, report).await {
             // What is covered has changed meanwhile, and so what there is to read: the rival may have brought this very slice.
             Ok(Loaded::RivalWasFirst) if lost < READS_MAX => {
-                check_fingerprint(job, head)?;
+                check_fingerprint(job, head, ports.guards)?;
                 lost += 1;
                 tried.pop();
             }
@@ -445,7 +447,15 @@ async fn load_slice(
     report: &mut RunReport,
 ) -> Result<Loaded, Failure> {
     let batch = ports.clock.batch_id();
-    let mut read = read_slice(job, ports, head, slice, rest, batch, index).await.map_err(Failure::Slice)?;
+    let mut read = match read_slice(job, ports, head, slice, rest, batch, index).await {
+        Ok(read) => read,
+        // What it looked into for its keys has left the table with a rival's record: the same as losing to it at the decision.
+        Err(error) if error.kind == ErrorKind::Data && was_overtaken(job, ports, head).await => {
+            *head = settle::settle(job, ports, lease, index, report).await.map_err(Failure::Run)?;
+            return Ok(Loaded::RivalWasFirst);
+        }
+        Err(error) => return Err(Failure::Slice(error)),
+    };
     report.pages += read.pages;
     report.bytes += read.bytes;
     if matches!(read.more, Some(More::Split(_))) {
@@ -479,6 +489,12 @@ async fn load_slice(
             Ok(Loaded::RivalWasFirst)
         }
     }
+}
+
+/// Whether another writer decided meanwhile what comes after all that is known here.
+async fn was_overtaken(job: &Job, ports: &Ports, head: &Head) -> bool {
+    let next = layout::record(&job.dataset, head.state.seq + 1);
+    matches!(ports.store.size(&next).await, Ok(Some(_)))
 }
 
 async fn count_commit(job: &Job, ports: &Ports, head: &Head, staged: &StagedSlice, read: &SliceRead, report: &mut RunReport) {
@@ -525,7 +541,7 @@ async fn advance_empty(
 
 /// A change of what the rows mean within one table is refused before anything is read. Before the first record it costs nothing
 /// to begin anew: what is covered then was found empty by the definition as it was.
-fn check_fingerprint(job: &Job, head: &mut Head) -> Result<(), RunError> {
+fn check_fingerprint(job: &Job, head: &mut Head, guards: Guards) -> Result<(), RunError> {
     let now = commit::state_fingerprint(job);
     let Some(record) = &head.record else {
         if head.state.fingerprint != now {
@@ -535,7 +551,7 @@ fn check_fingerprint(job: &Job, head: &mut Head) -> Result<(), RunError> {
         return Ok(());
     };
     let changes = fingerprint_changes(&record.fingerprint, &now);
-    if changes.is_empty() {
+    if changes.is_empty() || !guards.same_definition {
         return Ok(());
     }
     let message = format!(

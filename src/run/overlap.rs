@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use crate::config::catalog::{Job, Mode, Order, PagingKind};
 use crate::decode::RawRecords;
+use crate::fault::Guards;
 use crate::page::{PageAt, PagePosition, RawPage};
 
 /// Steps back in a row after which the records move faster than they can be read.
@@ -31,7 +32,8 @@ impl Overlap {
             && job.stream.parent.is_none()
             && job.mode != Mode::Replace
             && !job.stream.primary_key.is_empty()
-            && *page_size > 1;
+            && *page_size > 1
+            && Guards::standing().pages_overlap;
         wanted.then(|| Overlap { page_size: *page_size, keyed: RandomState::new(), before: HashSet::new(), steps: 0 })
     }
 

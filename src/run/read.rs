@@ -495,7 +495,7 @@ impl<'a> Reading<'a> {
 
     /// An empty or much smaller answer is more often the source's trouble than the truth.
     fn replaces_safely(&self, had: u64, has: u64) -> bool {
-        self.options.force || had == 0 || (has > 0 && has.saturating_mul(2) >= had)
+        !self.ports.guards.enough_to_replace || self.options.force || had == 0 || (has > 0 && has.saturating_mul(2) >= had)
     }
 
     /// Takes over what stays of a file that the slice touches.

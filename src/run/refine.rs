@@ -13,6 +13,7 @@ use crate::config::catalog::{Job, Mode, Order, PagingKind};
 use crate::cursor::CursorKey;
 use crate::decode::{DecodeError, DecodeSpec, Decoded, Decoder, RawRecords};
 use crate::error::ErrorKind;
+use crate::fault::Guards;
 use crate::ids::PartitionKey;
 use crate::page::{Aside, Envelope, PagePosition, RawPage, ResponsePath};
 use crate::reject::{Reject, RejectedAt};
@@ -197,7 +198,7 @@ impl Refinery {
     /// The mark that a slice reaches whose cursor has one. An error where more records stand at it than can be told apart.
     pub(super) fn cursor_mark(&self) -> Result<Option<CursorMark>, RefineError> {
         let Some(Largest { value, keys, is_crowded }) = &self.largest else { return Ok(None) };
-        if *is_crowded && !self.compares {
+        if *is_crowded && !self.compares && Guards::standing().crowded_mark {
             let message = format!(
                 "more than `{MARK_KEYS_MAX}` records stand at the largest value of the cursor, `{value}`, too many to tell known ones from new ones: use a finer cursor, or mode = \"merge\""
             );
@@ -260,10 +261,7 @@ impl Refinery {
         rejects.extend(transform_rejects(page, &raw, &places, transformed.rejected));
         counts.rejected = rejects.len() as u64;
         let batch = Batch { rows: transformed.rows, page: page.position.index, extracted_at: page.received_at, marks };
-        if !counts.add_up() {
-            let message = format!("the records of page {} do not add up: {counts:?}", page.position.index + 1);
-            return Err(RefineError::Slice { kind: ErrorKind::Bug, message });
-        }
+        check_counts(page.position.index, &counts)?;
         Ok(Refined { batch, rejects, counts, envelope, gone, changes, order, places, raw })
     }
 
@@ -321,7 +319,7 @@ impl Refinery {
     fn find_repeated(&mut self, raw: &RawRecords, places: &[u64], fates: &mut [Fate]) {
         let Some(recent) = &mut self.recent else { return };
         for (place, fate) in places.iter().zip(fates) {
-            if *fate == Fate::Kept && !recent.is_new(raw.get(*place)) {
+            if *fate == Fate::Kept && !recent.is_new(raw.get(*place)) && Guards::standing().seen_once {
                 *fate = Fate::Duplicate;
             }
         }
@@ -361,7 +359,7 @@ impl Refinery {
                 return Fate::OutOfWindow;
             }
             let is_known = !self.compares && key.is_none_or(|key| mark.keys.binary_search(key).is_ok());
-            if *value == mark.value && is_known {
+            if *value == mark.value && is_known && Guards::standing().rows_at_mark {
                 return Fate::Duplicate;
             }
         }
@@ -391,6 +389,15 @@ impl Refinery {
         }
         Fate::Kept
     }
+}
+
+/// Each record of a page is a row, or it is known why not.
+fn check_counts(page: u64, counts: &Counts) -> Result<(), RefineError> {
+    if counts.add_up() || !Guards::standing().page_adds_up {
+        return Ok(());
+    }
+    let message = format!("the records of page {} do not add up: {counts:?}", page + 1);
+    Err(RefineError::Slice { kind: ErrorKind::Bug, message })
 }
 
 fn transform_rejects(
@@ -536,4 +543,18 @@ fn keep(rows: RecordBatch, places: Vec<u64>, fates: &[Fate]) -> Result<(RecordBa
         .map_err(|error| RefineError::Slice { kind: ErrorKind::Bug, message: format!("rows cannot be cut: {error}") })?;
     let places = places.into_iter().zip(fates).filter(|(_, fate)| **fate == Fate::Kept).map(|(place, _)| place).collect();
     Ok((rows, places))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_lacks_a_record_is_refused() {
+        // D-44
+        let counts = Counts { fetched: 3, kept: 1, filtered: 1, rejected: 1, ..Counts::default() };
+        assert!(check_counts(0, &counts).is_ok());
+        let Err(RefineError::Slice { kind, message }) = check_counts(0, &Counts { kept: 0, ..counts }) else { panic!("taken") };
+        assert!(kind == ErrorKind::Bug && message.starts_with("the records of page 1 do not add up"), "{message}");
+    }
 }

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::config::secret::SecretString;
 use crate::error::ErrorKind;
+use crate::fault::Guards;
 use crate::ids::{BatchId, ClaimId, DatasetName, Epoch, JobName};
 use crate::ledger::{self, Ledger, LedgerEntry, LedgerError};
 use crate::vault::{self, TokenVault, VaultEntry, VaultError};
@@ -68,7 +69,7 @@ impl MemoryState {
 impl Kept {
     fn fenced(&mut self, lease: &Lease) -> Result<&mut DatasetState, StateError> {
         match self.datasets.get_mut(&lease.dataset) {
-            Some((epoch, known)) if *epoch == lease.epoch => Ok(known),
+            Some((epoch, known)) if *epoch == lease.epoch || !Guards::standing().epoch_fences => Ok(known),
             _ => {
                 let message = format!("the lease of `{}` was taken over by another run", lease.dataset);
                 Err(StateError { kind: ErrorKind::Conflict, action: format!("write to {}", lease.dataset), message })
@@ -99,7 +100,7 @@ impl Kept {
 impl State for MemoryState {
     async fn lease(&self, dataset: &DatasetName, owner: &str, _now: Timestamp) -> Result<Lease, StateError> {
         let mut live = self.live();
-        if live.contains_key(dataset) {
+        if live.contains_key(dataset) && Guards::standing().lease_excludes {
             let message = format!("another run of this process works on `{dataset}`");
             return Err(StateError { kind: ErrorKind::Conflict, action: format!("take the lease of {dataset}"), message });
         }

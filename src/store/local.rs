@@ -39,7 +39,7 @@ struct Opened {
 impl LocalStore {
     /// `root` is absolute.
     pub fn new(root: &Path) -> Self {
-        LocalStore { root: root.to_owned(), opened: OnceLock::new(), guards: Guards::ALL }
+        LocalStore { root: root.to_owned(), opened: OnceLock::new(), guards: Guards::standing() }
     }
 
     pub(super) fn with_guards(self, guards: Guards) -> Self {

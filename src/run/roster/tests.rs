@@ -87,7 +87,7 @@ proptest! {
                     // What is planned is what is not covered, in one piece.
                     let gap = crate::plan::gaps(span(from, to).from, span(from, to).to, covered.spans(&set)).into_iter().next();
                     let Some(slice) = gap else { continue };
-                    roster.start(&set, reload(&scratch, &files), covered.spans(&set), Guards::ALL);
+                    roster.start(&set, reload(&scratch, &files), covered.spans(&set), Guards::standing());
                     let mut after = read.clone();
                     for parent in (0..PARENTS).filter(|parent| there & (1 << parent) != 0) {
                         let also = roster.also(&id(parent)).expect("readable");
@@ -126,7 +126,7 @@ fn a_parent_that_stays_away_changes_the_table_once() {
     let mut base = Base::default();
     let mut changes = 0;
     for step in 0..6 {
-        roster.start(&set, base, covered.spans(&set), Guards::ALL);
+        roster.start(&set, base, covered.spans(&set), Guards::standing());
         roster.seen(&id(1)).expect("noted");
         if step < 2 {
             roster.seen(&id(2)).expect("noted");
@@ -137,7 +137,7 @@ fn a_parent_that_stays_away_changes_the_table_once() {
         base = at.next.take().map_or_else(|| std::mem::take(&mut at.base), |(_, next)| next);
     }
     assert_eq!(changes, 2, "when it was met, and when it was missed first");
-    roster.start(&set, base, covered.spans(&set), Guards::ALL);
+    roster.start(&set, base, covered.spans(&set), Guards::standing());
     assert_eq!(roster.also(&id(2)).expect("readable"), [span(2, 6)]);
     assert_eq!(roster.also(&id(3)).expect("readable"), [span(0, 6)]);
     assert_eq!(roster.also(&id(1)).expect("readable"), []);

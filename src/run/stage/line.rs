@@ -191,7 +191,7 @@ mod tests {
             keys_max: None,
         };
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), Arc::new(plan)));
-        let staging = Staging::new(store, DatasetName::new("items"), batch, 0, Guards::ALL);
+        let staging = Staging::new(store, DatasetName::new("items"), batch, 0, Guards::standing());
         Line::new(Encoder::new(settings), staging, memory)
     }
 

@@ -244,7 +244,7 @@ impl World {
 fn a_clean_commit_leaves_everything_in_place() {
     let mut world = World::default();
     let head = world.settle_clean();
-    assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), Some(Verdict::Committed));
+    assert_eq!(world.commit(&head.state, batch(1), Guards::standing()), Some(Verdict::Committed));
     world.assert_right("clean");
     assert!(world.staged.is_empty());
 }
@@ -253,10 +253,10 @@ fn a_clean_commit_leaves_everything_in_place() {
 fn with_faults(at: u64, fault: Fault, second: Option<(u64, Fault)>) -> (World, bool) {
     let mut world = World { fault_at: Some((at, fault)), ..World::default() };
     if let Some(Settled::Clean(head)) = world.settle()
-        && let Some(Verdict::Committed) = world.commit(&head.state, batch(1), Guards::ALL)
+        && let Some(Verdict::Committed) = world.commit(&head.state, batch(1), Guards::standing())
     {
         let state = world.state.clone();
-        let _verdict = world.commit(&state, batch(2), Guards::ALL);
+        let _verdict = world.commit(&state, batch(2), Guards::standing());
     }
     let hit = world.effects >= at;
     if let Some((at, fault)) = second {
@@ -305,19 +305,19 @@ fn a_rival_at_the_same_seq_wins_once() {
     // D-17
     let mut world = World::default();
     let head = world.settle_clean();
-    assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), Some(Verdict::Committed));
-    let Some(Verdict::Lost { rival }) = world.commit(&head.state, batch(2), Guards::ALL) else { panic!("both won") };
+    assert_eq!(world.commit(&head.state, batch(1), Guards::standing()), Some(Verdict::Committed));
+    let Some(Verdict::Lost { rival }) = world.commit(&head.state, batch(2), Guards::standing()) else { panic!("both won") };
     assert_eq!(Record::from_bytes(&rival, &dataset(), 1).expect("a record").batch, batch(1));
     world.assert_right("rival");
     // The mutant without put-if-absent decides the seq twice.
-    let guards = Guards { put_if_absent: false, ..Guards::ALL };
+    let guards = Guards { put_if_absent: false, ..Guards::standing() };
     assert_eq!(world.commit(&head.state, batch(3), guards), Some(Verdict::Committed));
     assert_eq!(world.decisions.len(), 2, "the mutant overwrites");
 }
 
 #[test]
 fn a_mutant_that_advances_before_it_publishes_loses_rows() {
-    let guards = Guards { publish_before_state: false, ..Guards::ALL };
+    let guards = Guards { publish_before_state: false, ..Guards::standing() };
     let lost = (1..12).any(|at| {
         let mut world = World { fault_at: Some((at, Fault::DieAfter)), ..World::default() };
         let Some(Settled::Clean(head)) = world.settle() else { return false };
@@ -335,7 +335,7 @@ fn staged_files_that_vanish_after_the_decision_are_told() {
     let head = world.settle_clean();
     // Effects: note, decide, publish.
     world.fault_at = Some((world.effects + 2, Fault::DieAfter));
-    assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), None);
+    assert_eq!(world.commit(&head.state, batch(1), Guards::standing()), None);
     world.staged.pop_first();
     world.dead = false;
     world.fault_at = None;
@@ -348,7 +348,7 @@ fn a_lost_answer_to_a_publication_is_success() {
     let mut world = World::default();
     let head = world.settle_clean();
     world.fault_at = Some((world.effects + 3, Fault::Lost));
-    assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), Some(Verdict::Committed));
+    assert_eq!(world.commit(&head.state, batch(1), Guards::standing()), Some(Verdict::Committed));
     world.assert_right("lost answer");
 }
 
@@ -356,10 +356,10 @@ fn a_lost_answer_to_a_publication_is_success() {
 fn an_old_state_and_an_old_lake_are_settled() {
     let mut world = World::default();
     let head = world.settle_clean();
-    assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), Some(Verdict::Committed));
+    assert_eq!(world.commit(&head.state, batch(1), Guards::standing()), Some(Verdict::Committed));
     let (old_state, old_lake) = (world.state.clone(), (world.log.clone(), world.visible.clone()));
     let state = world.state.clone();
-    assert_eq!(world.commit(&state, batch(2), Guards::ALL), Some(Verdict::Committed));
+    assert_eq!(world.commit(&state, batch(2), Guards::standing()), Some(Verdict::Committed));
     // D-39
     world.state = old_state;
     assert_eq!(world.settle_clean().adopted, [2]);
@@ -381,9 +381,9 @@ fn an_index_that_a_slow_writer_put_back_is_mended() {
         for at in 1..=4 {
             let mut world = World::default();
             let head = world.settle_clean();
-            assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), Some(Verdict::Committed));
+            assert_eq!(world.commit(&head.state, batch(1), Guards::standing()), Some(Verdict::Committed));
             let state = world.state.clone();
-            assert_eq!(world.commit(&state, batch(2), Guards::ALL), Some(Verdict::Committed));
+            assert_eq!(world.commit(&state, batch(2), Guards::standing()), Some(Verdict::Committed));
             // The last act of somebody who was paused since the first record.
             world.index = 1;
             world.fault_at = Some((world.effects + at, fault));
@@ -398,9 +398,9 @@ fn a_log_that_was_edited_is_refused() {
     // D-43
     let mut world = World::default();
     let head = world.settle_clean();
-    assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), Some(Verdict::Committed));
+    assert_eq!(world.commit(&head.state, batch(1), Guards::standing()), Some(Verdict::Committed));
     let state = world.state.clone();
-    assert_eq!(world.commit(&state, batch(2), Guards::ALL), Some(Verdict::Committed));
+    assert_eq!(world.commit(&state, batch(2), Guards::standing()), Some(Verdict::Committed));
     let edited = String::from_utf8(world.log[&1].to_vec()).expect("text").replace("\"rows\": 1", "\"rows\": 2");
     world.log.insert(1, Bytes::from(edited));
     world.state = DatasetState::default();
@@ -416,16 +416,16 @@ fn a_log_that_was_edited_is_refused() {
 fn wins_a_place_that_is_taken(guards: Guards) -> bool {
     let mut world = World::default();
     let head = world.settle_clean();
-    assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), Some(Verdict::Committed));
+    assert_eq!(world.commit(&head.state, batch(1), Guards::standing()), Some(Verdict::Committed));
     world.commit(&head.state, batch(2), guards) == Some(Verdict::Committed)
 }
 
 #[test]
 fn a_mutant_that_does_not_look_whose_record_stands_there_takes_it_for_its_own() {
     // D-44, D-17
-    assert!(!wins_a_place_that_is_taken(Guards::ALL));
-    assert!(wins_a_place_that_is_taken(Guards { read_back: false, ..Guards::ALL }));
-    assert!(wins_a_place_that_is_taken(Guards { own_batch: false, ..Guards::ALL }));
+    assert!(!wins_a_place_that_is_taken(Guards::standing()));
+    assert!(wins_a_place_that_is_taken(Guards { read_back: false, ..Guards::standing() }));
+    assert!(wins_a_place_that_is_taken(Guards { own_batch: false, ..Guards::standing() }));
 }
 
 /// A process that dies right after its decision: whether its batch was noted.
@@ -441,8 +441,8 @@ fn is_noted_when_it_is_decided(guards: Guards) -> bool {
 #[test]
 fn a_mutant_that_decides_before_it_notes_leaves_a_batch_that_nobody_knows() {
     // D-44
-    assert!(is_noted_when_it_is_decided(Guards::ALL));
-    assert!(!is_noted_when_it_is_decided(Guards { noted_first: false, ..Guards::ALL }));
+    assert!(is_noted_when_it_is_decided(Guards::standing()));
+    assert!(!is_noted_when_it_is_decided(Guards { noted_first: false, ..Guards::standing() }));
 }
 
 /// What is settled, with these guards, after a process that died right after its decision.
@@ -450,7 +450,7 @@ fn settled_after_a_decision(guards: Guards) -> World {
     let mut world = World { guards, ..World::default() };
     let head = world.settle_clean();
     world.fault_at = Some((world.effects + 2, Fault::DieAfter));
-    assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), None);
+    assert_eq!(world.commit(&head.state, batch(1), Guards::standing()), None);
     world.settle_clean();
     world
 }
@@ -458,8 +458,8 @@ fn settled_after_a_decision(guards: Guards) -> World {
 #[test]
 fn a_mutant_that_adopts_without_finishing_loses_rows() {
     // D-44
-    settled_after_a_decision(Guards::ALL).assert_right("finished");
-    let world = settled_after_a_decision(Guards { finish_last: false, ..Guards::ALL });
+    settled_after_a_decision(Guards::standing()).assert_right("finished");
+    let world = settled_after_a_decision(Guards { finish_last: false, ..Guards::standing() });
     assert_eq!((world.state.seq, world.visible.len()), (1, 0), "the guard guards nothing");
 }
 
@@ -467,11 +467,11 @@ fn a_mutant_that_adopts_without_finishing_loses_rows() {
 fn refuses_an_edited_log(knows: bool, guards: Guards) -> bool {
     let mut world = World { guards, ..World::default() };
     let head = world.settle_clean();
-    assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), Some(Verdict::Committed));
+    assert_eq!(world.commit(&head.state, batch(1), Guards::standing()), Some(Verdict::Committed));
     let edited = String::from_utf8(world.log[&1].to_vec()).expect("text").replace("\"rows\": 1", "\"rows\": 2");
     if !knows {
         let state = world.state.clone();
-        assert_eq!(world.commit(&state, batch(2), Guards::ALL), Some(Verdict::Committed));
+        assert_eq!(world.commit(&state, batch(2), Guards::standing()), Some(Verdict::Committed));
         world.state = DatasetState::default();
     }
     world.log.insert(1, Bytes::from(edited));
@@ -482,8 +482,8 @@ fn refuses_an_edited_log(knows: bool, guards: Guards) -> bool {
 fn a_mutant_that_does_not_follow_the_chain_takes_an_edited_log() {
     // D-44, D-43
     for knows in [true, false] {
-        assert!(refuses_an_edited_log(knows, Guards::ALL));
-        assert!(!refuses_an_edited_log(knows, Guards { hash_chain: false, ..Guards::ALL }));
+        assert!(refuses_an_edited_log(knows, Guards::standing()));
+        assert!(!refuses_an_edited_log(knows, Guards { hash_chain: false, ..Guards::standing() }));
     }
 }
 
@@ -493,12 +493,12 @@ fn a_mutant_that_keeps_the_coverage_of_a_lost_lake_never_reads_it_again() {
     let covered = |guards| {
         let mut world = World { guards, ..World::default() };
         let head = world.settle_clean();
-        assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), Some(Verdict::Committed));
+        assert_eq!(world.commit(&head.state, batch(1), Guards::standing()), Some(Verdict::Committed));
         (world.log, world.visible) = Default::default();
         !world.settle_clean().state.coverage.to_covers().is_empty()
     };
-    assert!(!covered(Guards::ALL));
-    assert!(covered(Guards { lost_is_read_again: false, ..Guards::ALL }));
+    assert!(!covered(Guards::standing()));
+    assert!(covered(Guards { lost_is_read_again: false, ..Guards::standing() }));
 }
 
 #[test]
@@ -507,11 +507,11 @@ fn a_mutant_that_does_not_look_at_the_index_leaves_an_old_one() {
     let left = |guards| {
         let mut world = World { guards, ..World::default() };
         let head = world.settle_clean();
-        assert_eq!(world.commit(&head.state, batch(1), Guards::ALL), Some(Verdict::Committed));
+        assert_eq!(world.commit(&head.state, batch(1), Guards::standing()), Some(Verdict::Committed));
         world.index = 0;
         world.settle_clean();
         world.index
     };
-    assert_eq!(left(Guards::ALL), 1);
-    assert_eq!(left(Guards { index_forward: false, ..Guards::ALL }), 0);
+    assert_eq!(left(Guards::standing()), 1);
+    assert_eq!(left(Guards { index_forward: false, ..Guards::standing() }), 0);
 }

@@ -7,6 +7,7 @@ use delta_kernel::snapshot::Snapshot;
 
 use crate::config::catalog::{Job, TableFormat};
 use crate::error::ErrorKind;
+use crate::fault::Guards;
 use crate::sink::current::Current;
 use crate::sink::record::Record;
 use crate::sink::settle::Head;
@@ -89,6 +90,9 @@ fn changes_table(record: &Record) -> bool {
 
 /// Properties that other writers may have given the table, and under which we cannot keep our word.
 pub(super) fn properties(snapshot: &Snapshot, removes: bool) -> Result<(), SinkError> {
+    if !Guards::standing().delta_properties {
+        return Ok(());
+    }
     let properties = snapshot.table_properties();
     let refused = |property: &str, why: &str| {
         let message =

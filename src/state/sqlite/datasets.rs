@@ -7,6 +7,7 @@ use sqlx::{Row, Sqlite, Transaction};
 use super::errors::{state_error, value_error};
 use super::{SqliteState, batches, commit};
 use crate::error::ErrorKind;
+use crate::fault::Guards;
 use crate::ids::{BatchId, DatasetName, Epoch};
 use crate::state::values::{from_integer, from_json, to_integer, to_json, to_text};
 use crate::state::{DatasetState, Lease, StateError};
@@ -53,7 +54,7 @@ struct Reserved<'a> {
 impl<'a> Reserved<'a> {
     fn take(state: &'a SqliteState, dataset: &DatasetName, action: &str) -> Result<Self, StateError> {
         let mut live = state.live();
-        if live.contains_key(dataset) {
+        if live.contains_key(dataset) && Guards::standing().lease_excludes {
             let message = format!("another run of this process works on `{dataset}`");
             return Err(StateError { kind: ErrorKind::Conflict, action: action.to_owned(), message });
         }
@@ -107,7 +108,7 @@ pub(super) async fn check_epoch(
         .await
         .map_err(|error| state_error(action, &error))?;
     let held = epoch.and_then(|epoch| u64::try_from(epoch).ok());
-    if held == Some(lease.epoch) {
+    if held == Some(lease.epoch) || !Guards::standing().epoch_fences {
         return Ok(());
     }
     let message = format!("the lease of `{}` was taken over by another run", lease.dataset);

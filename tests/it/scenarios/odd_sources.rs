@@ -133,7 +133,7 @@ impl Place {
             owner: "test".to_owned(),
             spool: self.project.at("spool"),
             memory: 64 << 20,
-            guards: Guards::ALL,
+            guards: Guards::standing(),
             options: RunOptions::default(),
         };
         block_on(run::run_job(job, Purpose::Load, &ports))

@@ -40,7 +40,7 @@ pub fn opened(sink: &str) -> Arc<dyn Store> {
     let project = Project::of_items_to(sink, &FakeApi::start("2026-03-01T00:00:00Z"), &Pages::None, 10);
     let loaded = highwater::config::load(project.path(), None);
     assert!(!loaded.has_errors(), "{:?}", loaded.problems);
-    store::open(&loaded.catalog.jobs.values().next().unwrap().sink, &TestSecrets, Guards::ALL).unwrap()
+    store::open(&loaded.catalog.jobs.values().next().unwrap().sink, &TestSecrets, Guards::standing()).unwrap()
 }
 
 #[tokio::test]

@@ -104,13 +104,13 @@ fn sweep(fixture: &Fixture, home: fn() -> Home, guards: Guards) -> Vec<String> {
 
 /// The same for a Delta table with a third of the effects that only read.
 fn sweep_more(fixture: &Fixture, home: fn() -> Home) -> Vec<String> {
-    let log = effects(fixture, home, Guards::ALL);
+    let log = effects(fixture, home, Guards::standing());
     let mut places = placed(fixture, &log);
     let known: Vec<u64> = places.iter().map(|(at, _)| *at).collect();
     let others = (1..=log.len() as u64).filter(|at| !known.contains(at)).step_by(3);
     places.extend(others.flat_map(|at| SIDES.map(|side| (at, side))));
     places.sort_by_key(|(at, _)| *at);
-    sweep_at(fixture, home, Guards::ALL, &log, &places)
+    sweep_at(fixture, home, Guards::standing(), &log, &places)
 }
 
 fn sweep_at(fixture: &Fixture, home: fn() -> Home, guards: Guards, log: &[String], places: &[(u64, Side)]) -> Vec<String> {
@@ -125,7 +125,7 @@ fn sweep_at(fixture: &Fixture, home: fn() -> Home, guards: Guards, log: &[String
 
 /// The same, with a second kill in the recovery, at `samples` effects chosen by seed for each place of the first.
 fn double_sweep(fixture: &Fixture, home: fn() -> Home, seed: u64, samples: u64) -> Vec<String> {
-    let log = effects(fixture, home, Guards::ALL);
+    let log = effects(fixture, home, Guards::standing());
     let mut dice = Dice::new(seed);
     let mut places = Vec::new();
     // Of a Delta table's every third.
@@ -138,16 +138,16 @@ fn double_sweep(fixture: &Fixture, home: fn() -> Home, seed: u64, samples: u64) 
     in_parallel(&places, async |(at, side, seconds)| {
         // How long the recovery is, is known only once it was run undisturbed.
         let rehearsal = home();
-        drop(fixture.live(&rehearsal, &kill(*at, *side), Guards::ALL).await);
+        drop(fixture.live(&rehearsal, &kill(*at, *side), Guards::standing()).await);
         let counting = Arc::new(FaultPlan::none());
-        drop(fixture.live(&rehearsal, &counting, Guards::ALL).await);
+        drop(fixture.live(&rehearsal, &counting, Guards::standing()).await);
         let mut found = Vec::new();
         for (chance, second_side) in seconds {
             let second = 1 + chance % counting.count().max(1);
             let home = home();
-            drop(fixture.live(&home, &kill(*at, *side), Guards::ALL).await);
-            drop(fixture.live(&home, &kill(second, *second_side), Guards::ALL).await);
-            let wrong = fixture.recover_and_check(&home, Guards::ALL).await;
+            drop(fixture.live(&home, &kill(*at, *side), Guards::standing()).await);
+            drop(fixture.live(&home, &kill(second, *second_side), Guards::standing()).await);
+            let wrong = fixture.recover_and_check(&home, Guards::standing()).await;
             let place = format!("seed {seed}: killed {side:?} effect {at}, then {second_side:?} effect {second} of the recovery");
             found.extend(wrong.into_iter().map(|text| format!("{place}: {text}")));
         }
@@ -183,7 +183,7 @@ async fn beside_a_rival(fixture: &Fixture, home: Home, guards: Guards, plan: Fau
 /// A writer is paused just before it writes its first index, and does that when a rival has gone on: the writer dies of it, and what
 /// is left is looked at by readers, and then by the rival, whose state knows of nothing amiss.
 fn index_put_back(fixture: &Fixture) -> Vec<String> {
-    let log = effects(fixture, Home::memory, Guards::ALL);
+    let log = effects(fixture, Home::memory, Guards::standing());
     let at = log.iter().position(|name| name == "store.put _highwater/items/current.json").expect("an index") as u64 + 1;
     block_on(async {
         let none = || Arc::new(FaultPlan::none());
@@ -192,12 +192,12 @@ fn index_put_back(fixture: &Fixture) -> Vec<String> {
         let meanwhile = {
             let (fixture, rival) = (fixture.clone(), rival.clone());
             life::Meanwhile::new(Box::pin(async move {
-                fixture.live(&rival, &Arc::new(FaultPlan::none()), Guards::ALL).await.expect("the rival's run");
+                fixture.live(&rival, &Arc::new(FaultPlan::none()), Guards::standing()).await.expect("the rival's run");
             }))
         };
         let plan = FaultPlan::kill(at + 1, Side::Before, Ending::InProcess);
         let plan = plan.delay(at, std::time::Duration::from_secs(1), Arc::new(meanwhile));
-        drop(fixture.live(&home, &Arc::new(plan), Guards::ALL).await);
+        drop(fixture.live(&home, &Arc::new(plan), Guards::standing()).await);
         let mut wrong = Vec::new();
         if life::index_of_another(home.store().as_ref()).await.is_none() {
             wrong.push("the index was not put back: this shows nothing".to_owned());
@@ -209,16 +209,16 @@ fn index_put_back(fixture: &Fixture) -> Vec<String> {
         }
         wrong.extend(fixture.read_by_index(&home).await);
         // A run that finds nothing to do.
-        fixture.live(&rival, &none(), Guards::ALL).await.expect("a run");
+        fixture.live(&rival, &none(), Guards::standing()).await.expect("a run");
         wrong.extend(life::index_of_another(home.store().as_ref()).await);
-        wrong.extend(fixture.recover_and_check(&home, Guards::ALL).await);
+        wrong.extend(fixture.recover_and_check(&home, Guards::standing()).await);
         wrong
     })
 }
 
 /// Every effect is told as failed once, in each way that there is.
 fn fail_in_passing(fixture: &Fixture) -> Vec<String> {
-    let log = effects(fixture, Home::memory, Guards::ALL);
+    let log = effects(fixture, Home::memory, Guards::standing());
     fail_at(fixture, Home::memory, &log, &places(fixture, &log))
 }
 
@@ -232,8 +232,8 @@ fn fail_at(fixture: &Fixture, home: fn() -> Home, log: &[String], places: &[u64]
             _ => plan.lie_exists(*at),
         };
         let home = home();
-        drop(fixture.live(&home, &Arc::new(plan), Guards::ALL).await);
-        let wrong = fixture.recover_and_check(&home, Guards::ALL).await;
+        drop(fixture.live(&home, &Arc::new(plan), Guards::standing()).await);
+        let wrong = fixture.recover_and_check(&home, Guards::standing()).await;
         wrong.into_iter().map(|text| format!("effect {at}, `{}`, failed in way {kind}: {text}", log[*at as usize - 1])).collect()
     })
 }
@@ -249,30 +249,30 @@ fn assert_red(wrong: &[String], mutant: &str) {
 #[test]
 fn killed_anywhere_in_memory() {
     // D-01
-    assert_right(&sweep(&Fixture::new(), Home::memory, Guards::ALL));
+    assert_right(&sweep(&Fixture::new(), Home::memory, Guards::standing()));
 }
 
 #[test]
 fn killed_anywhere_on_disk() {
     // D-01
-    assert_right(&sweep(&Fixture::new(), Home::disk, Guards::ALL));
+    assert_right(&sweep(&Fixture::new(), Home::disk, Guards::standing()));
 }
 
 #[test]
 fn a_merge_is_killed_anywhere() {
     // D-01, D-02, D-17
     let fixture = Fixture::merge();
-    assert_right(&sweep(&fixture, Home::memory, Guards::ALL));
-    assert_right(&sweep(&fixture, Home::disk, Guards::ALL));
+    assert_right(&sweep(&fixture, Home::memory, Guards::standing()));
+    assert_right(&sweep(&fixture, Home::disk, Guards::standing()));
     assert_right(&double_sweep(&fixture, Home::memory, 20_260_103, 1));
-    assert_right(&rival_sweep(&fixture, Guards::ALL));
+    assert_right(&rival_sweep(&fixture, Guards::standing()));
 }
 
 #[test]
 fn a_replacement_is_killed_anywhere() {
     // D-01, D-02
     let fixture = Fixture::replace();
-    assert_right(&sweep(&fixture, Home::memory, Guards::ALL));
+    assert_right(&sweep(&fixture, Home::memory, Guards::standing()));
     assert_right(&double_sweep(&fixture, Home::memory, 20_260_104, 1));
 }
 
@@ -280,8 +280,8 @@ fn a_replacement_is_killed_anywhere() {
 fn a_delta_table_is_killed_wherever_it_is_written() {
     // D-01
     assert_right(&sweep_more(&Fixture::new().with_delta(), Home::disk));
-    assert_right(&sweep(&Fixture::merge().with_delta(), Home::memory, Guards::ALL));
-    assert_right(&sweep(&Fixture::replace().with_delta(), Home::memory, Guards::ALL));
+    assert_right(&sweep(&Fixture::merge().with_delta(), Home::memory, Guards::standing()));
+    assert_right(&sweep(&Fixture::replace().with_delta(), Home::memory, Guards::standing()));
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn a_delta_table_is_killed_again_in_the_recovery() {
 #[test]
 fn a_rival_commits_to_a_delta_table_in_between_anywhere() {
     // D-17, D-30
-    assert_right(&rival_sweep(&Fixture::merge().with_delta(), Guards::ALL));
+    assert_right(&rival_sweep(&Fixture::merge().with_delta(), Guards::standing()));
 }
 
 #[test]
@@ -317,7 +317,34 @@ fn killed_on_disk_and_again_in_the_recovery() {
 #[test]
 fn a_rival_commits_in_between_anywhere() {
     // D-17, D-30
-    assert_right(&rival_sweep(&Fixture::new(), Guards::ALL));
+    assert_right(&rival_sweep(&Fixture::new(), Guards::standing()));
+}
+
+#[test]
+fn a_file_that_a_rival_replaced_before_it_was_read_is_a_lost_race_and_no_failure() {
+    // D-30
+    let fixture = Fixture::merge();
+    let log = effects(&fixture, Home::memory, Guards::standing());
+    let places = (1..).zip(&log).filter(|(_, name)| name.starts_with("store.get_range items/")).map(|(at, _)| at);
+    let places: Vec<u64> = places.collect();
+    assert!(places.len() > 2, "{log:#?}");
+    assert_right(&in_parallel(&places, async |at| {
+        let home = Home::memory();
+        let rival = home.rival();
+        let meanwhile = {
+            let (fixture, rival) = (fixture.clone(), rival.clone());
+            life::Meanwhile::new(Box::pin(async move {
+                fixture.live(&rival, &Arc::new(FaultPlan::none()), Guards::standing()).await.expect("the rival's run");
+            }))
+        };
+        let plan = FaultPlan::none().delay(*at, std::time::Duration::from_secs(1), Arc::new(meanwhile));
+        let failed = match fixture.live(&home, &Arc::new(plan), Guards::standing()).await {
+            Ok(report) => report.failed.iter().map(|failure| format!("{failure:?}")).collect(),
+            Err(error) => vec![error.to_string()],
+        };
+        let wrong = fixture.recover_and_check(&home, Guards::standing()).await;
+        failed.into_iter().chain(wrong).map(|text| format!("a rival before effect {at}: {text}")).collect()
+    }));
 }
 
 #[test]
@@ -338,7 +365,7 @@ fn every_effect_fails_in_passing_once() {
 fn without_put_if_absent_the_sweep_is_red() {
     // D-44
     for fixture in [Fixture::new(), Fixture::merge().with_delta()] {
-        let guards = Guards { put_if_absent: false, ..Guards::ALL };
+        let guards = Guards { put_if_absent: false, ..Guards::standing() };
         assert_red(&rival_sweep(&fixture, guards), "decisions that overwrite");
     }
 }
@@ -346,7 +373,7 @@ fn without_put_if_absent_the_sweep_is_red() {
 #[test]
 fn with_the_state_before_publication_the_sweep_is_red() {
     // D-44
-    let guards = Guards { publish_before_state: false, ..Guards::ALL };
+    let guards = Guards { publish_before_state: false, ..Guards::standing() };
     for fixture in [Fixture::new(), Fixture::merge().with_delta()] {
         assert_red(&sweep(&fixture, Home::memory, guards), "the state before publication");
     }
@@ -355,7 +382,7 @@ fn with_the_state_before_publication_the_sweep_is_red() {
 #[test]
 fn without_coverage_the_sweep_is_red() {
     // D-44
-    let guards = Guards { record_coverage: false, ..Guards::ALL };
+    let guards = Guards { record_coverage: false, ..Guards::standing() };
     for fixture in [Fixture::new(), Fixture::new().with_delta()] {
         assert_red(&sweep(&fixture, Home::memory, guards), "coverage that is not recorded");
     }
@@ -364,22 +391,42 @@ fn without_coverage_the_sweep_is_red() {
 #[test]
 fn a_state_that_is_gone_or_old_adopts_what_the_lake_has() {
     let fixture = Fixture::new();
-    let half = effects(&fixture, Home::disk, Guards::ALL).len() as u64 / 2;
+    let half = effects(&fixture, Home::disk, Guards::standing()).len() as u64 / 2;
     block_on(async {
         let none = Arc::new(FaultPlan::none());
         // D-40
         let home = Home::memory();
-        fixture.live(&home, &none, Guards::ALL).await.expect("a clean run");
+        fixture.live(&home, &none, Guards::standing()).await.expect("a clean run");
         let amnesiac = home.rival();
-        assert_right(&fixture.recover_and_check(&amnesiac, Guards::ALL).await);
+        assert_right(&fixture.recover_and_check(&amnesiac, Guards::standing()).await);
 
         // D-39: the backup is from half way.
         let home = Home::disk();
-        drop(fixture.live(&home, &kill(half, Side::Before), Guards::ALL).await);
+        drop(fixture.live(&home, &kill(half, Side::Before), Guards::standing()).await);
         let backup = home.copy_of_state();
-        assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
+        assert_right(&fixture.recover_and_check(&home, Guards::standing()).await);
         home.put_state(&backup);
-        assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
+        assert_right(&fixture.recover_and_check(&home, Guards::standing()).await);
+    });
+}
+
+#[test]
+fn a_record_that_is_found_is_made_durable_before_anything_is_built_upon_it() {
+    // D-11: who decided it may have died before its folder was.
+    let fixture = Fixture::new();
+    let log = effects(&fixture, Home::memory, Guards::standing());
+    let decided = log.iter().position(|name| name.starts_with("store.put_absent _highwater/items/log/")).expect("a decision");
+    block_on(async {
+        let home = Home::memory();
+        drop(fixture.live(&home, &kill(decided as u64 + 1, Side::After), Guards::standing()).await);
+        let next = Arc::new(FaultPlan::none());
+        fixture.live(&home, &next, Guards::standing()).await.expect("a run");
+        let log = next.log();
+        let place = |verb: &str| log.iter().position(|name| name.starts_with(verb));
+        let found = place("store.get _highwater/items/log/").expect("it was looked for");
+        let kept = place("store.sync _highwater/items/log/").expect("it was made durable");
+        let seen = place("store.publish items/").expect("its files were published");
+        assert!(found < kept && kept < seen, "{log:#?}");
     });
 }
 
@@ -387,14 +434,14 @@ fn a_state_that_is_gone_or_old_adopts_what_the_lake_has() {
 fn a_slice_without_rows_is_covered_without_a_decision_of_its_own() {
     // D-61: it waits in the state, and the next record names it.
     let fixture = Fixture::new().first_days(2);
-    let log = effects(&fixture, Home::memory, Guards::ALL);
+    let log = effects(&fixture, Home::memory, Guards::standing());
     assert_eq!(log.iter().filter(|name| name.starts_with("store.put_absent _highwater/items/log/")).count(), 2, "{log:#?}");
-    assert_right(&sweep(&fixture, Home::memory, Guards::ALL));
+    assert_right(&sweep(&fixture, Home::memory, Guards::standing()));
     block_on(async {
         let none = || Arc::new(FaultPlan::none());
         let (whole, home) = (Home::memory(), Home::memory());
-        let all = Fixture::new().live(&whole, &none(), Guards::ALL).await.expect("a run").mark;
-        let report = fixture.live(&home, &none(), Guards::ALL).await.expect("a run");
+        let all = Fixture::new().live(&whole, &none(), Guards::standing()).await.expect("a run").mark;
+        let report = fixture.live(&home, &none(), Guards::standing()).await.expect("a run");
         assert!(report.empty_slices > 0 && report.mark == all && all.is_some(), "{report:?}");
     });
 }
@@ -403,15 +450,15 @@ fn a_slice_without_rows_is_covered_without_a_decision_of_its_own() {
 fn a_lake_that_lost_its_end_is_noticed_and_read_again() {
     // D-41
     let fixture = Fixture::new();
-    let half = effects(&fixture, Home::memory, Guards::ALL).len() as u64 / 2;
+    let half = effects(&fixture, Home::memory, Guards::standing()).len() as u64 / 2;
     block_on(async {
         let home = Home::memory();
-        drop(fixture.live(&home, &kill(half, Side::Before), Guards::ALL).await);
+        drop(fixture.live(&home, &kill(half, Side::Before), Guards::standing()).await);
         let backup = home.copy_of_lake().await;
-        assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
+        assert_right(&fixture.recover_and_check(&home, Guards::standing()).await);
         home.put_lake(&backup).await;
-        let report = fixture.live(&home, &Arc::new(FaultPlan::none()), Guards::ALL).await.expect("a run");
+        let report = fixture.live(&home, &Arc::new(FaultPlan::none()), Guards::standing()).await.expect("a run");
         assert!(report.recovered.iter().any(|text| text.contains("lost")), "{:?}", report.recovered);
-        assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
+        assert_right(&fixture.recover_and_check(&home, Guards::standing()).await);
     });
 }

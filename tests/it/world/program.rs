@@ -100,6 +100,8 @@ pub fn command(project: &Project, args: &[&str]) -> Command {
     command.arg("-C").arg(project.path()).args(args).current_dir(project.path());
     command.env_clear().env("HOME", project.path()).env("TMPDIR", std::env::temp_dir());
     command.env("TEST_S3_KEY", "key").env("TEST_S3_SECRET", "secret");
+    // The tests of a mutant are of the whole program.
+    command.envs(std::env::var_os("HIGHWATER_MUTANT").map(|name| ("HIGHWATER_MUTANT", name)));
     command.env("TEST_GCS_TOKEN", "google-token").env("TEST_AZURE_KEY", super::azure::KEY);
     command
 }

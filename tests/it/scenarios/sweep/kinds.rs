@@ -53,18 +53,18 @@ fn tables_of_every_kind_are_killed_again_in_the_recovery() {
     let tried = tried!();
     let mut dice = Dice::new(20_261_127);
     for (fixture, home) in small().of_kinds(&tried, &Kind::ALL) {
-        let log = effects(&fixture, home, Guards::ALL);
+        let log = effects(&fixture, home, Guards::standing());
         let mut chosen =
             |at| (at, SIDES[dice.below(2) as usize], 1 + dice.below(log.len() as u64 / 3), SIDES[dice.below(2) as usize]);
         let places: Vec<_> = some(&log, 7).into_iter().map(&mut chosen).collect();
         let died = AtomicUsize::new(0);
         assert_right(&in_parallel(&places, async |(at, side, second, second_side)| {
             let home = home();
-            drop(fixture.live(&home, &kill(*at, *side), Guards::ALL).await);
+            drop(fixture.live(&home, &kill(*at, *side), Guards::standing()).await);
             let again = kill(*second, *second_side);
-            drop(fixture.live(&home, &again, Guards::ALL).await);
+            drop(fixture.live(&home, &again, Guards::standing()).await);
             died.fetch_add(usize::from(again.is_dead()), Ordering::SeqCst);
-            let wrong = fixture.recover_and_check(&home, Guards::ALL).await;
+            let wrong = fixture.recover_and_check(&home, Guards::standing()).await;
             let place = format!("killed {side:?} effect {at}, `{}`, then {second_side:?} effect {second}", log[*at as usize - 1]);
             wrong.into_iter().map(|text| format!("{place}: {text}")).collect()
         }));
@@ -78,7 +78,7 @@ fn effects_on_folders_fail_in_passing() {
     // A rename whose answer is lost has taken its origin away.
     let tried = tried!();
     for (fixture, home) in small().of_kinds(&tried, &Kind::LOCAL) {
-        let log = effects(&fixture, home, Guards::ALL);
+        let log = effects(&fixture, home, Guards::standing());
         assert_right(&fail_at(&fixture, home, &log, &some(&log, 5)));
         let names = [DECISION, PUBLICATION, COMMIT];
         let names = if fixture.is_delta() { &names[..] } else { &names[..2] };
@@ -91,8 +91,8 @@ fn effects_on_folders_fail_in_passing() {
             };
             assert_right(&block_on(async {
                 let home = home();
-                drop(fixture.live(&home, &Arc::new(plan), Guards::ALL).await);
-                fixture.recover_and_check(&home, Guards::ALL).await
+                drop(fixture.live(&home, &Arc::new(plan), Guards::standing()).await);
+                fixture.recover_and_check(&home, Guards::standing()).await
             }));
         }
     }
@@ -108,7 +108,7 @@ fn a_rival_commits_to_tables_of_every_kind_in_between() {
         places.extend(fixture.is_delta().then_some((COMMIT, 2)));
         assert_right(&in_parallel(&places, async |(name, number)| {
             let plan = FaultPlan::none().of(name);
-            let wrong = beside_a_rival(&fixture, home(), Guards::ALL, plan, *number).await;
+            let wrong = beside_a_rival(&fixture, home(), Guards::standing(), plan, *number).await;
             wrong.into_iter().map(|text| format!("a rival before `{name}` {number}: {text}")).collect()
         }));
     }
@@ -124,19 +124,19 @@ fn staged_files_of_tables_of_every_kind_vanish_or_are_torn() {
         block_on(async {
             for all in [false, true] {
                 let home = home();
-                drop(fixture.live(&home, &killed_at(2, Side::After, DECISION), Guards::ALL).await);
+                drop(fixture.live(&home, &killed_at(2, Side::After, DECISION), Guards::standing()).await);
                 let staged = home.store().list("_highwater/items/staging").await.expect("listed");
                 for file in &staged[..if all { staged.len() } else { 1 }] {
                     home.store().delete(&file.path).await.expect("deleted");
                 }
-                let report = fixture.live(&home, &none(), Guards::ALL).await.expect("a run");
+                let report = fixture.live(&home, &none(), Guards::standing()).await.expect("a run");
                 assert!(report.recovered.iter().any(|text| text.contains("voided")), "{:?}", report.recovered);
-                assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
+                assert_right(&fixture.recover_and_check(&home, Guards::standing()).await);
             }
             let home = home();
-            let report = fixture.live(&home, &Arc::new(FaultPlan::none().cut_in("/staging/")), Guards::ALL).await;
+            let report = fixture.live(&home, &Arc::new(FaultPlan::none().cut_in("/staging/")), Guards::standing()).await;
             assert!(report.is_err() || report.is_ok_and(|report| !report.failed.is_empty()), "it is noticed");
-            assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
+            assert_right(&fixture.recover_and_check(&home, Guards::standing()).await);
         });
     }
 }
@@ -149,18 +149,18 @@ fn states_and_tables_of_every_kind_come_back_from_backups() {
     for (fixture, home) in small().of_kinds(&tried, &Kind::ALL) {
         block_on(async {
             let home = home();
-            drop(fixture.live(&home, &killed_at(2, Side::Before, DECISION), Guards::ALL).await);
+            drop(fixture.live(&home, &killed_at(2, Side::Before, DECISION), Guards::standing()).await);
             let (state, lake) = (home.copy_of_state(), home.copy_of_lake().await);
-            assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
+            assert_right(&fixture.recover_and_check(&home, Guards::standing()).await);
             // The state is old, then gone.
             home.put_state(&state);
-            assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
-            assert_right(&fixture.recover_and_check(&home.rival(), Guards::ALL).await);
+            assert_right(&fixture.recover_and_check(&home, Guards::standing()).await);
+            assert_right(&fixture.recover_and_check(&home.rival(), Guards::standing()).await);
             // The lake is old.
             home.put_lake(&lake).await;
-            let report = fixture.live(&home, &none(), Guards::ALL).await.expect("a run");
+            let report = fixture.live(&home, &none(), Guards::standing()).await.expect("a run");
             assert!(report.recovered.iter().any(|text| text.contains("lost")), "{:?}", report.recovered);
-            assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
+            assert_right(&fixture.recover_and_check(&home, Guards::standing()).await);
         });
     }
 }
@@ -174,7 +174,7 @@ fn a_recount_of_tables_of_every_kind_names_what_was_done_to_them() {
     for (fixture, home) in small().of_kinds(&tried, &Kind::ALL) {
         block_on(async {
             let home = home();
-            fixture.live(&home, &none(), Guards::ALL).await.expect("a clean load");
+            fixture.live(&home, &none(), Guards::standing()).await.expect("a clean load");
             let whole = home.copy_of_lake().await;
             lose_double_and_change(&fixture, &home, &whole).await;
             // Changed, then cut off: a run refuses what a recount names.
@@ -183,10 +183,10 @@ fn a_recount_of_tables_of_every_kind_names_what_was_done_to_them() {
             assert!(found.len() == 1 && found[0].contains("record 2 does not follow record 1"), "{found:#?}");
             home.put_lake(&whole).await;
             edit(home.store().as_ref(), &record(2), "}", "").await;
-            let refused = fixture.live(&home, &none(), Guards::ALL).await.expect_err("a record that was cut");
+            let refused = fixture.live(&home, &none(), Guards::standing()).await.expect_err("a record that was cut");
             assert!(refused.to_string().contains("the log was edited"), "{refused}");
             home.put_lake(&whole).await;
-            assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
+            assert_right(&fixture.recover_and_check(&home, Guards::standing()).await);
         });
     }
 }
@@ -201,12 +201,12 @@ fn partitions_of_tables_of_every_kind_are_edited_while_a_batch_is_under_way() {
         for side in SIDES {
             assert_right(&block_on(async {
                 let home = home();
-                drop(fixture.live(&home, &killed_at(1, side, DECISION), Guards::ALL).await);
-                let ended = edited.live(&home, &none(), Guards::ALL).await;
+                drop(fixture.live(&home, &killed_at(1, side, DECISION), Guards::standing()).await);
+                let ended = edited.live(&home, &none(), Guards::standing()).await;
                 // Refused once a record of the old meaning stands, else simply loaded.
                 match (side == SIDES[1], ended) {
-                    (true, Err(error)) if error.kind == ErrorKind::Config => fixture.recover_and_check(&home, Guards::ALL).await,
-                    (false, Ok(_)) => edited.recover_and_check(&home, Guards::ALL).await,
+                    (true, Err(error)) if error.kind == ErrorKind::Config => fixture.recover_and_check(&home, Guards::standing()).await,
+                    (false, Ok(_)) => edited.recover_and_check(&home, Guards::standing()).await,
                     (_, other) => vec![format!("killed {side:?} the decision, then {other:?}")],
                 }
             }));
@@ -222,12 +222,12 @@ fn slices_of_tables_of_every_kind_are_empty() {
     for (fixture, home) in small().of_kinds(&tried, &Kind::ALL) {
         block_on(async {
             let home = home();
-            let report = fixture.live(&home, &none(), Guards::ALL).await.expect("a run");
+            let report = fixture.live(&home, &none(), Guards::standing()).await.expect("a run");
             assert!(report.empty_slices > 0, "{report:?}");
             assert_eq!(report.mark.map(|mark| mark.to_string()).as_deref(), Some("2026-01-04T11:59:00Z"));
             let log = home.store().list("_highwater/items/log").await.expect("listed");
             assert_eq!(log.len(), 2, "nothing is decided of what is empty: {log:?}");
-            assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
+            assert_right(&fixture.recover_and_check(&home, Guards::standing()).await);
         });
     }
 }
@@ -241,16 +241,16 @@ fn tables_of_every_kind_are_read_again_and_killed() {
         for again in [range(), options(RewindKind::Full)] {
             assert_right(&in_parallel(&SIDES, async |side| {
                 let home = home();
-                fixture.live(&home, &none(), Guards::ALL).await.expect("a clean load");
+                fixture.live(&home, &none(), Guards::standing()).await.expect("a clean load");
                 let killed = killed_at(1, *side, DECISION);
-                drop(fixture.live_with(&home, &killed, Guards::ALL, &again).await);
+                drop(fixture.live_with(&home, &killed, Guards::standing(), &again).await);
                 assert!(killed.is_dead(), "it leaves a record");
-                let ended = fixture.live_with(&home, &none(), Guards::ALL, &again).await;
+                let ended = fixture.live_with(&home, &none(), Guards::standing(), &again).await;
                 let mut wrong = match ended {
                     Ok(report) if report.failed.is_empty() => Vec::new(),
                     other => vec![format!("it does not recover: {other:?}")],
                 };
-                wrong.extend(fixture.recover_and_check(&home, Guards::ALL).await);
+                wrong.extend(fixture.recover_and_check(&home, Guards::standing()).await);
                 wrong
             }));
         }
@@ -267,12 +267,12 @@ fn garbage_of_tables_of_every_kind_is_taken_away_and_nothing_else() {
         aged.job().keep.gc_min_age = SignedDuration::ZERO;
         block_on(async {
             let home = home();
-            fixture.live(&home, &none(), Guards::ALL).await.expect("a clean load");
+            fixture.live(&home, &none(), Guards::standing()).await.expect("a clean load");
             let clean = listing(home.store().as_ref()).await;
             let litter = litter(home.store().as_ref()).await;
-            let young = collect(&fixture, &home, &none(), Guards::ALL, false).await.expect("collected");
+            let young = collect(&fixture, &home, &none(), Guards::standing(), false).await.expect("collected");
             assert_eq!(young, Collected::default(), "all of it is young");
-            let taken = collect(&aged, &home, &none(), Guards::ALL, false).await.expect("collected");
+            let taken = collect(&aged, &home, &none(), Guards::standing(), false).await.expect("collected");
             assert_eq!(taken.staged.objects, 1, "{taken:?}");
             // What lies in a Delta table's folder may be another's who writes to it.
             let is_delta = fixture.clone().job().sink.format == TableFormat::Delta;
@@ -281,7 +281,7 @@ fn garbage_of_tables_of_every_kind_is_taken_away_and_nothing_else() {
                 home.store().delete(&litter[1]).await.expect("deleted");
             }
             assert_eq!(listing(home.store().as_ref()).await, clean);
-            assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
+            assert_right(&fixture.recover_and_check(&home, Guards::standing()).await);
         });
     }
 }

@@ -45,7 +45,7 @@ pub(super) async fn problems(fixture: &Fixture, home: &Home) -> Vec<String> {
 
 async fn loaded(fixture: &Fixture) -> Home {
     let home = Home::memory();
-    fixture.live(&home, &none(), Guards::ALL).await.expect("a clean load");
+    fixture.live(&home, &none(), Guards::standing()).await.expect("a clean load");
     assert_right(&problems(fixture, &home).await);
     home
 }
@@ -156,7 +156,7 @@ fn what_the_delta_log_has_too_much_or_too_little_is_named() {
 
 /// The number of the first effect whose name contains `part`.
 fn effect(fixture: &Fixture, part: &str) -> u64 {
-    let log = effects(fixture, Home::memory, Guards::ALL);
+    let log = effects(fixture, Home::memory, Guards::standing());
     log.iter().position(|name| name.contains(part)).unwrap_or_else(|| panic!("no {part} in {log:#?}")) as u64 + 1
 }
 
@@ -184,8 +184,8 @@ fn a_batch_that_may_still_be_decided_keeps_its_staged_files() {
     // D-44, D-32
     let at = effect(&Fixture::new(), "store.put_absent _highwater");
     block_on(async {
-        assert!(!has_to_be_taken_back(&Fixture::new(), at, Guards::ALL).await);
-        let guards = Guards { staged_kept: false, ..Guards::ALL };
+        assert!(!has_to_be_taken_back(&Fixture::new(), at, Guards::standing()).await);
+        let guards = Guards { staged_kept: false, ..Guards::standing() };
         assert!(has_to_be_taken_back(&Fixture::new(), at, guards).await, "the guard guards nothing");
     });
 }
@@ -219,9 +219,9 @@ fn a_record_that_was_taken_back_leaves_nothing_to_be_published() {
     let at = |fixture: &Fixture| effect(fixture, "store.publish items/");
     for fixture in tables() {
         let at = at(&fixture);
-        assert_right(&block_on(after_a_void(&fixture, at, Guards::ALL)));
+        assert_right(&block_on(after_a_void(&fixture, at, Guards::standing())));
     }
-    let (fixture, guards) = (Fixture::new(), Guards { void_takes_staged: false, ..Guards::ALL });
+    let (fixture, guards) = (Fixture::new(), Guards { void_takes_staged: false, ..Guards::standing() });
     let at = at(&fixture);
     assert!(!block_on(after_a_void(&fixture, at, guards)).is_empty(), "the guard guards nothing");
 }
@@ -230,7 +230,7 @@ fn a_record_that_was_taken_back_leaves_nothing_to_be_published() {
 fn a_batch_of_any_table_whose_staged_files_vanish_is_taken_back_and_read_again() {
     // D-20
     for fixture in tables() {
-        let log = effects(&fixture, Home::memory, Guards::ALL);
+        let log = effects(&fixture, Home::memory, Guards::standing());
         let decisions: Vec<u64> = (1..)
             .zip(&log)
             .filter(|(_, name)| name.starts_with("store.put_absent _highwater/items/log/"))
@@ -242,7 +242,9 @@ fn a_batch_of_any_table_whose_staged_files_vanish_is_taken_back_and_read_again()
         for (at, which) in decisions[..2].iter().flat_map(|at| ["first", "last", "all"].map(|which| (*at, which))) {
             block_on(async {
                 let home = Home::memory();
-                drop(fixture.live(&home, &Arc::new(FaultPlan::kill(at, Side::After, Ending::InProcess)), Guards::ALL).await);
+                drop(
+                    fixture.live(&home, &Arc::new(FaultPlan::kill(at, Side::After, Ending::InProcess)), Guards::standing()).await,
+                );
                 let store = home.store();
                 let staged = store.list("_highwater/items/staging").await.expect("listed");
                 let gone = match which {
@@ -253,9 +255,9 @@ fn a_batch_of_any_table_whose_staged_files_vanish_is_taken_back_and_read_again()
                 for file in gone {
                     store.delete(&file.path).await.expect("deleted");
                 }
-                let report = fixture.live(&home, &none(), Guards::ALL).await.expect("a run");
+                let report = fixture.live(&home, &none(), Guards::standing()).await.expect("a run");
                 assert!(report.recovered.iter().any(|text| text.contains("voided")), "{:?}", report.recovered);
-                assert_right(&fixture.recover_and_check(&home, Guards::ALL).await);
+                assert_right(&fixture.recover_and_check(&home, Guards::standing()).await);
             });
         }
     }
@@ -273,8 +275,8 @@ async fn after_a_torn_upload(guards: Guards) -> Vec<String> {
 fn a_staged_file_that_is_not_whole_is_not_decided() {
     // D-44, D-21
     block_on(async {
-        assert_right(&after_a_torn_upload(Guards::ALL).await);
-        let guards = Guards { staged_verified: false, ..Guards::ALL };
+        assert_right(&after_a_torn_upload(Guards::standing()).await);
+        let guards = Guards { staged_verified: false, ..Guards::standing() };
         assert!(!after_a_torn_upload(guards).await.is_empty(), "the guard guards nothing");
     });
 }

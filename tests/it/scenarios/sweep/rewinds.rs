@@ -25,9 +25,9 @@ pub(super) fn rewind_sweep(before: &Fixture, fixture: &Fixture, home: fn() -> Ho
     let none = || Arc::new(FaultPlan::none());
     let log = block_on(async {
         let home = home();
-        before.live(&home, &none(), Guards::ALL).await.expect("a clean load");
+        before.live(&home, &none(), Guards::standing()).await.expect("a clean load");
         let counting = none();
-        let report = fixture.live_with(&home, &counting, Guards::ALL, options).await.expect("a clean rewind");
+        let report = fixture.live_with(&home, &counting, Guards::standing(), options).await.expect("a clean rewind");
         assert!(report.rewound.is_some() && report.failed.is_empty(), "{report:?}");
         counting.log()
     });
@@ -35,16 +35,16 @@ pub(super) fn rewind_sweep(before: &Fixture, fixture: &Fixture, home: fn() -> Ho
     let places: Vec<_> = (1..=log.len() as u64).flat_map(|at| SIDES.map(|side| (at, side))).collect();
     in_parallel(&places, async |(at, side)| {
         let home = home();
-        before.live(&home, &none(), Guards::ALL).await.expect("a clean load");
-        drop(fixture.live_with(&home, &kill(*at, *side), Guards::ALL, options).await);
-        let mut wrong = match fixture.live_with(&home, &none(), Guards::ALL, options).await {
+        before.live(&home, &none(), Guards::standing()).await.expect("a clean load");
+        drop(fixture.live_with(&home, &kill(*at, *side), Guards::standing(), options).await);
+        let mut wrong = match fixture.live_with(&home, &none(), Guards::standing(), options).await {
             Ok(report) if report.failed.is_empty() => Vec::new(),
             other => vec![format!("it does not recover: {other:?}")],
         };
-        wrong.extend(fixture.recover_and_check(&home, Guards::ALL).await);
+        wrong.extend(fixture.recover_and_check(&home, Guards::standing()).await);
         // A state that is lost learns all of it from the log.
         if let Some(amnesiac) = home.amnesiac() {
-            wrong.extend(fixture.recover_and_check(&amnesiac, Guards::ALL).await);
+            wrong.extend(fixture.recover_and_check(&amnesiac, Guards::standing()).await);
         }
         wrong.into_iter().map(|text| format!("killed {side:?} effect {at}, `{}`: {text}", log[*at as usize - 1])).collect()
     })
@@ -80,18 +80,18 @@ fn partitions_are_edited_while_a_batch_is_under_way() {
     // D-60
     for fixture in [Fixture::new(), Fixture::new().with_delta(), Fixture::merge().with_delta()] {
         let edited = fixture.clone().partitioned_otherwise();
-        let log = effects(&fixture, Home::memory, Guards::ALL);
+        let log = effects(&fixture, Home::memory, Guards::standing());
         assert_right(&in_parallel(&placed(&fixture, &log), async |(at, side)| {
             let home = Home::memory();
-            drop(fixture.live(&home, &kill(*at, *side), Guards::ALL).await);
+            drop(fixture.live(&home, &kill(*at, *side), Guards::standing()).await);
             let decided = home.store().size("_highwater/items/log/00000000000000000001.json").await.unwrap().is_some();
-            let ended = edited.live(&home, &Arc::new(FaultPlan::none()), Guards::ALL).await;
+            let ended = edited.live(&home, &Arc::new(FaultPlan::none()), Guards::standing()).await;
             // Refused while records of the old meaning stand, else simply loaded.
             let wrong = match (decided, ended) {
                 (true, Err(error)) if error.kind == ErrorKind::Config && error.to_string().contains("take the change back") => {
-                    fixture.recover_and_check(&home, Guards::ALL).await
+                    fixture.recover_and_check(&home, Guards::standing()).await
                 }
-                (false, Ok(_)) => edited.recover_and_check(&home, Guards::ALL).await,
+                (false, Ok(_)) => edited.recover_and_check(&home, Guards::standing()).await,
                 (_, other) => vec![format!("decided: {decided}, then {other:?}")],
             };
             wrong.into_iter().map(|text| format!("killed {side:?} effect {at}, `{}`: {text}", log[*at as usize - 1])).collect()
@@ -103,8 +103,8 @@ fn partitions_are_edited_while_a_batch_is_under_way() {
 fn a_job_over_sets_is_killed_anywhere() {
     // D-01, D-02, D-17
     let fixture = Fixture::sets();
-    assert_right(&super::sweep(&fixture, Home::memory, Guards::ALL));
-    assert_right(&super::sweep(&fixture, Home::disk, Guards::ALL));
+    assert_right(&super::sweep(&fixture, Home::memory, Guards::standing()));
+    assert_right(&super::sweep(&fixture, Home::disk, Guards::standing()));
     assert_right(&super::double_sweep(&fixture, Home::memory, 20_260_105, 1));
-    assert_right(&super::rival_sweep(&fixture, Guards::ALL));
+    assert_right(&super::rival_sweep(&fixture, Guards::standing()));
 }

@@ -26,7 +26,7 @@ async fn tend(fixture: &Fixture, home: &Home, plan: &Arc<FaultPlan>, guards: Gua
 
 /// The table as a run leaves it: two files a day and kind, nothing too old yet.
 async fn loaded(fixture: &Fixture, home: Home) -> Home {
-    fixture.clone().keeping_all().live(&home, &none(), Guards::ALL).await.expect("a clean load");
+    fixture.clone().keeping_all().live(&home, &none(), Guards::standing()).await.expect("a clean load");
     home
 }
 
@@ -34,7 +34,7 @@ async fn loaded(fixture: &Fixture, home: Home) -> Home {
 fn base(fixture: &Fixture, home: fn() -> Home) -> (Home, Vec<String>) {
     block_on(async {
         let (base, plan) = (loaded(fixture, home()).await, none());
-        let compacted = tend(fixture, &base.fork(), &plan, Guards::ALL).await.expect("a clean turn");
+        let compacted = tend(fixture, &base.fork(), &plan, Guards::standing()).await.expect("a clean turn");
         assert!(compacted.files_before >= 2 * compacted.files_after && compacted.files_after > 0, "{compacted:?}");
         (base, plan.log())
     })
@@ -89,10 +89,10 @@ fn double_upkeep_sweep(fixture: &Fixture, home: fn() -> Home, seed: u64) -> Vec<
     let at: Vec<_> = places.map(|at| (at, 1 + dice.below(log.len() as u64), dice.below(2) as usize)).collect();
     in_parallel_until(&at, false, async |(at, second, side)| {
         let home = base.fork();
-        drop(tend(fixture, &home, &kill(*at, SIDES[1 - side]), Guards::ALL).await);
-        drop(tend(fixture, &home, &kill(*second, SIDES[*side]), Guards::ALL).await);
+        drop(tend(fixture, &home, &kill(*at, SIDES[1 - side]), Guards::standing()).await);
+        drop(tend(fixture, &home, &kill(*second, SIDES[*side]), Guards::standing()).await);
         let home = home.amnesiac().filter(|_| at % 2 == 0).unwrap_or(home);
-        let wrong = settle_and_check(fixture, &home, Guards::ALL, second % 2 == 0).await;
+        let wrong = settle_and_check(fixture, &home, Guards::standing(), second % 2 == 0).await;
         wrong.into_iter().map(|text| format!("seed {seed}: killed at {at}, then at {second}: {text}")).collect()
     })
 }
@@ -108,8 +108,8 @@ fn fail_in_passing(fixture: &Fixture) -> Vec<String> {
             1 => FaultPlan::none().error_after(*at),
             _ => FaultPlan::none().lie_exists(*at),
         };
-        drop(tend(fixture, &home, &Arc::new(plan), Guards::ALL).await);
-        let wrong = settle_and_check(fixture, &home, Guards::ALL, at % 2 == 0).await;
+        drop(tend(fixture, &home, &Arc::new(plan), Guards::standing()).await);
+        let wrong = settle_and_check(fixture, &home, Guards::standing(), at % 2 == 0).await;
         wrong.into_iter().map(|text| format!("effect {at}, `{}`, failed in way {way}: {text}", log[*at as usize - 1])).collect()
     })
 }
@@ -147,16 +147,16 @@ fn small(mode: &str) -> Fixture {
 fn work_on_files_is_killed_anywhere() {
     // D-01, D-02
     for mode in ["append", "merge"] {
-        assert_right(&upkeep_sweep(&small(mode), Home::memory, Guards::ALL));
+        assert_right(&upkeep_sweep(&small(mode), Home::memory, Guards::standing()));
     }
-    assert_right(&upkeep_sweep(&small("merge"), Home::disk, Guards::ALL));
+    assert_right(&upkeep_sweep(&small("merge"), Home::disk, Guards::standing()));
     assert_right(&double_upkeep_sweep(&small("merge"), Home::memory, 20_261_101));
 }
 
 #[test]
 fn work_on_a_delta_tables_files_is_killed_wherever_it_is_written() {
     // D-01, D-02
-    assert_right(&upkeep_sweep(&small("merge").with_delta(), Home::memory, Guards::ALL));
+    assert_right(&upkeep_sweep(&small("merge").with_delta(), Home::memory, Guards::standing()));
     assert_right(&double_upkeep_sweep(&small("append").with_delta(), Home::disk, 20_261_102));
 }
 
@@ -170,8 +170,8 @@ fn every_effect_of_work_on_files_fails_in_passing_once() {
 #[test]
 fn a_rival_commits_in_between_work_on_files() {
     // D-17, D-30
-    assert_right(&rival_sweep(&Fixture::small_files("merge"), Guards::ALL));
-    assert_right(&rival_sweep(&Fixture::small_files("merge").with_delta(), Guards::ALL));
+    assert_right(&rival_sweep(&Fixture::small_files("merge"), Guards::standing()));
+    assert_right(&rival_sweep(&Fixture::small_files("merge").with_delta(), Guards::standing()));
 }
 
 #[test]
@@ -186,10 +186,16 @@ fn without_its_guards_work_on_files_is_red() {
             fixture.compare_now(&home).await
         })
     };
-    assert_right(&turn(Guards::ALL));
-    assert_red(&turn(Guards { joined_leave: false, ..Guards::ALL }), "files that stay beside those that they were joined into");
-    assert_red(&turn(Guards { whole_is_old: false, ..Guards::ALL }), "partitions that are dropped before all of them is old");
-    let overwritten = Guards { put_if_absent: false, ..Guards::ALL };
+    assert_right(&turn(Guards::standing()));
+    assert_red(
+        &turn(Guards { joined_leave: false, ..Guards::standing() }),
+        "files that stay beside those that they were joined into",
+    );
+    assert_red(
+        &turn(Guards { whole_is_old: false, ..Guards::standing() }),
+        "partitions that are dropped before all of them is old",
+    );
+    let overwritten = Guards { put_if_absent: false, ..Guards::standing() };
     assert_red(&rival_sweep(&Fixture::small_files("append"), overwritten), "decisions that overwrite");
 }
 
@@ -201,20 +207,20 @@ fn a_table_goes_back_over_work_on_its_files() {
             let fixture = Fixture::small_files(mode);
             let (home, all) = (loaded(&fixture, Home::memory()).await, fixture.clone().keeping_all());
             let loaded = live_table(home.store().as_ref(), fixture.clone().job()).await.expect("read").expect("a table");
-            tend(&fixture, &home, &none(), Guards::ALL).await.expect("a clean turn");
+            tend(&fixture, &home, &none(), Guards::standing()).await.expect("a clean turn");
             assert_right(&fixture.compare_now(&home).await);
             let tended = live_table(home.store().as_ref(), fixture.clone().job()).await.expect("read").expect("a table");
             assert_eq!(tended.seq, loaded.seq + 2, "one record drops what is old, one joins");
             // To before both, to between them, to before, to after both.
             for (to, truth) in [(loaded.seq, &all), (loaded.seq + 1, &fixture), (loaded.seq, &all), (tended.seq, &fixture)] {
                 let back = options(RewindKind::Rollback(to));
-                all.live_with(&home, &none(), Guards::ALL, &back).await.expect("gone back");
+                all.live_with(&home, &none(), Guards::standing(), &back).await.expect("gone back");
                 assert_right(&truth.compare_now(&home).await);
             }
             let files = live_table(home.store().as_ref(), fixture.clone().job()).await.expect("read").expect("a table").files;
             assert_eq!(files.len(), tended.files.len(), "{mode}");
             // What was dropped is covered, and stays away.
-            assert_right(&settle_and_check(&fixture, &home, Guards::ALL, false).await);
+            assert_right(&settle_and_check(&fixture, &home, Guards::standing(), false).await);
         }
     });
 }
@@ -231,15 +237,15 @@ fn work_on_files_ends_when_it_is_asked_to_and_refuses_another_definition() {
             stop.request();
             run::compact(job, &run::Ports { stop, ..ports.clone() }, Effort::all(false)).await
         };
-        let stopped = fixture.with_ports(&home, &none(), Guards::ALL, &asked, asked_to_stop).await;
+        let stopped = fixture.with_ports(&home, &none(), Guards::standing(), &asked, asked_to_stop).await;
         assert_eq!(stopped.expect("stopped"), Compacted { is_partial: true, ..Compacted::default() });
         let dry = async |job: &_, ports: &_| run::compact(job, ports, Effort::all(true)).await;
-        let told = fixture.with_ports(&home, &none(), Guards::ALL, &asked, dry).await.expect("looked");
+        let told = fixture.with_ports(&home, &none(), Guards::standing(), &asked, dry).await.expect("looked");
         assert_eq!(listing(home.store().as_ref()).await, before, "nothing was written");
         let other = fixture.clone().partitioned_otherwise();
-        let refused = tend(&other, &home, &none(), Guards::ALL).await.expect_err("another definition");
+        let refused = tend(&other, &home, &none(), Guards::standing()).await.expect_err("another definition");
         assert_eq!(refused.kind, ErrorKind::Config, "{refused}");
-        let done = tend(&fixture, &home, &none(), Guards::ALL).await.expect("done");
+        let done = tend(&fixture, &home, &none(), Guards::standing()).await.expect("done");
         assert_eq!((done.files_before, done.files_after, done.rows), (told.files_before, told.files_after, told.rows));
     });
 }
