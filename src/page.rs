@@ -173,7 +173,9 @@ pub struct RawPage {
 /// Work that was done on a page while it waited for its turn, for whoever knows what it is. It is taken once; without it the work is done
 /// when the turn comes.
 #[derive(Clone, Default)]
-pub struct Prepared(Option<Arc<Mutex<Option<Box<dyn Any + Send>>>>>);
+pub struct Prepared(Option<Arc<Mutex<Work>>>);
+
+type Work = Option<Box<dyn Any + Send>>;
 
 impl Prepared {
     pub fn of<T: Any + Send>(work: T) -> Self {

@@ -205,7 +205,9 @@ fn partitions_of_tables_of_every_kind_are_edited_while_a_batch_is_under_way() {
                 let ended = edited.live(&home, &none(), Guards::standing()).await;
                 // Refused once a record of the old meaning stands, else simply loaded.
                 match (side == SIDES[1], ended) {
-                    (true, Err(error)) if error.kind == ErrorKind::Config => fixture.recover_and_check(&home, Guards::standing()).await,
+                    (true, Err(error)) if error.kind == ErrorKind::Config => {
+                        fixture.recover_and_check(&home, Guards::standing()).await
+                    }
                     (false, Ok(_)) => edited.recover_and_check(&home, Guards::standing()).await,
                     (_, other) => vec![format!("killed {side:?} the decision, then {other:?}")],
                 }
