@@ -1,6 +1,7 @@
 //! Crons, in the time of a clock without zone. The one place where jiff's calendar meets chrono's, which croner computes with.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
 use croner::parser::{CronParser, Seconds, Year};
@@ -24,10 +25,15 @@ const FIELDS: [(&str, &str, &[&str]); 6] = [
     ),
 ];
 
+/// Crons that were read before: thousands of jobs have few texts, and to read one takes as long as to read a job.
+static KNOWN: LazyLock<Mutex<HashMap<String, Cron>>> = LazyLock::new(Mutex::default);
+/// Texts that are remembered.
+const KNOWN_MAX: usize = 1024;
+
 /// A cron that is due again and again.
 #[derive(Clone, Debug)]
 pub(super) struct Cron {
-    /// Shared by the clones: its years alone are five thousand bytes.
+    /// Shared by all of one text: its years alone are five thousand bytes.
     cron: Arc<croner::Cron>,
     every_hour: bool,
     within_minutes: bool,
@@ -36,11 +42,28 @@ pub(super) struct Cron {
 impl Cron {
     /// Reads 5 fields, or 6 with seconds first.
     pub fn parse(text: &str) -> Result<Cron, NoSchedule> {
+        let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cron) = known().get(text) {
+            return Ok(cron.clone());
+        }
+        let cron = Cron::read(text)?;
+        let mut known = known();
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.insert(text.to_owned(), cron.clone());
+        Ok(cron)
+    }
+
+    fn read(text: &str) -> Result<Cron, NoSchedule> {
         let fields = fields(text)?;
         for (field, at) in fields.iter().zip(0..) {
             check_field(field, at)?;
         }
-        let cron = read(&fields.join(" ")).map_err(|error| NoSchedule::new(format!("`{text}` is not a cron: {error}"), FORMS))?;
+        let cron = read(&fields.join(" ")).map_err(|error| {
+            let alone = fields.iter().zip(0..).find_map(|(field, at)| check_alone(field, at).err());
+            alone.unwrap_or_else(|| NoSchedule::new(format!("`{text}` is not a cron: {error}"), FORMS))
+        })?;
         let every_hour = fields[2].starts_with('*') || (0..24).all(|hour| cron.pattern.hour_match(hour).unwrap_or(false));
         let cron =
             Cron { cron: Arc::new(cron), every_hour, within_minutes: !fields[0].bytes().all(|digit| digit.is_ascii_digit()) };
@@ -91,20 +114,26 @@ fn fields(text: &str) -> Result<Vec<String>, NoSchedule> {
     Ok(fields)
 }
 
-/// Each field alone, so that the message can name the one that is wrong.
+fn wrong(field: &str, at: usize) -> NoSchedule {
+    let (name, range, _) = FIELDS[at];
+    NoSchedule::new(format!("`{field}` is not {name}"), format!("write {range}, with `*`, `,`, `-` and `/n`"))
+}
+
+/// What the parser would forgive in a field.
 fn check_field(field: &str, at: usize) -> Result<(), NoSchedule> {
-    let (name, range, words) = FIELDS[at];
-    let wrong = || NoSchedule::new(format!("`{field}` is not {name}"), format!("write {range}, with `*`, `,`, `-` and `/n`"));
+    let (_, _, words) = FIELDS[at];
     // The parser takes a weekday's name for its number wherever it stands.
     let mut letters = field.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty());
     let spelled = letters.all(|word| words.contains(&word) || (at == 3 && word == "LW"));
     let nothing =
         |part: &str| part.is_empty() || part.split_once('/').is_some_and(|(_, step)| step.bytes().all(|digit| digit == b'0'));
-    if !spelled || field.split(',').any(nothing) {
-        return Err(wrong());
-    }
+    if !spelled || field.split(',').any(nothing) { Err(wrong(field, at)) } else { Ok(()) }
+}
+
+/// A field among others that are open, so that the message can name the one that is wrong.
+fn check_alone(field: &str, at: usize) -> Result<(), NoSchedule> {
     let alone: Vec<&str> = (0..FIELDS.len()).map(|other| if other == at { field } else { "*" }).collect();
-    read(&alone.join(" ")).map(drop).map_err(|_| wrong())
+    read(&alone.join(" ")).map(drop).map_err(|_| wrong(field, at))
 }
 
 fn to_chrono(wall: civil::DateTime) -> Option<DateTime<Utc>> {

@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+mod common;
 mod cursor;
 mod errors;
 mod export;
@@ -33,6 +34,7 @@ pub use auth::{
     OAuth2, Session, SessionPlace,
 };
 pub use body::{PlainRequest, QueryText, RequestBody};
+pub use common::Common;
 pub use cursor::{Cursor, CursorFormat, CursorNulls, CursorType, Order};
 pub use errors::{ErrorRule, Then};
 pub use export::{Export, Poll};
@@ -85,9 +87,9 @@ pub struct Job {
     pub catch_up: CatchUp,
     /// At most this much later than due, where jobs with the same credential come due at the same moment.
     pub jitter: SignedDuration,
-    pub source: Source,
-    pub stream: Stream,
-    pub sink: Sink,
+    pub source: Common<Source>,
+    pub stream: Common<Stream>,
+    pub sink: Common<Sink>,
     pub dataset: DatasetName,
     pub table: String,
     pub mode: Mode,
@@ -147,7 +149,7 @@ impl Job {
     /// The job that reads the stream that this one's stream is gone over for.
     pub fn of_parent(&self) -> Option<Job> {
         let parent = self.stream.parent.as_ref()?;
-        let mut stream = parent.stream.as_ref().clone();
+        let mut stream = Common::new(parent.stream.as_ref().clone());
         if !parent.changed_only {
             // All of them are gone over: what orders them must not put one aside.
             stream.cursor = None;
@@ -165,7 +167,7 @@ impl Job {
 
     /// The parameters that requests for the stream, and for those that it is gone over for, are made of.
     pub fn parameters_used(&self) -> BTreeSet<String> {
-        let mut streams = vec![&self.stream];
+        let mut streams: Vec<&Stream> = vec![&self.stream];
         while let Some(parent) = streams.last().and_then(|stream| stream.parent.as_ref()) {
             streams.push(&parent.stream);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::catalog::{CursorType, DeclaredType, Job, OnTypeChange, PartitionColumn, Stream};
+use crate::config::catalog::{Common, CursorType, DeclaredType, Job, OnTypeChange, PartitionColumn, Stream};
 use crate::config::kinds::safe_name;
 use crate::config::node::{Table, Value};
 use crate::config::problem::{Report, nearest, quote};
@@ -17,7 +17,8 @@ use super::{Surroundings, delivery, keep, parameters, schedule, service, steps, 
 /// `None` where the job cannot be built; the reasons are reported, here or in the file that they stand in.
 pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, report: &mut Report) -> Option<Job> {
     let source = find(table, "source", &around.sources, "sources", report);
-    let stream = source.and_then(|source| find_stream(table, source, report));
+    let shared = source.and_then(|source| find_stream(table, source, report));
+    let stream: Option<&Stream> = shared.map(|stream| &**stream);
     let sink = find(table, "sink", &around.sinks, "sinks", report).and_then(|sink| sink.sink.as_ref());
     let parameters = parameters::check(table, source, report);
     let window = window::check(table.table("window"), stream, report);
@@ -41,7 +42,7 @@ pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, re
         catch_up: timing.catch_up,
         jitter: timing.jitter,
         source: source?.source.clone()?,
-        stream: stream?.clone(),
+        stream: shared?.clone(),
         keep,
         sink: sink?.clone(),
         dataset: DatasetName::new(&table_name),
@@ -75,7 +76,7 @@ fn find<'a, T>(table: &Table, key: &str, known: &'a BTreeMap<String, T>, folder:
     found
 }
 
-fn find_stream<'a>(table: &Table, source: &'a CheckedSource, report: &mut Report) -> Option<&'a Stream> {
+fn find_stream<'a>(table: &Table, source: &'a CheckedSource, report: &mut Report) -> Option<&'a Common<Stream>> {
     let name = table.text("stream")?;
     match source.streams.get(&name) {
         Some(stream) => stream.as_ref(),

@@ -26,7 +26,7 @@ mod window;
 
 use std::collections::BTreeMap;
 
-use super::catalog::{Catalog, Sink};
+use super::catalog::{Catalog, Common, Sink};
 use super::node::Table;
 use super::problem::{Report, collect};
 use super::read::{Project, ProjectFile, Room};
@@ -38,7 +38,7 @@ use source::CheckedSource;
 
 /// A sink's file. `None` where too little of it is right.
 struct CheckedSink {
-    sink: Option<Sink>,
+    sink: Option<Common<Sink>>,
     /// Why jobs that use it are parked.
     reason: Option<String>,
 }
@@ -75,7 +75,7 @@ pub(super) fn project(project: &Project) -> Loaded {
         let mut report = Report::new(&file.file);
         let table = read(file, &shapes::SINK, &mut report);
         let sink = table.and_then(|table| sink::check(file, &table, project, &mut report));
-        around.sinks.insert(file.name.clone(), CheckedSink { sink, reason: report.reason() });
+        around.sinks.insert(file.name.clone(), CheckedSink { sink: sink.map(Common::new), reason: report.reason() });
         reports.push(report);
     }
     let (jobs, parked) = drafts::check(project, &around, settings_reason.as_deref(), &mut reports);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::config::catalog::{Auth, ClientIdentity, Source, Stream};
+use crate::config::catalog::{Auth, ClientIdentity, Common, Source, Stream};
 use crate::config::node::{Node, Table};
 use crate::config::problem::{Place, Report, quote};
 use crate::config::read::{Project, ProjectFile};
@@ -22,9 +22,9 @@ const ATTEMPTS: u32 = 5;
 /// A source's file, as far as it is right.
 pub(super) struct CheckedSource {
     pub file: String,
-    pub source: Option<Source>,
+    pub source: Option<Common<Source>>,
     /// All streams by name; `None` where too little of one is right.
-    pub streams: BTreeMap<String, Option<Stream>>,
+    pub streams: BTreeMap<String, Option<Common<Stream>>>,
     pub parameters: BTreeMap<String, Parameter>,
     /// Why jobs that use it are parked.
     pub reason: Option<String>,
@@ -54,19 +54,21 @@ pub(super) fn check(
     if let Some(table) = table {
         checked.parameters = parameters(table, report);
         let names: BTreeSet<String> = checked.parameters.keys().cloned().collect();
-        checked.source = source(file, table, project, memory, &names, report);
+        checked.source = source(file, table, project, memory, &names, report).map(Common::new);
         let around = stream::Around {
             parameters: &names,
             auth: checked.source.as_ref().map(|source| &source.auth),
             errors: &errors::check(table, report),
             root: &project.root,
         };
+        let mut streams = BTreeMap::new();
         for (name, node) in table.map("streams") {
             let stream = node.table().and_then(|table| stream::check(name, table, &around, report));
-            checked.streams.insert(name.clone(), stream);
+            streams.insert(name.clone(), stream);
         }
         let tables = table.map("streams").iter().filter_map(|(name, node)| Some((name.as_str(), node.table()?))).collect();
-        parent::resolve(&tables, &mut checked.streams, report);
+        parent::resolve(&tables, &mut streams, report);
+        checked.streams = streams.into_iter().map(|(name, stream)| (name, stream.map(Common::new))).collect();
         if table.table("streams").is_some_and(|streams| streams.entries.is_empty()) {
             report.error(&table.place("streams"), "there is no stream", "add one: [streams.NAME]");
         }

@@ -14,7 +14,7 @@ fn loaded(auth: &str) -> Auth {
     let source = SOURCE.replacen("[parameters]", &format!("auth = {auth}\n[parameters]"), 1);
     let loaded = Files { source, ..Files::good() }.load();
     assert!(!loaded.has_errors(), "{:?}", loaded.problems);
-    loaded.catalog.jobs.into_values().next().unwrap().source.auth
+    loaded.catalog.jobs.values().next().unwrap().source.auth.clone()
 }
 
 #[test]

@@ -14,9 +14,9 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use crate::config::catalog::{
-    Auth, CatchUp, Compression, Conditional, Cursor, CursorFormat, CursorNulls, CursorType, Format, Job, Limits, Mode, OnDelete,
-    OnTypeChange, Order, Packing, Paging, PagingKind, ParameterSet, ParquetSettings, Sink, SinkPlace, Source as ApiSource,
-    Stream, TableFormat, Window,
+    Auth, CatchUp, Common, Compression, Conditional, Cursor, CursorFormat, CursorNulls, CursorType, Format, Job, Limits, Mode,
+    OnDelete, OnTypeChange, Order, Packing, Paging, PagingKind, ParameterSet, ParquetSettings, Sink, SinkPlace,
+    Source as ApiSource, Stream, TableFormat, Window,
 };
 use crate::config::secret::{ExposeSecret, SecretRef, SecretSource, SecretString};
 use crate::error::ErrorKind;
@@ -98,9 +98,9 @@ pub(super) fn job(base_url: &str) -> Job {
         after: Vec::new(),
         catch_up: CatchUp::One,
         jitter: SignedDuration::ZERO,
-        source,
-        stream,
-        sink,
+        source: Common::new(source),
+        stream: Common::new(stream),
+        sink: Common::new(sink),
         dataset: DatasetName::new("items"),
         table: "items".to_owned(),
         mode: Mode::Append,

@@ -482,8 +482,9 @@ impl Home {
         project.write("sources/api.toml", &source("http://127.0.0.1:9", &Pages::Page, 4));
         project.write("sinks/lake.toml", &bucket.sink(&bucket.endpoint));
         project.write("jobs/items.toml", &job(""));
-        let sink = config::load(project.path(), None).catalog.jobs.values().next().expect("a job").sink.clone();
-        Home::with(Lake::Bucket(Arc::new(sink)))
+        let jobs = config::load(project.path(), None).catalog.jobs;
+        let sink = &jobs.values().next().expect("a job").sink;
+        Home::with(Lake::Bucket(Arc::new(Sink::clone(sink))))
     }
 
     /// Where tables are of a kind.
