@@ -58,13 +58,17 @@ fn kill_at(one_of: usize, make: impl Fn(&FakeApi) -> Table + Sync, records: &[Re
     let places = (1..=log.len()).step_by(one_of).flat_map(|at| ["before", "after"].map(|side| (at, side)));
     let places: Vec<(usize, &str)> = places.collect();
     let (next, tables, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+    let unharmed = AtomicUsize::new(0);
     let life = || {
         while let Some((at, side)) = places.get(next.fetch_add(1, Ordering::SeqCst)) {
             let table = make(&api);
             let name = format!("killed {side} effect {at}, `{}`", log[at - 1]);
             let died = highwater(&table, &["run", "items"]).env("HIGHWATER_FAULT", &format!("kill-{side}:{at}")).run();
             let again = highwater(&table, &["run", "items", "--json"]).run();
-            if died.signal != Some(SIGKILL) || again.code != Some(0) {
+            // Delta's kernel does not read as often each time: the last places may not be come to.
+            let is_unharmed = table.kind.is_delta() && died.code == Some(0);
+            unharmed.fetch_add(usize::from(is_unharmed), Ordering::SeqCst);
+            if (died.signal != Some(SIGKILL) && !is_unharmed) || again.code != Some(0) {
                 wrong.lock().unwrap().push(format!("{name}: {died:?}\nthen {again:?}"));
             }
             tables.lock().unwrap().push((name, table));
@@ -77,6 +81,8 @@ fn kill_at(one_of: usize, make: impl Fn(&FakeApi) -> Table + Sync, records: &[Re
     });
     let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{} lives went wrong, the first:\n{}", wrong.len(), wrong[0]);
+    let unharmed = unharmed.into_inner();
+    assert!(unharmed * 8 <= places.len(), "{unharmed} of {} lives were not killed", places.len());
     for some in tables.into_inner().unwrap().chunks(LAKES_A_LOOK) {
         let mut oracle = Oracle::new().expect("asked for before");
         for (name, table) in some {
