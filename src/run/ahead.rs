@@ -23,6 +23,8 @@ use super::stage::off_thread;
 
 /// Pages of one slice that are asked for at the same time, at most.
 const AT_ONCE_MAX: usize = 4;
+/// Bytes of a body that are parsed sooner than another thread would have begun with them.
+const SMALL: usize = 64 * 1024;
 /// A page takes this much more than its bytes while it waits and is worked on.
 const PAGE_COST: u64 = 4;
 
@@ -144,12 +146,13 @@ impl Ahead {
 
 /// Parses a page before its turn. What goes wrong with it is found again when its turn comes, and told then.
 async fn prepare(page: RawPage, parser: Parser) -> RawPage {
+    let is_small = page.body.len() <= SMALL;
     let unprepared = page.clone();
     let parsing = move || match parser.parse(&page) {
         Ok(parsed) => RawPage { prepared: Prepared::of(parsed), ..page },
         Err(_) => page,
     };
-    off_thread(parsing).await.unwrap_or(unprepared)
+    if is_small { parsing() } else { off_thread(parsing).await.unwrap_or(unprepared) }
 }
 
 #[async_trait]

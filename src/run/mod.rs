@@ -29,6 +29,7 @@ mod read;
 mod rebuild;
 mod recent;
 mod refine;
+mod repeated;
 mod report;
 mod rewind;
 mod rollback;

@@ -29,6 +29,7 @@ use super::keyed::{self, Keyed, Picked};
 use super::order::{Behind, More, Progress, Rest};
 use super::overlap::Overlap;
 use super::refine::{RefineError, Refined, Refinery};
+use super::repeated::Repeated;
 use super::spool::Spool;
 use super::stage::{Rows, Stage};
 use super::whole::{Desk, explain, fetch};
@@ -152,6 +153,7 @@ struct Reading<'a> {
     lowest: Option<Reach>,
     more: Option<More>,
     overlap: Option<Overlap>,
+    repeated: Repeated,
 }
 
 impl<'a> Reading<'a> {
@@ -193,6 +195,7 @@ impl<'a> Reading<'a> {
             lowest: None,
             more: None,
             overlap: Overlap::of(job),
+            repeated: Repeated::of(job),
         })
     }
 
@@ -224,6 +227,7 @@ impl<'a> Reading<'a> {
             let next = source.next(&self.asked, &whole.position, &refined.envelope, &whole.headers).map_err(failed)?;
             let token = source.token(self.slice, &refined.envelope, &whole.headers).map_err(failed)?;
             self.token = token.or(self.token.take());
+            self.repeated.look(&whole, &refined.raw).map_err(|message| RunError::new(ErrorKind::Data, message))?;
             self.tell_page(&whole, &refined);
             self.spool.keep(&whole).await?;
             let cap = source.cap(&whole.position, &refined.envelope, &whole.headers);

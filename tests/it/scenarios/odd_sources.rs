@@ -152,6 +152,19 @@ const TIME: &str = "field = \"at\"\ntype = \"timestamp\"\nquery = { since = \"{{
 const NUMBER: &str = "field = \"seq\"\ntype = \"integer\"\nquery = { after = \"{{ from }}\" }";
 
 #[test]
+fn a_source_that_does_not_heed_which_page_is_asked_for_ends_no_run_well() {
+    let place = Place::new();
+    let job = place.job("field = \"at\"\ntype = \"timestamp\"", "[window]\nstart = \"2026-01-01T00:00:00Z\"");
+    let page = r#"[{"id":1,"at":"2026-01-02T00:00:00Z"},{"id":2,"at":"2026-01-02T00:00:01Z"}]"#;
+    let report = place.run(&job, &[page, page, page], NOW).expect("a report");
+    let shown = format!("{report:?}");
+    assert!(shown.contains("page 2 has the very records of the page before it"), "{shown}");
+    assert!(place.files("rows").is_empty() && place.files("_highwater/rows/log").is_empty(), "nothing was decided");
+    place.run(&job, &[page], NOW).expect("one such page is a page");
+    assert_eq!(place.files("rows").len(), 1);
+}
+
+#[test]
 fn a_record_that_moves_to_the_next_page_is_there_once() {
     // C-21
     let place = Place::new();

@@ -127,7 +127,9 @@ fn page(stream: &Stream, seen: &Seen) -> Response {
         Pages::None => 0,
         Pages::Page => (number("page", 1) - 1) * size,
         Pages::Offset => number("offset", 0),
-        Pages::Endless | Pages::SameToken => 0,
+        // Never the same page twice in a row.
+        Pages::Endless => number("token", 0) % found.len().max(1),
+        Pages::SameToken => 0,
         _ => number("token", 0),
     };
     let start = start.min(found.len());
