@@ -1,6 +1,5 @@
 //! The load: lease, settle, then slice after slice until the window is covered.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -22,14 +21,14 @@ use crate::sink::own::is_keyed;
 use crate::sink::record::{RecordKind, fingerprint_changes};
 use crate::sink::settle::Head;
 use crate::slice::{Coverage, Reach, Slice, Span};
-use crate::state::{Lease, RunRow};
+use crate::state::Lease;
 
 use super::commit::{self, Committed, StagedSlice};
 use super::hold::while_held;
 use super::mark::{mark_text, marks};
 use super::order::{More, Rest};
 use super::read::{SliceRead, read_slice};
-use super::{Ports, RunError, RunReport, SliceFailure, collect, control, expire, rewind, settle};
+use super::{Ports, RunError, RunReport, SliceFailure, collect, control, expire, history_row, rewind, settle};
 
 /// How often in a row a rival may be first before the run steps back.
 const READS_MAX: u32 = 5;
@@ -48,7 +47,7 @@ pub(super) async fn load(job: &Job, ports: &Ports) -> Result<RunReport, RunError
     let mut report = RunReport::start(job, ports.clock.run_id());
     ports.events.tell(Event::RunStarted { job: job.name.clone(), run: report.run });
     let due = is_first_of_day(job, ports, started_at).await?;
-    let mut row = run_row(job, &report, started_at);
+    let mut row = history_row::begin(job, &report, started_at);
     ports.state.start_run(&row).await?;
     let work = async {
         read_slices(job, ports, &lease, &mut report).await?;
@@ -59,7 +58,7 @@ pub(super) async fn load(job: &Job, ports: &Ports) -> Result<RunReport, RunError
     };
     // A run's future is large, and each step down would move it by the stack.
     let outcome = while_held(ports, &lease, asked, Box::pin(work)).await;
-    finish_row(&mut row, &report, outcome.as_ref().err(), ports.clock.now());
+    history_row::finish(&mut row, &report, outcome.as_ref().err(), ports.clock.now());
     row.requests = ports.source.requests();
     let failed = outcome.is_err() || !report.failed.is_empty();
     let mark = report.mark.as_ref().and_then(|mark| mark.parse().ok());
@@ -562,45 +561,4 @@ fn check_fingerprint(job: &Job, head: &mut Head, guards: Guards) -> Result<(), R
         job.name
     );
     Err(RunError::new(ErrorKind::Config, message))
-}
-
-fn run_row(job: &Job, report: &RunReport, started_at: Timestamp) -> RunRow {
-    RunRow {
-        run: report.run,
-        job: job.name.clone(),
-        started_at,
-        finished_at: None,
-        status: "running".to_owned(),
-        counts: report.counts,
-        requests: 0,
-        bytes: 0,
-        files: 0,
-        commits: 0,
-        error: None,
-    }
-}
-
-fn finish_row(row: &mut RunRow, report: &RunReport, error: Option<&RunError>, now: Timestamp) {
-    let failure = error.map(|error| chain(error)).or_else(|| first_failure(report));
-    row.finished_at = Some(now);
-    row.status = match (&failure, report.stopped) {
-        (Some(_), _) => "failed",
-        (None, true) => "stopped",
-        (None, false) => "done",
-    }
-    .to_owned();
-    row.counts = report.counts;
-    row.bytes = report.bytes;
-    row.files = report.files;
-    row.commits = report.commits;
-    row.error = failure;
-}
-
-/// The first failure of several, with the set that it met.
-fn first_failure(report: &RunReport) -> Option<String> {
-    let SliceFailure { slice, reason, .. } = report.failed.first()?;
-    let set = if slice.partition.is_none() { String::new() } else { format!("{}: ", slice.partition) };
-    let sets: BTreeSet<&PartitionKey> = report.failed.iter().map(|failure| &failure.slice.partition).collect();
-    let others = if sets.len() > 1 { format!(" (and {} more sets failed)", sets.len() - 1) } else { String::new() };
-    Some(format!("{set}{reason}{others}"))
 }

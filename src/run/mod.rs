@@ -16,6 +16,7 @@ mod control;
 mod doubles;
 mod effects;
 mod expire;
+mod history_row;
 mod hold;
 mod keyed;
 mod load;

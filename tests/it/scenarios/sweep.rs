@@ -164,16 +164,24 @@ fn rival_sweep(fixture: &Fixture, guards: Guards) -> Vec<String> {
     })
 }
 
+/// A rival's run that ends well, for a place in another's where it comes first.
+fn run_of(fixture: &Fixture, rival: &Home) -> Arc<life::Meanwhile> {
+    let (fixture, rival) = (fixture.clone(), rival.clone());
+    Arc::new(life::Meanwhile::new(Box::pin(async move {
+        fixture.live(&rival, &Arc::new(FaultPlan::none()), Guards::standing()).await.expect("the rival's run");
+    })))
+}
+
 /// The rival commits just before the effect of this number.
 async fn beside_a_rival(fixture: &Fixture, home: Home, guards: Guards, plan: FaultPlan, at: u64) -> Vec<String> {
     let rival = home.rival();
     let meanwhile = {
         let (fixture, rival) = (fixture.clone(), rival.clone());
-        life::Meanwhile::new(Box::pin(async move {
+        Arc::new(life::Meanwhile::new(Box::pin(async move {
             drop(fixture.live(&rival, &Arc::new(FaultPlan::none()), guards).await);
-        }))
+        })))
     };
-    let plan = plan.delay(at, std::time::Duration::from_secs(1), Arc::new(meanwhile));
+    let plan = plan.delay(at, std::time::Duration::from_secs(1), meanwhile);
     drop(fixture.live(&home, &Arc::new(plan), guards).await);
     let mut wrong = fixture.recover_and_check(&home, guards).await;
     wrong.extend(fixture.recover_and_check(&rival, guards).await);
@@ -189,14 +197,9 @@ fn index_put_back(fixture: &Fixture) -> Vec<String> {
         let none = || Arc::new(FaultPlan::none());
         let home = Home::memory();
         let rival = home.rival();
-        let meanwhile = {
-            let (fixture, rival) = (fixture.clone(), rival.clone());
-            life::Meanwhile::new(Box::pin(async move {
-                fixture.live(&rival, &Arc::new(FaultPlan::none()), Guards::standing()).await.expect("the rival's run");
-            }))
-        };
+        let meanwhile = run_of(fixture, &rival);
         let plan = FaultPlan::kill(at + 1, Side::Before, Ending::InProcess);
-        let plan = plan.delay(at, std::time::Duration::from_secs(1), Arc::new(meanwhile));
+        let plan = plan.delay(at, std::time::Duration::from_secs(1), meanwhile);
         drop(fixture.live(&home, &Arc::new(plan), Guards::standing()).await);
         let mut wrong = Vec::new();
         if life::index_of_another(home.store().as_ref()).await.is_none() {
@@ -331,13 +334,8 @@ fn a_file_that_a_rival_replaced_before_it_was_read_is_a_lost_race_and_no_failure
     assert_right(&in_parallel(&places, async |at| {
         let home = Home::memory();
         let rival = home.rival();
-        let meanwhile = {
-            let (fixture, rival) = (fixture.clone(), rival.clone());
-            life::Meanwhile::new(Box::pin(async move {
-                fixture.live(&rival, &Arc::new(FaultPlan::none()), Guards::standing()).await.expect("the rival's run");
-            }))
-        };
-        let plan = FaultPlan::none().delay(*at, std::time::Duration::from_secs(1), Arc::new(meanwhile));
+        let meanwhile = run_of(&fixture, &rival);
+        let plan = FaultPlan::none().delay(*at, std::time::Duration::from_secs(1), meanwhile);
         let failed = match fixture.live(&home, &Arc::new(plan), Guards::standing()).await {
             Ok(report) => report.failed.iter().map(|failure| format!("{failure:?}")).collect(),
             Err(error) => vec![error.to_string()],
