@@ -410,6 +410,13 @@ async fn due_times_come_back_exactly(state: &dyn State) {
         state.set_due_times(&rows).await.expect("set_due_times repeats");
         assert_eq!(state.due_times().await.expect("due_times answers"), rows);
     }
+    // More than go into one statement.
+    let many: Vec<(JobName, DueTimes)> =
+        (0..1100).map(|n| (JobName::new(format!("many {n:04}")), due_times(Some(at(n)), None, Some("due a")))).collect();
+    state.set_due_times(&many).await.expect("set_due_times succeeds");
+    let all = state.due_times().await.expect("due_times answers");
+    assert_eq!((&all[..5], &all[5..]), (&rows[..], &many[..]));
+    state.forget_due_times(&many.iter().map(|(job, _)| job.clone()).collect::<Vec<_>>()).await.expect("they are forgotten");
     // Also back: whoever sets them knows better than the clock.
     let [first, second, third, fourth, fifth] = rows;
     let earlier = (first.0, due_times(Some(at(-1)), Some(at(0)), None));

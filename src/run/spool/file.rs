@@ -178,7 +178,6 @@ mod tests {
                     prop_assert_eq!(file.read(number).expect("there").1, body(number, length));
                 }
             }
-            prop_assert!(can_direct || file.direct.is_none() || file.written == 0 || lengths.iter().all(|(_, is_behind, _)| *is_behind));
             for (number, (length, ..)) in lengths.iter().copied().enumerate() {
                 let (head, found) = file.read(number).expect("there");
                 prop_assert_eq!((head.index, found), (number as u64, body(number, length)));
