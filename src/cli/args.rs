@@ -93,7 +93,7 @@ pub enum Command {
         again: Again,
         #[command(flatten)]
         taken: Taken,
-        /// Replace a table even by nothing, or by less than half of what it has; ask a source although it wanted patience before
+        /// Replace a table even by nothing, or by less than half of what it has; put a slice's records into the dead letters even where none fits; ask a source although it wanted patience before
         #[arg(long, requires = "jobs")]
         force: bool,
     },

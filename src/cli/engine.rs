@@ -319,6 +319,7 @@ mod tests {
             run: RunId(uuid::Uuid::nil()),
             job: JobName::new("j"),
             counts: Default::default(),
+            misfit: None,
             pages: 0,
             bytes: 0,
             files: 0,

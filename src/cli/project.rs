@@ -138,6 +138,22 @@ impl Project {
         }
     }
 
+    /// The same for what will change it, once that is confirmed: one of an older highwater, or whose first run was killed before it was
+    /// whole, is brought up to date first.
+    pub async fn look_before_change(&self) -> Result<Option<Arc<dyn State>>, Failure> {
+        match self.look_at_state().await {
+            Err(failure) if failure.exit == Exit::Config => match self.take_state().await {
+                Ok(state) => {
+                    state.end().await;
+                    drop(state);
+                    self.look_at_state().await
+                }
+                Err(_) => Err(failure),
+            },
+            looked => looked,
+        }
+    }
+
     /// The state, to work with. A file must not be held by another process; a server is shared.
     pub async fn take_state(&self) -> Result<Arc<dyn State>, Failure> {
         if let Some(url) = self.state_server()? {

@@ -23,6 +23,9 @@ pub(crate) struct RunJson {
     /// Null where the run did not get as far as a report: then `failed` says why.
     pub run: Option<String>,
     pub counts: Counts,
+    /// The first record that did not fit: its field, and why.
+    #[serde(default)]
+    pub misfit: Option<String>,
     pub requests: u64,
     /// Bytes of the answers, decompressed.
     pub bytes: u64,
@@ -64,6 +67,7 @@ impl RunJson {
             status: exit,
             run: None,
             counts: Counts::default(),
+            misfit: None,
             requests: 0,
             bytes: 0,
             files: 0,
@@ -96,6 +100,7 @@ pub(crate) fn report_json(end: &JobEnd) -> RunJson {
         status: end.exit(),
         run: Some(report.run.to_string()),
         counts: report.counts,
+        misfit: report.misfit.clone(),
         requests,
         bytes: report.bytes,
         files: report.files,
@@ -175,7 +180,8 @@ fn print_remarks_of(terminal: &Terminal, report: &RunJson) -> Result<(), Failure
     }
     if report.counts.rejected > 0 {
         let rejected = counted(report.counts.rejected, "record");
-        terminal.line(&format!("rejected: {job}: {rejected} did not fit and went to the dead letters"))?;
+        let why = report.misfit.as_ref().map(|why| format!(", the first because of {}", one_line(why))).unwrap_or_default();
+        terminal.line(&format!("rejected: {job}: {rejected} did not fit and went to the dead letters{why}"))?;
     }
     if report.sets_left > 0 {
         let left = counted(report.sets_left, "set");

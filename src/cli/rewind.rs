@@ -69,7 +69,7 @@ impl Asked {
 
 async fn look(context: &Context, project: &Project, job: &Job, rewind: &Rewind) -> Result<RewindPreview, Failure> {
     let failed = |kind: ErrorKind, text: String| Failure::of(kind, text);
-    let state = match project.look_at_state().await? {
+    let state = match project.look_before_change().await? {
         Some(state) => state.dataset(&job.dataset).await.map_err(|error| failed(error.kind, error.to_string()))?,
         None => None,
     };

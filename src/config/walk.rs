@@ -321,7 +321,13 @@ impl Walker<'_, '_> {
         let help = "write a reference: { env = \"NAME\" }, { file = \"path\" } or { credential = \"name\" }";
         let entries = match value {
             DeValue::Table(entries) => entries,
-            DeValue::String(text) if text.is_empty() => return self.refuse(at, "the secret is empty", help),
+            DeValue::String(text) if text.is_empty() => {
+                return self.refuse(
+                    at,
+                    "the secret is empty",
+                    "write a reference, such as { env = \"NAME\" }; an empty password is left out",
+                );
+            }
             DeValue::String(text) => {
                 if let (Literal::Warned, Some(name)) = (literal, shell_name(text)) {
                     let help = format!("write {{ env = \"{name}\" }}");

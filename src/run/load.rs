@@ -457,6 +457,7 @@ async fn load_slice(
     };
     report.pages += read.pages;
     report.bytes += read.bytes;
+    report.misfit = report.misfit.take().or(read.misfit.take());
     if matches!(read.more, Some(More::Split(_))) {
         return Ok(Loaded::Read(Box::new(read)));
     }

@@ -21,6 +21,7 @@ mod hold;
 mod keyed;
 mod load;
 mod mark;
+mod misfits;
 mod options;
 mod order;
 mod overlap;

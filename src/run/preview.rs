@@ -1,11 +1,16 @@
 //! The first rows, on the same way as a load up to the store, which is never touched.
 
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use arrow::datatypes::Schema;
 
 use crate::config::catalog::Job;
 use crate::error::{ErrorKind, chain};
 use crate::page::PagePosition;
 use crate::plan;
+use crate::slice::Slice;
 use crate::source::Ending;
 
 use super::doubles::Doubles;
@@ -15,6 +20,9 @@ use super::{Ports, Preview, RunError, RunReport};
 
 /// Pages after which a preview ends even if it has found nothing.
 const PAGES_MAX: u64 = 20;
+
+/// Slices after which a preview ends even if it has found nothing.
+const SLICES_MAX: usize = 20;
 
 pub(super) async fn preview(job: &Job, rows_wanted: usize, ports: &Ports) -> Result<RunReport, RunError> {
     let mut report = RunReport::start(job, ports.clock.run_id());
@@ -27,21 +35,54 @@ pub(super) async fn preview(job: &Job, rows_wanted: usize, ports: &Ports) -> Res
         (Some(_), Some(cursor)) => plan::expected_now(cursor, job.window.settle, coverage.spans(&first), now).unwrap_or(now),
         _ => now,
     };
-    let Some(slice) = plan::next(job, &first, &coverage, &[], goal) else { return Ok(report) };
-    let refinery = Refinery::new(job, None, ports.source.wanted(), &slice).map_err(explain)?;
+    let mut doubles = Doubles::of(job);
+    let mut tried: Vec<Slice> = Vec::new();
+    // A window often begins before the first record: slices are gone over until one has something.
+    while let Some(slice) = plan::next(job, &first, &coverage, &tried, goal) {
+        let found = first_rows(job, rows_wanted, ports, &slice, &mut report, &mut doubles).await?;
+        tried.push(slice);
+        let is_enough = found.rows.num_rows() > 0 || !found.rejects.is_empty();
+        report.preview = Some(found);
+        if is_enough || tried.len() >= SLICES_MAX || report.pages >= PAGES_MAX || ports.stop.requested() {
+            break;
+        }
+    }
+    if let Some(preview) = &mut report.preview {
+        preview.warnings.extend(doubles.tell());
+        let more = plan::next(job, &first, &coverage, &tried, goal);
+        if let (0, true, Some(next)) = (report.counts.fetched, preview.rejects.is_empty(), more.as_ref().and_then(Slice::span)) {
+            let (slices, until) = (tried.len(), next.from.map(|from| from.to_string()).unwrap_or_default());
+            preview.warnings.push(format!(
+                "the first {slices} slices of the window, up to {until}, have nothing, and a preview looks no further: begin later (`window.start`)"
+            ));
+        }
+    }
+    Ok(report)
+}
+
+/// The first rows of a slice.
+async fn first_rows(
+    job: &Job,
+    rows_wanted: usize,
+    ports: &Ports,
+    slice: &Slice,
+    report: &mut RunReport,
+    doubles: &mut Doubles,
+) -> Result<Preview, RunError> {
+    let refinery = Refinery::new(job, None, ports.source.wanted(), slice).map_err(explain)?;
     let mut desk = Desk::new(refinery);
     let mut pages = Vec::new();
     let mut at = Some(PagePosition::start());
     let mut kept = 0;
-    let (mut doubles, mut way) = (Doubles::of(job), Way::default());
+    let mut way = Way::default();
     while let Some(position) = at.take() {
-        let first = fetch(ports.source.as_ref(), &slice, &position, 1).await?;
-        let (page, refined) = desk.whole(job, ports.source.as_ref(), &slice, first).await?;
+        let first = fetch(ports.source.as_ref(), slice, &position, 1).await?;
+        let (page, refined) = desk.whole(job, ports.source.as_ref(), slice, first).await?;
         report.pages += 1;
         report.bytes += page.body.len() as u64;
         kept += refined.batch.rows.num_rows();
         doubles.note(&refined);
-        let next = ports.source.next(&slice, &page.position, &refined.envelope, &page.headers);
+        let next = ports.source.next(slice, &page.position, &refined.envelope, &page.headers);
         let goes_on = kept < rows_wanted && report.pages < PAGES_MAX && !ports.stop.requested();
         match next {
             Ok(Some(next)) if goes_on => at = Some(next),
@@ -55,8 +96,7 @@ pub(super) async fn preview(job: &Job, rows_wanted: usize, ports: &Ports) -> Res
     }
     // Once more with the types that all pages agree on.
     desk.refinery()?.begin_anew();
-    let mut batches = Vec::with_capacity(pages.len());
-    let mut rejects = Vec::new();
+    let (seen, mut batches, mut rejects) = (pages.len() as u64, Vec::with_capacity(pages.len()), Vec::new());
     for page in pages {
         let refined = desk.refine(&page).await?.map_err(explain)?;
         report.counts.add(&refined.counts);
@@ -66,13 +106,15 @@ pub(super) async fn preview(job: &Job, rows_wanted: usize, ports: &Ports) -> Res
             batches.push(refined.batch.rows);
         }
     }
-    let Some(last) = batches.last() else { return Ok(report) };
-    let rows = concat_batches(&last.schema(), &batches).map_err(|error| RunError::new(ErrorKind::Bug, error.to_string()))?;
+    let rows = match batches.last() {
+        Some(last) => {
+            concat_batches(&last.schema(), &batches).map_err(|error| RunError::new(ErrorKind::Bug, error.to_string()))?
+        }
+        None => RecordBatch::new_empty(Arc::new(Schema::empty())),
+    };
     let rows = rows.slice(0, rows.num_rows().min(rows_wanted));
-    let Way { paging, more, mut warnings } = way.over(report.pages, kept);
-    warnings.extend(doubles.tell());
-    report.preview = Some(Preview { rows, rejects, paging, more, warnings });
-    Ok(report)
+    let Way { paging, more, warnings } = way.over(seen, kept);
+    Ok(Preview { rows, rejects, paging, more, warnings })
 }
 
 /// How a preview went over the pages.

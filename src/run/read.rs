@@ -26,6 +26,7 @@ use crate::slice::{Cover, Reach, Slice, Span};
 use crate::source::FetchError;
 
 use super::keyed::{self, Keyed, Picked};
+use super::misfits::Misfits;
 use super::order::{Behind, More, Progress, Rest};
 use super::overlap::Overlap;
 use super::refine::{RefineError, Refined, Refinery};
@@ -50,6 +51,8 @@ pub(super) struct SliceRead {
     pub pages: u64,
     pub bytes: u64,
     pub changes: Vec<String>,
+    /// The first record that does not fit: its field, and why.
+    pub misfit: Option<String>,
     /// How far the source's clock is ahead of ours.
     pub skew: Option<SignedDuration>,
     /// The slice reached into time that is not closed yet and was cut short.
@@ -154,6 +157,7 @@ struct Reading<'a> {
     more: Option<More>,
     overlap: Option<Overlap>,
     repeated: Repeated,
+    misfits: Misfits,
 }
 
 impl<'a> Reading<'a> {
@@ -196,6 +200,7 @@ impl<'a> Reading<'a> {
             more: None,
             overlap: Overlap::of(job),
             repeated: Repeated::of(job),
+            misfits: Misfits::default(),
         })
     }
 
@@ -297,6 +302,7 @@ impl<'a> Reading<'a> {
     fn tell_page(&mut self, page: &RawPage, refined: &Refined) {
         self.pages += 1;
         self.bytes += page.body.len() as u64;
+        self.misfits.note(&refined.rejects);
         let (job, bytes) = (self.job.name.clone(), page.body.len() as u64);
         self.ports.events.tell(Event::PageFetched { job, bytes, records: refined.envelope.records, total: None });
     }
@@ -538,6 +544,10 @@ impl<'a> Reading<'a> {
             self.stage.abort().await;
             return Err(error);
         }
+        if let Some(message) = self.misfits.refuse(&self.counts, self.job).filter(|_| !self.options.force) {
+            self.stage.abort().await;
+            return Err(RunError::new(ErrorKind::Data, message));
+        }
         let staged = self.stage.finish().await?;
         let (schema, files) = staged.unwrap_or_else(|| (self.table.clone().unwrap_or_default(), Vec::new()));
         let mut desk = self.desk;
@@ -560,6 +570,7 @@ impl<'a> Reading<'a> {
             pages: self.pages,
             bytes: self.bytes,
             changes: self.changes,
+            misfit: self.misfits.first(),
             skew: self.skew,
             cut_short: self.cut_short,
             answered: self.answered.filter(|_| self.more.is_none()),

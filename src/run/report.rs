@@ -20,6 +20,8 @@ pub struct RunReport {
     pub run: RunId,
     pub job: JobName,
     pub counts: Counts,
+    /// The first record that did not fit: its field, and why.
+    pub misfit: Option<String>,
     /// Pages received; retries of a page are not counted here.
     pub pages: u64,
     /// Bytes received, after decompression.
@@ -53,6 +55,7 @@ impl RunReport {
             run,
             job: job.name.clone(),
             counts: Counts::default(),
+            misfit: None,
             pages: 0,
             bytes: 0,
             files: 0,

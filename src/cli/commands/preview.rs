@@ -79,7 +79,7 @@ pub(super) async fn preview(context: &Context, job: &str, rows: u32, recording: 
         return Err(Failure::of(failure.kind, format!("preview {}: {}", job.name, failure.reason)));
     }
     let Some(preview) = &report.preview else {
-        context.terminal.note("the source has nothing in this job's window");
+        context.terminal.note("nothing of this job's window lies in the past");
         return Ok(Exit::Done);
     };
     if context.terminal.json {
@@ -145,13 +145,20 @@ impl Drop for ScratchFolder {
 
 fn print(context: &Context, report: &RunReport, requests: u64, preview: &Preview) -> Result<(), Failure> {
     let terminal = &context.terminal;
-    let mut types = terminal.table(&[("column", Side::Left), ("type", Side::Left)]);
-    for field in preview.rows.schema().fields() {
-        types.row(&[field.name().clone(), type_name(field.data_type())]);
+    if preview.rows.num_rows() == 0 {
+        terminal.line(match report.counts.fetched {
+            0 => "there is no record where this preview looked",
+            _ => "there is no row: what became of the records stands below",
+        })?;
+    } else {
+        let mut types = terminal.table(&[("column", Side::Left), ("type", Side::Left)]);
+        for field in preview.rows.schema().fields() {
+            types.row(&[field.name().clone(), type_name(field.data_type())]);
+        }
+        terminal.line(&types.text())?;
+        terminal.line("")?;
+        print_table(terminal, &preview.rows)?;
     }
-    terminal.line(&types.text())?;
-    terminal.line("")?;
-    print_table(terminal, &preview.rows)?;
     terminal.line("")?;
     let requests = counted(requests, "request");
     terminal.line(&format!(

@@ -27,7 +27,7 @@ pub(super) async fn rollback(context: &Context, job: &str, to: &str, why: Option
 /// The last record that was decided when a run had ended.
 async fn seq_after_run(project: &Project, job: &Job, to: &str) -> Result<Seq, Failure> {
     let failed = |error: crate::state::StateError| Failure::of(error.kind, error.to_string());
-    let runs = match project.look_at_state().await? {
+    let runs = match project.look_before_change().await? {
         Some(state) => state.runs(Some(&job.name), HISTORY_MAX).await.map_err(failed)?,
         None => Vec::new(),
     };

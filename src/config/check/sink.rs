@@ -42,6 +42,11 @@ fn place(url: &str, table: &Table, base: &Path, report: &mut Report) -> Option<S
             report.error(&at, "the path holds a control character", help);
             return None;
         }
+        if url == "~" || url.starts_with("~/") || url.starts_with('$') {
+            let message = format!("{} is a shell's way to say it: nothing takes the place of `{}` here", quote(url), &url[..1]);
+            report.error(&at, message, "write the whole path, or one below the project's folder");
+            return None;
+        }
         return Some(SinkPlace::Local(base.join(url)));
     };
     match scheme {

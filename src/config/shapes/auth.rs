@@ -18,7 +18,11 @@ pub(super) static AUTH: Tagged = Tagged {
             about: "`Authorization: Basic ...` (RFC 7617).",
             table: TableShape::new(&[
                 required("username", Shape::Secret(Literal::Fine), "The user's name."),
-                required("password", Shape::Secret(Literal::Warned), "The password."),
+                optional(
+                    "password",
+                    Shape::Secret(Literal::Warned),
+                    "The password. Default: an empty one, as in `curl -u KEY:`.",
+                ),
             ]),
         },
         Variant {

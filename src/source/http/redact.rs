@@ -27,6 +27,9 @@ const SEARCHED_MAX: usize = 1024 * 1024;
 /// Shorter secrets are not looked for in recordings.
 const SCRUBBED_MIN: usize = 8;
 
+/// Shorter ones are not looked for in messages: `x`, as some vendors have it for a password, stands in every other word.
+const CLEANED_MIN: usize = 4;
+
 /// So many secrets that came at run time are remembered; those before have long ended.
 const RECENT_MAX: usize = 32;
 
@@ -97,7 +100,7 @@ impl Redactor {
 
     /// The text with `***` for every secret.
     pub(super) fn clean(&self, text: &str) -> String {
-        self.hide(text, 1)
+        self.hide(text, CLEANED_MIN)
     }
 
     /// A message that may quote pieces of a body: where that holds a secret, a piece may hold half of it, so none is shown.

@@ -54,7 +54,7 @@ pub(super) async fn for_reading(url: &SecretString, clock: Arc<dyn Clock>) -> Re
         Found::Current => Ok(Some(state)),
         Found::Newer(version) => Err(newer(version)),
         Found::Older => {
-            let message = "its tables are an older highwater's; the next run brings them up to date".to_owned();
+            let message = "its tables are an older highwater's; `highwater run` or `serve` brings them up to date".to_owned();
             Err(StateError { kind: ErrorKind::Config, action: ACTION.to_owned(), message })
         }
     }

@@ -57,7 +57,9 @@ pub(super) async fn for_reading(path: &Path) -> Result<SqliteState, StateError> 
     match found(&action, &pool).await? {
         Found::Current => Ok(SqliteState::new(pool, path, None)),
         Found::Newer(version) => Err(newer(&action, version)),
-        Found::Older => Err(config("the state is of an older highwater, or not finished; the next run brings it up to date")),
+        Found::Older => {
+            Err(config("the state is of an older highwater, or not finished; `highwater run` or `serve` brings it up to date"))
+        }
     }
 }
 

@@ -362,3 +362,45 @@ fn a_list_that_grows_in_front_while_pages_are_asked_for_side_by_side_loses_nothi
         assert_eq!((twice > 0, pages.windows(2).all(|two| two[0] != two[1])), (!by_pages, true), "{pages:?}");
     }
 }
+
+#[test]
+fn a_slice_of_which_no_record_fits_is_no_success() {
+    let rows: Vec<_> = (0..30).map(|id| json!({ "id": id, "day": if id < 25 { "soon" } else { "2026-01-01" } })).collect();
+    let bad = rows[..25].to_vec();
+    let project_of = |rows: Vec<serde_json::Value>| {
+        let desk = Desk::start(move |_, _| (200, json!({ "data": rows })));
+        let project = Project::new();
+        let source = format!(
+            "version = 1\ntype = \"http\"\nbase_url = \"{}\"\n[streams.items]\npath = \"/items\"\nrecords = \"data\"\nprimary_key = [\"id\"]\n",
+            desk.url()
+        );
+        project.write("sources/api.toml", &source);
+        project.write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"lake\"\n");
+        project.write(
+            "jobs/items.toml",
+            "version = 1\nsource = \"api\"\nstream = \"items\"\nsink = \"lake\"\n[columns]\nday = \"date\"\n",
+        );
+        (desk, project)
+    };
+    let (_desk, project) = project_of(bad);
+    let failed = highwater(&project, &["run", "items"]).run().expect_code(1);
+    assert!(
+        failed.stderr.contains("none of the slice's 25 records fits") && failed.stderr.contains("`day`"),
+        "{}",
+        failed.stderr
+    );
+    assert!(project.listing("lake").keys().all(|path| !path.contains("dead_letters")), "{:?}", project.listing("lake"));
+    // A preview shows why, and does not call it nothing.
+    let preview = highwater(&project, &["preview", "items"]).run().expect_code(0);
+    assert!(preview.stdout.contains("there is no row") && preview.stdout.contains("rejected: decode: day"), "{}", preview.stdout);
+    let told = highwater(&project, &["run", "items", "--force", "--json"]).run().expect_code(0).json();
+    assert_eq!((&told[0]["counts"]["rejected"], &told[0]["counts"]["kept"]), (&json!(25), &json!(0)));
+    // Where some fit, those that do not are put aside, and the first is told.
+    let (_desk, project) = project_of(rows);
+    let ended = highwater(&project, &["run", "items"]).run().expect_code(0);
+    assert!(
+        ended.stdout.contains("25 records did not fit and went to the dead letters, the first because of `day`"),
+        "{}",
+        ended.stdout
+    );
+}
