@@ -1,6 +1,6 @@
 //! The kinds of text that files hold, each with how it is read, how it is refused and its form for editors.
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 use jiff::tz::TimeZone;
 use url::Url;
 
@@ -60,6 +60,8 @@ pub(super) enum Kind {
     /// A path into a record, at least one step.
     FieldPath,
     HeaderName,
+    /// A request's method (RFC 9110 section 9.1), in capitals.
+    Method,
     /// An address, http or https, without credentials, query and fragment.
     Address,
     /// A host with an optional port.
@@ -127,6 +129,7 @@ impl Kind {
             },
             Kind::FieldPath => read_field(text).map(Value::Text),
             Kind::HeaderName => read_header_name(text).map(Value::Header),
+            Kind::Method => read_method(text).map(Value::Method),
             Kind::Address => read_address(text).map(Value::Url),
             Kind::Host if is_host(text) => Ok(plain()),
             Kind::Host => {
@@ -168,6 +171,7 @@ impl Kind {
             Kind::PathPattern => "^[/*]",
             Kind::Address => "^https?://",
             Kind::HeaderName => "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+            Kind::Method => "^[!#$%&'*+.^_`|~0-9A-Z-]+$",
             Kind::DeclaredType => {
                 "^(boolean|int64|float64|text|json|timestamp|date|epoch_s|epoch_ms|epoch_us|decimal\\([0-9]+, ?[0-9]+\\))$"
             }
@@ -244,6 +248,21 @@ fn read_header_name(text: &str) -> Result<HeaderName, Wrong> {
         true => Err(wrong(format!("the header {} is written by the transport", quote(text)), "leave it out")),
         false => Ok(name),
     }
+}
+
+fn read_method(text: &str) -> Result<Method, Wrong> {
+    const HELP: &str = "write a method such as \"GET\", \"POST\", \"SEARCH\" or \"QUERY\"";
+    let why = match text {
+        "HEAD" => "a HEAD is answered without a body",
+        "CONNECT" => "a CONNECT opens a tunnel",
+        "TRACE" => "a TRACE is answered with the request itself, secrets too",
+        _ if text.chars().any(|letter| letter.is_ascii_lowercase()) => {
+            let help = format!("write \"{}\": the case counts", text.to_ascii_uppercase());
+            return Err(wrong(format!("{} is not a method", quote(text)), help));
+        }
+        _ => return Method::from_bytes(text.as_bytes()).map_err(|_| wrong(format!("{} is not a method", quote(text)), HELP)),
+    };
+    Err(wrong(format!("{why}: there would be nothing to read"), HELP))
 }
 
 /// Never quotes the address: a wrong one may hold a password.

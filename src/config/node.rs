@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, civil};
 use url::Url;
@@ -39,6 +39,7 @@ pub(super) enum Value {
     Path(ResponsePath),
     Url(Url),
     Header(HeaderName),
+    Method(Method),
     Socket(SocketAddr),
     Zone(TimeZone),
     Type(DeclaredType),
@@ -89,6 +90,7 @@ impl Table {
         path: Path -> ResponsePath;
         url: Url -> Url;
         header: Header -> HeaderName;
+        method: Method -> Method;
         socket: Socket -> SocketAddr;
         zone: Zone -> TimeZone;
         compression: Compression -> Compression;

@@ -54,7 +54,7 @@ fn request(
         None if table.has("body") => None,
         None => Some(None),
     };
-    let method = table.text("method").and_then(|text| text.parse().ok()).unwrap_or(usual);
+    let method = table.method("method").unwrap_or(usual);
     if method == Method::GET && table.has("body") {
         report.error(&table.place("method"), "a GET carries no body", "write \"POST\", or take the body out");
     }

@@ -369,6 +369,31 @@ fn a_body_makes_a_post_and_a_streams_rules_come_first() {
 }
 
 #[test]
+fn any_method_that_is_answered_with_records_is_taken() {
+    for method in ["SEARCH", "QUERY", "REPORT", "PROPFIND", "PUT", "PATCH", "OPTIONS"] {
+        let line = format!("method = \"{method}\"\nbody = {{ type = \"text\", text = \"all\" }}");
+        assert_eq!(with_stream(&line), "", "{method}");
+    }
+    let refused = ["HEAD", "CONNECT", "TRACE", "search", "GET IT"].map(|method| with_stream(&format!("method = \"{method}\"")));
+    insta::assert_snapshot!(refused.join(""), @r#"
+    error: sources/shop.toml:16:10: streams.plain.method: a HEAD is answered without a body: there would be nothing to read
+      help: write a method such as "GET", "POST", "SEARCH" or "QUERY"
+    error: sources/shop.toml:16:10: streams.plain.method: a CONNECT opens a tunnel: there would be nothing to read
+      help: write a method such as "GET", "POST", "SEARCH" or "QUERY"
+    error: sources/shop.toml:16:10: streams.plain.method: a TRACE is answered with the request itself, secrets too: there would be nothing to read
+      help: write a method such as "GET", "POST", "SEARCH" or "QUERY"
+    error: sources/shop.toml:16:10: streams.plain.method: `search` is not a method
+      help: write "SEARCH": the case counts
+    error: sources/shop.toml:16:10: streams.plain.method: `GET IT` is not a method
+      help: write a method such as "GET", "POST", "SEARCH" or "QUERY"
+    "#);
+    insta::assert_snapshot!(with_stream("method = \"DELETE\""), @r#"
+    warning: sources/shop.toml:16:10: streams.plain.method: a DELETE may take away what it reads
+      help: check that the API only reads here: a request is made again after a failure, by `preview` and by each run
+    "#);
+}
+
+#[test]
 fn cursors() {
     insta::assert_snapshot!(with_cursor("type = \"token\"\norder = \"ascending\""), @r#"
     error: sources/shop.toml:13:9: streams.orders.cursor.order: `order` has no meaning for a token cursor
