@@ -34,7 +34,14 @@ pub(super) fn check(
         None => Some(None),
     };
     let poll = table.table("poll").and_then(|table| poll(table, position, &named, around, report));
-    Some(Export { create: create?, id: table.path("id")?, poll: poll?, download: table.path("download"), cleanup: cleanup? })
+    Some(Export {
+        create: create?,
+        idempotency_header: table.header("idempotency_header"),
+        id: table.path("id")?,
+        poll: poll?,
+        download: table.path("download"),
+        cleanup: cleanup?,
+    })
 }
 
 fn request(

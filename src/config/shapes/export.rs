@@ -7,6 +7,11 @@ use super::source::{QUERY, TEMPLATE};
 
 pub(super) static EXPORT: TableShape = TableShape::new(&[
     required("create", Shape::Table(&CREATE), "The request that asks for the export; `from` and `to` stand here."),
+    optional(
+        "idempotency_header",
+        Shape::Text(Kind::HeaderName),
+        "A header of `create`, such as \"Idempotency-Key\": a key of its own for each export, the same when it is asked for again. Default: none.",
+    ),
     required(
         "id",
         Shape::Text(Kind::ResponsePath),
