@@ -8,6 +8,7 @@ use crate::page::{ResponsePath, join_path, split_path};
 use crate::schema::ColumnType;
 use crate::template::Template;
 
+use super::address::AddressTemplate;
 use super::catalog::{Compression, DeclaredType, PartitionColumn, PartitionUnit, PathPattern};
 use super::node::Value;
 use super::problem::{nearest, quote};
@@ -64,6 +65,8 @@ pub(super) enum Kind {
     Method,
     /// An address, http or https, without credentials, query and fragment.
     Address,
+    /// The same, with parameters in its host.
+    AddressTemplate,
     /// A host with an optional port.
     Host,
     /// An IP address with its port.
@@ -78,6 +81,7 @@ pub(super) enum Kind {
 }
 
 /// Why a text is refused, and what to write instead.
+#[derive(Debug)]
 pub(super) struct Wrong {
     pub message: String,
     pub help: String,
@@ -131,6 +135,7 @@ impl Kind {
             Kind::HeaderName => read_header_name(text).map(Value::Header),
             Kind::Method => read_method(text).map(Value::Method),
             Kind::Address => read_address(text).map(Value::Url),
+            Kind::AddressTemplate => AddressTemplate::read(text).map(Value::Address),
             Kind::Host if is_host(text) => Ok(plain()),
             Kind::Host => {
                 Err(refuse("a host", "write a host with an optional port, such as \"files.example.org\" or \"localhost:8080\""))
@@ -169,7 +174,7 @@ impl Kind {
             Kind::Rate | Kind::PointRate => "^[1-9][0-9]*/([0-9]*(w|d|h|m|min|s|ms))+$",
             Kind::Percent => "^[0-9]+(\\.[0-9]+)?%$",
             Kind::PathPattern => "^[/*]",
-            Kind::Address => "^https?://",
+            Kind::Address | Kind::AddressTemplate => "^https?://",
             Kind::HeaderName => "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
             Kind::Method => "^[!#$%&'*+.^_`|~0-9A-Z-]+$",
             Kind::DeclaredType => {
@@ -266,10 +271,10 @@ fn read_method(text: &str) -> Result<Method, Wrong> {
 }
 
 /// Never quotes the address: a wrong one may hold a password.
-fn read_address(text: &str) -> Result<Url, Wrong> {
+pub(super) fn read_address(text: &str) -> Result<Url, Wrong> {
     let example = "write an address such as \"https://api.example.org/v1\"";
     if text.contains("{{") {
-        return Err(wrong("the address is not a template", "write it out; a stream's path takes parameters"));
+        return Err(wrong("the address is not a template", "write it out"));
     }
     let url = Url::parse(text).map_err(|error| wrong(format!("the address cannot be read: {error}"), example))?;
     if !matches!(url.scheme(), "http" | "https") {

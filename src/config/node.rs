@@ -10,6 +10,7 @@ use url::Url;
 use crate::page::ResponsePath;
 use crate::template::{JsonTemplate, Template};
 
+use super::address::AddressTemplate;
 use super::catalog::{Compression, DeclaredType, PartitionColumn, PathPattern, Rate};
 use super::problem::Place;
 use super::secret::SecretRef;
@@ -38,6 +39,7 @@ pub(super) enum Value {
     Pattern(PathPattern),
     Path(ResponsePath),
     Url(Url),
+    Address(AddressTemplate),
     Header(HeaderName),
     Method(Method),
     Socket(SocketAddr),
@@ -89,6 +91,7 @@ impl Table {
         share: Share -> f64;
         path: Path -> ResponsePath;
         url: Url -> Url;
+        address: Address -> AddressTemplate;
         header: Header -> HeaderName;
         method: Method -> Method;
         socket: Socket -> SocketAddr;

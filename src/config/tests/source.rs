@@ -71,10 +71,48 @@ fn base_url() {
     error: sources/shop.toml:3:12: base_url: the address has a query or a fragment
       help: take it out; a stream's `query` takes what every request carries
     "#);
-    insta::assert_snapshot!(with_base("https://{{ owner }}.example.org"), @r#"
-    error: sources/shop.toml:3:12: base_url: the address is not a template
-      help: write it out; a stream's path takes parameters
+    insta::assert_snapshot!(with_base("https://example.org/{{ owner }}"), @r#"
+    error: sources/shop.toml:3:12: base_url: only the host of an address takes parameters, each by itself
+      help: write it as in "https://{{ shop }}.example.com/v1"; a stream's path takes templates of all kinds
     "#);
+    insta::assert_snapshot!(with_base("https://{{ ower }}.example.org"), @r#"
+    error: sources/shop.toml:3:12: base_url: `ower` is no parameter of this source
+      help: did you mean `owner`?
+    "#);
+}
+
+/// The good project with this address of the API, and of its tokens, and this instead of the job's parameters.
+fn located(parameters: &str) -> crate::config::Loaded {
+    const AUTH: &str = "auth = { type = \"oauth2\", grant = \"client_credentials\", token_url = \"https://id-{{ owner }}.example.org/token\", client_id = \"me\", client_secret = { env = \"SECRET\" } }";
+    let base = format!("base_url = \"https://{{{{ owner }}}}.example.org/v1\"\n{AUTH}");
+    let source = SOURCE.replacen("base_url = \"https://api.example.org/v1\"", &base, 1);
+    let job = super::JOB.replacen("parameters = { owner = \"acme\" }", parameters, 1);
+    Files { source, jobs: vec![("orders".to_owned(), job)], ..Files::good() }.load()
+}
+
+#[test]
+fn a_job_fills_in_the_host_of_the_address_and_of_its_tokens() {
+    let loaded = located("parameters = { owner = \"acme\" }");
+    assert_eq!(shown(&loaded.problems), "");
+    let job = loaded.catalog.jobs.values().next().unwrap();
+    assert_eq!(job.source.base_url.as_str(), "https://acme.example.org/v1");
+    let crate::config::catalog::Auth::OAuth2(oauth2) = &job.source.auth else { panic!("{:?}", job.source.auth) };
+    assert_eq!(oauth2.token_url.as_str(), "https://id-acme.example.org/token");
+    let same = located("for_each = [{ owner = \"acme\", lang = \"de\" }, { owner = \"acme\", lang = \"en\" }]");
+    assert_eq!(shown(&same.problems), "");
+    assert_eq!(same.catalog.jobs.values().next().unwrap().source.base_url.as_str(), "https://acme.example.org/v1");
+}
+
+#[test]
+fn what_a_job_gives_for_a_host_is_a_name() {
+    insta::assert_snapshot!(shown(&located("parameters = { owner = \"evil.example/\" }").problems), @r#"
+    error: jobs/orders.toml:6:24: parameters.owner: the value of `owner` is no part of a host's name
+      help: sources/shop.toml has it in an address: write letters, digits, `-` and dots, such as "acme"
+    "#);
+    let missing = shown(&located("parameters = {}").problems);
+    assert!(missing.matches("error: ").count() == 1 && missing.contains("needs the parameter `owner`"), "{missing}");
+    let other = shown(&located("for_each = [{ owner = \"acme\" }, { owner = \"other\" }]").problems);
+    assert!(other.matches("error: ").count() == 1 && other.contains("the sets differ in `owner`"), "{other}");
 }
 
 #[test]

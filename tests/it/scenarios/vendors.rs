@@ -440,11 +440,18 @@ fn table<'a>(of: &'a toml::Table, key: &str) -> &'a toml::Table {
 
 /// What only the vendor's own host and its patience need: the address, and figures that would make a walk last for hours.
 fn make_local(definition: &mut toml::Table, url: &str) {
+    let (host_here, port) = url.trim_start_matches("http://").split_once(':').unwrap();
     let local = |address: &str| {
-        let behind = address.split_once("://").map_or("", |(_, rest)| rest);
-        format!("{url}{}", behind.find('/').map_or("", |at| &behind[at..]))
+        let (_, behind) = address.split_once("://").unwrap();
+        let (host, path) = behind.split_at(behind.find('/').unwrap_or(behind.len()));
+        // A host that jobs fill in stays one.
+        let host = host_parameter(host).map_or_else(|| host_here.to_owned(), |name| format!("{{{{ {name} }}}}"));
+        format!("http://{host}:{port}{path}")
     };
     let base = local(definition["base_url"].as_str().unwrap());
+    if host_parameter(&base).is_some() {
+        definition.insert("allow_private".to_owned(), true.into());
+    }
     definition.insert("base_url".to_owned(), base.into());
     for key in ["token_url"] {
         if let Some(address) = definition.get_mut("auth").and_then(|auth| auth.get_mut(key)) {
@@ -471,6 +478,11 @@ fn make_local(definition: &mut toml::Table, url: &str) {
             *wait = "1s".into();
         }
     }
+}
+
+/// The parameter in the host of an address.
+fn host_parameter(address: &str) -> Option<&str> {
+    address.split_once("{{ ")?.1.split_once(" }}").map(|(name, _)| name)
 }
 
 fn raise(limits: &mut toml::Table) {
@@ -500,6 +512,9 @@ fn job(source: &str, definition: &toml::Table, name: &str, stream: &toml::Table)
         if about.get("required").and_then(toml::Value::as_bool) == Some(true) && !parameters.contains_key(parameter) {
             parameters.insert(parameter.clone(), "any".into());
         }
+    }
+    if let Some(name) = host_parameter(definition["base_url"].as_str().unwrap()) {
+        parameters.insert(name.to_owned(), "127.0.0.1".into());
     }
     job.insert("parameters".to_owned(), parameters.into());
     let is_in_time = stream.get("cursor").is_some_and(|cursor| cursor["type"].as_str() != Some("token"));
