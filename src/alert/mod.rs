@@ -102,10 +102,9 @@ pub async fn watched(
 ) -> Result<Vec<Watched>, StateError> {
     let known: BTreeMap<_, _> = state.datasets().await?.into_iter().collect();
     let now = clock.now();
-    let mut watched = Vec::new();
-    for job in jobs {
-        let done_at = state.last_done(&job.name).await?;
-        watched.push(Watched::new(job, known.get(&job.dataset), done_at, now));
-    }
-    Ok(watched)
+    let jobs: Vec<&Job> = jobs.into_iter().collect();
+    let names: Vec<JobName> = jobs.iter().map(|job| job.name.clone()).collect();
+    let done = state.last_done(&names).await?;
+    let watch = |job: &Job| Watched::new(job, known.get(&job.dataset), done.get(&job.name).copied(), now);
+    Ok(jobs.into_iter().map(watch).collect())
 }

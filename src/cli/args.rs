@@ -43,12 +43,15 @@ pub enum Command {
         /// A new or an empty folder; the project folder if none is named
         dir: Option<PathBuf>,
     },
-    /// Check every file; print every problem with line and help
+    /// Check every file; print every problem, and what jobs are promised
     #[command(
         after_long_help = "With --connect each source of an enabled job is asked for one page, with its credentials, and each sink gets small\n\
-                           objects below `_highwater/probe/`, which are removed again.\n\nExamples:\n  highwater check\n  highwater -C /etc/highwater check --json\n  highwater check --connect\n  highwater check --against quakes"
+                           objects below `_highwater/probe/`, which are removed again. Of more than three enabled jobs, what they\n\
+                           are promised is printed by name alone.\n\nExamples:\n  highwater check\n  highwater check earthquakes\n  highwater -C /etc/highwater check --json\n  highwater check --connect\n  highwater check --against quakes"
     )]
     Check {
+        /// Say of this job alone what it is promised; files are checked all the same
+        job: Option<String>,
         /// Also resolve secrets, ask sources, and try sinks out
         #[arg(long)]
         connect: bool,

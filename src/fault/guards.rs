@@ -80,6 +80,8 @@ guards! {
     keys_in_range,
     /// A file is looked into where its bloom filter knows a key.
     keys_in_filter,
+    /// A page that was asked for beside the one before it is asked for again where what there is has changed in between.
+    in_order,
     /// A replacement by the rows that are there already is none.
     same_content,
     /// A parent that was never met is read from the window's start on, one that was missing from where it was missed.

@@ -3,6 +3,10 @@
 //!
 //! Nothing hangs on a guess: a page is used only when it is asked for by that very place. A guess that was wrong costs a request, so
 //! none is made beyond the end that was told, and none any more in a slice where one did not come true.
+//!
+//! Answers side by side may come from before and after a change, in any order. Where a list grows in front meanwhile, a record moves
+//! from one page to the next, and stands in neither if the later page is of the time before: read one after the other, it stands in
+//! both. So a page whose answer tells of another number than the one before is asked for again, and the rest one after the other.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,9 +15,10 @@ use async_trait::async_trait;
 use http::HeaderMap;
 use tokio::task::JoinSet;
 
-use crate::config::catalog::{CountedEnd, Job, PagingKind};
+use crate::config::catalog::{CountedEnd, Job, Order, PagingKind, Stream};
 use crate::decode::{DecodeSpec, Parser};
 use crate::error::ErrorKind;
+use crate::fault::Guards;
 use crate::ids::PartitionKey;
 use crate::page::{Answered, Envelope, PageAt, PagePosition, Prepared, RawPage, ResponsePath};
 use crate::slice::Slice;
@@ -29,15 +34,23 @@ const SMALL: usize = 64 * 1024;
 const PAGE_COST: u64 = 4;
 
 /// How many pages of a slice are asked for at the same time, at most: one where an answer does not tell how many there are, or where
-/// the source takes one request at a time.
+/// the source takes one request at a time. A number of pages does not tell of a record more: it is enough only where none can come in
+/// front, because the list has an end in time, or the newest stand last.
 pub fn at_once(job: &Job) -> usize {
-    match &job.stream.paging.kind {
-        PagingKind::Page { end: CountedEnd::Total(_) | CountedEnd::TotalPages(_), .. }
-        | PagingKind::Offset { end: CountedEnd::Total(_) | CountedEnd::TotalPages(_), .. } => {
-            job.source.limits.concurrency.unwrap_or(AT_ONCE_MAX).clamp(1, AT_ONCE_MAX)
-        }
-        _ => 1,
-    }
+    let tells = match &job.stream.paging.kind {
+        PagingKind::Page { end, .. } | PagingKind::Offset { end, .. } => match end {
+            CountedEnd::Total(_) => true,
+            CountedEnd::TotalPages(_) => !grows_in_front(&job.stream),
+            CountedEnd::EmptyPage | CountedEnd::ShortPage | CountedEnd::More(_) => false,
+        },
+        _ => false,
+    };
+    if tells { job.source.limits.concurrency.unwrap_or(AT_ONCE_MAX).clamp(1, AT_ONCE_MAX) } else { 1 }
+}
+
+fn grows_in_front(stream: &Stream) -> bool {
+    let cursor = stream.cursor.as_ref().filter(|cursor| cursor.order == Order::Ascending || cursor.has_upper_bound(stream));
+    cursor.is_none()
 }
 
 /// A source whose pages are asked for side by side.
@@ -66,6 +79,10 @@ struct Line {
     largest: u64,
     asked: VecDeque<Asked>,
     guessed_wrong: bool,
+    /// The page at work was asked for beside the one before it.
+    is_beside: bool,
+    /// How many there are, by the answer before.
+    told: Option<u64>,
 }
 
 /// A page that was asked for before its turn. It is a task of its own, given up when it is dropped: a request that waited for
@@ -104,6 +121,7 @@ impl Ahead {
         if let (false, Some(before)) = (line.guessed_wrong, before) {
             self.ask_on(&mut line, slice, &before, at);
         }
+        line.is_beside = found.is_some() && !is_wrong;
         found.filter(|_| !is_wrong)
     }
 
@@ -212,6 +230,22 @@ impl Source for Ahead {
 
     fn ending(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Option<Ending> {
         self.pages.ending(at, envelope, headers)
+    }
+
+    fn told(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Option<u64> {
+        self.pages.told(at, envelope, headers)
+    }
+
+    fn is_overtaken(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> bool {
+        let told = self.pages.told(at, envelope, headers);
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        if !line.is_beside || told == line.told || !Guards::standing().in_order {
+            line.told = told;
+            return false;
+        }
+        (line.is_beside, line.guessed_wrong) = (false, true);
+        line.asked.clear();
+        true
     }
 
     fn cap(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Cap {

@@ -2,9 +2,9 @@
 //!
 //! Disposable: a spool that a crash leaves is of no use to anybody and is removed when the next run begins.
 
-use std::fs::File;
+mod file;
+
 use std::io::Error as IoError;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ use crate::slice::Span;
 
 use super::RunError;
 use super::stage::off_thread;
+
+use self::file::InFile;
 
 /// What a page takes in memory besides its body: its head, and what is carried.
 const HEAD_COST: u64 = 512;
@@ -57,23 +59,6 @@ enum Place {
     /// It is lost: what went wrong was told.
     Lost,
 }
-
-/// Pages in a file: of each the lengths of its head and body, the head's JSON, and the body. A slice may have a million of them, so that
-/// of most not even the place is kept in memory.
-struct InFile {
-    file: File,
-    end: u64,
-    pages: usize,
-    /// Where every page stands whose number is a multiple of `STRIDE`.
-    places: Vec<u64>,
-    /// The page that was read last is followed by the one of this number, at this place.
-    ahead: (usize, u64),
-}
-
-/// Pages of a file of which one place is kept.
-const STRIDE: usize = 64;
-/// Bytes before a page's head.
-const LENGTHS: u64 = 8;
 
 /// What of a page is needed besides its body to read it a second time.
 #[derive(Clone, Serialize, Deserialize)]
@@ -156,6 +141,7 @@ impl Spool {
 
     /// Begins to write what is not written yet.
     async fn write(&mut self) -> Result<(), RunError> {
+        let is_behind = matches!(&self.file, Place::Away(writing) if !writing.is_finished());
         let mut file = match self.settled().await? {
             Some(file) => file,
             None => InFile::begin(&self.folder, &self.path).map_err(|error| self.failed(&error))?,
@@ -163,7 +149,7 @@ impl Spool {
         let pages = std::mem::take(&mut self.unwritten);
         self.unwritten_bytes = 0;
         self.file = Place::Away(tokio::task::spawn_blocking(move || {
-            let written = pages.iter().try_for_each(|(head, body)| file.write(head, body));
+            let written = pages.iter().try_for_each(|(head, body)| file.write(head, body, is_behind));
             (file, written)
         }));
         Ok(())
@@ -208,62 +194,6 @@ impl Spool {
     fn failed(&self, error: &IoError) -> RunError {
         let message = format!("pages cannot be kept under `{}`: {error}; make room there", self.folder.display());
         RunError::new(ErrorKind::Unavailable, message)
-    }
-}
-
-impl InFile {
-    fn begin(folder: &Path, path: &Path) -> Result<Self, IoError> {
-        std::fs::create_dir_all(folder)?;
-        let file = File::options().create_new(true).read(true).write(true).open(path)?;
-        Ok(InFile { file, end: 0, pages: 0, places: Vec::new(), ahead: (0, 0) })
-    }
-
-    fn write(&mut self, head: &Head, body: &Bytes) -> Result<(), IoError> {
-        let head = serde_json::to_vec(head)?;
-        let too_large = |_| IoError::from(std::io::ErrorKind::FileTooLarge);
-        let lengths = (u32::try_from(head.len()).map_err(too_large)?, u32::try_from(body.len()).map_err(too_large)?);
-        let mut begin = Vec::with_capacity(LENGTHS as usize + head.len());
-        begin.extend_from_slice(&lengths.0.to_le_bytes());
-        begin.extend_from_slice(&lengths.1.to_le_bytes());
-        begin.extend_from_slice(&head);
-        self.file.write_all_at(&begin, self.end)?;
-        self.file.write_all_at(body, self.end + begin.len() as u64)?;
-        if self.pages.is_multiple_of(STRIDE) {
-            self.places.push(self.end);
-        }
-        self.pages += 1;
-        self.end += (begin.len() + body.len()) as u64;
-        Ok(())
-    }
-
-    /// Pages are mostly read one after the other; any other is looked for from the last place before it that is known.
-    fn read(&mut self, number: usize) -> Result<(Head, Bytes), IoError> {
-        let (mut at_number, mut at) = match self.ahead.0 == number {
-            true => self.ahead,
-            false => {
-                let place = self.places.get(number / STRIDE).copied();
-                (number - number % STRIDE, place.ok_or(std::io::ErrorKind::NotFound)?)
-            }
-        };
-        loop {
-            let mut lengths = [0; LENGTHS as usize];
-            self.file.read_exact_at(&mut lengths, at)?;
-            let [a, b, c, d, e, f, g, h] = lengths;
-            let (head, body) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
-            let begin = at + LENGTHS;
-            at = begin + u64::from(head) + u64::from(body);
-            at_number += 1;
-            if at_number <= number {
-                continue;
-            }
-            let mut bytes = vec![0; head as usize];
-            self.file.read_exact_at(&mut bytes, begin)?;
-            let read = serde_json::from_slice(&bytes)?;
-            let mut bytes = vec![0; body as usize];
-            self.file.read_exact_at(&mut bytes, begin + u64::from(head))?;
-            self.ahead = (at_number, at);
-            return Ok((read, Bytes::from(bytes)));
-        }
     }
 }
 

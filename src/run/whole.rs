@@ -55,7 +55,14 @@ impl Desk {
     ) -> Result<(RawPage, Refined), RunError> {
         let mut page = first;
         for attempt in 1..=PAGE_ATTEMPTS {
-            let refined = self.refine(&page).await?;
+            let mut refined = self.refine(&page).await?;
+            if let Ok(found) = &refined
+                && source.is_overtaken(&page.position, &found.envelope, &page.headers)
+            {
+                self.refinery()?.take_back();
+                page = fetch(source, slice, &page.position.clone(), 1).await?;
+                refined = self.refine(&page).await?;
+            }
             let what = |reason: &str| format!("page {} of `{}`: {reason}", page.position.index + 1, page.address);
             let reason = match (judge(source, &refined), refined) {
                 (Judgement::Records, Ok(refined)) => return Ok((page, refined)),

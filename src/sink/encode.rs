@@ -404,11 +404,14 @@ impl Encoder {
         })
     }
 
-    /// Many partitions share one ceiling: the largest open row groups are closed until what is held fits.
+    /// Many partitions share one ceiling: open row groups are closed until what is held fits, the largest first, and rather those
+    /// that got no rows for long.
     fn keep_within_memory(&mut self, pieces: &mut Vec<Piece>) -> Result<(), SinkError> {
         let mut held: usize = self.open.values().map(|file| file.parquet.memory()).sum();
         while held > self.settings.memory {
-            let Some(file) = self.open.values_mut().max_by_key(|file| file.parquet.memory()) else { break };
+            let turn = self.turn;
+            let worth = |file: &OpenFile| file.parquet.memory() as u64 * (turn - file.last_turn + 1);
+            let Some(file) = self.open.values_mut().max_by_key(|file| worth(file)) else { break };
             let before = file.parquet.memory();
             file.parquet.end_row_group().map_err(encode_error)?;
             pieces.extend(file.take_pieces(1));

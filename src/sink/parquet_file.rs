@@ -10,14 +10,18 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
 };
+use parquet::basic::Compression;
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::ColumnPath;
 
 /// Threads that work on columns at the same time, at most.
 const THREADS_MAX: usize = 4;
 /// Fewer bytes of rows are not worth a second thread.
 const SIDE_BY_SIDE_MIN: usize = 512 * 1024;
+/// Rows of a page at most (`parquet`'s own default). Before a column's first page is whole nothing compresses it.
+const PAGE_ROWS: usize = DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT;
 /// Bytes that are handed out in one.
 const PART: usize = 512 * 1024;
 
@@ -26,6 +30,8 @@ pub struct ParquetFile {
     columns: ArrowRowGroupWriterFactory,
     schema: SchemaRef,
     open: Option<RowGroup>,
+    /// What compressing takes in memory for each column, bytes.
+    compressor: usize,
     /// Rows that wait to be encoded, and the bytes that they take.
     waiting: Vec<RecordBatch>,
     waiting_bytes: usize,
@@ -62,7 +68,12 @@ impl Write for Parts {
 impl Parts {
     fn take(&mut self) -> Vec<Bytes> {
         self.bytes = 0;
-        std::mem::take(&mut self.parts).into_iter().map(Bytes::from).collect()
+        // Many files are small, and wait to be written: what a part has room for beside its bytes is given back.
+        let handed = |mut part: Vec<u8>| {
+            part.shrink_to_fit();
+            Bytes::from(part)
+        };
+        std::mem::take(&mut self.parts).into_iter().map(handed).collect()
     }
 }
 
@@ -83,10 +94,11 @@ struct Column<'a> {
 
 impl ParquetFile {
     pub fn new(schema: SchemaRef, properties: WriterProperties) -> Result<Self, ParquetError> {
+        let compressor = compressor_memory(properties.compression(&ColumnPath::new(Vec::new())));
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(Parts::default(), schema.clone(), options)?;
         let (file, columns) = writer.into_serialized_writer()?;
-        Ok(ParquetFile { file, columns, schema, open: None, waiting: Vec::new(), waiting_bytes: 0 })
+        Ok(ParquetFile { file, columns, schema, open: None, compressor, waiting: Vec::new(), waiting_bytes: 0 })
     }
 
     /// Puts rows behind those that wait; `bytes` is about what they take.
@@ -109,9 +121,11 @@ impl ParquetFile {
         self.open.iter().flat_map(|open| &open.leaves).map(ArrowColumnWriter::get_estimated_total_bytes).sum()
     }
 
-    /// What the open row group takes in memory, bytes.
+    /// What the open row group takes in memory, bytes: about, and no less than its columns say, for they leave out who compresses them.
     pub fn memory(&self) -> usize {
-        self.open.iter().flat_map(|open| &open.leaves).map(ArrowColumnWriter::memory_size).sum()
+        let Some(open) = &self.open else { return 0 };
+        let compressor = if open.rows < PAGE_ROWS { 0 } else { self.compressor };
+        open.leaves.iter().map(|leaf| leaf.memory_size() + compressor).sum()
     }
 
     /// Bytes of the file that are whole and were not taken yet.
@@ -168,6 +182,18 @@ impl ParquetFile {
             columns.push(Column { field, rows, leaves: own, weight });
         }
         Ok(columns)
+    }
+}
+
+/// What a context of zstd has touched of its memory once it compressed a page of a megabyte, measured; the others have next to none.
+fn compressor_memory(compression: Compression) -> usize {
+    match compression {
+        Compression::ZSTD(level) => match level.compression_level() {
+            ..3 => 512 * 1024,
+            3..6 => 1280 * 1024,
+            _ => 4 * 1024 * 1024,
+        },
+        _ => 0,
     }
 }
 

@@ -74,6 +74,14 @@ impl Source for FaultySource {
         self.inner.pages(slice, envelope, headers)
     }
 
+    fn told(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Option<u64> {
+        self.inner.told(at, envelope, headers)
+    }
+
+    fn is_overtaken(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> bool {
+        self.inner.is_overtaken(at, envelope, headers)
+    }
+
     fn records(&self, slice: &Slice, envelope: &Envelope, headers: &HeaderMap) -> Option<u64> {
         self.inner.records(slice, envelope, headers)
     }

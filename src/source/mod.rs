@@ -59,6 +59,17 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// How many records, or pages, there are by the word of this very answer: what it tells is compared with what others told alone.
+    fn told(&self, _at: &PagePosition, _envelope: &Envelope, _headers: &HeaderMap) -> Option<u64> {
+        None
+    }
+
+    /// Whether this page must be asked for again before it counts: it was asked for beside the one before it, and what there is has
+    /// changed between the two answers, so that a record may stand in neither. To be asked once for each page, in order.
+    fn is_overtaken(&self, _at: &PagePosition, _envelope: &Envelope, _headers: &HeaderMap) -> bool {
+        false
+    }
+
     /// What this page gives the next run to go on with, where the stream's cursor is a token. An error where it cannot be kept.
     fn token(&self, _slice: &Slice, _envelope: &Envelope, _headers: &HeaderMap) -> Result<Option<String>, FetchError> {
         Ok(None)

@@ -354,13 +354,21 @@ async fn events_come_newest_first_and_once(state: &dyn State) {
 
 async fn the_newest_run_that_ended_well_is_known(state: &dyn State) {
     let job = JobName::new("well");
-    assert_eq!(state.last_done(&job).await.expect("last_done answers"), None);
+    let (other, odd) = (JobName::new("well too"), JobName::new("it's \"odd\", ü"));
+    let jobs = [other.clone(), job.clone(), JobName::new("one"), odd.clone()];
+    assert_eq!(state.last_done(&jobs).await.expect("last_done answers"), BTreeMap::new());
     for (n, status) in [(51, "done"), (52, "done"), (53, "failed"), (54, "stopped"), (55, "running")] {
         let row = RunRow { status: status.to_owned(), ..run(n, "well") };
         state.finish_run(&row).await.expect("finish_run succeeds");
     }
-    assert_eq!(state.last_done(&job).await.expect("last_done answers"), Some(at(52)));
-    assert_eq!(state.last_done(&JobName::new("one")).await.expect("last_done answers"), None, "it never ended well");
+    for (n, of) in [(56, &other), (57, &odd)] {
+        let row = RunRow { status: "done".to_owned(), ..run(n, of.as_str()) };
+        state.finish_run(&row).await.expect("finish_run succeeds");
+    }
+    // `one` never ended well.
+    let known = BTreeMap::from([(job.clone(), at(52)), (other, at(56)), (odd, at(57))]);
+    assert_eq!(state.last_done(&jobs).await.expect("last_done answers"), known);
+    assert_eq!(state.last_done(&[]).await.expect("last_done answers"), BTreeMap::new());
 }
 
 fn condition(job: &str, detail: &str, second: i64) -> Condition {
@@ -410,6 +418,13 @@ async fn due_times_come_back_exactly(state: &dyn State) {
         state.set_due_times(&rows).await.expect("set_due_times repeats");
         assert_eq!(state.due_times().await.expect("due_times answers"), rows);
     }
+    // More than go into one statement.
+    let many: Vec<(JobName, DueTimes)> =
+        (0..1100).map(|n| (JobName::new(format!("many {n:04}")), due_times(Some(at(n)), None, Some("due a")))).collect();
+    state.set_due_times(&many).await.expect("set_due_times succeeds");
+    let all = state.due_times().await.expect("due_times answers");
+    assert_eq!((&all[..5], &all[5..]), (&rows[..], &many[..]));
+    state.forget_due_times(&many.iter().map(|(job, _)| job.clone()).collect::<Vec<_>>()).await.expect("they are forgotten");
     // Also back: whoever sets them knows better than the clock.
     let [first, second, third, fourth, fifth] = rows;
     let earlier = (first.0, due_times(Some(at(-1)), Some(at(0)), None));

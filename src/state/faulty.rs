@@ -1,5 +1,6 @@
 //! A state whose every method is an effect of a [`FaultPlan`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,8 +114,8 @@ impl State for FaultyState {
         self.effect("events".to_owned(), self.inner.events(job, limit)).await
     }
 
-    async fn last_done(&self, job: &JobName) -> Result<Option<Timestamp>, StateError> {
-        self.effect(format!("last_done {job}"), self.inner.last_done(job)).await
+    async fn last_done(&self, jobs: &[JobName]) -> Result<BTreeMap<JobName, Timestamp>, StateError> {
+        self.effect("last_done".to_owned(), self.inner.last_done(jobs)).await
     }
 
     async fn conditions(&self) -> Result<Vec<Condition>, StateError> {

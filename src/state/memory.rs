@@ -212,10 +212,10 @@ impl State for MemoryState {
         Ok(newest.take(limit as usize).cloned().collect())
     }
 
-    async fn last_done(&self, job: &JobName) -> Result<Option<Timestamp>, StateError> {
+    async fn last_done(&self, jobs: &[JobName]) -> Result<BTreeMap<JobName, Timestamp>, StateError> {
         let kept = self.kept();
-        let newest = kept.runs.iter().rev().find(|run| run.job == *job && run.status == "done");
-        Ok(newest.map(|run| run.started_at))
+        let newest = |job: &JobName| kept.runs.iter().rev().find(|run| run.job == *job && run.status == "done");
+        Ok(jobs.iter().filter_map(|job| Some((job.clone(), newest(job)?.started_at))).collect())
     }
 
     async fn conditions(&self) -> Result<Vec<Condition>, StateError> {

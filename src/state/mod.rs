@@ -14,6 +14,7 @@ mod error;
 mod rows;
 mod values;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -72,8 +73,8 @@ pub trait State: Ledger + TokenVault {
     async fn note_event(&self, at: Timestamp, job: Option<&JobName>, kind: &str, text: &str) -> Result<(), StateError>;
     /// The newest events first, at most `limit`, of one job or of all.
     async fn events(&self, job: Option<&JobName>, limit: u32) -> Result<Vec<EventRow>, StateError>;
-    /// When the newest run of a job that ended well began; `None` if no run that is kept did.
-    async fn last_done(&self, job: &JobName) -> Result<Option<Timestamp>, StateError>;
+    /// When the newest run that ended well began, of each of these jobs that has one among the runs that are kept.
+    async fn last_done(&self, jobs: &[JobName]) -> Result<BTreeMap<JobName, Timestamp>, StateError>;
 
     /// What is wrong, and what whom was told of it, by key.
     async fn conditions(&self) -> Result<Vec<Condition>, StateError>;

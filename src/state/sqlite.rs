@@ -156,8 +156,8 @@ impl State for SqliteState {
         history::events(self, job, limit).await
     }
 
-    async fn last_done(&self, job: &JobName) -> Result<Option<Timestamp>, StateError> {
-        history::last_done(self, job).await
+    async fn last_done(&self, jobs: &[JobName]) -> Result<BTreeMap<JobName, Timestamp>, StateError> {
+        history::last_done(self, jobs).await
     }
 
     async fn conditions(&self) -> Result<Vec<Condition>, StateError> {

@@ -4,7 +4,6 @@
 //! Staging lies under the sink's own root, so publishing is a rename within one file system. Names that end in `#` and digits
 //! are object_store's own unfinished files: listings leave them out, and so does every reader's glob for `.parquet`.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
@@ -21,6 +20,9 @@ use super::objects::Objects;
 use super::{Listed, Published, PutAbsent, StagedWriter, Store, StoreError};
 use crate::error::ErrorKind;
 use crate::fault::Guards;
+
+/// Numbers of unfinished files that are free, one after the other, before a higher one is not looked for.
+const FREE_MAX: usize = 4;
 
 /// A folder; made by the first write, so that looking at a table that was never loaded leaves no trace.
 pub struct LocalStore {
@@ -252,24 +254,23 @@ fn sync_up(path: &Path, root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes `file#1`, `file#2` ...: what object_store was writing when the process was killed.
+/// Removes `file#1`, `file#2` ...: what object_store was writing when the process was killed. It takes the first number that is free,
+/// so that behind some that are free there is none. The folder is not gone through: it may hold a hundred thousand files.
 fn remove_unfinished(file: &Path) -> io::Result<()> {
-    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { return Ok(()) };
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if is_unfinished(&entry.file_name(), name) {
-            fs::remove_file(entry.path())?;
+    let mut free = 0;
+    for number in 1.. {
+        let mut name = file.as_os_str().to_owned();
+        name.push(format!("#{number}"));
+        match fs::remove_file(name) {
+            Ok(()) => free = 0,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => free += 1,
+            Err(error) => return Err(error),
+        }
+        if free == FREE_MAX {
+            break;
         }
     }
     Ok(())
-}
-
-fn is_unfinished(found: &OsStr, name: &OsStr) -> bool {
-    let suffix = found.as_encoded_bytes().strip_prefix(name.as_encoded_bytes());
-    match suffix.and_then(|suffix| suffix.strip_prefix(b"#")) {
-        Some(digits) => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
-        None => false,
-    }
 }
 
 #[cfg(test)]

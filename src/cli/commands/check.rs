@@ -1,4 +1,4 @@
-//! `highwater check`: every file, every problem.
+//! `highwater check [JOB]`: every file, every problem, and what jobs are promised.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,10 +11,15 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::project::Project;
 use crate::cli::text::{counted, printable};
-use crate::config::catalog::{Cursor, CursorType, Job, TableFormat};
+use crate::config::catalog::{Job, TableFormat};
 use crate::config::{Problem, Severity};
+use crate::ids::JobName;
 
 use super::against;
+use super::promise::Promise;
+
+/// Of more enabled jobs than these, what they are promised is printed by name alone.
+const PROMISES_MAX: usize = 3;
 
 /// What `check --json` prints.
 #[derive(Serialize)]
@@ -24,6 +29,8 @@ struct CheckJson {
     /// Jobs that cannot, with the reason.
     parked: Vec<ParkedJson>,
     problems: Vec<ProblemJson>,
+    /// What each of these jobs is promised, and what it is not.
+    promises: Vec<Promise>,
     /// Files of sources in use that call themselves experimental.
     experimental: Vec<String>,
     /// What `--connect` found of secrets, sources and sinks.
@@ -51,13 +58,26 @@ struct ProblemJson {
     help: Option<String>,
 }
 
-pub(super) fn check(context: &Context) -> Result<Exit, Failure> {
-    tell(context, &Project::open(context)?)
+pub(super) fn check(context: &Context, job: Option<&str>) -> Result<Exit, Failure> {
+    tell(context, &open(context, job)?)
+}
+
+/// The project; where a job is named, as if it had no other one, and this one enabled.
+fn open(context: &Context, job: Option<&str>) -> Result<Project, Failure> {
+    let mut project = Project::open(context)?;
+    let Some(name) = job.map(JobName::new) else { return Ok(project) };
+    // Why a parked one is parked stands among the problems.
+    if !project.parked.contains_key(&name) {
+        project.job(name.as_str())?;
+    }
+    project.catalog.jobs.retain(|one, _| *one == name);
+    project.catalog.jobs.values_mut().for_each(|job| job.enabled = true);
+    Ok(project)
 }
 
 /// Also against a recording.
-pub(super) async fn check_against(context: &Context, recording: &Path) -> Result<Exit, Failure> {
-    let mut project = Project::open(context)?;
+pub(super) async fn check_against(context: &Context, job: Option<&str>, recording: &Path) -> Result<Exit, Failure> {
+    let mut project = open(context, job)?;
     project.require_settings()?;
     let found = against::problems(context, &project, recording).await?;
     project.problems.extend(found);
@@ -75,8 +95,8 @@ fn tell(context: &Context, project: &Project) -> Result<Exit, Failure> {
 }
 
 /// The same, and whether what the files name can be reached and is fit.
-pub(super) async fn check_connected(context: &Context) -> Result<Exit, Failure> {
-    let project = Project::open(context)?;
+pub(super) async fn check_connected(context: &Context, job: Option<&str>) -> Result<Exit, Failure> {
+    let project = open(context, job)?;
     if !context.terminal.json {
         print(context, &project)?;
     }
@@ -98,8 +118,18 @@ fn print(context: &Context, project: &Project) -> Result<(), Failure> {
     for problem in &project.problems {
         context.terminal.line(&printable(&problem.to_string()))?;
     }
+    let has_shared_state = project.catalog.settings.state_server.is_some();
+    let is_few = project.catalog.jobs.values().filter(|job| job.enabled).count() <= PROMISES_MAX;
     for job in project.catalog.jobs.values() {
-        context.terminal.line(&format!("ok: {}", describe(job)))?;
+        context.terminal.line(&printable(&format!("ok: {}", describe(job))))?;
+        if job.enabled && is_few {
+            for (word, line) in Promise::of(job, has_shared_state).lines() {
+                context.terminal.line(&printable(&format!("    {word:<8} {line}")))?;
+            }
+        }
+    }
+    if !is_few {
+        context.terminal.line("note: what a job is promised: `highwater check JOB`")?;
     }
     for file in experimental(project) {
         let message = format!("note: {file} is experimental: look at what `highwater preview` shows before you rely on it");
@@ -122,10 +152,10 @@ fn experimental(project: &Project) -> BTreeSet<&str> {
 
 /// `earthquakes: usgs.events -> lake/earthquakes, append by properties.updated`.
 fn describe(job: &Job) -> String {
-    let cursor = job.stream.cursor.as_ref().map(|cursor| format!(" by {}{}", cursor.field, promise(cursor))).unwrap_or_default();
+    let cursor = job.stream.cursor.as_ref().map(|cursor| format!(" by {}", cursor.field)).unwrap_or_default();
     let table = match job.sink.format {
         TableFormat::Parquet => "",
-        TableFormat::Delta => " (Delta: readers of its log see a commit whole)",
+        TableFormat::Delta => " (Delta)",
     };
     let state = if job.enabled { "" } else { " (not enabled: runs when named)" };
     format!(
@@ -137,16 +167,6 @@ fn describe(job: &Job) -> String {
         job.table,
         job.mode.name()
     )
-}
-
-/// What a cursor without closed time promises.
-fn promise(cursor: &Cursor) -> &'static str {
-    match cursor.cursor_type {
-        CursorType::Integer => " (on from the largest number seen)",
-        CursorType::String => " (on from the largest text seen, byte by byte)",
-        CursorType::Token => " (on from the source's last token)",
-        _ => "",
-    }
 }
 
 fn count(problems: &[Problem], severity: Severity) -> u64 {
@@ -163,7 +183,9 @@ fn as_json(project: &Project, connections: Option<Vec<Finding>>) -> CheckJson {
         message: problem.message.clone(),
         help: problem.help.clone(),
     };
+    let has_shared_state = project.catalog.settings.state_server.is_some();
     CheckJson {
+        promises: project.catalog.jobs.values().map(|job| Promise::of(job, has_shared_state)).collect(),
         jobs: project.catalog.jobs.keys().map(ToString::to_string).collect(),
         parked: project.parked.iter().map(|(job, reason)| ParkedJson { job: job.to_string(), reason: reason.clone() }).collect(),
         problems: project.problems.iter().map(problem).collect(),

@@ -11,6 +11,7 @@ mod init;
 mod logs;
 mod plan;
 mod preview;
+mod promise;
 mod query;
 mod rebuild;
 mod recount;
@@ -41,9 +42,11 @@ pub(crate) use status::look as look_at_jobs;
 pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failure> {
     match command {
         Command::Init { dir } => init::init(context, dir.as_deref()),
-        Command::Check { connect: true, .. } => with_runtime(check::check_connected(context)),
-        Command::Check { against: Some(recording), .. } => with_runtime(check::check_against(context, &recording)),
-        Command::Check { .. } => check::check(context),
+        Command::Check { job, connect: true, .. } => with_runtime(check::check_connected(context, job.as_deref())),
+        Command::Check { job, against: Some(recording), .. } => {
+            with_runtime(check::check_against(context, job.as_deref(), &recording))
+        }
+        Command::Check { job, .. } => check::check(context, job.as_deref()),
         Command::Doctor => with_runtime(doctor::doctor(context)),
         Command::Schema { kind, dir } => schema::schema(context, kind.as_deref(), dir.as_deref()),
         Command::Completions { shell } => completions::completions(context, shell),

@@ -442,6 +442,10 @@ impl Source for HttpSource {
         if more { self.pager.total(&start, envelope, headers) } else { Some(envelope.records) }
     }
 
+    fn told(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Option<u64> {
+        self.pager.told(at, envelope, headers)
+    }
+
     fn cap(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Cap {
         self.pager.cap(at, envelope, headers)
     }

@@ -1,8 +1,8 @@
 //! When jobs were due and will be.
 
 use jiff::Timestamp;
-use sqlx::Row;
 use sqlx::postgres::PgRow;
+use sqlx::{QueryBuilder, Row};
 
 use super::errors::{state_error, value_error};
 use super::{PostgresState, plain};
@@ -12,6 +12,8 @@ use crate::state::{DueTimes, StateError};
 
 /// Claims that are remembered of each job.
 const CLAIMS_MAX: i64 = 100;
+/// Rows that are written by one statement; each has seven values, and Postgres takes 65,535 at most.
+const ROWS_AT_ONCE: usize = 500;
 
 pub(super) async fn all(state: &PostgresState) -> Result<Vec<(JobName, DueTimes)>, StateError> {
     let action = "read the due times";
@@ -49,22 +51,26 @@ async fn set_all(state: &PostgresState, rows: &[&(JobName, DueTimes)]) -> Result
         return Ok(());
     }
     let mut transaction = state.pool.begin().await?;
-    for (job, known) in rows {
-        sqlx::query(
-            "INSERT INTO due (job, last_due, next_due, schedule, owed_after, parked_until, parked_reason, claim)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, NULL)
-             ON CONFLICT (job) DO UPDATE SET last_due = $2, next_due = $3, schedule = $4, owed_after = $5, parked_until = $6,
-                 parked_reason = $7, claim = NULL",
-        )
-        .bind(job.as_str())
-        .bind(known.last_due.map(to_text))
-        .bind(known.next_due.map(to_text))
-        .bind(&known.schedule)
-        .bind(known.owed_after.as_ref().map(JobName::as_str))
-        .bind(known.parked_until.map(to_text))
-        .bind(known.parked_reason.as_deref().map(plain))
-        .execute(&mut *transaction)
-        .await?;
+    for part in rows.chunks(ROWS_AT_ONCE) {
+        let mut query = QueryBuilder::new(
+            "INSERT INTO due (job, last_due, next_due, schedule, owed_after, parked_until, parked_reason, claim) ",
+        );
+        query.push_values(part, |mut row, (job, known)| {
+            row.push_bind(job.as_str())
+                .push_bind(known.last_due.map(to_text))
+                .push_bind(known.next_due.map(to_text))
+                .push_bind(&known.schedule)
+                .push_bind(known.owed_after.as_ref().map(JobName::as_str))
+                .push_bind(known.parked_until.map(to_text))
+                .push_bind(known.parked_reason.as_deref().map(plain))
+                .push("NULL");
+        });
+        query.push(
+            " ON CONFLICT (job) DO UPDATE SET last_due = excluded.last_due, next_due = excluded.next_due, \
+             schedule = excluded.schedule, owed_after = excluded.owed_after, parked_until = excluded.parked_until, \
+             parked_reason = excluded.parked_reason, claim = NULL",
+        );
+        query.build().execute(&mut *transaction).await?;
     }
     transaction.commit().await
 }

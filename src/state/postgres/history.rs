@@ -1,5 +1,7 @@
 //! Runs and events, the newest of each job.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -149,16 +151,19 @@ fn read_event(action: &str, row: &PgRow) -> Result<EventRow, StateError> {
     })
 }
 
-pub(super) async fn last_done(state: &PostgresState, job: &JobName) -> Result<Option<Timestamp>, StateError> {
-    let action = "read when a run last ended well";
-    let found: Option<String> = state
+pub(super) async fn last_done(state: &PostgresState, jobs: &[JobName]) -> Result<BTreeMap<JobName, Timestamp>, StateError> {
+    let action = "read when runs last ended well";
+    let names: Vec<&str> = jobs.iter().map(JobName::as_str).collect();
+    let found: Vec<(String, String)> = state
         .ask(action, || {
-            sqlx::query_scalar(
-                "SELECT started_at FROM runs WHERE job = $1 AND status = 'done' ORDER BY started_at DESC, run DESC LIMIT 1",
+            sqlx::query_as(
+                "SELECT asked.job, done.started_at FROM unnest($1::text[]) AS asked (job), LATERAL (SELECT started_at FROM runs
+                 WHERE runs.job = asked.job AND status = 'done' ORDER BY started_at DESC, run DESC LIMIT 1) AS done",
             )
-            .bind(job.as_str())
-            .fetch_optional(&state.pool)
+            .bind(&names)
+            .fetch_all(&state.pool)
         })
         .await?;
-    found.as_deref().map(from_text).transpose().map_err(|message| value_error(action, message))
+    let read = |(job, done): (String, String)| Ok((JobName::new(job), from_text(&done)?));
+    found.into_iter().map(read).collect::<Result<_, String>>().map_err(|message| value_error(action, message))
 }

@@ -1,14 +1,17 @@
 //! When jobs were due and will be.
 
 use jiff::Timestamp;
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row};
 
 use super::errors::{state_error, value_error};
 use super::{SqliteState, commit};
 use crate::ids::{ClaimId, JobName};
 use crate::state::values::{from_text, to_text};
 use crate::state::{DueTimes, StateError};
+
+/// Rows that are written by one statement; each has seven values, and SQLite takes 32,766 at most.
+const ROWS_AT_ONCE: usize = 500;
 
 pub(super) async fn all(state: &SqliteState) -> Result<Vec<(JobName, DueTimes)>, StateError> {
     let action = "read the due times";
@@ -37,21 +40,21 @@ fn read(action: &str, row: &SqliteRow) -> Result<(JobName, DueTimes), StateError
 pub(super) async fn set(state: &SqliteState, rows: &[(JobName, DueTimes)]) -> Result<(), StateError> {
     let action = "note the due times";
     let mut transaction = state.begin(action).await?;
-    for (job, known) in rows {
-        sqlx::query(
-            "INSERT OR REPLACE INTO due (job, last_due, next_due, schedule, owed_after, parked_until, parked_reason, claim)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, NULL)",
-        )
-        .bind(job.as_str())
-        .bind(known.last_due.map(to_text))
-        .bind(known.next_due.map(to_text))
-        .bind(&known.schedule)
-        .bind(known.owed_after.as_ref().map(JobName::as_str))
-        .bind(known.parked_until.map(to_text))
-        .bind(&known.parked_reason)
-        .execute(&mut *transaction)
-        .await
-        .map_err(|error| state_error(action, &error))?;
+    for part in rows.chunks(ROWS_AT_ONCE) {
+        let mut query = QueryBuilder::new(
+            "INSERT OR REPLACE INTO due (job, last_due, next_due, schedule, owed_after, parked_until, parked_reason, claim) ",
+        );
+        query.push_values(part, |mut row, (job, known)| {
+            row.push_bind(job.as_str())
+                .push_bind(known.last_due.map(to_text))
+                .push_bind(known.next_due.map(to_text))
+                .push_bind(&known.schedule)
+                .push_bind(known.owed_after.as_ref().map(JobName::as_str))
+                .push_bind(known.parked_until.map(to_text))
+                .push_bind(&known.parked_reason)
+                .push("NULL");
+        });
+        query.build().execute(&mut *transaction).await.map_err(|error| state_error(action, &error))?;
     }
     commit(action, transaction).await
 }

@@ -63,6 +63,15 @@ fn what_is_broken_is_named_with_the_way_out() {
     let asked = api.seen().len();
     highwater(&project, &["check"]).run().expect_code(0);
     assert_eq!(api.seen().len(), asked);
+    // Named, a job is asked for alone, and also where it is not enabled.
+    let another = std::fs::read_to_string(project.at("jobs/items.toml"))
+        .unwrap()
+        .replace("sink = \"lake\"", "sink = \"fit\"\nenabled = false\ntable = \"other\"");
+    project.write("jobs/another.toml", &another);
+    project.write("sinks/fit.toml", "version = 1\ntype = \"parquet\"\nurl = \"fit\"\n");
+    let found = highwater(&project, &["check", "another", "--connect", "--json"]).run().expect_code(1).json();
+    assert_eq!(with_verdict(&found, "connections", "broken"), ["source api answers"]);
+    assert_eq!((&found["jobs"], found["promises"].as_array().unwrap().len()), (&serde_json::json!(["another"]), 1));
 }
 
 #[test]

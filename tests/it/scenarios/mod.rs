@@ -27,6 +27,7 @@ mod parts;
 mod postgres;
 mod power;
 mod previews;
+mod promises;
 mod quotas;
 mod recounts;
 mod refusals;

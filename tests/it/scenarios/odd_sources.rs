@@ -326,3 +326,39 @@ fn proxies_of_the_environment_are_not_asked() {
     under(&["run", "items"]).run().expect_code(0);
     assert!(trap.asked().len() == 1 && api.asked().is_empty());
 }
+
+#[test]
+fn a_list_that_grows_in_front_while_pages_are_asked_for_side_by_side_loses_nothing() {
+    // C-15: the third page is answered after a record came in front, those behind it, which are under way with it, before.
+    for (end, by_pages) in [("total = \"total\"", false), ("total_pages = \"pages\"", true)] {
+        let third = AtomicU64::new(0);
+        let answer = move |_: &str, query: &std::collections::BTreeMap<String, String>| {
+            let page: u64 = query["page"].parse().unwrap();
+            let times = third.fetch_add(u64::from(page == 3), Ordering::SeqCst);
+            // One after the other, whatever comes behind the third comes after it.
+            let has_grown = page == 3 || (page > 3 && (by_pages || times > 1));
+            let newest = if has_grown { 40 } else { 39 };
+            let first = newest + 1 - (page - 1) * 4;
+            let rows: Vec<_> = (first.saturating_sub(4)..first).rev().map(|id| json!({ "id": id })).collect();
+            (200, json!({ "data": rows, "total": newest + 1, "pages": (newest + 1).div_ceil(4) }))
+        };
+        let desk = Desk::start(answer);
+        let project = Project::new();
+        let source = format!(
+            "version = 1\ntype = \"http\"\nbase_url = \"{}\"\n[streams.items]\npath = \"/items\"\nrecords = \"data\"\nprimary_key = [\"id\"]\n\
+             paging = {{ type = \"page\", param = \"page\", page_size = 4, {end} }}\n",
+            desk.url()
+        );
+        project.write("sources/api.toml", &source);
+        project.write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"lake\"\n");
+        project.write("jobs/items.toml", "version = 1\nsource = \"api\"\nstream = \"items\"\nsink = \"lake\"\n");
+        highwater(&project, &["run", "items"]).run().expect_code(0);
+        let sql = "SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS ids, MIN(id) AS least FROM items WHERE id < 40";
+        let found = highwater(&project, &["query", sql, "--json"]).run().expect_code(0).stdout;
+        assert_eq!(found.trim(), "{\"n\":40,\"ids\":40,\"least\":0}", "{end}");
+        let pages: Vec<String> = desk.asked().iter().map(|query| query["page"].clone()).collect();
+        // What was asked for beside it is asked for again, once; a number of pages tells too little to go side by side at all.
+        let twice = pages.iter().filter(|page| pages.iter().filter(|other| other == page).count() > 1).count();
+        assert_eq!((twice > 0, pages.windows(2).all(|two| two[0] != two[1])), (!by_pages, true), "{pages:?}");
+    }
+}

@@ -54,6 +54,15 @@ pub(super) fn total(end: &CountedEnd, answer: &Answer<'_>) -> Option<u64> {
     }
 }
 
+/// The number that an answer tells, of records or of pages.
+pub(super) fn told(end: &CountedEnd, answer: &Answer<'_>) -> Option<u64> {
+    match end {
+        CountedEnd::Total(path) => count("total", path, answer).ok(),
+        CountedEnd::TotalPages(path) => count("total_pages", path, answer).ok(),
+        CountedEnd::EmptyPage | CountedEnd::More(_) | CountedEnd::ShortPage => None,
+    }
+}
+
 /// How many pages the whole sequence has, where its first page tells.
 pub(super) fn pages(end: &CountedEnd, answer: &Answer<'_>) -> Option<u64> {
     match end {

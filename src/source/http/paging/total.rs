@@ -30,6 +30,16 @@ impl Pager {
         }
     }
 
+    /// How many records or pages the sequence has, whichever the answer tells of.
+    pub(in super::super) fn told(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Option<u64> {
+        match &self.paging.kind {
+            PagingKind::Page { end, .. } | PagingKind::Offset { end, .. } => {
+                counted::told(end, &Answer { at, envelope, headers })
+            }
+            _ => None,
+        }
+    }
+
     /// How many pages there are, where the answer at the first position tells; `more` says whether there is another at all.
     pub(in super::super) fn pages(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap, more: bool) -> Option<u64> {
         let answer = Answer { at, envelope, headers };

@@ -1,6 +1,6 @@
 //! An answer as the dialects look at it.
 
-use ::http::header::{AGE, DATE};
+use ::http::header::{AGE, DATE, HeaderName, HeaderValue};
 use ::http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -11,6 +11,32 @@ use super::number;
 
 /// What is longer says nothing of limits.
 const VALUE_MAX: usize = 4 * 1024;
+
+fn text(value: &HeaderValue) -> Option<&str> {
+    let text = value.to_str().ok()?.trim();
+    (text.len() <= VALUE_MAX).then_some(text)
+}
+
+/// Headers whose names begin alike: the rest of each name, in lower case, and the value.
+pub(super) struct Family<'a>(Vec<(&'a str, &'a HeaderValue)>);
+
+impl<'a> Family<'a> {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The first value of the header whose name goes on with these parts.
+    pub fn text(&self, parts: &[&str]) -> Option<&'a str> {
+        let rest = |name: &'a str| parts.iter().try_fold(name, |name, part| name.strip_prefix(part));
+        let (_, value) = self.0.iter().find(|(name, _)| rest(name) == Some(""))?;
+        text(value)
+    }
+
+    /// One that counts something.
+    pub fn count(&self, parts: &[&str]) -> Option<u64> {
+        number::count(self.text(parts)?)
+    }
+}
 
 pub(super) struct Answer<'a> {
     pub status: StatusCode,
@@ -31,8 +57,13 @@ impl<'a> Answer<'a> {
 
     /// A header's first value.
     pub fn text(&self, name: &str) -> Option<&'a str> {
-        let text = self.headers.get(name)?.to_str().ok()?.trim();
-        (text.len() <= VALUE_MAX).then_some(text)
+        text(self.headers.get(name)?)
+    }
+
+    /// The headers whose names begin with `prefix`. Each answer is looked at, and most have none of a dialect's many.
+    pub fn family(&self, prefix: &str) -> Family<'a> {
+        let member = |(name, value): (&'a HeaderName, &'a HeaderValue)| Some((name.as_str().strip_prefix(prefix)?, value));
+        Family(self.headers.iter().filter_map(member).collect())
     }
 
     /// A list header's values as one, as if they stood in one line.

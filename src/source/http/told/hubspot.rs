@@ -12,7 +12,11 @@ const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn limits(answer: &Answer<'_>) -> Vec<ToldLimit> {
-    let count = |part: &str| answer.count(&format!("x-hubspot-ratelimit-{part}"));
+    let family = answer.family("x-hubspot-ratelimit-");
+    if family.is_empty() {
+        return Vec::new();
+    }
+    let count = |part: &str| family.count(&[part]);
     let limit = |name: &str, size: &str, left: &str, per| ToldLimit {
         name: name.to_owned(),
         size: count(size),

@@ -11,9 +11,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::quota::told::{ToldLimit, ToldShape};
 
-use super::answer::Answer;
+use super::answer::{Answer, Family};
 use super::number;
 
 const PREFIXES: [&str; 2] = ["x-ratelimit", "x-rate-limit"];
@@ -32,44 +34,47 @@ pub(super) fn limits(answer: &Answer<'_>) -> Vec<ToldLimit> {
 }
 
 fn of_prefix(answer: &Answer<'_>, prefix: &str) -> Vec<ToldLimit> {
-    let mut limits = vec![plain(answer, prefix)];
-    limits.push(both_ways(answer, prefix, "requests", "requests", None));
+    let family = answer.family(prefix);
+    if family.is_empty() {
+        return Vec::new();
+    }
+    let mut limits = vec![plain(&family, answer.date)];
+    limits.push(both_ways(&family, answer.date, "requests", "requests", None));
     for (name, words, seconds) in WINDOWS {
-        limits.extend(words.iter().map(|word| both_ways(answer, prefix, name, word, Some(Duration::from_secs(seconds)))));
+        let per = Some(Duration::from_secs(seconds));
+        limits.extend(words.iter().map(|word| both_ways(&family, answer.date, name, word, per)));
     }
     limits.retain(|limit| limit.size.is_some() || limit.left.is_some());
     limits
 }
 
 /// The limit that has no word in its headers' names.
-fn plain(answer: &Answer<'_>, prefix: &str) -> ToldLimit {
-    let text = |part: &str| answer.text(&format!("{prefix}-{part}"));
+fn plain(family: &Family<'_>, date: Timestamp) -> ToldLimit {
+    let text = |part: &str| family.text(&["-", part]);
     let count = |part: &str| text(part).and_then(number::count);
     let per = count("interval-seconds").map(Duration::from_secs).or(count("interval-milliseconds").map(Duration::from_millis));
-    let reset_after = text("reset-after").and_then(|text| number::reset(text, answer.date));
-    let reset = reset_after.or_else(|| number::reset(text("reset")?, answer.date));
+    let reset_after = text("reset-after").and_then(|text| number::reset(text, date));
+    let reset = reset_after.or_else(|| number::reset(text("reset")?, date));
     let shape = match (text("fillrate").and_then(number::plain), per) {
         (Some(fill), Some(per)) if !per.is_zero() => ToldShape::Bucket { per_second: fill / per.as_secs_f64() },
         _ => ToldShape::Window { per: per.or_else(|| window_of(text("limit")?)), reset },
     };
     ToldLimit {
         name: text("resource").or_else(|| text("bucket")).unwrap_or_default().to_owned(),
-        size: count("limit").or_else(|| count("max")).or_else(|| answer.count(prefix)),
+        size: count("limit").or_else(|| count("max")).or_else(|| family.count(&[])),
         left: count("remaining"),
         shape,
     }
 }
 
 /// The word stands before or behind what it is about.
-fn both_ways(answer: &Answer<'_>, prefix: &str, name: &str, word: &str, per: Option<Duration>) -> ToldLimit {
-    let behind = |part: &str| answer.text(&format!("{prefix}-{part}-{word}"));
-    let before = |part: &str| answer.text(&format!("{prefix}-{word}-{part}"));
-    let text = |part: &str| behind(part).or_else(|| before(part));
+fn both_ways(family: &Family<'_>, date: Timestamp, name: &str, word: &str, per: Option<Duration>) -> ToldLimit {
+    let text = |part: &str| family.text(&["-", part, "-", word]).or_else(|| family.text(&["-", word, "-", part]));
     ToldLimit {
         name: name.to_owned(),
         size: text("limit").and_then(number::count),
         left: text("remaining").and_then(number::count),
-        shape: ToldShape::Window { per, reset: text("reset").and_then(|text| number::reset(text, answer.date)) },
+        shape: ToldShape::Window { per, reset: text("reset").and_then(|text| number::reset(text, date)) },
     }
 }
 
