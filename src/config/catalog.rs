@@ -40,7 +40,7 @@ pub use errors::{ErrorRule, Then};
 pub use export::{Export, Poll};
 pub use format::{Csv, Format, Packing, Xml};
 pub use keep::Keep;
-pub use paging::{CountedEnd, Paging, PagingKind, Placed, TokenPlace};
+pub use paging::{CountedEnd, LastPage, Paging, PagingKind, Placed, TokenPlace};
 pub use parent::Parent;
 pub use stream::{Conditional, Stream};
 

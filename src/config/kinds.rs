@@ -1,6 +1,6 @@
 //! The kinds of text that files hold, each with how it is read, how it is refused and its form for editors.
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 use jiff::tz::TimeZone;
 use url::Url;
 
@@ -8,6 +8,7 @@ use crate::page::{ResponsePath, join_path, split_path};
 use crate::schema::ColumnType;
 use crate::template::Template;
 
+use super::address::AddressTemplate;
 use super::catalog::{Compression, DeclaredType, PartitionColumn, PartitionUnit, PathPattern};
 use super::node::Value;
 use super::problem::{nearest, quote};
@@ -60,8 +61,12 @@ pub(super) enum Kind {
     /// A path into a record, at least one step.
     FieldPath,
     HeaderName,
+    /// A request's method (RFC 9110 section 9.1), in capitals.
+    Method,
     /// An address, http or https, without credentials, query and fragment.
     Address,
+    /// The same, with parameters in its host.
+    AddressTemplate,
     /// A host with an optional port.
     Host,
     /// An IP address with its port.
@@ -76,6 +81,7 @@ pub(super) enum Kind {
 }
 
 /// Why a text is refused, and what to write instead.
+#[derive(Debug)]
 pub(super) struct Wrong {
     pub message: String,
     pub help: String,
@@ -127,7 +133,9 @@ impl Kind {
             },
             Kind::FieldPath => read_field(text).map(Value::Text),
             Kind::HeaderName => read_header_name(text).map(Value::Header),
+            Kind::Method => read_method(text).map(Value::Method),
             Kind::Address => read_address(text).map(Value::Url),
+            Kind::AddressTemplate => AddressTemplate::read(text).map(Value::Address),
             Kind::Host if is_host(text) => Ok(plain()),
             Kind::Host => {
                 Err(refuse("a host", "write a host with an optional port, such as \"files.example.org\" or \"localhost:8080\""))
@@ -166,8 +174,9 @@ impl Kind {
             Kind::Rate | Kind::PointRate => "^[1-9][0-9]*/([0-9]*(w|d|h|m|min|s|ms))+$",
             Kind::Percent => "^[0-9]+(\\.[0-9]+)?%$",
             Kind::PathPattern => "^[/*]",
-            Kind::Address => "^https?://",
+            Kind::Address | Kind::AddressTemplate => "^https?://",
             Kind::HeaderName => "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+            Kind::Method => "^[!#$%&'*+.^_`|~0-9A-Z-]+$",
             Kind::DeclaredType => {
                 "^(boolean|int64|float64|text|json|timestamp|date|epoch_s|epoch_ms|epoch_us|decimal\\([0-9]+, ?[0-9]+\\))$"
             }
@@ -246,11 +255,26 @@ fn read_header_name(text: &str) -> Result<HeaderName, Wrong> {
     }
 }
 
+fn read_method(text: &str) -> Result<Method, Wrong> {
+    const HELP: &str = "write a method such as \"GET\", \"POST\", \"SEARCH\" or \"QUERY\"";
+    let why = match text {
+        "HEAD" => "a HEAD is answered without a body",
+        "CONNECT" => "a CONNECT opens a tunnel",
+        "TRACE" => "a TRACE is answered with the request itself, secrets too",
+        _ if text.chars().any(|letter| letter.is_ascii_lowercase()) => {
+            let help = format!("write \"{}\": the case counts", text.to_ascii_uppercase());
+            return Err(wrong(format!("{} is not a method", quote(text)), help));
+        }
+        _ => return Method::from_bytes(text.as_bytes()).map_err(|_| wrong(format!("{} is not a method", quote(text)), HELP)),
+    };
+    Err(wrong(format!("{why}: there would be nothing to read"), HELP))
+}
+
 /// Never quotes the address: a wrong one may hold a password.
-fn read_address(text: &str) -> Result<Url, Wrong> {
+pub(super) fn read_address(text: &str) -> Result<Url, Wrong> {
     let example = "write an address such as \"https://api.example.org/v1\"";
     if text.contains("{{") {
-        return Err(wrong("the address is not a template", "write it out; a stream's path takes parameters"));
+        return Err(wrong("the address is not a template", "write it out"));
     }
     let url = Url::parse(text).map_err(|error| wrong(format!("the address cannot be read: {error}"), example))?;
     if !matches!(url.scheme(), "http" | "https") {

@@ -13,6 +13,7 @@ pub mod service;
 pub mod storage;
 pub mod units;
 
+mod address;
 mod check;
 mod editor;
 mod kinds;

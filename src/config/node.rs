@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, civil};
 use url::Url;
@@ -10,6 +10,7 @@ use url::Url;
 use crate::page::ResponsePath;
 use crate::template::{JsonTemplate, Template};
 
+use super::address::AddressTemplate;
 use super::catalog::{Compression, DeclaredType, PartitionColumn, PathPattern, Rate};
 use super::problem::Place;
 use super::secret::SecretRef;
@@ -38,7 +39,9 @@ pub(super) enum Value {
     Pattern(PathPattern),
     Path(ResponsePath),
     Url(Url),
+    Address(AddressTemplate),
     Header(HeaderName),
+    Method(Method),
     Socket(SocketAddr),
     Zone(TimeZone),
     Type(DeclaredType),
@@ -88,7 +91,9 @@ impl Table {
         share: Share -> f64;
         path: Path -> ResponsePath;
         url: Url -> Url;
+        address: Address -> AddressTemplate;
         header: Header -> HeaderName;
+        method: Method -> Method;
         socket: Socket -> SocketAddr;
         zone: Zone -> TimeZone;
         compression: Compression -> Compression;

@@ -17,6 +17,7 @@ pub(crate) struct TestClock {
     slept: Mutex<Vec<Duration>>,
     endless: AtomicBool,
     dice: AtomicU64,
+    ids: AtomicU64,
 }
 
 impl TestClock {
@@ -27,6 +28,7 @@ impl TestClock {
             slept: Mutex::new(Vec::new()),
             endless: AtomicBool::new(false),
             dice: AtomicU64::new(0x9E37_79B9_7F4A_7C15),
+            ids: AtomicU64::new(0),
         }
     }
 
@@ -71,7 +73,7 @@ impl Clock for TestClock {
     }
 
     fn batch_id(&self) -> BatchId {
-        BatchId(Uuid::nil())
+        BatchId(Uuid::from_u128(self.ids.fetch_add(1, Ordering::SeqCst).into()))
     }
 
     fn run_id(&self) -> RunId {

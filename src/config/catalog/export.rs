@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+
 use crate::page::ResponsePath;
 
 use super::PlainRequest;
@@ -10,6 +12,8 @@ use super::PlainRequest;
 pub struct Export {
     /// Asks for the export; its templates speak of the slice.
     pub create: PlainRequest,
+    /// Carries the same key each time that one creation is asked for again, and so makes no second export.
+    pub idempotency_header: Option<HeaderName>,
     /// Where the answer to `create` names the export.
     pub id: ResponsePath,
     pub poll: Poll,

@@ -10,9 +10,24 @@ pub struct Paging {
     /// Reaching it is an error.
     pub pages_max: u64,
     /// Where a page says that it is the last, whatever leads on from it.
-    pub last: Option<ResponsePath>,
+    pub last: Option<LastPage>,
     /// The API never gives more records than this for one query.
     pub result_cap: Option<u64>,
+}
+
+/// Where a page says whether it is the last.
+#[derive(Clone, Debug)]
+pub struct LastPage {
+    pub path: ResponsePath,
+    /// What stands there on the last page: true of `last`, false of `more`.
+    pub is: bool,
+}
+
+impl LastPage {
+    /// The key that it is written with.
+    pub fn key(&self) -> &'static str {
+        if self.is { "last" } else { "more" }
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -34,7 +34,14 @@ pub(super) fn check(
         None => Some(None),
     };
     let poll = table.table("poll").and_then(|table| poll(table, position, &named, around, report));
-    Some(Export { create: create?, id: table.path("id")?, poll: poll?, download: table.path("download"), cleanup: cleanup? })
+    Some(Export {
+        create: create?,
+        idempotency_header: table.header("idempotency_header"),
+        id: table.path("id")?,
+        poll: poll?,
+        download: table.path("download"),
+        cleanup: cleanup?,
+    })
 }
 
 fn request(
@@ -54,7 +61,7 @@ fn request(
         None if table.has("body") => None,
         None => Some(None),
     };
-    let method = table.text("method").and_then(|text| text.parse().ok()).unwrap_or(usual);
+    let method = table.method("method").unwrap_or(usual);
     if method == Method::GET && table.has("body") {
         report.error(&table.place("method"), "a GET carries no body", "write \"POST\", or take the body out");
     }

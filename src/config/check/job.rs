@@ -21,6 +21,7 @@ pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, re
     let stream: Option<&Stream> = shared.map(|stream| &**stream);
     let sink = find(table, "sink", &around.sinks, "sinks", report).and_then(|sink| sink.sink.as_ref());
     let parameters = parameters::check(table, source, report);
+    let located = source.and_then(|source| parameters::locate(table, source, &parameters, report));
     let window = window::check(table.table("window"), stream, report);
     let freshness = service::freshness(table, stream, &window, report);
     let steps = steps::check(table, report);
@@ -41,7 +42,7 @@ pub(super) fn check(file: &ProjectFile, table: &Table, around: &Surroundings, re
         after: timing.after,
         catch_up: timing.catch_up,
         jitter: timing.jitter,
-        source: source?.source.clone()?,
+        source: located?,
         stream: shared?.clone(),
         keep,
         sink: sink?.clone(),

@@ -1,6 +1,6 @@
 //! `paging = { ... }`.
 
-use crate::config::catalog::{CountedEnd, Paging, PagingKind, Placed, RequestBody, Stream, TokenPlace};
+use crate::config::catalog::{CountedEnd, LastPage, Paging, PagingKind, Placed, RequestBody, Stream, TokenPlace};
 use crate::config::node::Table;
 use crate::config::problem::{Report, quote};
 use crate::page::{ResponsePath, split_path};
@@ -24,7 +24,19 @@ pub(super) fn check(table: Option<&Table>, stream: &Stream, report: &mut Report)
         _ => PagingKind::None,
     };
     let pages_max = number(table, "pages_max").unwrap_or(PAGES_MAX);
-    Some(Paging { kind, pages_max, last: table.path("last"), result_cap: number(table, "result_cap") })
+    Some(Paging { kind, pages_max, last: last_page(table, report), result_cap: number(table, "result_cap") })
+}
+
+/// What says of a page with a token or an address whether it is the last.
+fn last_page(table: &Table, report: &mut Report) -> Option<LastPage> {
+    if !matches!(table.text("type")?.as_str(), "page_token" | "next_url") {
+        return None;
+    }
+    if table.has("last") && table.has("more") {
+        report.error(&table.place("more"), "the end is given more than once", "keep one of `last` and `more`");
+    }
+    let told = |key: &str, is: bool| table.path(key).map(|path| LastPage { path, is });
+    told("last", true).or_else(|| told("more", false))
 }
 
 fn page(table: &Table, stream: &Stream, report: &mut Report) -> Option<PagingKind> {

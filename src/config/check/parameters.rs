@@ -1,8 +1,9 @@
 //! What a job gives its source's parameters: in common, and for each of its sets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::catalog::{ParameterSet, Source};
+use crate::config::address::AddressTemplate;
+use crate::config::catalog::{Auth, Common, ParameterSet, Source};
 use crate::config::node::{Node, Table};
 use crate::config::problem::{Place, Report, nearest, quote};
 use crate::ids::PartitionKey;
@@ -128,6 +129,46 @@ fn require_in_set(table: &Table, entry: &Node, given: &Table, source: &CheckedSo
             }
         }
     }
+}
+
+/// The source with its addresses filled in; the sets of one job have them in common.
+pub(super) fn locate(table: &Table, source: &CheckedSource, given: &Parameters, report: &mut Report) -> Option<Common<Source>> {
+    let mut located = source.source.clone()?;
+    let names: BTreeSet<&str> = source.addresses.all().flat_map(AddressTemplate::names).collect();
+    let Some(first) = given.sets.first().filter(|_| !names.is_empty()) else { return Some(located) };
+    let differ = |name: &&&str| given.sets.iter().any(|set| set.parameters.get(**name) != first.parameters.get(**name));
+    if let Some(name) = names.iter().find(differ) {
+        let message = format!("the sets differ in `{name}`, which is part of the source's address");
+        report.error(&table.place("for_each"), message, "write a job for each: limits and secrets belong to an address");
+        return None;
+    }
+    let mut fill = |address: &AddressTemplate| match address.with(&first.parameters, located.allow_private) {
+        Ok(url) => url,
+        Err((name, why)) => {
+            let node = table.table("parameters").and_then(|parameters| parameters.node(&name));
+            let place = node.map_or_else(
+                || table.place(if table.has("for_each") { "for_each" } else { "parameters" }),
+                |node| node.at.clone(),
+            );
+            // Never quotes a value: it may be a secret.
+            let message = format!("the value of `{name}` {why}");
+            let help = format!("{} has it in an address: write letters, digits, `-` and dots, such as \"acme\"", source.file);
+            report.error(&place, message, help);
+            None
+        }
+    };
+    let base = source.addresses.base.as_ref().map(&mut fill);
+    if matches!(base, Some(None)) {
+        return None;
+    }
+    let token = source.addresses.token.as_ref().map(&mut fill);
+    if let Some(url) = base {
+        located.base_url = url?;
+    }
+    if let (Some(url), Auth::OAuth2(oauth2)) = (token, &mut located.auth) {
+        oauth2.token_url = url?;
+    }
+    Some(located)
 }
 
 /// All that headers depend on is known here, so that none fails later. Never quotes a value: it may be a secret.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::config::address::AddressTemplate;
 use crate::config::catalog::{Auth, ClientIdentity, Common, Source, Stream};
 use crate::config::node::{Node, Table};
-use crate::config::problem::{Place, Report, quote};
+use crate::config::problem::{Place, Report, nearest, quote};
 use crate::config::read::{Project, ProjectFile};
 use crate::config::units::size_text;
 use crate::template::{RESERVED, Scope, Template};
@@ -23,11 +24,25 @@ const ATTEMPTS: u32 = 5;
 pub(super) struct CheckedSource {
     pub file: String,
     pub source: Option<Common<Source>>,
+    /// What `source` has samples of where jobs fill them in: its address, and that of its tokens.
+    pub addresses: Addresses,
     /// All streams by name; `None` where too little of one is right.
     pub streams: BTreeMap<String, Option<Common<Stream>>>,
     pub parameters: BTreeMap<String, Parameter>,
     /// Why jobs that use it are parked.
     pub reason: Option<String>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    pub base: Option<AddressTemplate>,
+    pub token: Option<AddressTemplate>,
+}
+
+impl Addresses {
+    pub fn all(&self) -> impl Iterator<Item = &AddressTemplate> {
+        self.base.iter().chain(&self.token)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -47,6 +62,7 @@ pub(super) fn check(
     let mut checked = CheckedSource {
         file: file.file.clone(),
         source: None,
+        addresses: Addresses::default(),
         streams: BTreeMap::new(),
         parameters: BTreeMap::new(),
         reason: None,
@@ -55,6 +71,7 @@ pub(super) fn check(
         checked.parameters = parameters(table, report);
         let names: BTreeSet<String> = checked.parameters.keys().cloned().collect();
         checked.source = source(file, table, project, memory, &names, report).map(Common::new);
+        checked.addresses = addresses(table, &names, report);
         let around = stream::Around {
             parameters: &names,
             auth: checked.source.as_ref().map(|source| &source.auth),
@@ -85,7 +102,7 @@ fn source(
     names: &BTreeSet<String>,
     report: &mut Report,
 ) -> Option<Source> {
-    let base_url = table.url("base_url");
+    let base_url = table.address("base_url").map(|address| address.sample().clone());
     let around = auth::Around { base_url: base_url.as_ref(), parameters: names, root: &project.root };
     let auth = auth::check(table.table("auth"), &around, report);
     let headers = headers(table, auth.as_ref(), Position::Header, names, report);
@@ -113,6 +130,21 @@ fn source(
     })
 }
 
+/// The addresses that jobs fill in; their names are those of parameters.
+fn addresses(table: &Table, names: &BTreeSet<String>, report: &mut Report) -> Addresses {
+    let mut find = |table: &Table, key: &str| {
+        let address = table.address(key)?;
+        for name in address.names().filter(|name| !names.contains(*name)) {
+            let help = nearest(name, names.iter().map(String::as_str), "parameters");
+            report.error(&table.place(key), format!("{} is no parameter of this source", quote(name)), help);
+        }
+        let is_filled = address.names().next().is_some();
+        is_filled.then_some(address)
+    };
+    let base = find(table, "base_url");
+    Addresses { base, token: table.table("auth").and_then(|auth| find(auth, "token_url")) }
+}
+
 fn parameters(table: &Table, report: &mut Report) -> BTreeMap<String, Parameter> {
     let mut parameters = BTreeMap::new();
     for (name, node) in table.map("parameters") {
@@ -136,7 +168,7 @@ fn parameters(table: &Table, report: &mut Report) -> BTreeMap<String, Parameter>
 
 fn identity(table: &Table, report: &mut Report) -> Option<ClientIdentity> {
     let tls = table.table("tls")?;
-    if table.url("base_url").is_some_and(|base_url| base_url.scheme() == "http") {
+    if table.address("base_url").is_some_and(|address| address.sample().scheme() == "http") {
         report.warning(
             &table.place("tls"),
             "without encryption no certificate is shown",

@@ -121,15 +121,14 @@ fn check_cap(stream: &Stream, place: &Place, report: &mut Report) {
 }
 
 fn method(table: &Table, report: &mut Report) -> Method {
-    let method = match table.text("method").as_deref() {
-        Some("POST") => Method::POST,
-        Some("PUT") => Method::PUT,
-        Some("PATCH") => Method::PATCH,
-        None if table.has("body") => Method::POST,
-        _ => Method::GET,
-    };
+    let usual = if table.has("body") { Method::POST } else { Method::GET };
+    let method = table.method("method").unwrap_or(usual);
     if method == Method::GET && table.has("body") {
         report.error(&table.place("method"), "a GET carries no body", "write \"POST\", or take the body out");
+    }
+    if method == Method::DELETE {
+        let help = "check that the API only reads here: a request is made again after a failure, by `preview` and by each run";
+        report.warning(&table.place("method"), "a DELETE may take away what it reads", help);
     }
     method
 }

@@ -74,7 +74,7 @@ static API_KEY_PLACE: Choice = Choice { words: &["header", "query", "cookie"], l
 /// Which of these a grant needs and may have is said in `check/auth.rs`.
 const OAUTH2: &[Key] = &[
     required("grant", Shape::Choice(&GRANT), "What is shown to the authorization server."),
-    required("token_url", Shape::Text(Kind::Address), "Where tokens are asked for."),
+    required("token_url", Shape::Text(Kind::AddressTemplate), "Where tokens are asked for; its host may hold parameters."),
     optional("client_id", Shape::Secret(Literal::Fine), "The client's name there. Not for jwt_bearer."),
     optional("client_secret", Shape::Secret(Literal::Warned), "The client's secret. A public client has none."),
     optional("client_auth", Shape::Choice(&CLIENT_AUTH), "Where the client shows its secret. Default: \"basic\"."),

@@ -1,12 +1,17 @@
 //! `[streams.NAME.export]`.
 
 use super::super::kinds::Kind;
-use super::super::shape::{Choice, Key, Shape, TableShape, WORDS, optional, required};
+use super::super::shape::{Key, Shape, TableShape, WORDS, optional, required};
 use super::body::BODY;
 use super::source::{QUERY, TEMPLATE};
 
 pub(super) static EXPORT: TableShape = TableShape::new(&[
     required("create", Shape::Table(&CREATE), "The request that asks for the export; `from` and `to` stand here."),
+    optional(
+        "idempotency_header",
+        Shape::Text(Kind::HeaderName),
+        "A header of `create`, such as \"Idempotency-Key\": a key of its own for each export, the same when it is asked for again. Default: none.",
+    ),
     required(
         "id",
         Shape::Text(Kind::ResponsePath),
@@ -22,18 +27,16 @@ pub(super) static EXPORT: TableShape = TableShape::new(&[
 ]);
 
 const PATH: Key = required("path", TEMPLATE, "Joined below `base_url`'s own path.");
-const METHOD: Key = optional("method", Shape::Choice(&METHODS), "Default: \"GET\", with a body \"POST\".");
+const METHOD: Key = optional("method", Shape::Text(Kind::Method), "Default: \"GET\", with a body \"POST\".");
 const ENTRIES: Key = optional("query", QUERY, "Its query; an entry that renders to nothing is left out.");
 const HEADERS: Key = optional("headers", Shape::Map(Kind::HeaderName, &TEMPLATE), "Its own headers, over the source's.");
 const CARRIED: Key = optional("body", Shape::Tagged(&BODY), "Its body.");
 
-static METHODS: Choice = Choice { words: &["GET", "POST", "PUT", "PATCH", "DELETE"], later: &[] };
-
 static CREATE: TableShape =
-    TableShape::new(&[PATH, optional("method", Shape::Choice(&METHODS), "Default: \"POST\"."), ENTRIES, HEADERS, CARRIED]);
+    TableShape::new(&[PATH, optional("method", Shape::Text(Kind::Method), "Default: \"POST\"."), ENTRIES, HEADERS, CARRIED]);
 
 static CLEANUP: TableShape =
-    TableShape::new(&[PATH, optional("method", Shape::Choice(&METHODS), "Default: \"DELETE\"."), ENTRIES, HEADERS, CARRIED]);
+    TableShape::new(&[PATH, optional("method", Shape::Text(Kind::Method), "Default: \"DELETE\"."), ENTRIES, HEADERS, CARRIED]);
 
 static POLL: TableShape = TableShape::new(&[
     optional("path", TEMPLATE, "Such as \"/jobs/{{ export.id }}\". Default: `id` is itself the address to look at."),

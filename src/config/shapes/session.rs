@@ -1,7 +1,7 @@
 //! `auth = { type = "session", ... }`.
 
 use super::super::kinds::Kind;
-use super::super::shape::{Choice, Key, Literal, Shape, TableShape, WORDS, optional, required};
+use super::super::shape::{Key, Literal, Shape, TableShape, WORDS, optional, required};
 use super::body::BODY;
 use super::source::TEMPLATE;
 
@@ -22,9 +22,7 @@ pub(super) const SESSION: &[Key] = &[
 
 static LOGIN: TableShape = TableShape::new(&[
     required("path", TEMPLATE, "Joined below `base_url`'s own path; templates over the parameters."),
-    optional("method", Shape::Choice(&METHOD), "Default: \"POST\"."),
+    optional("method", Shape::Text(Kind::Method), "Default: \"POST\"."),
     optional("headers", Shape::Map(Kind::HeaderName, &TEMPLATE), "Its headers; those of the source are not sent with it."),
     optional("body", Shape::Tagged(&BODY), "Its body, with `username` and `password` in the templates."),
 ]);
-
-static METHOD: Choice = Choice { words: &["POST", "PUT", "GET"], later: &[] };

@@ -13,7 +13,11 @@ pub(super) const QUERY: Shape = Shape::Map(Kind::Words, &Shape::ScalarTemplate);
 pub(in super::super) static SOURCE: TableShape = TableShape::new(&[
     VERSION,
     required("type", Shape::Choice(&Choice { words: &["http"], later: &[] }), "The protocol."),
-    required("base_url", Shape::Text(Kind::Address), "The API's address; streams' paths are joined below its own path."),
+    required(
+        "base_url",
+        Shape::Text(Kind::AddressTemplate),
+        "The API's address, perhaps with parameters in its host; streams' paths are joined below its own path.",
+    ),
     optional(
         "experimental",
         Shape::Boolean,

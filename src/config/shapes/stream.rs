@@ -18,7 +18,7 @@ pub(super) static STREAM: TableShape = TableShape::new(&[
         TEMPLATE,
         "Joined below `base_url`'s own path; each part is percent-encoded. Only an export that tells the address needs none.",
     ),
-    optional("method", Shape::Choice(&METHOD), "The request's method. Default: \"GET\", with a body \"POST\"."),
+    optional("method", Shape::Text(Kind::Method), "The request's method. Default: \"GET\", with a body \"POST\"."),
     optional("query", QUERY, "What every request carries; an entry that renders to nothing is left out."),
     optional("headers", Shape::Map(Kind::HeaderName, &TEMPLATE), "This stream's own headers, over the source's."),
     optional("body", Shape::Tagged(&BODY), "What every request carries in its body."),
@@ -56,7 +56,5 @@ pub(super) static STREAM: TableShape = TableShape::new(&[
     ),
     optional("cursor", Shape::Table(&CURSOR), "The field that orders records, for reading only what changed."),
 ]);
-
-static METHOD: Choice = Choice { words: &["GET", "POST", "PUT", "PATCH"], later: &[] };
 
 static CONDITIONAL: Choice = Choice { words: &["etag", "last_modified", "never"], later: &[] };

@@ -23,6 +23,9 @@ fn the_shipped_project_checks_and_says_what_it_should() {
     assert_eq!((job.file.as_str(), job.table.as_str(), job.enabled), ("jobs/earthquakes.toml", "earthquakes", true));
     assert_eq!(job.sink.place, SinkPlace::Local(root.join("lake")));
     assert_eq!(job.sink.parquet.compression, Compression::Zstd(3));
+    let enabled: Vec<_> = loaded.catalog.jobs.values().filter(|job| job.enabled).map(|job| job.file.as_str()).collect();
+    assert_eq!(enabled, ["jobs/earthquakes.toml"], "the vendors' examples wait for who wants them");
+    assert!(job.schedule.is_none());
     assert_eq!(job.partition_by[0].unit, PartitionUnit::Month);
     assert_eq!(job.parameters["starttime"], "");
     assert_eq!(job.columns["properties.time"], DeclaredType::EpochMs);

@@ -71,10 +71,48 @@ fn base_url() {
     error: sources/shop.toml:3:12: base_url: the address has a query or a fragment
       help: take it out; a stream's `query` takes what every request carries
     "#);
-    insta::assert_snapshot!(with_base("https://{{ owner }}.example.org"), @r#"
-    error: sources/shop.toml:3:12: base_url: the address is not a template
-      help: write it out; a stream's path takes parameters
+    insta::assert_snapshot!(with_base("https://example.org/{{ owner }}"), @r#"
+    error: sources/shop.toml:3:12: base_url: only the host of an address takes parameters, each by itself
+      help: write it as in "https://{{ shop }}.example.com/v1"; a stream's path takes templates of all kinds
     "#);
+    insta::assert_snapshot!(with_base("https://{{ ower }}.example.org"), @r#"
+    error: sources/shop.toml:3:12: base_url: `ower` is no parameter of this source
+      help: did you mean `owner`?
+    "#);
+}
+
+/// The good project with this address of the API, and of its tokens, and this instead of the job's parameters.
+fn located(parameters: &str) -> crate::config::Loaded {
+    const AUTH: &str = "auth = { type = \"oauth2\", grant = \"client_credentials\", token_url = \"https://id-{{ owner }}.example.org/token\", client_id = \"me\", client_secret = { env = \"SECRET\" } }";
+    let base = format!("base_url = \"https://{{{{ owner }}}}.example.org/v1\"\n{AUTH}");
+    let source = SOURCE.replacen("base_url = \"https://api.example.org/v1\"", &base, 1);
+    let job = super::JOB.replacen("parameters = { owner = \"acme\" }", parameters, 1);
+    Files { source, jobs: vec![("orders".to_owned(), job)], ..Files::good() }.load()
+}
+
+#[test]
+fn a_job_fills_in_the_host_of_the_address_and_of_its_tokens() {
+    let loaded = located("parameters = { owner = \"acme\" }");
+    assert_eq!(shown(&loaded.problems), "");
+    let job = loaded.catalog.jobs.values().next().unwrap();
+    assert_eq!(job.source.base_url.as_str(), "https://acme.example.org/v1");
+    let crate::config::catalog::Auth::OAuth2(oauth2) = &job.source.auth else { panic!("{:?}", job.source.auth) };
+    assert_eq!(oauth2.token_url.as_str(), "https://id-acme.example.org/token");
+    let same = located("for_each = [{ owner = \"acme\", lang = \"de\" }, { owner = \"acme\", lang = \"en\" }]");
+    assert_eq!(shown(&same.problems), "");
+    assert_eq!(same.catalog.jobs.values().next().unwrap().source.base_url.as_str(), "https://acme.example.org/v1");
+}
+
+#[test]
+fn what_a_job_gives_for_a_host_is_a_name() {
+    insta::assert_snapshot!(shown(&located("parameters = { owner = \"evil.example/\" }").problems), @r#"
+    error: jobs/orders.toml:6:24: parameters.owner: the value of `owner` is no part of a host's name
+      help: sources/shop.toml has it in an address: write letters, digits, `-` and dots, such as "acme"
+    "#);
+    let missing = shown(&located("parameters = {}").problems);
+    assert!(missing.matches("error: ").count() == 1 && missing.contains("needs the parameter `owner`"), "{missing}");
+    let other = shown(&located("for_each = [{ owner = \"acme\" }, { owner = \"other\" }]").problems);
+    assert!(other.matches("error: ").count() == 1 && other.contains("the sets differ in `owner`"), "{other}");
 }
 
 #[test]
@@ -366,6 +404,31 @@ fn a_body_makes_a_post_and_a_streams_rules_come_first() {
     assert_eq!(job.stream.errors.iter().map(|rule| rule.status[0]).collect::<Vec<_>>(), [404, 409]);
     // The bounds in the body are bounds like those in a query.
     assert!(job.stream.cursor.as_ref().unwrap().has_upper_bound(&job.stream));
+}
+
+#[test]
+fn any_method_that_is_answered_with_records_is_taken() {
+    for method in ["SEARCH", "QUERY", "REPORT", "PROPFIND", "PUT", "PATCH", "OPTIONS"] {
+        let line = format!("method = \"{method}\"\nbody = {{ type = \"text\", text = \"all\" }}");
+        assert_eq!(with_stream(&line), "", "{method}");
+    }
+    let refused = ["HEAD", "CONNECT", "TRACE", "search", "GET IT"].map(|method| with_stream(&format!("method = \"{method}\"")));
+    insta::assert_snapshot!(refused.join(""), @r#"
+    error: sources/shop.toml:16:10: streams.plain.method: a HEAD is answered without a body: there would be nothing to read
+      help: write a method such as "GET", "POST", "SEARCH" or "QUERY"
+    error: sources/shop.toml:16:10: streams.plain.method: a CONNECT opens a tunnel: there would be nothing to read
+      help: write a method such as "GET", "POST", "SEARCH" or "QUERY"
+    error: sources/shop.toml:16:10: streams.plain.method: a TRACE is answered with the request itself, secrets too: there would be nothing to read
+      help: write a method such as "GET", "POST", "SEARCH" or "QUERY"
+    error: sources/shop.toml:16:10: streams.plain.method: `search` is not a method
+      help: write "SEARCH": the case counts
+    error: sources/shop.toml:16:10: streams.plain.method: `GET IT` is not a method
+      help: write a method such as "GET", "POST", "SEARCH" or "QUERY"
+    "#);
+    insta::assert_snapshot!(with_stream("method = \"DELETE\""), @r#"
+    warning: sources/shop.toml:16:10: streams.plain.method: a DELETE may take away what it reads
+      help: check that the API only reads here: a request is made again after a failure, by `preview` and by each run
+    "#);
 }
 
 #[test]

@@ -254,6 +254,21 @@ fn only_one_layer_is_taken_off() {
 }
 
 #[test]
+fn a_bomb_in_a_second_layer_is_never_lit() {
+    // S-19
+    let spaces = vec![b' '; 48 << 20];
+    let bombs = [gzip(&spaces), zstd(&spaces), zip(&[file("a", &spaces)])];
+    for bomb in bombs {
+        for body in [gzip(&bomb), zstd(&bomb), zip(&[file("b", &bomb)])] {
+            // A cap that the bomb itself would meet, and the layer around it does not.
+            let refused = unpacked(Packing::Auto, body, 1 << 20).expect_err("refused");
+            assert_eq!(refused.kind, Kind::Data);
+            assert!(refused.message.ends_with("; only one layer is taken off"), "{}", refused.message);
+        }
+    }
+}
+
+#[test]
 fn archives_that_are_not_one_plain_file_are_refused() {
     // S-20
     let (kind, message) = error(Packing::Auto, zip(&[file("../../etc/passwd", TEXT), file("b", b"")]));

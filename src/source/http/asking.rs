@@ -91,6 +91,15 @@ impl HttpSource {
         });
     }
 
+    /// Says which of many secrets it is that somebody has to renew.
+    pub(super) fn name_secret(&self, message: &mut String) {
+        match self.exchange.credentials.name() {
+            "" => message.push_str("; the source has no `auth`"),
+            name if name.split(", ").any(|reference| message.contains(reference)) => {}
+            name => message.push_str(&format!("; the credential is {name}")),
+        }
+    }
+
     /// The error of a page that is given up.
     fn give_up(&self, failure: Failure, attempts: &Attempts) -> FetchError {
         let mut error = failure.error;
@@ -99,12 +108,7 @@ impl HttpSource {
             error.message = format!("{}; it wants no request for {} s", error.message, length.as_secs());
         }
         if error.kind == ErrorKind::Auth {
-            // Which of many secrets it is that somebody has to renew.
-            match self.exchange.credentials.name() {
-                "" => error.message.push_str("; the source has no `auth`"),
-                name if name.split(", ").any(|reference| error.message.contains(reference)) => {}
-                name => error.message.push_str(&format!("; the credential is {name}")),
-            }
+            self.name_secret(&mut error.message);
         }
         if attempts.made() > 1 {
             error.message = format!("{}; given up after {} attempts", error.message, attempts.made());

@@ -257,7 +257,13 @@ impl HttpSource {
         let clean = |message: String| self.exchange.credentials.redactor().clean(&message);
         match judgement {
             Judgement::ErrorInDisguise(message) => Judgement::ErrorInDisguise(clean(message)),
-            Judgement::Refused(kind, message) => Judgement::Refused(kind, clean(message)),
+            Judgement::Refused(kind, message) => {
+                let mut message = clean(message);
+                if kind == ErrorKind::Auth {
+                    self.name_secret(&mut message);
+                }
+                Judgement::Refused(kind, message)
+            }
             Judgement::Aside(message) => Judgement::Aside(clean(message)),
             other => other,
         }

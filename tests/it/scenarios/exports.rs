@@ -21,7 +21,7 @@ const STREAM: &str = "opportunities_bulk";
 fn project(vendor: &Vendor) -> Project {
     let project = Project::new();
     project.write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"lake\"\n");
-    let source = read("sources/salesforce.toml").replace("https://your-domain.my.salesforce.com", &vendor.url());
+    let source = read("sources/salesforce.toml").replace("https://{{ domain }}.my.salesforce.com", &vendor.url());
     project.write("sources/salesforce.toml", &source.replace("every = \"10s\"", "every = \"20ms\", every_max = \"50ms\""));
     let job = read("jobs/salesforce_opportunities_bulk.toml").replace("enabled = false", "");
     project.write("jobs/bulk.toml", &job.replace("step = \"365d\"", ""));

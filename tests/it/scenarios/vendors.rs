@@ -1,6 +1,8 @@
-//! Every stream of every definition that ships, read from a fake of its vendor: first load, nothing new, news, faults, a bad secret.
+//! Every stream of every definition that ships, read from a fake of its vendor: a kill in the
+//! middle, the first load, nothing new, news, faults, a bad secret; and what the definition's rules make of the vendor's errors.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,16 +11,19 @@ use crate::rust_text::{read, root};
 use crate::world::Deadline;
 use crate::world::api::Record;
 use crate::world::oracle::Oracle;
-use crate::world::program::{Call, Ended, highwater};
+use crate::world::program::{Call, Ended, command, highwater};
 use crate::world::project::Project;
 use crate::world::skip;
-use crate::world::vendor::{Fault, Row, Vendor, get, put};
+use crate::world::vendor::{Canned, Fault, Row, Vendor, get, put};
 
 /// Remarks of `check` that a definition cannot avoid: where, what, and why it may stand.
 const REMARKS: &[(&str, &str)] = &[];
 
-/// A refusal here means that the day's requests are spent: a run ends with it, and is not to wait.
-const SPENT: &[&str] = &["salesforce"];
+/// Words by which a file says that nobody saw a behaviour on the vendor's page.
+const DOUBTS: &[&str] = &["not checked", "not on the page", "not verified", "not documented", "nobody"];
+
+/// What ends a run and comes back by itself.
+const TRY_LATER: i32 = 75;
 
 /// Records in each stream at first, and later more; what one page holds at most, so that a few records are several pages.
 const RECORDS: usize = 130;
@@ -27,16 +32,30 @@ const PAGE: usize = 40;
 
 #[test]
 fn every_stream_that_ships_is_read_whole_from_a_fake_of_its_vendor() {
-    let names: Vec<String> = toml_files("sources").into_iter().filter(|name| name != "usgs").collect();
-    let fakes: Vec<String> = toml_files("tests/it/vendors");
-    assert_eq!(names, fakes, "each definition has a fake; USGS is played by `demo`");
     // Most of a walk is waiting for what vendors ask for: all of them wait at the same time.
-    let walks: Vec<_> =
-        names.into_iter().map(|name| (name.clone(), std::thread::spawn(move || Walk::start(&name).whole()))).collect();
-    let (mut failed, mut remarks) = (Vec::new(), BTreeSet::new());
-    for (name, walk) in walks {
-        match walk.join() {
-            Ok(seen) => remarks.extend(seen),
+    let remarks: BTreeSet<_> = of_each(|name| Walk::start(name).whole()).into_iter().flatten().collect();
+    let idle: Vec<_> = REMARKS.iter().filter(|remark| !remarks.contains(*remark)).collect();
+    assert!(idle.is_empty(), "`check` does not say these any more: take them out of REMARKS: {idle:?}");
+}
+
+#[test]
+fn each_rule_for_errors_that_ships_does_what_it_says_to_an_answer_that_its_vendor_documents() {
+    of_each(|name| Walk::start(name).told());
+}
+
+/// Has each vendor do something, all at the same time.
+fn of_each<T: Send + 'static>(act: impl Fn(&str) -> T + Clone + Send + 'static) -> Vec<T> {
+    let names = toml_files("sources");
+    assert_eq!(names, toml_files("tests/it/vendors"), "each definition has a fake");
+    let start = |name: String| {
+        let act = act.clone();
+        (name.clone(), std::thread::spawn(move || act(&name)))
+    };
+    let threads: Vec<_> = names.into_iter().map(start).collect();
+    let (mut failed, mut done) = (Vec::new(), Vec::new());
+    for (name, thread) in threads {
+        match thread.join() {
+            Ok(value) => done.push(value),
             Err(panic) => {
                 let text =
                     panic.downcast_ref::<String>().cloned().or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -45,8 +64,7 @@ fn every_stream_that_ships_is_read_whole_from_a_fake_of_its_vendor() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
-    let idle: Vec<_> = REMARKS.iter().filter(|remark| !remarks.contains(*remark)).collect();
-    assert!(idle.is_empty(), "`check` does not say these any more: take them out of REMARKS: {idle:?}");
+    done
 }
 
 #[test]
@@ -122,7 +140,12 @@ impl Walk {
         let streams: Vec<String> = table(&definition, "streams").keys().cloned().collect();
         assert_eq!(streams, vendor.streams(), "each stream is played");
         let is_experimental = definition.get("experimental").and_then(toml::Value::as_bool).unwrap_or(false);
-        assert_eq!(is_experimental, !vendor.has_ground(), "experimental = true where nobody read the vendor's page");
+        let doubts = doubts(name, &vendor);
+        assert_eq!(
+            is_experimental,
+            !doubts.is_empty(),
+            "experimental = true where, and only where, something has no ground: {doubts:?}"
+        );
         make_local(&mut definition, &vendor.url());
         let project = Project::new();
         project.write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"lake\"\n");
@@ -143,14 +166,15 @@ impl Walk {
         let plans = self.call(&["plan", "--json"]).run().expect_code(0).json();
         assert_eq!(plans.as_array().unwrap().len(), self.jobs.len(), "{plans}");
 
-        for (stream, fault) in self.jobs.keys().zip([Fault::Throttled, Fault::Failed, Fault::Cut].into_iter().cycle()) {
-            let is_spent = fault == Fault::Throttled && SPENT.contains(&self.name.as_str());
-            self.vendor.fail(stream, &[if is_spent { Fault::Failed } else { fault }]);
-        }
-        self.vendor.asked();
+        self.killed_in_the_middle();
+        self.fail_each(Fault::Throttled);
         let kept = self.run();
         self.look();
-        assert_eq!(kept, self.counts(|stream| self.seen[stream].len()), "the first load");
+        let all = self.counts(|stream| self.seen[stream].len());
+        let paged = self.vendor.paged();
+        // What is one page may have been there before the kill.
+        let is_whole = |stream: &String| kept[stream] == all[stream] || (kept[stream] == 0 && !paged.contains(stream));
+        assert!(self.jobs.keys().all(is_whole), "the first load kept {kept:?} of {all:?}");
         let asked = self.vendor.asked();
         let wrong: Vec<_> = asked.iter().filter(|(stream, _)| stream.is_empty()).collect();
         assert!(wrong.is_empty(), "requests that no page of the vendor's describes: {wrong:?}");
@@ -161,13 +185,89 @@ impl Walk {
         assert_eq!(self.project.listing("lake"), lake, "a run without news wrote");
 
         let news = self.go_on();
-        assert_eq!(self.run(), news, "new and changed records");
+        self.fail_each(Fault::Failed);
+        assert_eq!(self.run(), news, "new and changed records, after an error of the vendor's");
         self.compare("the second load");
 
         let news = self.go_on();
         self.locked_out();
-        assert_eq!(self.run(), news, "let in again");
+        self.fail_each(Fault::Cut);
+        assert_eq!(self.run(), news, "let in again, and a body cut off");
+        self.compare("the third load");
+        self.spent();
         remarks
+    }
+
+    /// Every stream's first answer goes wrong in this way.
+    fn fail_each(&self, fault: Fault) {
+        for stream in self.jobs.keys() {
+            self.vendor.fail(stream, &[fault]);
+        }
+    }
+
+    /// A run that is killed when it has had two answers for each stream.
+    fn killed_in_the_middle(&self) {
+        self.vendor.hold_after(2);
+        let mut run = command(&self.project, &["run"]);
+        let mut run = run.envs(&self.env).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let deadline = Deadline::after(Duration::from_secs(60));
+        while !self.vendor.waited_for().is_superset(&self.vendor.paged()) {
+            assert!(!deadline.passed(), "nothing is asked for but {:?}", self.vendor.waited_for());
+            assert_eq!(run.try_wait().unwrap(), None, "the run ended before it was killed");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        run.kill().unwrap();
+        run.wait().unwrap();
+        self.vendor.let_go();
+        self.vendor.asked();
+    }
+
+    /// A day's allowance that is spent ends the runs at once, and they say that they will go on.
+    fn spent(&mut self) {
+        if !self.vendor.can_be_spent() {
+            return;
+        }
+        let lake = self.project.listing("lake");
+        self.go_on();
+        self.fail_each(Fault::Spent);
+        self.call(&["run"]).run().expect_code(TRY_LATER);
+        assert_eq!(self.project.listing("lake"), lake, "a run without an allowance wrote");
+    }
+
+    /// Each of the definition's `[[errors]]` meets an answer that it is for.
+    fn told(self) {
+        let mut idle: BTreeSet<String> = rules(&self.definition, None).map(|(place, _)| place).collect();
+        for stream in self.jobs.keys() {
+            idle.extend(rules(&self.definition, Some(stream)).map(|(place, _)| place));
+        }
+        for (number, (stream, answer)) in self.vendor.answers().iter().enumerate() {
+            let own = rules(&self.definition, Some(stream)).chain(rules(&self.definition, None));
+            let held = own.into_iter().find(|(_, rule)| holds(rule, answer));
+            let (place, rule) = held.unwrap_or_else(|| panic!("no rule is for answers[{number}] to {stream}"));
+            idle.remove(&place);
+            self.vendor.fail(stream, &[Fault::Told(number)]);
+            let ended = self.call(&["run", stream, "--full", "--yes"]).run();
+            let said = format!("{place}, answers[{number}] to {stream}:\n{}", ended.stderr);
+            assert_eq!(self.vendor.unharmed(), Vec::<String>::new(), "{said}");
+            let message = rule.get("message").and_then(toml::Value::as_str);
+            match rule["then"].as_str().unwrap() {
+                "retry" | "wait" | "skip" => assert_eq!(ended.code, Some(0), "{said}"),
+                then => {
+                    assert!(![Some(0), None].contains(&ended.code), "{said}");
+                    assert!(message.is_some_and(|message| ended.stderr.contains(message)), "{said}");
+                    let secret = self.secret();
+                    assert!(then != "refresh" || secret.is_some_and(|name| ended.stderr.contains(&name)), "{said}");
+                }
+            }
+        }
+        assert!(idle.is_empty(), "no answer of the vendor's shows what these are for: {idle:?}");
+    }
+
+    /// The secret that is to be renewed, as messages name it.
+    fn secret(&self) -> Option<String> {
+        let auth = self.definition.get("auth")?;
+        let secret = ["token", "value", "password", "client_secret"].iter().find_map(|key| auth.get(key)?.get("env")?.as_str());
+        Some(format!("`env {}`", secret.expect("the secret comes from the environment")))
     }
 
     /// The vendor gives no more than so many records for one query, and the definition says so.
@@ -197,9 +297,10 @@ impl Walk {
         seen
     }
 
-    /// Runs all jobs to their good end; how many records each kept.
+    /// Runs all jobs to their good end, whatever was to go wrong on the way; how many records each kept.
     fn run(&self) -> BTreeMap<String, u64> {
         let ended = self.call(&["run", "--json"]).run();
+        assert_eq!(self.vendor.unharmed(), Vec::<String>::new(), "these were asked for nothing");
         if ended.code != Some(0) {
             let Ended { code, stdout, stderr, .. } = &ended;
             panic!("run ended with {code:?}, answers were {:?}\n{stdout}\n{stderr}", self.vendor.asked());
@@ -265,21 +366,64 @@ impl Walk {
         oracle.check();
     }
 
-    /// A secret that the vendor does not take stops every job, which says so.
+    /// A secret that the vendor does not take stops every job, which names it.
     fn locked_out(&self) {
+        let Some(secret) = self.secret() else { return };
         let wrong = self.env.keys().fold(highwater(&self.project, &["run"]), |call, name| call.env(name, "wrong"));
         let ended = wrong.run();
         assert_ne!(ended.code, Some(0), "{}", ended.stderr);
         for stream in self.jobs.keys() {
             let error = ended.stderr.lines().find(|line| line.starts_with(&format!("error: {stream}: ")));
             let error = error.unwrap_or_else(|| panic!("{stream} does not end in an error:\n{}", ended.stderr));
-            // A status, or what the definition's own rule says of an answer that looks like success.
-            assert!(
-                error.contains("renew the token") || self.env.keys().any(|name| error.contains(&format!("`env {name}`"))),
-                "{error}"
-            );
+            assert!(error.contains(&secret), "{error}");
         }
     }
+}
+
+/// What is played or written down without ground: parts of the fake, and remarks in either file.
+fn doubts(name: &str, vendor: &Vendor) -> Vec<String> {
+    let mut doubts = vendor.without_ground();
+    for folder in ["sources", "tests/it/vendors"] {
+        let file = format!("{folder}/{name}.toml");
+        let text = read(&file);
+        let comments = text.lines().filter_map(|line| line.split_once('#').map(|(_, comment)| comment.to_lowercase()));
+        let doubtful = comments.filter(|comment| DOUBTS.iter().any(|doubt| comment.contains(doubt)));
+        doubts.extend(doubtful.map(|comment| format!("{file}:{comment}")));
+    }
+    doubts
+}
+
+/// The rules of a stream or of the source itself, each with its place.
+fn rules<'a>(definition: &'a toml::Table, stream: Option<&str>) -> impl Iterator<Item = (String, &'a toml::Table)> {
+    let (of, owner) = match stream {
+        Some(name) => (table(definition, "streams")[name].as_table().unwrap(), format!("streams.{name}")),
+        None => (definition, "source".to_owned()),
+    };
+    let rules = of.get("errors").and_then(toml::Value::as_array).into_iter().flatten().enumerate();
+    rules.map(move |(number, rule)| (format!("{owner}.errors[{number}]"), rule.as_table().unwrap()))
+}
+
+/// Whether a rule is for an answer, as docs/sources.md has it.
+fn holds(rule: &toml::Table, answer: &Canned) -> bool {
+    let texts = |key: &str| rule.get(key).and_then(toml::Value::as_array).cloned().unwrap_or_default();
+    let status = texts("status");
+    let has_status = status.is_empty() || status.iter().any(|status| status.as_integer() == Some(answer.status.into()));
+    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    let found = match rule.get("at").map(|at| at.as_str().unwrap()) {
+        None => Some(answer.body.clone()),
+        Some(at) => match at.strip_prefix("header.") {
+            Some(name) => {
+                answer.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
+            }
+            None => get(&body, at).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
+        },
+    };
+    let is = texts("is");
+    let fits = |found: &String| match rule.get("contains") {
+        Some(wanted) => found.to_lowercase().contains(&wanted.as_str().unwrap().to_lowercase()),
+        None => is.is_empty() || is.iter().any(|word| word.as_str() == Some(found)),
+    };
+    has_status && found.as_ref().is_some_and(fits)
 }
 
 fn record(row: &Row, carry: Option<&toml::Table>) -> Record {
@@ -296,11 +440,18 @@ fn table<'a>(of: &'a toml::Table, key: &str) -> &'a toml::Table {
 
 /// What only the vendor's own host and its patience need: the address, and figures that would make a walk last for hours.
 fn make_local(definition: &mut toml::Table, url: &str) {
+    let (host_here, port) = url.trim_start_matches("http://").split_once(':').unwrap();
     let local = |address: &str| {
-        let behind = address.split_once("://").map_or("", |(_, rest)| rest);
-        format!("{url}{}", behind.find('/').map_or("", |at| &behind[at..]))
+        let (_, behind) = address.split_once("://").unwrap();
+        let (host, path) = behind.split_at(behind.find('/').unwrap_or(behind.len()));
+        // A host that jobs fill in stays one.
+        let host = host_parameter(host).map_or_else(|| host_here.to_owned(), |name| format!("{{{{ {name} }}}}"));
+        format!("http://{host}:{port}{path}")
     };
     let base = local(definition["base_url"].as_str().unwrap());
+    if host_parameter(&base).is_some() {
+        definition.insert("allow_private".to_owned(), true.into());
+    }
     definition.insert("base_url".to_owned(), base.into());
     for key in ["token_url"] {
         if let Some(address) = definition.get_mut("auth").and_then(|auth| auth.get_mut(key)) {
@@ -314,6 +465,10 @@ fn make_local(definition: &mut toml::Table, url: &str) {
     }
     if let Some(limits) = definition.get_mut("limits").and_then(toml::Value::as_table_mut) {
         raise(limits);
+        // A stream that is kept waiting must not stand in another's way.
+        limits.insert("concurrency".to_owned(), 64.into());
+        // And after a refusal nobody is to find out slowly what nobody declares.
+        limits.entry("requests").or_insert(vec!["1000000/s"].into());
         for group in limits.get_mut("groups").and_then(toml::Value::as_table_mut).into_iter().flatten() {
             raise(group.1.as_table_mut().unwrap());
         }
@@ -323,6 +478,11 @@ fn make_local(definition: &mut toml::Table, url: &str) {
             *wait = "1s".into();
         }
     }
+}
+
+/// The parameter in the host of an address.
+fn host_parameter(address: &str) -> Option<&str> {
+    address.split_once("{{ ")?.1.split_once(" }}").map(|(name, _)| name)
 }
 
 fn raise(limits: &mut toml::Table) {
@@ -352,6 +512,9 @@ fn job(source: &str, definition: &toml::Table, name: &str, stream: &toml::Table)
         if about.get("required").and_then(toml::Value::as_bool) == Some(true) && !parameters.contains_key(parameter) {
             parameters.insert(parameter.clone(), "any".into());
         }
+    }
+    if let Some(name) = host_parameter(definition["base_url"].as_str().unwrap()) {
+        parameters.insert(name.to_owned(), "127.0.0.1".into());
     }
     job.insert("parameters".to_owned(), parameters.into());
     let is_in_time = stream.get("cursor").is_some_and(|cursor| cursor["type"].as_str() != Some("token"));

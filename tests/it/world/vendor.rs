@@ -7,13 +7,14 @@ mod exports;
 mod pages;
 mod records;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
 use super::api::serve;
+pub use description::Canned;
 use description::Description;
 use pages::Token;
 pub use records::{Row, get, put};
@@ -25,6 +26,10 @@ pub enum Fault {
     Throttled,
     /// The description's `errors.failed`.
     Failed,
+    /// The description's `errors.spent`.
+    Spent,
+    /// One of the description's `answers`, by its place.
+    Told(usize),
     /// The right answer, but the connection ends half way through the body.
     Cut,
 }
@@ -39,10 +44,18 @@ struct Inner {
     exports: Vec<exports::Made>,
     /// No export gets done.
     exports_held: bool,
+    hold: Option<Hold>,
     /// Each request by the stream that it was for, and the status that it got.
     asked: Vec<(String, u16)>,
     /// No page is larger, whatever is asked for.
     page_max: usize,
+}
+
+/// Every stream answers so many requests, and keeps all others waiting.
+struct Hold {
+    after: usize,
+    answered: BTreeMap<String, usize>,
+    waiting: BTreeSet<String>,
 }
 
 /// The server. It stops when it is dropped.
@@ -60,7 +73,8 @@ impl Vendor {
         let description = Description::of(name);
         let (faults, asked, tokens) = (BTreeMap::new(), Vec::new(), Vec::new());
         let (exports, rows) = (Vec::new(), BTreeMap::new());
-        let mut inner = Inner { description, rows, steps: 0, tokens, faults, exports, exports_held: false, asked, page_max };
+        let (steps, exports_held, hold) = (0, false, None);
+        let mut inner = Inner { description, rows, steps, tokens, faults, exports, exports_held, hold, asked, page_max };
         inner.add(records);
         let inner = Arc::new(Mutex::new(inner));
         let shared = inner.clone();
@@ -81,14 +95,36 @@ impl Vendor {
         self.inner.lock().unwrap().rows.keys().cloned().collect()
     }
 
-    /// Whether somebody read the vendor's page on everything that is played.
-    pub fn has_ground(&self) -> bool {
+    /// What is played without the address of the vendor's page that tells of it.
+    pub fn without_ground(&self) -> Vec<String> {
         let inner = self.inner.lock().unwrap();
-        let errors = &inner.description.errors;
-        let canned = [&errors.unauthorized, &errors.throttled, &errors.failed];
-        canned.iter().all(|error| error.ground.is_some())
-            && !inner.description.auth.ground.is_empty()
-            && inner.description.streams.values().all(|stream| stream.ground.is_some())
+        let Description { auth, errors, answers, streams } = &inner.description;
+        let has_ground = |ground: &Option<String>| ground.as_ref().is_some_and(|page| page.starts_with("https://"));
+        let mut parts = vec![
+            ("errors.throttled".to_owned(), has_ground(&errors.throttled.ground)),
+            ("errors.failed".to_owned(), has_ground(&errors.failed.ground)),
+        ];
+        if !auth.env.is_empty() {
+            parts.push(("auth".to_owned(), has_ground(&auth.ground)));
+        }
+        let others = [("errors.unauthorized", &errors.unauthorized), ("errors.spent", &errors.spent)];
+        for (name, canned) in others.into_iter().filter_map(|(name, canned)| Some((name, canned.as_ref()?))) {
+            parts.push((name.to_owned(), has_ground(&canned.ground)));
+        }
+        parts.extend(answers.iter().enumerate().map(|(number, told)| (format!("answers[{number}]"), has_ground(&told.ground))));
+        parts.extend(streams.iter().map(|(name, stream)| (format!("streams.{name}"), has_ground(&stream.ground))));
+        parts.into_iter().filter(|(_, has_ground)| !has_ground).map(|(name, _)| name).collect()
+    }
+
+    /// What the definition's own `[[errors]]` are for: the stream, and the answer's status, headers and body.
+    pub fn answers(&self) -> Vec<(String, Canned)> {
+        let inner = self.inner.lock().unwrap();
+        inner.description.answers.iter().map(|told| (told.stream.clone(), told.canned())).collect()
+    }
+
+    /// Whether a day's allowance can be spent.
+    pub fn can_be_spent(&self) -> bool {
+        self.inner.lock().unwrap().description.errors.spent.is_some()
     }
 
     /// What the vendor has, in the order in which it was made.
@@ -108,6 +144,34 @@ impl Vendor {
     /// The next requests for this stream go wrong, in this order.
     pub fn fail(&self, stream: &str, faults: &[Fault]) {
         self.inner.lock().unwrap().faults.insert(stream.to_owned(), faults.iter().copied().collect());
+    }
+
+    /// The streams that have faults left.
+    pub fn unharmed(&self) -> Vec<String> {
+        let inner = self.inner.lock().unwrap();
+        inner.faults.iter().filter(|(_, left)| !left.is_empty()).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Each stream answers so many requests more; whoever asks further waits, until he is killed.
+    pub fn hold_after(&self, answers: usize) {
+        self.inner.lock().unwrap().hold = Some(Hold { after: answers, answered: BTreeMap::new(), waiting: BTreeSet::new() });
+    }
+
+    /// The streams for whose next page somebody waits.
+    pub fn waited_for(&self) -> BTreeSet<String> {
+        self.inner.lock().unwrap().hold.as_ref().map(|hold| hold.waiting.clone()).unwrap_or_default()
+    }
+
+    /// Whoever asks from now on is answered.
+    pub fn let_go(&self) {
+        self.inner.lock().unwrap().hold = None;
+    }
+
+    /// The streams that take several requests of their own.
+    pub fn paged(&self) -> BTreeSet<String> {
+        let streams = &self.inner.lock().unwrap().description.streams;
+        let is_paged = |stream: &description::Stream| stream.parent.is_none() && stream.paging.kind != description::Kind::None;
+        streams.iter().filter(|(_, stream)| is_paged(stream)).map(|(name, _)| name.clone()).collect()
     }
 
     /// No query gives more than so many records from now on, where the vendor has such a limit.

@@ -103,7 +103,11 @@ fn jwt_bearer(table: &Table, token_url: Option<&Url>, report: &mut Report) -> Op
 }
 
 fn token_url(table: &Table, base_url: Option<&Url>, report: &mut Report) -> Option<Url> {
-    let token_url = table.url("token_url")?;
+    let address = table.address("token_url")?;
+    if address.names().next().is_some() && table.text("grant").as_deref() == Some("jwt_bearer") && !table.has("audience") {
+        report.error(&table.place_of_missing("audience"), "nothing says who the assertion is for", "add `audience`");
+    }
+    let token_url = address.sample().clone();
     if token_url.scheme() == "http" && base_url.is_some_and(|base_url| base_url.scheme() == "https") {
         let message = "secrets would go there without the encryption that `base_url` has";
         report.error(&table.place("token_url"), message, "write an https address");

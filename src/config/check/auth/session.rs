@@ -38,7 +38,7 @@ fn request(table: &Table, around: &Around<'_>, report: &mut Report) -> Option<Pl
         None if table.has("body") => None,
         None => Some(None),
     };
-    let method = table.text("method").and_then(|text| text.parse().ok()).unwrap_or(Method::POST);
+    let method = table.method("method").unwrap_or(Method::POST);
     if method == Method::GET && table.has("body") {
         report.error(&table.place("method"), "a GET carries no body", "write \"POST\", or take the body out");
     }

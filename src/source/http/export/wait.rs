@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ::http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::catalog::{Export, Job, Mode, RequestBody};
@@ -229,7 +230,12 @@ impl Exports {
 
     /// Asks for the export and keeps its name. `None` where a rule says that the answer counts as none.
     async fn create(&self, source: &HttpSource, slice: &Slice, asked: &str) -> Result<Option<Note>, FetchError> {
-        let request = self.first(source, slice)?;
+        let mut request = self.first(source, slice)?;
+        if let Some(header) = &self.export.idempotency_header {
+            // An answer that was lost on its way comes again, in place of a second export.
+            let key = HeaderValue::try_from(source.exchange.clock.batch_id().to_string());
+            request.headers.insert(header, key.expect("an id is visible ASCII"));
+        }
         let body = self.export.create.body.as_ref();
         let Some(heard) = self.hear(source, slice, &request, body).await? else { return Ok(None) };
         let path = &self.export.id;

@@ -6,7 +6,7 @@ use crate::config::catalog::{CountedEnd, PagingKind};
 use crate::page::{Captured, Envelope, PagePosition, ResponsePath};
 use crate::source::Ending;
 
-use super::{Answer, Pager, counted, link_header, odata};
+use super::{Answer, Pager, link_header, odata};
 
 impl Pager {
     /// Why the page at a position is the last one, given that it is.
@@ -17,9 +17,12 @@ impl Pager {
             return plain("a rule of [[errors]] takes the answer for none".to_owned());
         }
         if let Some(last) = &self.paging.last
-            && counted::truth("last", last, &answer) == Ok(true)
+            && self.is_last(&answer) == Ok(true)
         {
-            return plain(format!("`{last}` says that it is the last"));
+            return plain(match last.is {
+                true => format!("`{}` says that it is the last", last.path),
+                false => format!("`{}` is false", last.path),
+            });
         }
         match &self.paging.kind {
             PagingKind::None => Ending {

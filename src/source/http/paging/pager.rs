@@ -6,7 +6,7 @@ use ::http::HeaderMap;
 use minijinja::Value as Field;
 use url::Url;
 
-use crate::config::catalog::{CountedEnd, Paging, PagingKind};
+use crate::config::catalog::{CountedEnd, LastPage, Paging, PagingKind};
 use crate::error::ErrorKind;
 use crate::page::{Envelope, PageAt, PagePosition, ResponsePath};
 use crate::source::FetchError;
@@ -46,7 +46,7 @@ impl Pager {
             PagingKind::Odata => odata::paths(),
             PagingKind::Graphql { has_next, end_cursor, .. } => vec![has_next.clone(), end_cursor.clone()],
         };
-        paths.into_iter().chain(self.paging.last.clone()).filter(|path| matches!(path, ResponsePath::Body(_))).collect()
+        paths.into_iter().chain(self.last_path().cloned()).filter(|path| matches!(path, ResponsePath::Body(_))).collect()
     }
 
     /// Whether the body alone says that a page is the last one.
@@ -58,7 +58,7 @@ impl Pager {
             PagingKind::PageToken { token, .. } => Some(token),
             PagingKind::NextUrl { url } => Some(url),
         };
-        !told.into_iter().chain(&self.paging.last).any(|path| matches!(path, ResponsePath::Header(_)))
+        !told.into_iter().chain(self.last_path()).any(|path| matches!(path, ResponsePath::Header(_)))
     }
 
     /// What templates know as `page`: `index` (from 0), `number` (of the page, as the API counts), `offset` (records before it) and
@@ -134,9 +134,14 @@ impl Pager {
         size.is_some_and(|size| at.index > 0 && at.records_before < at.index.saturating_mul(size))
     }
 
+    fn last_path(&self) -> Option<&ResponsePath> {
+        self.paging.last.as_ref().map(|last| &last.path)
+    }
+
     /// Whether the page says that it is the last.
-    fn is_last(&self, answer: &Answer<'_>) -> Result<bool, String> {
-        self.paging.last.as_ref().map_or(Ok(false), |path| counted::truth("last", path, answer))
+    pub(super) fn is_last(&self, answer: &Answer<'_>) -> Result<bool, String> {
+        let Some(last) = &self.paging.last else { return Ok(false) };
+        Ok(counted::truth(last.key(), &last.path, answer)? == last.is)
     }
 
     /// The position after an answer, `None` at the end. `from` is the address that links are relative to.
@@ -168,7 +173,14 @@ impl Pager {
             PagingKind::Odata => odata::next(&answer, from, origins),
             PagingKind::Graphql { has_next, end_cursor, .. } => graphql::next(has_next, end_cursor, &answer),
         };
-        let Some(next) = next.map_err(place)? else {
+        let next = next.map_err(place)?;
+        if let (None, Some(LastPage { path, is: false })) = (&next, &self.paging.last)
+            && !envelope.is_nothing
+            && !self.is_last(&answer).map_err(place)?
+        {
+            return Err(place(format!("`{path}` promises more pages, and the answer does not say where the next one is")));
+        }
+        let Some(next) = next else {
             self.guard.finish(at);
             return Ok(None);
         };

@@ -1,7 +1,7 @@
 use url::Url;
 
 use super::*;
-use crate::config::catalog::{CountedEnd, Paging, PagingKind, Placed, TokenPlace};
+use crate::config::catalog::{CountedEnd, LastPage, Paging, PagingKind, Placed, TokenPlace};
 use crate::error::ErrorKind;
 use crate::source::FetchError;
 use crate::source::http::origin::OriginRule;
@@ -283,11 +283,32 @@ fn next_addresses_are_resolved_and_checked() {
 #[test]
 fn a_token_that_never_ends_is_ended_by_what_the_page_says() {
     let kind = PagingKind::PageToken { token: path("after"), place: TokenPlace::Param("cursor".to_owned()) };
-    let pager = Pager::new(Paging { kind, pages_max: 1000, last: Some(path("end")), result_cap: None }, &ResponsePath::root());
+    let pager = Pager::new(
+        Paging { kind, pages_max: 1000, last: Some(LastPage { path: path("end"), is: true }), result_cap: None },
+        &ResponsePath::root(),
+    );
     assert!(pager.wanted().contains(&path("end")));
     let page = |end: Captured| envelope(10, &[("after", text("t")), ("end", end)]);
     assert!(step(&pager, &PagePosition::start(), &page(Captured::Boolean(false))).unwrap().is_some());
     assert_eq!(step(&pager, &PagePosition::start(), &page(Captured::Boolean(true))).unwrap(), None);
     let lacking = step(&pager, &PagePosition::start(), &envelope(10, &[("after", text("t"))])).unwrap_err();
     assert!(lacking.message.contains("`last` names a path that the answer does not have"), "{}", lacking.message);
+}
+
+#[test]
+fn a_token_is_followed_for_as_long_as_the_page_says_that_there_is_more() {
+    let kind = PagingKind::PageToken { token: path("after"), place: TokenPlace::Param("cursor".to_owned()) };
+    let last = Some(LastPage { path: path("has_more"), is: false });
+    let pager = Pager::new(Paging { kind, pages_max: 1000, last, result_cap: None }, &ResponsePath::root());
+    assert!(pager.wanted().contains(&path("has_more")));
+    let page = |more: bool, token: Captured| envelope(10, &[("after", token), ("has_more", Captured::Boolean(more))]);
+    let start = PagePosition::start();
+    assert!(step(&pager, &start, &page(true, text("t"))).unwrap().is_some());
+    assert_eq!(step(&pager, &start, &page(false, text("t"))).unwrap(), None);
+    assert_eq!(step(&pager, &start, &page(false, Captured::Null)).unwrap(), None);
+    // What promises more and does not lead there must not pass for the end.
+    let broken = step(&pager, &start, &page(true, Captured::Null)).unwrap_err();
+    assert!(broken.message.contains("`has_more` promises more pages"), "{}", broken.message);
+    let lacking = step(&pager, &start, &envelope(10, &[("after", text("t"))])).unwrap_err();
+    assert!(lacking.message.contains("`more` names a path that the answer does not have"), "{}", lacking.message);
 }

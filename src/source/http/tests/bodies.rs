@@ -72,6 +72,25 @@ async fn a_search_carries_its_bounds_and_the_pages_token_in_its_body() {
 }
 
 #[tokio::test]
+async fn whatever_the_method_a_read_is_sent_as_it_is_written_and_tried_again() {
+    for (method, has_body) in
+        [("SEARCH", true), ("QUERY", true), ("REPORT", true), ("PATCH", true), ("REPORT", false), ("DELETE", false)]
+    {
+        let server = Server::script(vec![raw("503 Service Unavailable", "", b""), json("200 OK", "", "[]")]);
+        let mut job = job(&server.url(""));
+        job.stream.method = method.parse().unwrap();
+        job.stream.body = has_body.then(|| RequestBody::Json(object(&[("size", text("5"))])));
+        World::new().fetch(&job).await.unwrap();
+        let seen = server.seen();
+        assert_eq!(seen.len(), 2, "{method}");
+        for request in &seen {
+            assert!(request.starts_with(&format!("{method} /items ")), "{request}");
+            assert_eq!(body(request), if has_body { r#"{"size":"5"}"# } else { "" }, "{method}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn templates_know_the_page() {
     let server = answering();
     let value = object(&[("skip", text("{{ page.offset }}")), ("cursor", text("{{ page.token }}"))]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ::http::Method;
+use ::http::{HeaderName, Method};
 use futures::FutureExt;
 
 use super::fixture::*;
@@ -37,6 +37,7 @@ fn exporting(server: &Server) -> Job {
     let body = JsonTemplate::Object(vec![("from".to_owned(), text("{{ from }}")), ("to".to_owned(), text("{{ to }}"))]);
     job.stream.export = Some(Export {
         create: PlainRequest { body: Some(RequestBody::Json(body)), ..request(Method::POST, "/jobs") },
+        idempotency_header: None,
         id: path("id"),
         poll: Poll {
             request: Some(request(Method::GET, "/jobs/{{ export.id }}")),
@@ -187,6 +188,29 @@ async fn a_failed_export_fails_with_the_apis_own_words_and_is_asked_for_anew_nex
     assert_eq!(error.message, "the export `7` failed: `state` is `Failed`: No such column\u{fffd}[31m ***");
     first(&source).await.unwrap_err();
     assert_eq!(targets(&server).iter().filter(|line| *line == "POST /jobs").count(), 2);
+}
+
+#[tokio::test]
+async fn a_creation_that_is_asked_for_again_has_the_same_key() {
+    let asked = AtomicUsize::new(0);
+    let server = Server::start(move |_, head| match (head.split(' ').next().unwrap_or_default(), target(head)) {
+        ("POST", _) if asked.fetch_add(1, Ordering::SeqCst) == 0 => Answer::Say(json("503 Service Unavailable", "", "{}")),
+        ("POST", _) => Answer::Say(json("200 OK", "", "{\"id\": \"1\"}")),
+        _ => Answer::Say(json("200 OK", "", "{\"state\": \"Failed\"}")),
+    });
+    let mut job = exporting(&server);
+    export(&mut job).idempotency_header = Some(HeaderName::from_static("idempotency-key"));
+    let source = World::new().open(&job);
+    for _ in 0..2 {
+        first(&source).await.unwrap_err();
+    }
+    let seen = server.seen();
+    let created = seen.iter().filter(|head| head.starts_with("POST "));
+    let keys: Vec<_> = created.map(|head| header(head, "idempotency-key").unwrap()).collect();
+    let [lost, again, another] = keys.as_slice() else { panic!("{keys:?}") };
+    assert_eq!(lost, again);
+    assert_ne!(again, another, "an export that failed is not to be given back");
+    assert!(!seen.iter().any(|head| head.starts_with("GET ") && header(head, "idempotency-key").is_some()));
 }
 
 #[tokio::test]

@@ -313,6 +313,7 @@ const BOMBS: [(&str, &str); 3] = [
 
 #[tokio::test]
 async fn what_swells_beyond_the_cap_is_refused() {
+    // S-19
     for (encoding, bomb) in BOMBS {
         let answer = raw("200 OK", &format!("Content-Encoding: {encoding}\r\n"), &STANDARD.decode(bomb).unwrap());
         let server = Server::script(vec![answer.clone(), answer]);
@@ -342,6 +343,7 @@ async fn a_body_without_end_meets_the_cap() {
 
 #[tokio::test]
 async fn an_encoding_that_nobody_knows_is_named() {
+    // S-19
     let server = Server::script(vec![raw("200 OK", "Content-Encoding: gzip, gzip\r\n", b"xx")]);
     let error = World::new().fetch(&job(&server.url(""))).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Data);

@@ -211,7 +211,9 @@ async fn a_rule_can_say_that_the_token_is_to_be_renewed() {
     job.source.auth = bearer();
     let source = world.open(&job);
     fetch(&source).await.unwrap();
-    assert!(matches!(source.judge(&envelope), Judgement::Refused(ErrorKind::Auth, _)), "there is no other token to be had");
+    // There is no other token to be had, and so it is named.
+    let judged = source.judge(&envelope);
+    assert!(matches!(&judged, Judgement::Refused(ErrorKind::Auth, why) if why.contains("; the credential is ")), "{judged:?}");
 }
 
 #[tokio::test]

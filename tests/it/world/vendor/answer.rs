@@ -10,7 +10,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::description::{Canned, In, Require, Stream};
+use super::description::{Canned, Description, Errors, In, Require, Stream};
 use super::pages::{page, text, token};
 use super::records::{get, instant};
 use super::{Fault, Inner, exports};
@@ -111,8 +111,17 @@ impl Reply {
 
 pub(super) async fn answer(inner: Arc<Mutex<Inner>>, request: Request) -> Response {
     let ask = Ask::of(request).await;
+    let meant = whose(&inner.lock().unwrap(), &ask);
+    if let Ok((name, _)) = &meant
+        && !is_let_through(&mut inner.lock().unwrap(), name)
+    {
+        std::future::pending::<()>().await;
+    }
     let mut inner = inner.lock().unwrap();
-    let (stream, reply, is_cut) = reply(&mut inner, &ask);
+    let (stream, reply, is_cut) = match meant {
+        Ok((name, wish)) => reply(&mut inner, name, wish.as_ref(), &ask),
+        Err((name, reply)) => (name, *reply, false),
+    };
     inner.asked.push((stream, reply.status));
     let mut response = Response::builder().status(reply.status).header(header::CONTENT_TYPE, "application/json");
     // Two days after the newest record: every day with a record is over.
@@ -131,35 +140,57 @@ pub(super) async fn answer(inner: Arc<Mutex<Inner>>, request: Request) -> Respon
         .unwrap()
 }
 
-/// The stream that was asked for, what it answers, and whether that is cut.
-fn reply(inner: &mut Inner, ask: &Ask) -> (String, Reply, bool) {
-    let auth = &inner.description.auth;
+/// The stream that is asked for, and what of its export; else what is answered without one.
+fn whose(inner: &Inner, ask: &Ask) -> Result<(String, Option<exports::Wish>), (String, Box<Reply>)> {
+    let Description { auth, errors, .. } = &inner.description;
+    let no = |name: &str, reply: Reply| Err((name.to_owned(), Box::new(reply)));
     if let Some(request) = auth.token.as_ref().filter(|token| ask.method == "POST" && ask.path == token.path) {
         let form: BTreeMap<String, String> = url::form_urlencoded::parse(ask.body.as_bytes()).into_owned().collect();
         let is_right = request.form.iter().all(|(name, value)| form.get(name) == Some(value));
-        let unauthorized = || Reply::of(&inner.description.errors.unauthorized);
-        return ("token".to_owned(), if is_right { Reply::new(200, request.answer.clone()) } else { unauthorized() }, false);
+        return no("token", if is_right { Reply::new(200, request.answer.clone()) } else { unauthorized(errors) });
     }
-    let shown = match (&auth.header, &auth.query) {
-        (Some(header), _) => ask.headers.get(&header.to_lowercase()),
-        (None, query) => ask.query.get(query.as_ref().expect("a vendor wants a header or an entry of the query")),
+    let is_let_in = match (&auth.header, &auth.query) {
+        (Some(header), _) => ask.headers.get(&header.to_lowercase()) == Some(&auth.value),
+        (None, Some(query)) => ask.query.get(query) == Some(&auth.value),
+        (None, None) => true,
     };
-    if shown != Some(&auth.value) {
-        return (String::new(), Reply::of(&inner.description.errors.unauthorized), false);
+    if !is_let_in {
+        return no("", unauthorized(errors));
     }
-    let (name, wish) = match exports::wish(inner, ask) {
-        Some(Ok((name, wish))) => (name, Some(wish)),
-        Some(Err(why)) => return (String::new(), Reply::wrong(&why), false),
-        None => match which(inner, ask) {
-            Ok(name) => (name, None),
-            Err(why) => return (String::new(), Reply::wrong(&why), false),
-        },
-    };
+    match exports::wish(inner, ask) {
+        Some(Ok((name, wish))) => Ok((name, Some(wish))),
+        Some(Err(why)) => no("", Reply::wrong(&why)),
+        None => which(inner, ask).map(|name| (name, None)).or_else(|why| no("", Reply::wrong(&why))),
+    }
+}
+
+fn unauthorized(errors: &Errors) -> Reply {
+    Reply::of(errors.unauthorized.as_ref().expect("who wants a secret says what a wrong one is answered with"))
+}
+
+/// Whether the stream answers, or keeps whoever asks waiting.
+fn is_let_through(inner: &mut Inner, name: &str) -> bool {
+    let Some(hold) = &mut inner.hold else { return true };
+    let answered = hold.answered.entry(name.to_owned()).or_default();
+    *answered += 1;
+    if *answered > hold.after {
+        hold.waiting.insert(name.to_owned());
+    }
+    *answered <= hold.after
+}
+
+/// The stream that was asked for, what it answers, and whether that is cut.
+fn reply(inner: &mut Inner, name: String, wish: Option<&exports::Wish>, ask: &Ask) -> (String, Reply, bool) {
     match inner.faults.get_mut(&name).and_then(|faults| faults.pop_front()) {
         Some(Fault::Throttled) => (name, Reply::of(&inner.description.errors.throttled), false),
         Some(Fault::Failed) => (name, Reply::of(&inner.description.errors.failed), false),
+        Some(Fault::Spent) => {
+            let spent = inner.description.errors.spent.as_ref().expect("the vendor says what a spent allowance is answered with");
+            (name, Reply::of(spent), false)
+        }
+        Some(Fault::Told(number)) => (name, Reply::of(&inner.description.answers[number].canned()), false),
         fault => {
-            let reply = match &wish {
+            let reply = match wish {
                 Some(wish) => exports::answer(inner, &name, wish, ask),
                 None => page(inner, &name, ask),
             };

@@ -12,8 +12,11 @@ type Texts = BTreeMap<String, String>;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Description {
+    #[serde(default)]
     pub auth: Auth,
     pub errors: Errors,
+    #[serde(default)]
+    pub answers: Vec<Told>,
     pub streams: BTreeMap<String, Stream>,
 }
 
@@ -24,7 +27,8 @@ impl Description {
     }
 }
 
-#[derive(Deserialize)]
+/// Without it nobody has to show anything.
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Auth {
     pub header: Option<String>,
@@ -32,7 +36,7 @@ pub struct Auth {
     pub value: String,
     pub env: Texts,
     pub token: Option<TokenRequest>,
-    pub ground: String,
+    pub ground: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -46,9 +50,28 @@ pub struct TokenRequest {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Errors {
-    pub unauthorized: Canned,
+    pub unauthorized: Option<Canned>,
     pub throttled: Canned,
     pub failed: Canned,
+    pub spent: Option<Canned>,
+}
+
+/// An answer that one of the definition's own `[[errors]]` is for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
+    pub stream: String,
+    pub status: u16,
+    #[serde(default)]
+    pub headers: Texts,
+    pub body: String,
+    pub ground: Option<String>,
+}
+
+impl Told {
+    pub fn canned(&self) -> Canned {
+        Canned { status: self.status, headers: self.headers.clone(), body: self.body.clone(), ground: self.ground.clone() }
+    }
 }
 
 /// An answer that is always the same.
@@ -233,6 +256,7 @@ pub enum AtEnd {
     Null,
     Empty,
     Again,
+    Same,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]

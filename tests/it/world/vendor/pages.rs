@@ -143,7 +143,7 @@ fn lead_on(inner: &mut Inner, ask: &Ask, mut next: Token, way: Way, body: &mut V
     };
     let (path, value) = match paging.kind {
         Kind::Token if way.again && way.count == 0 => (&paging.token, way.last_token.map(Value::from)),
-        Kind::Token if way.again || way.more => {
+        Kind::Token if way.again || way.more || paging.at_end == Some(AtEnd::Same) => {
             if way.again {
                 next.rows.truncate(next.start);
             }
