@@ -364,7 +364,7 @@ mod tests {
 
         Commands:
           init         Write a project with a working example
-          check        Check every file; print every problem with line and help
+          check        Check every file; print every problem, and what jobs are promised
           plan         Show a run's slices, requests, share of the quota and end; fetches nothing
           preview      Fetch a job's first rows and show them, types and rejects; writes nothing
           run          Run jobs now, once, with progress

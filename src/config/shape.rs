@@ -41,6 +41,8 @@ pub(super) enum Literal {
     Fine,
     /// Taken, with a warning.
     Warned,
+    /// The same, but an empty one is none: some APIs have a user name alone.
+    EmptyFine,
 }
 
 /// One word of several.

@@ -321,19 +321,16 @@ impl Walker<'_, '_> {
         let help = "write a reference: { env = \"NAME\" }, { file = \"path\" } or { credential = \"name\" }";
         let entries = match value {
             DeValue::Table(entries) => entries,
-            DeValue::String(text) if text.is_empty() => {
-                return self.refuse(
-                    at,
-                    "the secret is empty",
-                    "write a reference, such as { env = \"NAME\" }; an empty password is left out",
-                );
+            DeValue::String(text) if text.is_empty() && literal != Literal::EmptyFine => {
+                return self.refuse(at, "the secret is empty", help);
             }
+            DeValue::String(text) if text.is_empty() => return Some(Value::Secret(SecretRef::Literal(SecretString::default()))),
             DeValue::String(text) => {
-                if let (Literal::Warned, Some(name)) = (literal, shell_name(text)) {
+                if let (Literal::Warned | Literal::EmptyFine, Some(name)) = (literal, shell_name(text)) {
                     let help = format!("write {{ env = \"{name}\" }}");
                     return self.refuse(at, "nothing takes the place of a name that begins with `$`", help);
                 }
-                if literal == Literal::Warned {
+                if literal != Literal::Fine {
                     self.report.warning(at, "a secret is written out in the file", help);
                 }
                 return Some(Value::Secret(SecretRef::Literal(SecretString::from(text.as_ref()))));

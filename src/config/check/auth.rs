@@ -14,7 +14,6 @@ use crate::config::catalog::{ApiKeyPlace, Auth, SessionPlace};
 use crate::config::kinds::Kind;
 use crate::config::node::Table;
 use crate::config::problem::Report;
-use crate::config::secret::{SecretRef, SecretString};
 
 /// What the check knows of the source.
 pub(super) struct Around<'a> {
@@ -31,13 +30,7 @@ pub(super) fn check(table: Option<&Table>, around: &Around<'_>, report: &mut Rep
     };
     match table.text("type")?.as_str() {
         "bearer" => Some(Auth::Bearer { token: table.secret("token")? }),
-        "basic" => Some(Auth::Basic {
-            username: table.secret("username")?,
-            password: match table.has("password") {
-                true => table.secret("password")?,
-                false => SecretRef::Literal(SecretString::default()),
-            },
-        }),
+        "basic" => Some(Auth::Basic { username: table.secret("username")?, password: table.secret("password")? }),
         "api_key" => api_key(table, report),
         "oauth2" => oauth2::check(table, around.base_url, report).map(|oauth2| Auth::OAuth2(Box::new(oauth2))),
         "session" => session::check(table, around, report).map(|session| Auth::Session(Box::new(session))),

@@ -18,10 +18,10 @@ pub(super) static AUTH: Tagged = Tagged {
             about: "`Authorization: Basic ...` (RFC 7617).",
             table: TableShape::new(&[
                 required("username", Shape::Secret(Literal::Fine), "The user's name."),
-                optional(
+                required(
                     "password",
-                    Shape::Secret(Literal::Warned),
-                    "The password. Default: an empty one, as in `curl -u KEY:`.",
+                    Shape::Secret(Literal::EmptyFine),
+                    "The password; \"\" where there is none, as in `curl -u KEY:`.",
                 ),
             ]),
         },

@@ -182,6 +182,7 @@ fn auth() {
     error: sources/shop.toml:4:8: auth.password: `password` is missing
       help: add `password`
     "#);
+    insta::assert_snapshot!(with_top("auth = { type = \"basic\", username = { env = \"KEY\" }, password = \"\" }"), @"");
     insta::assert_snapshot!(with_top("auth = { type = \"api_key\", name = \"k=\", in = \"cookie\", value = { credential = \"../x\" } }"), @r#"
     error: sources/shop.toml:4:35: auth.name: that is not a name of a cookie
       help: use letters, digits, `_` and `-`, such as "SID"

@@ -56,7 +56,10 @@ fn a_window_that_begins_long_before_the_first_record_is_gone_over_until_there_is
     let api = api_with(Pages::Page, 10, feed::plain(1, 30, "2026-02-01T00:00:00Z"));
     let project = Project::of_items(&api, &Pages::Page, 10);
     for (start, finds) in [("2026-01-20T00:00:00Z", true), ("2025-01-01T00:00:00Z", false)] {
-        project.write("jobs/items.toml", &job(&format!("mode = \"append\"\n[window]\nstart = \"{start}\"\nstep = \"1d\"\n")));
+        project.write(
+            "jobs/items.toml",
+            &job("").replace("start = \"2026-01-01T00:00:00Z\"", &format!("start = \"{start}\"\nstep = \"1d\"")),
+        );
         let shown = highwater(&project, &["preview", "items"]).run().expect_code(0).stdout;
         assert_eq!(shown.contains("updated_at"), finds, "{shown}");
         assert_eq!(shown.contains("the first 20 slices of the window, up to 2025-01-21T00:00:00Z"), !finds, "{shown}");
