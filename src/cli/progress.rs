@@ -182,9 +182,11 @@ pub fn describe_counts(counts: &Counts) -> String {
     parts.join(", ")
 }
 
-/// A reason in the room that a line has: without the address, which is the job's own, and without what the body said.
+/// A reason in the room that a line has: without the address, which is the job's own, and without what the bodies said.
 fn gist(reason: &str) -> &str {
-    let reason = reason.split_once(": `").map_or(reason, |(said, _)| said);
+    let reason = [": `", "; asked with `", "; its body began with "]
+        .iter()
+        .fold(reason, |reason, cut| reason.split_once(cut).map_or(reason, |(said, _)| said));
     match reason.find(" answered ") {
         Some(at) => &reason[at + 1..],
         None => reason,
@@ -328,6 +330,7 @@ mod tests {
     fn the_gist_of_a_refusal_fits_a_line() {
         let reason = "GET http://127.0.0.1:1/query answered 429 Too Many Requests: `Error 429: slow down`";
         assert_eq!(gist(reason), "answered 429 Too Many Requests");
+        assert_eq!(gist("GET http://a/b answered 500; asked with `a=1`; its body began with `{}`"), "answered 500");
         assert_eq!(gist("the budget of 60 in 1m is spent"), "the budget of 60 in 1m is spent");
     }
 

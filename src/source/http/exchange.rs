@@ -22,6 +22,7 @@ use crate::quota::told::Told;
 use crate::quota::{Budget, Claim, Outcome, Permit};
 use crate::stop::Stop;
 
+use super::asked;
 use super::auth::{Credentials, Unsigned};
 use super::body::{BodyError, read_all, read_start};
 use super::failure::Failure;
@@ -179,6 +180,10 @@ impl Exchange {
             self.credentials.apply(&proof, unsigned)?;
             shown = proof.serial;
         }
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let address = asked::address(url, standing, self.credentials.redactor());
+            tracing::debug!(job.id = %self.job, "{}: {} {address}", self.job, request.method);
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.events.tell(Event::RequestSent { job: self.job.clone() });
         let sending = Sending { request, url, plain: &plain, target, headers, body_max: self.body_max };
@@ -239,6 +244,7 @@ impl Exchange {
         {
             return Ok(self.aside(request, (status, &headers), &start, at, rule.explain(message)));
         }
+        message.push_str(&asked::told(request, &url, self.credentials.redactor()));
         let mut failure = Failure::last(kind, message);
         failure.error.status = Some(status.as_u16());
         failure.remedy = remedy;
@@ -315,6 +321,7 @@ impl Exchange {
                     let start = &body[..body.len().min(ERROR_BODY_MAX)];
                     return Ok(self.aside(request, (status, &headers), start, at, rule.explain(message)));
                 }
+                message.push_str(&asked::told(request, &url, self.credentials.redactor()));
                 return Err(Failure::last(ErrorKind::Data, message).under(rule));
             }
             None => {}

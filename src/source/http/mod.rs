@@ -8,6 +8,7 @@
 //! Absent on purpose: a jar of cookies, caches, and every retry but the one here.
 
 mod address;
+mod asked;
 mod asking;
 mod auth;
 mod body;

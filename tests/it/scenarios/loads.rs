@@ -284,6 +284,11 @@ fn a_secret_shows_up_nowhere() {
     said.push(call(&["runs", "--json"]).expect_code(0));
     said.push(call(&["preview", "items"]));
     assert!(api.seen()[0].headers["authorization"].ends_with(CANARY), "the API was asked with it");
+    assert!(
+        said[0].stderr.contains(&format!("items: GET {}/items?", api.url())),
+        "the log says what was asked: {}",
+        said[0].stderr
+    );
     for ended in &said {
         assert!(!ended.stdout.contains(CANARY) && !ended.stderr.contains(CANARY), "{ended:?}");
     }

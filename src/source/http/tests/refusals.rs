@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::fixture::*;
 use super::server::{Answer, Server, json};
 use crate::clock::Clock;
-use crate::config::catalog::{QueryText, RequestBody};
+use crate::config::catalog::{ApiKeyPlace, Auth, ErrorRule, QueryText, RequestBody, Then};
+use crate::config::secret::SecretRef;
 use crate::error::ErrorKind;
 use crate::page::{Captured, Envelope, PagePosition, ResponsePath};
 use crate::source::{Judgement, Source};
@@ -165,4 +166,42 @@ async fn a_query_that_costs_too_much_is_told_in_a_status_of_success() {
     assert!(message.contains("ask for smaller pages"), "{message}");
     assert!(matches!(judged("OTHER"), Judgement::ErrorInDisguise(_)));
     assert_eq!(source.judge(&Envelope::default()), Judgement::Records);
+}
+
+#[tokio::test]
+async fn a_refusal_shows_what_was_asked_and_no_secret() {
+    // S-36
+    let world = World::new();
+    let no = || json("400 Bad Request", "", r#"{"message":"no"}"#);
+    let server = Server::script(vec![no(), json("200 OK", "", r#"{"error":"no"}"#)]);
+    let mut job = job(&server.url(""));
+    job.source.auth = Auth::ApiKey {
+        name: "key".to_owned(),
+        place: ApiKeyPlace::Query,
+        value: SecretRef::Env("KEY".to_owned()),
+        prefix: String::new(),
+    };
+    // Whoever writes a secret out, or is sent it back in a link, finds it here as well.
+    let long = |letter: &str| letter.repeat(500);
+    let entries = [("status", "open"), ("again", SECRET), ("long", &long("x"))];
+    job.stream.query = entries.map(|(name, text)| (name.to_owned(), template(text))).into();
+    let entries = [("size", "5"), ("token", SECRET), ("z", &long("y"))];
+    let entries = entries.map(|(name, text)| (name.to_owned(), JsonTemplate::Text(template(text))));
+    job.stream.method = ::http::Method::POST;
+    job.stream.body = Some(RequestBody::Json(JsonTemplate::Object(entries.into())));
+    let error = world.fetch(&job).await.unwrap_err();
+    let sent = server.seen()[0].clone();
+    assert!(target(&sent).contains("key=CANARY-0123"), "the key is sent: {sent}");
+    let shown = &error.message;
+    let query = r#"answered 400 Bad Request: `{"message":"no"}`; asked with `status=open&again=***&long=xxx"#;
+    assert!(
+        shown.contains(query) && shown.contains(r#"xx…`; its body began with `{"size":"5","token":"***","z":"yyy"#),
+        "{shown}"
+    );
+    assert!(!shown.contains("CANARY") && shown.len() < 800, "{shown}");
+    // A refusal in a status of success.
+    let rule = ErrorRule { status: vec![200], at: None, is: Vec::new(), contains: None, then: Then::Fail, message: None };
+    job.stream.errors = vec![rule];
+    let shown = world.fetch(&job).await.unwrap_err().message;
+    assert!(shown.contains("; asked with `status=open&again=***") && !shown.contains("CANARY"), "{shown}");
 }

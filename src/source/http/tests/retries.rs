@@ -221,10 +221,9 @@ async fn an_error_never_shows_the_secret_it_echoes() {
     let server = Server::script(vec![json("401 Unauthorized", "", &body)]);
     let mut job = job(&server.url(""));
     job.source.auth = bearer();
-    job.stream.query = vec![("hidden".to_owned(), template("entry"))];
     let error = World::new().fetch(&job).await.unwrap_err();
     let text = chain(&error);
-    assert!(text.contains("bad credentials ***") && !text.contains("CANARY") && !text.contains("hidden"), "{text}");
+    assert!(text.contains("bad credentials ***") && !text.contains("CANARY"), "{text}");
     assert!(!format!("{error:?}").contains("CANARY"));
 }
 
