@@ -7,16 +7,19 @@ use crate::page::{ResponsePath, split_path};
 
 const PAGES_MAX: u64 = 100_000;
 
-/// A stream without `paging` has one page. `stream` is what its requests are made of.
-pub(super) fn check(table: Option<&Table>, stream: &Stream, report: &mut Report) -> Option<Paging> {
+/// A stream without `paging` has one page. `stream` is what its requests are made of, but for the cursor's query, of which `in_cursor` says
+/// whether it speaks of the page.
+pub(super) fn check(table: Option<&Table>, stream: &Stream, in_cursor: bool, report: &mut Report) -> Option<Paging> {
     let Some(table) = table else {
         return Some(Paging { kind: PagingKind::None, pages_max: PAGES_MAX, last: None, result_cap: None });
     };
     let kind = match table.text("type")?.as_str() {
         "page" => page(table, stream, report)?,
         "offset" => offset(table, stream, report)?,
-        "page_token" => PagingKind::PageToken { token: table.path("token")?, place: token_place(table, stream, report)? },
-        "keyset" => keyset(table, stream, report)?,
+        "page_token" => {
+            PagingKind::PageToken { token: table.path("token")?, place: token_place(table, stream, in_cursor, report)? }
+        }
+        "keyset" => keyset(table, stream, in_cursor, report)?,
         "odata" => PagingKind::Odata,
         "graphql" => graphql(table, stream, report)?,
         "next_url" => PagingKind::NextUrl { url: table.path("url")? },
@@ -91,13 +94,13 @@ fn counted_end(table: &Table, report: &mut Report) -> Option<CountedEnd> {
     }
 }
 
-fn keyset(table: &Table, stream: &Stream, report: &mut Report) -> Option<PagingKind> {
+fn keyset(table: &Table, stream: &Stream, in_cursor: bool, report: &mut Report) -> Option<PagingKind> {
     if table.has("size_param") && !table.has("page_size") {
         report.error(&table.place("size_param"), "`size_param` has no size to send", "add `page_size`");
     }
     Some(PagingKind::Keyset {
         from: split_path(&table.text("from")?).ok()?,
-        place: token_place(table, stream, report)?,
+        place: token_place(table, stream, in_cursor, report)?,
         page_size: number(table, "page_size"),
         size_param: table.text("size_param"),
         end: counted_end(table, report)?,
@@ -159,13 +162,13 @@ fn body_path(path: &str, table: &Table, key: &str, stream: &Stream, report: &mut
     }
 }
 
-fn token_place(table: &Table, stream: &Stream, report: &mut Report) -> Option<TokenPlace> {
+fn token_place(table: &Table, stream: &Stream, in_cursor: bool, report: &mut Report) -> Option<TokenPlace> {
     let written: Vec<&str> = ["param", "header", "body"].into_iter().filter(|key| table.has(key)).collect();
     match written.as_slice() {
         ["param"] => table.text("param").map(TokenPlace::Param),
         ["header"] => table.header("header").map(TokenPlace::Header),
         ["body"] => body_path(&table.text("body")?, table, "body", stream, report).map(TokenPlace::Body),
-        [] if stream.templates().iter().any(|template| template.uses("page")) => Some(TokenPlace::Template),
+        [] if in_cursor || stream.templates().iter().any(|template| template.uses("page")) => Some(TokenPlace::Template),
         [] => {
             let help = "write one of `param`, `header` and `body`, or `{{ page.token }}` where it belongs";
             report.error(&table.at, "nothing says where the token goes back", help);

@@ -76,7 +76,9 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
         parent: None,
         export: export?,
     };
-    let paging = paging::check(table.table("paging"), &stream, report);
+    let in_cursor = table.table("cursor").map_or(&[][..], |cursor| cursor.map("query"));
+    let is_paged = in_cursor.iter().filter_map(|(_, node)| node.template()).any(|template| template.uses("page"));
+    let paging = paging::check(table.table("paging"), &stream, is_paged, report);
     format::refuse_paths(table.table("paging"), &stream.format, report);
     let asked_from = stream.templates().iter().any(|template| template.uses("from"));
     let cursor = match table.table("cursor") {
@@ -101,6 +103,9 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
     refuse_double_entries(table, paging.as_ref().map(|paging| &paging.kind), key_param.as_deref(), report);
     stream.paging = paging?;
     stream.cursor = cursor?;
+    if let Some(paging) = table.table("paging") {
+        check_ties(&stream, &paging.place("from"), report);
+    }
     export::check_around(table, &stream, report);
     if let Some(paging) = table.table("paging").filter(|_| stream.paging.result_cap.is_some()) {
         check_cap(&stream, &paging.place("result_cap"), report);
@@ -118,6 +123,19 @@ fn check_cap(stream: &Stream, place: &Place, report: &mut Report) {
         let help = "give the cursor an entry with `{{ to }}`, or order = \"ascending\" if the API sorts by it; without either, a slice that reaches it fails";
         report.warning(place, "what is more than the API gives cannot be asked for in pieces", help);
     }
+}
+
+/// Reading on behind a value leaves out what shares it, where a page ends among those.
+fn check_ties(stream: &Stream, place: &Place, report: &mut Report) {
+    let PagingKind::Keyset { from, .. } = &stream.paging.kind else { return };
+    let from = from.join(".");
+    if stream.primary_key.is_empty() || stream.primary_key == [from.as_str()] {
+        return;
+    }
+    let message = format!("records that share a value of {} may be lost where a page ends between them", quote(&from));
+    let key = stream.primary_key.join(".");
+    let help = format!("go on from what no two records share, such as {}, if the API takes that", quote(&key));
+    report.warning(place, message, help);
 }
 
 fn method(table: &Table, report: &mut Report) -> Method {

@@ -404,3 +404,40 @@ fn a_slice_of_which_no_record_fits_is_no_success() {
         ended.stdout
     );
 }
+
+#[test]
+fn a_feed_whose_since_is_cursor_and_next_page_is_read_to_its_end_and_on_from_there() {
+    let last = Arc::new(AtomicU64::new(25));
+    let feed = Arc::clone(&last);
+    let desk = Desk::start(move |_, query| {
+        let since: u64 = query.get("since").map_or(0, |since| since.parse().unwrap());
+        let until = feed.load(Ordering::SeqCst).min(since + 10);
+        let records: Vec<_> = (since + 1..=until).map(|number| json!({ "id": number, "seq": number })).collect();
+        (200, json!({ "results": records, "last_seq": until.max(since) }))
+    });
+    let project = Project::new();
+    let source = r#"version = 1
+type = "http"
+base_url = "URL"
+[streams.items]
+path = "/_changes"
+records = "results"
+primary_key = ["id"]
+paging = { type = "page_token", token = "last_seq" }
+[streams.items.cursor]
+field = "last_seq"
+type = "token"
+query = { since = "{{ page.token or from }}" }
+"#;
+    project.write("sources/api.toml", &source.replace("URL", &desk.url()));
+    project.write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"lake\"\n");
+    project.write("jobs/items.toml", "version = 1\nsource = \"api\"\nstream = \"items\"\nsink = \"lake\"\n");
+    let run = || highwater(&project, &["run", "items", "--json"]).run().expect_code(0).json()[0]["counts"]["kept"].clone();
+    let since = |desk: &Desk| -> Vec<String> {
+        desk.asked().iter().map(|query| query.get("since").cloned().unwrap_or_default()).collect()
+    };
+    assert_eq!((run(), since(&desk)), (json!(25), ["", "10", "20", "25"].map(str::to_owned).to_vec()));
+    last.store(30, Ordering::SeqCst);
+    assert_eq!((run(), since(&desk)), (json!(5), ["25", "30"].map(str::to_owned).to_vec()));
+    assert_eq!(run(), json!(0));
+}

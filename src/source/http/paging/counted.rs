@@ -42,7 +42,17 @@ pub(super) fn more(end: &CountedEnd, page_size: Option<u64>, largest: u64, answe
         // Servers cap page sizes silently and totals change while they are paged: what counts is what was received, against
         // the total of this very answer.
         CountedEnd::Total(path) => Ok(answer.records_so_far() < count("total", path, answer)?),
-        CountedEnd::TotalPages(path) => Ok(answer.at.index + 1 < count("total_pages", path, answer)?),
+        CountedEnd::TotalPages(path) => {
+            let pages = count("total_pages", path, answer)?;
+            // As many pages came as there are, and the last of them is none: another one was left out.
+            if records == 0 && answer.at.index > 0 && answer.at.index + 1 == pages {
+                return Err(format!(
+                    "`{path}` tells of {pages} pages, and the last of them is empty: if the API counts from another page, say so with \
+                     `start`; if it tells of a page too many, take `total_pages` out, and an empty page is the end"
+                ));
+            }
+            Ok(answer.at.index + 1 < pages)
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::config::catalog::{CountedEnd, PagingKind};
 use crate::page::{Captured, Envelope, PagePosition, ResponsePath};
 use crate::source::Ending;
 
-use super::{Answer, Pager, link_header, odata};
+use super::{Answer, Pager, link_header, odata, page_token};
 
 impl Pager {
     /// Why the page at a position is the last one, given that it is.
@@ -36,6 +36,14 @@ impl Pager {
                 plain(counted_out(end, *page_size, &answer))
             }
             PagingKind::Offset { end, page_size, .. } => plain(counted_out(end, Some(*page_size), &answer)),
+            PagingKind::PageToken { token, .. }
+                if answer
+                    .value(token)
+                    .and_then(|at| at.text())
+                    .is_some_and(|text| page_token::leads_to_itself(&text, &answer)) =>
+            {
+                plain(format!("it is empty, and `{token}` leads to itself"))
+            }
             PagingKind::PageToken { token, .. } => nothing_at("token", std::slice::from_ref(token), &answer),
             PagingKind::NextUrl { url } => nothing_at("url", std::slice::from_ref(url), &answer),
             PagingKind::Odata => nothing_at("type", &odata::paths(), &answer),

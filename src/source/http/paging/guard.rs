@@ -34,13 +34,47 @@ struct Sequence {
     steps: u64,
     steps_max: u64,
     empty: u32,
+    told: Option<Told>,
     /// For forgetting the oldest.
     age: u64,
 }
 
+/// What a page told of the number of records.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    total: u64,
+    records: u64,
+    /// Since the first page it fell by what had come with the page before.
+    falls: bool,
+}
+
+impl Told {
+    fn next(before: Option<Told>, total: u64, records: u64) -> Told {
+        let falls = before
+            .is_none_or(|before| before.falls && before.records > 0 && before.total.checked_sub(before.records) == Some(total));
+        Told { total, records, falls }
+    }
+}
+
 impl Guard {
+    /// Looks at the last page of a sequence that a total has ended. A total that falls by exactly what has come tells what is left, and
+    /// the records that came were never to reach it. The error says so.
+    pub(super) fn ended(&self, at: &PagePosition, total: u64, records: u64) -> Result<(), String> {
+        let sequences = self.sequences.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(before) = sequences.by_position.get(&hash_position(at)).and_then(|sequence| sequence.told) else {
+            return Ok(());
+        };
+        if at.index == 0 || total <= records || !Told::next(Some(before), total, records).falls {
+            return Ok(());
+        }
+        Err(format!(
+            "the total falls from page to page by the records that came: it tells what is left, `{total}` with this page, and not how \
+             many there are; take `total` out, and an empty page is the end"
+        ))
+    }
+
     /// Notes the step from one position to the next. The error says what goes wrong.
-    pub(super) fn advance(&self, at: &PagePosition, next: &PagePosition, records: u64) -> Result<(), String> {
+    pub(super) fn advance(&self, at: &PagePosition, next: &PagePosition, records: u64, total: Option<u64>) -> Result<(), String> {
         let target = hash(&next.at);
         if target == hash(&at.at) {
             return Err(format!("the answer leads to the very page it came with, {}", describe(&next.at)));
@@ -48,7 +82,7 @@ impl Guard {
         let mut sequences = self.sequences.lock().unwrap_or_else(PoisonError::into_inner);
         sequences.age += 1;
         let age = sequences.age;
-        let fresh = Sequence { kept: hash(&at.at), steps: 0, steps_max: 1, empty: 0, age };
+        let fresh = Sequence { kept: hash(&at.at), steps: 0, steps_max: 1, empty: 0, told: None, age };
         let begun = sequences.by_position.remove(&hash_position(at)).filter(|_| at.index > 0);
         let mut sequence = Sequence { age, ..begun.unwrap_or(fresh) };
         if sequence.kept == target {
@@ -60,6 +94,7 @@ impl Guard {
             sequence.steps = 0;
             sequence.steps_max = sequence.steps_max.saturating_mul(2);
         }
+        sequence.told = total.map(|total| Told::next(sequence.told, total, records));
         sequence.empty = if records == 0 { sequence.empty + 1 } else { 0 };
         if sequence.empty > EMPTY_MAX {
             return Err(format!(

@@ -30,7 +30,14 @@ pub(super) fn next(token: &ResponsePath, answer: &Answer<'_>) -> Result<Option<P
         Some(Captured::Text(text) | Captured::Number(text)) if text.is_empty() => Ok(None),
         // A header has no null but the word (Salesforce's Sforce-Locator).
         Some(Captured::Text(text)) if text == "null" && matches!(token, ResponsePath::Header(_)) => Ok(None),
+        // Where one parameter is cursor and next page, as in a feed of changes, there is a token for ever: nothing behind it is the end.
+        Some(Captured::Text(text) | Captured::Number(text)) if leads_to_itself(&text, answer) => Ok(None),
         Some(Captured::Text(text) | Captured::Number(text)) => Ok(Some(PageAt::Token(text))),
         Some(_) => Err(format!("`token` must lead to a text or number, at `{token}` stands something else")),
     }
+}
+
+/// Whether a page is empty and its token the one that it was asked for with.
+pub(super) fn leads_to_itself(token: &str, answer: &Answer<'_>) -> bool {
+    answer.envelope.records == 0 && matches!(&answer.at.at, PageAt::Token(asked) if asked == token)
 }

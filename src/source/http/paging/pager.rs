@@ -180,7 +180,11 @@ impl Pager {
         {
             return Err(place(format!("`{path}` promises more pages, and the answer does not say where the next one is")));
         }
+        let total = self.total(at, envelope, headers);
         let Some(next) = next else {
+            if let Some(total) = total {
+                self.guard.ended(at, total, envelope.records).map_err(place)?;
+            }
             self.guard.finish(at);
             return Ok(None);
         };
@@ -189,7 +193,7 @@ impl Pager {
             return Err(place(format!("no end after `{pages}` pages, which is pages_max; check how paging knows its end")));
         }
         let next = at.after(envelope.records, complete(next)?);
-        self.guard.advance(at, &next, envelope.records).map_err(place)?;
+        self.guard.advance(at, &next, envelope.records, total).map_err(place)?;
         Ok(Some(next))
     }
 }

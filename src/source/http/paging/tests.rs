@@ -168,6 +168,41 @@ fn totals_of_pages_and_booleans_end_too() {
 }
 
 #[test]
+fn a_last_page_that_was_promised_and_is_empty_is_an_error() {
+    // 8 pages of an API that counts from 0, read from 1 on.
+    let answer = |index| envelope([100, 100, 100, 100, 100, 100, 30, 0][index as usize], &[("pages", digits("8"))]);
+    let (pages, error) = walk(&by_page(CountedEnd::TotalPages(path("pages"))), answer);
+    assert_eq!(pages, 8);
+    assert!(error.unwrap().contains("`pages` tells of 8 pages, and the last of them is empty"));
+    // Nothing at all is one page of nothing, an empty page on the way is none of its business, and what vanished is not promised.
+    let pager = by_page(CountedEnd::TotalPages(path("pages")));
+    assert_eq!(walk(&pager, |_| envelope(0, &[("pages", digits("1"))])), (1, None));
+    assert_eq!(walk(&pager, |index| envelope(if index == 1 { 0 } else { 9 }, &[("pages", digits("3"))])), (3, None));
+    let vanished = |index| envelope([100, 100, 0][index as usize], &[("pages", digits(["3", "3", "2"][index as usize]))]);
+    assert_eq!(walk(&pager, vanished), (3, None));
+}
+
+#[test]
+fn a_total_that_tells_what_is_left_is_an_error() {
+    let left = |index: u64, totals: &[u64]| envelope(100, &[("total", digits(&totals[index as usize].to_string()))]);
+    let pager = by_offset(CountedEnd::Total(path("total")));
+    let (pages, error) = walk(&pager, |index| left(index, &[730, 630, 530, 430, 330]));
+    assert_eq!(pages, 5);
+    assert!(error.unwrap().contains("tells what is left, `330` with this page"));
+    // Records that vanish meanwhile, a total of each page, and one whose pages are all read.
+    for totals in [&[730, 630, 530, 429, 330][..], &[730, 730, 530, 430, 330], &[730, 730, 730, 730, 730, 730, 730, 730]] {
+        assert_eq!(walk(&pager, |index| left(index, totals)).1, None, "{totals:?}");
+    }
+    assert_eq!(walk(&pager, |index| left(index, &[200, 100])), (2, None));
+}
+
+#[test]
+fn an_empty_page_whose_token_leads_to_itself_is_the_end() {
+    let answer = |index: u64| envelope(if index < 3 { 5 } else { 0 }, &[("meta.next", digits(&index.min(2).to_string()))]);
+    assert_eq!(walk(&by_token(), answer), (4, None));
+}
+
+#[test]
 fn an_end_that_cannot_be_found_is_an_error() {
     for (end, key) in [
         (CountedEnd::More(path("meta.x")), "more"),
