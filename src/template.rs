@@ -8,7 +8,7 @@ mod scope;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use http::HeaderValue;
 use minijinja::syntax::SyntaxConfig;
@@ -39,11 +39,22 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
 });
 
 /// A checked template.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Template {
     text: String,
     names: BTreeSet<String>,
+    /// For messages: the file and line that it was read from.
+    place: Option<Arc<str>>,
 }
+
+/// Where it was read from makes no other template of it.
+impl PartialEq for Template {
+    fn eq(&self, other: &Template) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Template {}
 
 impl Template {
     /// Reads a template. The error says what is wrong with it, lower case, without a full stop: a syntax error, a filter or
@@ -56,7 +67,12 @@ impl Template {
         let compiled = ENGINE.template_from_str(&text).map_err(|error| explain(&error))?;
         let names: BTreeSet<String> = compiled.undeclared_variables(false).into_iter().collect();
         refuse_unknown_filters(&compiled, &names)?;
-        Ok(Template { text, names })
+        Ok(Template { text, names, place: None })
+    }
+
+    /// The same, read from a place such as `sources/api.toml:7`.
+    pub fn read_from(self, place: &str) -> Template {
+        Template { place: Some(Arc::from(place)), ..self }
     }
 
     /// Whether the template mentions a top-level name.
@@ -73,8 +89,12 @@ impl Template {
         &self.text
     }
 
-    /// Fills the template in. The error names an undefined name and the names in scope, never a value.
+    /// Fills the template in. The error names an undefined name and the names in scope, never a value; and the template's place.
     pub fn render(&self, scope: &Scope) -> Result<String, String> {
+        self.filled(scope).map_err(|why| self.placed(why, scope))
+    }
+
+    fn filled(&self, scope: &Scope) -> Result<String, String> {
         if let Some(missing) = self.names.iter().find(|name| !scope.has(name)) {
             return Err(format!("`{missing}` is not defined here; in scope: {}", scope.describe()));
         }
@@ -92,6 +112,10 @@ impl Template {
     /// the rendered text.
     pub fn render_json(&self, scope: &Scope) -> Result<serde_json::Value, String> {
         let Some(expression) = self.single_expression() else { return self.render(scope).map(serde_json::Value::String) };
+        self.evaluated(expression, scope).map_err(|why| self.placed(why, scope))
+    }
+
+    fn evaluated(&self, expression: &str, scope: &Scope) -> Result<serde_json::Value, String> {
         if let Some(missing) = self.names.iter().find(|name| !scope.has(name)) {
             return Err(format!("`{missing}` is not defined here; in scope: {}", scope.describe()));
         }
@@ -101,6 +125,19 @@ impl Template {
             return Err("a value in the template is undefined".to_owned());
         }
         serde_json::to_value(&value).map_err(|_| "the expression gives a value that JSON does not have".to_owned())
+    }
+
+    /// Why it cannot be filled in, with the way out where that is an empty bound, and with its place.
+    fn placed(&self, mut why: String, scope: &Scope) -> String {
+        if let Some(bound) = ["from", "to"].into_iter().find(|bound| self.uses(bound) && scope.is_empty_text(bound)) {
+            why.push_str(&format!(
+                "; `{bound}` is empty where nothing bounds the read, as on a first load: write `({bound} or 0)`"
+            ));
+        }
+        if let Some(place) = &self.place {
+            why.push_str(&format!(" (at {place})"));
+        }
+        why
     }
 
     /// What stands between the braces, where they enclose the whole text.

@@ -242,6 +242,9 @@ impl Walker<'_, '_> {
 
     fn read_text(&mut self, text: &str, at: &Place, kind: Kind) -> Option<Value> {
         match kind.read(text) {
+            Ok(Value::Template(template)) => {
+                Some(Value::Template(template.read_from(&format!("{}:{}", self.report.file, at.line))))
+            }
             Ok(value) => Some(value),
             Err(wrong) => self.refuse(at, wrong.message, wrong.help),
         }

@@ -33,6 +33,18 @@ impl Scope {
         self
     }
 
+    /// The bounds as numbers, where they are whole ones: what a body of JSON holds of a cursor that counts.
+    pub fn with_bounds_as_numbers(mut self) -> Scope {
+        for name in ["from", "to"] {
+            if let Some(bound) = self.values.get_mut(name)
+                && let Some(number) = bound.as_str().and_then(|text| text.parse::<i64>().ok())
+            {
+                *bound = Value::from(number);
+            }
+        }
+        self
+    }
+
     /// One more name.
     pub fn set(mut self, name: &str, value: &str) -> Scope {
         self.values.insert(name.to_owned(), Value::from(value));
@@ -53,6 +65,10 @@ impl Scope {
 
     pub(super) fn has(&self, name: &str) -> bool {
         self.values.contains_key(name)
+    }
+
+    pub(super) fn is_empty_text(&self, name: &str) -> bool {
+        self.values.get(name).and_then(|value| value.as_str()).is_some_and(str::is_empty)
     }
 
     /// The names for a message: "`a`, `b`", or "nothing".

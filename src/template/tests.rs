@@ -34,6 +34,20 @@ fn an_undefined_name_is_an_error_that_names_the_scope() {
 }
 
 #[test]
+fn an_error_names_the_place_and_what_an_empty_bound_needs() {
+    let template = Template::parse("{{ from | int }}").unwrap().read_from("sources/api.toml:7");
+    let scope = Scope::new().bounds(None, Some("9"));
+    for error in [template.render(&scope).unwrap_err(), template.render_json(&scope).unwrap_err()] {
+        assert!(error.ends_with("as on a first load: write `(from or 0)` (at sources/api.toml:7)"), "{error}");
+    }
+    assert_eq!(render("{{ (from or 0) | int }}", &scope).unwrap(), "0");
+    assert_eq!(template.render(&scope.clone().bounds(Some("7"), None)).unwrap(), "7");
+    let other = Template::parse("{{ ownr }}").unwrap().read_from("sources/api.toml:7");
+    let error = other.render(&scope).unwrap_err();
+    assert!(error.ends_with("`to` (at sources/api.toml:7)"), "{error}");
+}
+
+#[test]
 fn what_a_value_holds_is_inert() {
     // S-31
     let hostile = "{{ owner }}{% raw %}${env:HOME}{# #}<&\"'";

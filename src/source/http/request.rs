@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 use url::Url;
 
-use crate::config::catalog::{Cursor, Format, Job};
+use crate::config::catalog::{Cursor, CursorFormat, CursorType, Format, Job};
 use crate::error::ErrorKind;
 use crate::ids::PartitionKey;
 use crate::page::{PagePosition, ResponsePath};
@@ -151,6 +151,7 @@ impl RequestPlan {
             (None, Reach::Token(Some(link))) if self.token_is_address => token_address(link, &ask.query)?,
             (None, _) => self.address(set, &bounds, &around, &scope, ask.query)?,
         };
+        let scope = if self.cursor.as_ref().is_some_and(counts) { scope.with_bounds_as_numbers() } else { scope };
         let payload = self.draft.as_ref().map(|draft| draft.render(&scope, &ask.body)).transpose();
         let payload = payload.map_err(|why| config(&format!("body: {why}")))?;
         if let Some(payload) = &payload {
@@ -337,6 +338,12 @@ fn cursor(job: &Job) -> Option<Cursor> {
         cursor.query.clear();
     }
     Some(cursor)
+}
+
+/// Whether a cursor's bounds are numbers.
+fn counts(cursor: &Cursor) -> bool {
+    let is_epoch = cursor.cursor_type.is_time() && cursor.format == CursorFormat::Number;
+    is_epoch || cursor.cursor_type == CursorType::Integer
 }
 
 /// Whether a segment means «here» or «up» to anybody who resolves it (WHATWG URL, section 4.4).

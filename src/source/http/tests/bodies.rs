@@ -7,7 +7,10 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::fixture::*;
 use super::server::{Answer, Server, json, raw};
 use crate::clock::Clock;
-use crate::config::catalog::{CountedEnd, ErrorRule, Job, Mode, PagingKind, Placed, QueryText, RequestBody, Then, TokenPlace};
+use crate::config::catalog::{
+    CountedEnd, Cursor, CursorFormat, CursorType, ErrorRule, Job, Mode, PagingKind, Placed, QueryText, RequestBody, Then,
+    TokenPlace,
+};
 use crate::error::ErrorKind;
 use crate::event::Event;
 use crate::page::{Captured, Envelope, PageAt, PagePosition, ResponsePath};
@@ -69,6 +72,25 @@ async fn a_search_carries_its_bounds_and_the_pages_token_in_its_body() {
     assert_eq!(bodies[1], r#"{"page":{"after":"t1"},"range":{"lt":"2026-01-02T00:00:01.000Z"}}"#);
     let head = &server.seen()[0];
     assert!(head.starts_with("POST /items ") && header(head, "content-type") == Some("application/json"), "{head}");
+}
+
+#[tokio::test]
+async fn a_bound_that_counts_is_a_number_in_json() {
+    let server = answering();
+    let texts = object(&[("gte", text("{{ from }}")), ("lt", text("{{ to }}")), ("text", text("{{ to | string }}"))]);
+    let mut job = posting(&server.url(""), RequestBody::Json(texts));
+    let epoch = Cursor { cursor_type: CursorType::EpochS, format: CursorFormat::Number, ..time_cursor(&[]) };
+    job.stream.cursor = Some(epoch.clone());
+    let slice = |from| span(from, "2026-01-02T00:00:00Z");
+    for from in [None, Some("2026-01-01T00:00:00Z")] {
+        World::new().open(&job).fetch(&slice(from), &PagePosition::start(), 1).await.unwrap();
+    }
+    job.stream.cursor = Some(Cursor { format: CursorFormat::Strftime("%s".to_owned()), ..epoch });
+    World::new().open(&job).fetch(&slice(None), &PagePosition::start(), 1).await.unwrap();
+    let bodies: Vec<String> = server.seen().iter().map(|request| body(request).to_owned()).collect();
+    assert_eq!(bodies[0], r#"{"lt":1767312001,"text":"1767312001"}"#);
+    assert_eq!(bodies[1], r#"{"gte":1767225599,"lt":1767312001,"text":"1767312001"}"#);
+    assert_eq!(bodies[2], r#"{"lt":"1767312001","text":"1767312001"}"#);
 }
 
 #[tokio::test]
