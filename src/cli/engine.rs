@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::config::catalog::Job;
+use crate::config::catalog::{Job, SinkPlace};
 use crate::config::secret::SecretSource;
 use crate::error::{ErrorKind, chain};
 use crate::event::{Event, Events, Listener, RunEnd};
@@ -241,6 +241,14 @@ impl Engine {
             (Purpose::Load, Some(_)) => Class::Backfill,
             (Purpose::Load, None) => Class::Scheduled,
         };
+        if let (Purpose::Load, SinkPlace::Local(folder)) = (purpose, &job.sink.place) {
+            // Before anything is asked for that could not be kept.
+            store::local::look_for_room(folder).map_err(|error| Trouble {
+                exit: error.kind.into(),
+                kind: error.kind,
+                reason: format!("sink {}: {}", job.sink.name, chain(&error)),
+            })?;
+        }
         let scratch = Arc::new(Scratch::new(&self.spool, self.clock.batch_id()));
         let roster = job.tells_parents_apart().then(|| Arc::new(Roster::new(Arc::clone(&scratch))));
         let source = self.open_source(job, class, memory, &scratch, roster.clone())?;

@@ -123,6 +123,8 @@ pub struct CommitMachine {
     guards: Guards,
     phase: Phase,
     tries: u32,
+    /// What the store said when it was last asked to decide.
+    refusal: Option<String>,
     verdict: Option<Verdict>,
 }
 
@@ -137,6 +139,7 @@ impl CommitMachine {
             guards,
             phase: Phase::Begin,
             tries: 1,
+            refusal: None,
             verdict: None,
         }
     }
@@ -206,7 +209,13 @@ impl CommitMachine {
             Outcome::Done => self.publish(),
             Outcome::Exists if !self.guards.read_back => self.publish(),
             // An error and "exists" say the same: somebody has to look (a lost answer, a retry inside the client, or a rival).
-            _ => self.enter(Phase::ReadingBack, Effect::Read { seq: self.seq }),
+            outcome => {
+                self.refusal = match outcome {
+                    Outcome::Failed { reason, .. } => Some(reason),
+                    _ => None,
+                };
+                self.enter(Phase::ReadingBack, Effect::Read { seq: self.seq })
+            }
         }
     }
 
@@ -216,7 +225,10 @@ impl CommitMachine {
             Outcome::Found(Some(rival)) => self.end(Verdict::Lost { rival }),
             Outcome::Found(None) => {
                 let effect = Effect::Decide { bytes: self.bytes.clone(), only_if_absent: self.guards.put_if_absent };
-                let reason = "the store does not keep the decision".to_owned();
+                let reason = match self.refusal.take() {
+                    Some(refusal) => refusal,
+                    None => "the store does not keep the decision".to_owned(),
+                };
                 self.again(Phase::Deciding, effect, Verdict::Undecided { reason })
             }
             Outcome::Failed { reason, .. } => {

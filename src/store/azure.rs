@@ -63,7 +63,15 @@ mod tests {
         let of = SinkPlace::Azure { container: "lake".to_owned(), prefix: String::new() };
         let open = |pairs: &[_]| {
             let storage = settings(pairs);
-            super::open(&Place { scheme: "az", bucket: "lake", prefix: "", storage: &storage, secrets: &NoSecrets, of: &of })
+            super::open(&Place {
+                scheme: "az",
+                bucket: "lake",
+                prefix: "",
+                storage: &storage,
+                secrets: &NoSecrets,
+                of: &of,
+                file: "sinks/lake.toml",
+            })
         };
         let store = open(&[("account_name", text("acme")), ("access_key", text("a2V5"))]).unwrap();
         assert_eq!(store.address("t/a.parquet"), "az://lake/t/a.parquet");

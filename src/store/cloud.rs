@@ -8,6 +8,7 @@ use std::time::Duration;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use secrecy::{ExposeSecret, SecretString};
+use url::Url;
 
 use super::StoreError;
 use super::errors::store_error;
@@ -29,6 +30,8 @@ pub(super) struct Place<'a> {
     pub secrets: &'a dyn SecretSource,
     /// The sink's place: it knows the names of its settings.
     pub of: &'a SinkPlace,
+    /// The sink's file.
+    pub file: &'a str,
 }
 
 /// Settings by object_store's keys, and the secrets among them once more, to be kept out of messages.
@@ -49,6 +52,21 @@ impl Place<'_> {
         match self.prefix.trim_matches('/') {
             "" => format!("{}://{}", self.scheme, self.bucket),
             prefix => format!("{}://{}/{prefix}", self.scheme, self.bucket),
+        }
+    }
+
+    /// Who is asked, for messages: without what an address could hold of secrets.
+    fn asked(&self) -> String {
+        let endpoint = match self.storage.get("endpoint") {
+            Some(StorageValue::Text(text)) => Url::parse(text).ok(),
+            _ => None,
+        };
+        match endpoint.as_ref().and_then(|url| Some((url, url.host_str()?))) {
+            Some((url, host)) => {
+                let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+                format!("`{}://{host}{port}`, the `endpoint` in {}", url.scheme(), self.file)
+            }
+            None => format!("the store of {}", self.file),
         }
     }
 
@@ -100,7 +118,7 @@ impl Place<'_> {
         let root = Path::parse(self.prefix.trim_matches('/'));
         let root = root.map_err(|error| self.fail(ErrorKind::Config, error.to_string()))?;
         match built {
-            Ok(store) => Ok(Objects::new(Arc::new(store), root, self.address(), settings.known)),
+            Ok(store) => Ok(Objects::new(Arc::new(store), root, self.address(), settings.known).asking(self.asked())),
             Err(error) => {
                 // What cannot be built is a wrong or missing setting, whatever object_store calls it.
                 let told = store_error("open", self.address(), &error, &settings.known);

@@ -22,6 +22,16 @@ pub(super) fn store_error(
     StoreError { kind, verb, address, message: blot(message, secrets) }
 }
 
+/// Whether there was no answer at all: then it matters who was asked.
+pub(super) fn is_unanswered(error: &object_store::Error) -> bool {
+    match error {
+        object_store::Error::Generic { store, .. } if *store != LOCAL => {
+            status(&error.to_string()).is_none() && judge(error).0 == ErrorKind::Unavailable
+        }
+        _ => false,
+    }
+}
+
 /// The same for an error of the file system itself.
 pub(super) fn io_error(verb: &'static str, address: String, error: &io::Error) -> StoreError {
     let (kind, message) = judge_io(error);

@@ -57,7 +57,15 @@ mod tests {
         let of = SinkPlace::Gcs { bucket: "lake".to_owned(), prefix: "raw".to_owned() };
         let open = |pairs: &[_]| {
             let storage = settings(pairs);
-            super::open(&Place { scheme: "gs", bucket: "lake", prefix: "raw", storage: &storage, secrets: &NoSecrets, of: &of })
+            super::open(&Place {
+                scheme: "gs",
+                bucket: "lake",
+                prefix: "raw",
+                storage: &storage,
+                secrets: &NoSecrets,
+                of: &of,
+                file: "sinks/lake.toml",
+            })
         };
         let store = open(&[("bearer_token", text("t"))]).unwrap();
         assert_eq!(store.address("t/a.parquet"), "gs://lake/raw/t/a.parquet");

@@ -24,6 +24,23 @@ use crate::fault::Guards;
 /// Numbers of unfinished files that are free, one after the other, before a higher one is not looked for.
 const FREE_MAX: usize = 4;
 
+/// Whether a folder can be written to, or be made where it is not there; looked at without leaving a trace.
+pub fn look_for_room(folder: &Path) -> Result<(), StoreError> {
+    let failed = |error: io::Error| io_error("write to", folder.display().to_string(), &error);
+    for there in folder.ancestors() {
+        match fs::metadata(there) {
+            Ok(found) if found.is_dir() => {
+                let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+                return rustix::fs::access(there, access).map_err(|error| failed(error.into()));
+            }
+            Ok(_) => return Err(failed(io::ErrorKind::NotADirectory.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(())
+}
+
 /// A folder; made by the first write, so that looking at a table that was never loaded leaves no trace.
 pub struct LocalStore {
     root: PathBuf,

@@ -38,8 +38,8 @@ use crate::fault::Guards;
 /// # Errors
 /// `Config` for storage keys that mean nothing there, `Auth` for a secret that cannot be resolved.
 pub fn open(sink: &Sink, secrets: &dyn SecretSource, guards: Guards) -> Result<Arc<dyn Store>, StoreError> {
-    let place =
-        |scheme, bucket, prefix| cloud::Place { scheme, bucket, prefix, storage: &sink.storage, secrets, of: &sink.place };
+    let (storage, of, file) = (&sink.storage, &sink.place, sink.file.as_str());
+    let place = |scheme, bucket, prefix| cloud::Place { scheme, bucket, prefix, storage, secrets, of, file };
     match &sink.place {
         SinkPlace::Local(folder) => match sink.storage.keys().next() {
             Some(key) => Err(StoreError {

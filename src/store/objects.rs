@@ -10,7 +10,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use secrecy::SecretString;
 
-use super::errors::{is_missing, store_error};
+use super::errors::{is_missing, is_unanswered, store_error};
 use super::upload::Upload;
 use super::{Listed, Published, PutAbsent, StagedWriter, Store, StoreError};
 use crate::error::ErrorKind;
@@ -24,11 +24,17 @@ pub struct Objects {
     address: String,
     /// Never to be seen in a message.
     secrets: Arc<[SecretString]>,
+    /// Who is asked, and where that is written; for messages.
+    asked: String,
 }
 
 impl Objects {
     pub(super) fn new(inner: Arc<dyn ObjectStore>, root: Path, address: String, secrets: Vec<SecretString>) -> Self {
-        Objects { inner, root, address, secrets: secrets.into() }
+        Objects { inner, root, address, secrets: secrets.into(), asked: String::new() }
+    }
+
+    pub(super) fn asking(self, asked: String) -> Self {
+        Objects { asked, ..self }
     }
 
     /// The store's own path. What is refused here (`..`, empty steps) is a bug of the caller.
@@ -42,7 +48,11 @@ impl Objects {
     }
 
     pub(super) fn error(&self, verb: &'static str, path: &str, error: &object_store::Error) -> StoreError {
-        store_error(verb, self.address(path), error, &self.secrets)
+        let mut told = store_error(verb, self.address(path), error, &self.secrets);
+        if !self.asked.is_empty() && is_unanswered(error) {
+            told.message = format!("no answer from {}: {}", self.asked, told.message);
+        }
+        told
     }
 
     pub(super) fn own_error(&self, verb: &'static str, path: &str, kind: ErrorKind, message: String) -> StoreError {

@@ -43,7 +43,7 @@ mod tests {
 
     fn open(bucket: &str, prefix: &str, storage: &BTreeMap<String, StorageValue>) -> Result<Objects, StoreError> {
         let of = SinkPlace::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() };
-        super::open(&Place { scheme: "s3", bucket, prefix, storage, secrets: &NoSecrets, of: &of })
+        super::open(&Place { scheme: "s3", bucket, prefix, storage, secrets: &NoSecrets, of: &of, file: "sinks/lake.toml" })
     }
 
     #[test]
@@ -60,6 +60,20 @@ mod tests {
         let store = open("lake", "/raw/", &keys).unwrap();
         assert_eq!(store.address("t/a.parquet"), "s3://lake/raw/t/a.parquet");
         assert_eq!(open("lake", "", &keys).unwrap().address("t"), "s3://lake/t");
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_does_not_answer_is_named_with_the_file_that_names_it() {
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let endpoint = format!("http://me:pass@127.0.0.1:{port}/x");
+        let keys = [("access_key_id", text("k")), ("secret_access_key", text("s")), ("allow_http", text("true"))];
+        let keys = settings(&[&keys[..], &[("endpoint", text(&endpoint))]].concat());
+        let error = open("lake", "", &keys).unwrap().get("a", 9).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+        let asked = format!("no answer from `http://127.0.0.1:{port}`, the `endpoint` in sinks/lake.toml: ");
+        assert!(error.message.starts_with(&asked), "{error}");
+        assert!(!error.message.contains("pass"), "{error}");
     }
 
     #[test]

@@ -515,3 +515,22 @@ fn a_mutant_that_does_not_look_at_the_index_leaves_an_old_one() {
     assert_eq!(left(Guards::standing()), 1);
     assert_eq!(left(Guards { index_forward: false, ..Guards::standing() }), 0);
 }
+
+#[test]
+fn a_decision_that_the_store_refuses_says_why() {
+    let record = record(&DatasetState::default(), batch(1));
+    let bytes = record.to_bytes().expect("a record");
+    let mut machine = CommitMachine::new(record, bytes, Guards::standing());
+    let mut effects = machine.step(Outcome::Begin);
+    while let Some(effect) = effects.into_iter().find(|effect| !matches!(effect, Effect::Wait { .. })) {
+        effects = machine.step(match effect {
+            Effect::Decide { .. } => {
+                Outcome::Failed { reason: "put `a`: permission denied".to_owned(), fenced: false, hopeless: false }
+            }
+            Effect::Read { .. } => Outcome::Found(None),
+            _ => Outcome::Done,
+        });
+    }
+    let Some(Verdict::Undecided { reason }) = machine.verdict() else { panic!("decided") };
+    assert_eq!(reason, "put `a`: permission denied");
+}

@@ -112,6 +112,20 @@ async fn a_read_only_folder_is_an_operators_matter() {
     if let Err(error) = put {
         assert_eq!(error.kind, ErrorKind::Config);
         assert!(error.to_string().ends_with("permission denied"), "{error}");
+        let before = look_for_room(&root.join("deeper")).unwrap_err();
+        assert!(before.kind == ErrorKind::Config && before.to_string().ends_with("permission denied"), "{before}");
+    }
+}
+
+#[test]
+fn room_is_looked_for_without_a_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    look_for_room(&folder.path().join("a/b")).unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    fs::write(folder.path().join("file"), "").unwrap();
+    for path in ["file", "file/lake"] {
+        let error = look_for_room(&folder.path().join(path)).unwrap_err();
+        assert!(error.kind == ErrorKind::Config && error.to_string().ends_with("is a file, not a folder"), "{error}");
     }
 }
 
