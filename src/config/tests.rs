@@ -1,6 +1,7 @@
 //! Files in, problems out: one snapshot for each kind of problem.
 
 mod auth;
+mod cursors;
 mod export;
 mod files;
 mod job;

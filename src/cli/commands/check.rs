@@ -15,8 +15,8 @@ use crate::config::catalog::{Job, TableFormat};
 use crate::config::{Problem, Severity};
 use crate::ids::JobName;
 
-use super::against;
 use super::promise::Promise;
+use super::{against, doubts};
 
 /// Of more enabled jobs than these, what they are promised is printed by name alone.
 const PROMISES_MAX: usize = 3;
@@ -65,6 +65,9 @@ pub(super) fn check(context: &Context, job: Option<&str>) -> Result<Exit, Failur
 /// The project; where a job is named, as if it had no other one, and this one enabled.
 fn open(context: &Context, job: Option<&str>) -> Result<Project, Failure> {
     let mut project = Project::open(context)?;
+    let doubts = doubts::of(&project, context.clock.now());
+    project.problems.extend(doubts);
+    project.problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     let Some(name) = job.map(JobName::new) else { return Ok(project) };
     // Why a parked one is parked stands among the problems.
     if !project.parked.contains_key(&name) {

@@ -5,6 +5,7 @@ mod check;
 mod compact;
 mod completions;
 mod doctor;
+mod doubts;
 mod forecast;
 mod gc;
 mod init;

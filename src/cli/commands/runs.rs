@@ -47,10 +47,10 @@ fn print(context: &Context, rows: &[RunRow]) -> Result<(), Failure> {
         ("rejected", Right),
         ("requests", Right),
     ];
-    let mut table = context.terminal.table(&columns);
+    let mut lines = Vec::with_capacity(rows.len());
     for run in rows {
         let took = run.finished_at.map(|end| length(end.duration_since(run.started_at).unsigned_abs())).unwrap_or_default();
-        table.row(&[
+        lines.push([
             instant(run.started_at),
             run.job.to_string(),
             run.status.clone(),
@@ -61,8 +61,18 @@ fn print(context: &Context, rows: &[RunRow]) -> Result<(), Failure> {
             thousands(run.requests),
         ]);
     }
-    table.keep_whole(0);
-    table.keep_whole(1);
+    let widths = columns.iter().enumerate().map(|(column, (name, _))| {
+        let cells = lines.iter().map(|line| line[column].chars().count());
+        cells.max().unwrap_or(0).max(name.chars().count())
+    });
+    let shown = fitting(widths.collect(), context.terminal.width.map(usize::from));
+    let mut table = context.terminal.table(&shown.iter().map(|column| columns[*column]).collect::<Vec<_>>());
+    for line in &lines {
+        table.row(&shown.iter().map(|column| line[*column].as_str()).collect::<Vec<_>>());
+    }
+    for column in 0..shown.len() {
+        table.keep_whole(column);
+    }
     context.terminal.line(&table.text())?;
     for run in rows {
         if let Some(error) = &run.error {
@@ -70,4 +80,33 @@ fn print(context: &Context, rows: &[RunRow]) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Which columns are shown where the terminal has no room for all: those that say least go first. `--json` has all of them.
+fn fitting(widths: Vec<usize>, room: Option<usize>) -> Vec<usize> {
+    const PADDING: usize = 2;
+    const GO_FIRST: [usize; 4] = [7, 4, 3, 6];
+    let mut shown: Vec<usize> = (0..widths.len()).collect();
+    for column in GO_FIRST {
+        let width: usize = shown.iter().map(|shown| widths[*shown] + PADDING).sum();
+        if room.is_none_or(|room| width <= room) {
+            break;
+        }
+        shown.retain(|shown| *shown != column);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_terminal_leaves_out_whole_columns() {
+        let widths = vec![19, 11, 6, 6, 7, 6, 8, 8];
+        assert_eq!(fitting(widths.clone(), None).len(), 8);
+        assert_eq!(fitting(widths.clone(), Some(87)).len(), 8);
+        assert_eq!(fitting(widths.clone(), Some(80)), [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(fitting(widths, Some(40)), [0, 1, 2, 5]);
+    }
 }

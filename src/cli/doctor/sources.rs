@@ -91,7 +91,15 @@ fn describe_clock(name: &str, ahead: SignedDuration) -> Finding {
 
 /// A source that did not give a page, by what to do about it.
 fn refused(name: &str, kind: ErrorKind, message: String) -> Finding {
+    // The finding names it already.
+    let message = message.strip_prefix(&format!("source {name}: ")).map_or_else(|| message.clone(), str::to_owned);
     let (verdict, help) = match kind {
+        ErrorKind::Auth if message.contains("environment variable ") => {
+            (Verdict::Broken, "set the variable where highwater is started, or name another secret in the source's file")
+        }
+        ErrorKind::Auth if message.contains("missing secret ") => {
+            (Verdict::Broken, "put the secret there, or name another one in the source's file")
+        }
         ErrorKind::Auth => (Verdict::Broken, "renew the secret, or the rights that go with it"),
         ErrorKind::Config => (Verdict::Broken, "change the source's file: `highwater check` names its places"),
         ErrorKind::Unavailable => (Verdict::Broken, "is `base_url` right, and can this machine reach it? a proxy is `proxy`"),
@@ -123,6 +131,11 @@ mod tests {
             assert_eq!(finding.verdict, Verdict::Broken);
             assert!(finding.help.is_some());
         }
+        let unset = "source api: missing secret `env KEY`: environment variable `KEY` is not set";
+        let unset = refused("api", ErrorKind::Auth, unset.to_owned());
+        assert_eq!(unset.message, "missing secret `env KEY`: environment variable `KEY` is not set");
+        assert!(unset.help.unwrap().starts_with("set the variable"));
+        assert!(refused("api", ErrorKind::Auth, "GET / answered 401".to_owned()).help.unwrap().starts_with("renew the secret"));
         assert_eq!(refused("api", ErrorKind::Throttled { retry_at: None }, "no".to_owned()).verdict, Verdict::Odd);
     }
 }

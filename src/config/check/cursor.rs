@@ -176,15 +176,47 @@ fn check_resolution(
         return;
     }
     let CursorFormat::Strftime(pattern) = format else { return };
-    if repeats_an_hour(pattern, timezone) && precision < SignedDuration::from_hours(1) {
-        let message = "the format does not tell apart the hour that comes twice when summer time ends";
-        report.error(&place, message, "add `%:z` to the format, or give precision = \"1h\"");
+    if precision < AN_HOUR && is_ambiguous(pattern) && repeats_an_hour(timezone, second(SINCE)) {
+        report.error(&place, AMBIGUOUS, "add `%:z` to the format, or give precision = \"1h\"");
     }
 }
 
-/// Local times of day without an offset are ambiguous in a zone with summer time.
-fn repeats_an_hour(pattern: &str, timezone: &TimeZone) -> bool {
+/// Whether a job that reads from `start` on meets an hour that its cursor's format cannot tell from the one before. Asked of zones whose
+/// clocks were put back for the last time before [`SINCE`]: of the others the source's own check has said it.
+pub(super) fn meets_an_ambiguous_hour(cursor: &Cursor, start: Option<Timestamp>) -> bool {
+    let CursorFormat::Strftime(pattern) = &cursor.format else { return false };
+    let start = start.unwrap_or(second(0));
+    cursor.precision < AN_HOUR
+        && start < second(SINCE)
+        && is_ambiguous(pattern)
+        && !repeats_an_hour(&cursor.timezone, second(SINCE))
+        && repeats_an_hour(&cursor.timezone, start)
+}
+
+pub(super) const AMBIGUOUS: &str = "the format does not tell apart the hour that comes twice when summer time ends";
+const AN_HOUR: SignedDuration = SignedDuration::from_hours(1);
+/// 2000-01-01T00:00:00Z: few read what is older.
+const SINCE: i64 = 946_684_800;
+/// Clocks that were moved more often than this since an instant are moved for ever.
+const MOVES_MAX: usize = 400;
+
+fn second(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Whether a zone's clocks are put back at some time after an instant.
+fn repeats_an_hour(timezone: &TimeZone, since: Timestamp) -> bool {
+    let mut offset = timezone.to_offset(since);
+    timezone.following(since).take(MOVES_MAX).any(|moved| {
+        let is_back = moved.offset() < offset;
+        offset = moved.offset();
+        is_back
+    })
+}
+
+/// Whether a format writes local times of day without their offset.
+fn is_ambiguous(pattern: &str) -> bool {
     let hours = ["%H", "%I", "%k", "%l", "%T", "%R", "%r", "%X", "%c"].iter().any(|part| pattern.contains(part));
     let offset = ["%z", "%:z", "%s", "%Q", "%Z"].iter().any(|part| pattern.contains(part));
-    hours && !offset && timezone.to_fixed_offset().is_err()
+    hours && !offset
 }

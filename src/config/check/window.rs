@@ -5,9 +5,9 @@ use jiff::{SignedDuration, Timestamp, civil};
 
 use crate::config::catalog::{Cursor, CursorType, Lookback, Stream, Window};
 use crate::config::node::{Start, Table};
-use crate::config::problem::Report;
+use crate::config::problem::{Place, Report};
 
-use super::cursor::named;
+use super::cursor::{self, named};
 
 const SETTLE: SignedDuration = SignedDuration::from_secs(60);
 
@@ -15,6 +15,9 @@ const SETTLE: SignedDuration = SignedDuration::from_secs(60);
 pub(super) fn check(table: Option<&Table>, stream: Option<&Stream>, report: &mut Report) -> Window {
     let mut window = Window { start: None, start_integer: None, step: None, settle: SETTLE, lookback: None };
     let Some(table) = table else {
+        if let Some(cursor) = stream.and_then(Stream::window_cursor) {
+            check_hours(&Place { key: "window.start".to_owned(), ..Place::default() }, cursor, None, report);
+        }
         return window;
     };
     window.settle = table.duration("settle").unwrap_or(SETTLE);
@@ -30,6 +33,7 @@ pub(super) fn check(table: Option<&Table>, stream: Option<&Stream>, report: &mut
         None => refuse(table, &["start", "step", "settle", "lookback"], "a stream without a cursor", report),
         Some(cursor) => {
             check_start(table, cursor, &mut window, report);
+            check_hours(&table.place("start"), cursor, window.start, report);
             check_lookback(table, cursor, stream, &mut window, report);
             check_step(table, cursor, stream, &mut window, report);
         }
@@ -74,6 +78,13 @@ fn check_start(table: &Table, cursor: &Cursor, window: &mut Window, report: &mut
                 "write an instant, such as \"2019-01-01T00:00:00Z\"",
             ),
         },
+    }
+}
+
+fn check_hours(place: &Place, cursor: &Cursor, start: Option<Timestamp>, report: &mut Report) {
+    if cursor::meets_an_ambiguous_hour(cursor, start) {
+        let help = "begin later, or add `%:z` to the cursor's `format`, or give it precision = \"1h\"";
+        report.error(place, cursor::AMBIGUOUS, help);
     }
 }
 

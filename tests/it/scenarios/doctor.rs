@@ -48,20 +48,21 @@ fn a_fit_project_is_found_fit_and_left_as_it_was() {
 fn what_is_broken_is_named_with_the_way_out() {
     // O-18
     let (api, project) = world();
-    project.edit("sources/api.toml", "timeout", "auth = { type = \"bearer\", token = { env = \"TEST_S3_KEY\" } }\ntimeout");
+    let call = |arguments: &[&str]| highwater(&project, arguments).env("API_TOKEN", "secret").run();
+    project.edit("sources/api.toml", "timeout", "auth = { type = \"bearer\", token = { env = \"API_TOKEN\" } }\ntimeout");
     api.fail(0..1000, Fault::Status(401));
     // A file stands where the sink's folder should be.
     project.write("lake", "");
-    let found = highwater(&project, &["check", "--connect", "--json"]).run().expect_code(1).json();
+    let found = call(&["check", "--connect", "--json"]).expect_code(1).json();
     assert_eq!(with_verdict(&found, "connections", "broken"), ["source api answers", "sink lake answers"]);
     let helps = found["connections"].as_array().unwrap().iter().filter(|one| one["verdict"] == "broken");
     assert!(helps.into_iter().all(|one| one["help"].is_string()), "{found}");
-    let ended = highwater(&project, &["doctor"]).run().expect_code(1);
+    let ended = call(&["doctor"]).expect_code(1);
     assert!(ended.stdout.contains("renew the secret"), "{}", ended.stdout);
     assert!(ended.stdout.contains("Bearer ***"), "{}", ended.stdout);
     // Without being asked to, `check` asks nobody.
     let asked = api.seen().len();
-    highwater(&project, &["check"]).run().expect_code(0);
+    call(&["check"]).expect_code(0);
     assert_eq!(api.seen().len(), asked);
     // Named, a job is asked for alone, and also where it is not enabled.
     let another = std::fs::read_to_string(project.at("jobs/items.toml"))
@@ -69,7 +70,7 @@ fn what_is_broken_is_named_with_the_way_out() {
         .replace("sink = \"lake\"", "sink = \"fit\"\nenabled = false\ntable = \"other\"");
     project.write("jobs/another.toml", &another);
     project.write("sinks/fit.toml", "version = 1\ntype = \"parquet\"\nurl = \"fit\"\n");
-    let found = highwater(&project, &["check", "another", "--connect", "--json"]).run().expect_code(1).json();
+    let found = call(&["check", "another", "--connect", "--json"]).expect_code(1).json();
     assert_eq!(with_verdict(&found, "connections", "broken"), ["source api answers"]);
     assert_eq!((&found["jobs"], found["promises"].as_array().unwrap().len()), (&serde_json::json!(["another"]), 1));
 }
@@ -83,4 +84,8 @@ fn a_secret_that_is_missing_is_named_by_its_reference() {
     assert_eq!(with_verdict(&found, "findings", "broken"), ["secret alerts.team.url ", "source api answers"]);
     assert!(found.to_string().contains("NOT_SET"), "{found}");
     assert!(api.seen().is_empty());
+    let said = highwater(&project, &["doctor"]).run().expect_code(1).stdout;
+    let line =
+        "source api: missing secret `env NOT_SET`: environment variable `NOT_SET` is not set\n         help: set the variable";
+    assert!(said.contains(line) && !said.contains("source api: source api"), "{said}");
 }

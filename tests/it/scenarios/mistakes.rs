@@ -158,3 +158,58 @@ fn a_path_to_the_records_that_leads_nowhere_is_told_with_what_is_there() {
         insta::assert_snapshot!(name, last.join("\n"));
     }
 }
+
+#[test]
+fn a_job_that_nobody_reads_is_noticed() {
+    let project = project();
+    std::fs::rename(project.at("jobs/orders.toml"), project.at("jobs/orders.yaml")).unwrap();
+    let said = checked(&project);
+    assert!(
+        said.contains(
+            "warning: jobs/orders.yaml: the file is not read\n  help: definitions are TOML: write it as jobs/orders.toml"
+        ),
+        "{said}"
+    );
+    assert!(said.contains("warning: jobs: there is no job\n  help: each is a file of its own in that folder"), "{said}");
+    assert!(said.contains("0 jobs ready, 0 parked; 0 errors, 2 warnings") && said.ends_with("exit code 0\n"), "{said}");
+    std::fs::remove_file(project.at("jobs/orders.yaml")).unwrap();
+    assert!(checked(&project).contains("there is no job"), "{said}");
+}
+
+#[test]
+fn a_job_that_begins_in_the_future_is_noticed() {
+    let project = project();
+    project.edit(ORDERS, "2026-01-01", "2126-01-01");
+    let said = checked(&project);
+    let place = "warning: jobs/orders.toml:11:9: window.start: it lies ahead: before [time] UTC the job reads nothing";
+    assert!(said.contains(place) && said.ends_with("exit code 0\n"), "{said}");
+}
+
+#[test]
+fn a_bound_that_a_first_load_lacks_is_named_with_its_place() {
+    let desk = Desk::start(|_, _| (200, json!({ "data": { "items": [] } })));
+    let project = project();
+    project.edit(SHOP, "https://api.example.org/v1", &desk.url());
+    project.edit(SHOP, "auth = { type = \"bearer\", token = { env = \"SHOP_TOKEN\" } }\n", "");
+    project.edit(SHOP, "updated_since = \"{{ from }}\"", "updated_since = \"{{ from | int }}\"");
+    project.edit(ORDERS, "start = \"2026-01-01\"\nstep = \"1d\"\n", "");
+    let said = highwater(&project, &["run", "orders"]).run().expect_code(78).stderr;
+    assert!(said.contains("query.updated_since: ") && said.contains("write `(from or 0)` (at sources/shop.toml:18)"), "{said}");
+    assert!(desk.asked().is_empty());
+    project.edit(SHOP, "{{ from | int }}", "{{ (from or 0) | int }}");
+    highwater(&project, &["run", "orders"]).run().expect_code(0);
+    assert_eq!(desk.asked()[0]["updated_since"], "0");
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_found_before_anything_is_fetched() {
+    let desk = Desk::start(|_, _| (200, json!([])));
+    let project = project();
+    project.edit(SHOP, "https://api.example.org/v1", &desk.url());
+    project.edit(SHOP, "auth = { type = \"bearer\", token = { env = \"SHOP_TOKEN\" } }\n", "");
+    project.write("file", "");
+    project.write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"file/lake\"\n");
+    let said = highwater(&project, &["run", "orders"]).run().expect_code(78).stderr;
+    assert!(said.contains("sink lake: write to `") && said.contains("a part of the path is a file, not a folder"), "{said}");
+    assert!(desk.asked().is_empty());
+}
