@@ -143,6 +143,8 @@ impl<'a> Stage<'a> {
             batch: self.batch,
             set: self.slice.partition.clone(),
             memory: encoder_memory(self.ports.memory),
+            part: self.ports.store.part(),
+            held: encoder_memory(self.ports.memory) * 2,
             keys_max: self.keys_max,
         };
         let staging = Staging::new(

@@ -188,6 +188,8 @@ mod tests {
             batch,
             set: PartitionKey::default(),
             memory: 1 << 20,
+            part: 1 << 20,
+            held: usize::MAX,
             keys_max: None,
         };
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), Arc::new(plan)));
