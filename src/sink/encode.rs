@@ -45,7 +45,7 @@ const PIECE_MIN: usize = 1024 * 1024;
 /// A row group has no more rows, however small they are.
 const ROW_GROUP_ROWS: usize = 1 << 20;
 /// Rows wait for others until they come to so many bytes: the more are encoded at once, the better they share out.
-const WAITING_MAX: usize = 4 * 1024 * 1024;
+const WAITING_MAX: usize = 2 * 1024 * 1024;
 
 /// How a slice's files are to be made.
 #[derive(Clone, Debug)]
