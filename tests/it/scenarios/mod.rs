@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod exactness;
 mod exports;
+mod failing_disks;
 mod formats;
 mod gone;
 mod init;

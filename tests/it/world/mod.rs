@@ -9,6 +9,7 @@ pub mod cutter;
 pub mod daemon;
 pub mod desk;
 pub mod dice;
+pub mod disk;
 pub mod feed;
 pub mod gcs;
 pub mod kind;
