@@ -3,6 +3,7 @@
 mod again;
 mod alerts;
 mod auth;
+mod clocks;
 mod controls;
 mod cursors;
 mod daemons;

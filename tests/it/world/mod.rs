@@ -22,6 +22,7 @@ pub mod receiver;
 pub mod source;
 pub mod timer;
 pub mod vendor;
+pub mod wall;
 pub mod weather;
 
 use std::time::{Duration, Instant};
