@@ -284,6 +284,14 @@ def delta_table(place):
 
     if isinstance(place, str):
         return DeltaTable(place)
+    if "azure" in place:
+        options = {
+            "AZURE_STORAGE_ACCOUNT_NAME": place["account"],
+            "AZURE_STORAGE_ACCOUNT_KEY": place["key"],
+            "AZURE_ENDPOINT": f"http://{place['azure']}/{place['account']}",
+            "AZURE_ALLOW_HTTP": "true",
+        }
+        return DeltaTable(f"az://{place['bucket']}/{place['prefix']}", storage_options=options)
     options = {
         "AWS_ENDPOINT_URL": place["endpoint"],
         "AWS_REGION": "us-east-1",
