@@ -112,9 +112,6 @@ fn live(disk: &FailingDisk, tried: &Tried, api: &FakeApi, series: &Series, at: u
     let mut wrong = Vec::new();
     let met = calls.iter().find(|told| told.error == series.error);
     let name = format!("{} {} {at}: {:?}", series.folder, series.call, met);
-    if met.is_none() {
-        return (vec![format!("{name}: nothing failed")], name, table);
-    }
     let says = |text: &str| ended.stderr.contains(text);
     let said = match series.folder {
         LAKE => says(&table.at(LAKE).to_string_lossy()) && (says("os error 5") || says("no space left on the disk")),
@@ -122,7 +119,7 @@ fn live(disk: &FailingDisk, tried: &Tried, api: &FakeApi, series: &Series, at: u
     };
     match ended.code {
         // What tells of runs and schemas alone is written by the next run.
-        Some(0) if series.lasts && !(said && says("are written later")) => {
+        Some(0) if series.lasts && met.is_some() && !(said && says("are written later")) => {
             wrong.push("the disk went on failing and the run did not".to_owned());
         }
         Some(0) => {}
@@ -172,7 +169,6 @@ fn a_call_on_the_disk_fails_at_any_place_of_a_run() {
         assert_eq!(believed(&calls), [""; 0], "{}", series.kind);
         let number = calls.iter().filter(|told| told.call == series.call).count();
         assert!(number >= 6, "only {number} calls of {}", series.call);
-        // The last few may not be come to in a run that differs by one.
         places.extend(spread(number - 1, series.places).into_iter().map(|at| (series, at)));
     }
     let (next, lives) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -188,6 +184,9 @@ fn a_call_on_the_disk_fails_at_any_place_of_a_run() {
         }
     });
     let lives = lives.into_inner().unwrap();
+    // A run differs by a few calls: the last places may not be come to.
+    let unharmed = lives.iter().filter(|(_, name, _)| name.ends_with(": None")).count();
+    assert!(unharmed * 8 <= lives.len(), "{unharmed} of {} lives met no failure", lives.len());
     let wrong: Vec<&String> = lives.iter().flat_map(|(wrong, ..)| wrong).collect();
     assert!(wrong.is_empty(), "{} of {} lives: {wrong:#?}", wrong.len(), lives.len());
     for some in lives.chunks(40) {

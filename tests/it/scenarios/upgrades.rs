@@ -56,7 +56,7 @@ fn a_new_version_goes_on_where_one_with_the_first_state_was_killed() {
     let tried = tried!();
     let api = api_with(Pages::Token, PAGE, versions());
     let mut tables = Vec::new();
-    for (kind, one_of) in [(Kind::ParquetLocal, 4), (Kind::DeltaLocal, 11)] {
+    for (kind, one_of) in [(Kind::ParquetLocal, 6), (Kind::DeltaLocal, 17)] {
         let log = effects(&tried.table(kind, &api, PAGE).merging());
         let (mut killed, mut adopted) = (0, 0);
         for at in (1..=log.len()).step_by(one_of) {

@@ -65,7 +65,7 @@ pub(super) fn double_rewind_sweep(before: &Fixture, fixture: &Fixture, home: fn(
     let mut dice = Dice::new(seed);
     let chosen =
         |at| (at, SIDES[dice.below(2) as usize], 1 + dice.below(log.len() as u64 * 2 / 3), SIDES[dice.below(2) as usize]);
-    let places: Vec<_> = (1..=log.len() as u64).step_by(2).map(chosen).collect();
+    let places: Vec<_> = (1..=log.len() as u64).step_by(3).map(chosen).collect();
     let died = AtomicUsize::new(0);
     assert_right(&in_parallel(&places, async |(at, side, second, second_side)| {
         let home = home();
