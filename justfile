@@ -30,10 +30,10 @@ systemd:
     cargo build --locked
     bash tests/systemd/nspawn.sh target/debug/highwater
 
-# An hour of the daemon against a source that misbehaves, killed every few minutes; the same FOLDER again goes on from there.
+# An hour of the daemon against a source that misbehaves, killed again and again; the same FOLDER again goes on from there.
 soak FOLDER *OPTIONS:
-    cargo build --locked --release
-    target/test-tools/venv/bin/python tests/soak/soak.py target/release/highwater {{FOLDER}} {{OPTIONS}}
+    cargo build --locked
+    target/test-tools/venv/bin/python tests/soak/soak.py target/debug/highwater {{FOLDER}} {{OPTIONS}}
 
 # Speed and memory beside DuckDB, dlt, airbyte-cdk and curl, into docs/performance.md; `--only small,idle-5` for some of it. The same FOLDER again goes on.
 bench FOLDER *OPTIONS:

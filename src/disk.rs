@@ -24,26 +24,46 @@ pub fn free(folder: &Path) -> io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-/// What kind of network file system a folder lies on; `None` for a local disk. Renames and links over a network may be applied
-/// and answered with an error, or the other way round.
+/// What a folder lies on, as far as it matters to what was committed there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystem {
+    Local,
+    /// Renames and links over a network may be applied and answered with an error, or the other way round.
+    Network(&'static str),
+    /// Gone with the machine's power, whatever was synced.
+    Memory(&'static str),
+    /// Most often the layer of a container, gone with it; some are mounted so that syncs do nothing.
+    Overlay,
+}
+
+/// What kind of file system a folder lies on.
 #[cfg(target_os = "linux")]
-pub fn network(folder: &Path) -> io::Result<Option<&'static str>> {
+pub fn file_system(folder: &Path) -> io::Result<FileSystem> {
     let there = folder.ancestors().find(|above| above.exists()).unwrap_or(Path::new("/"));
     let found = rustix::fs::statfs(there)?;
-    // Numbers of statfs(2); the field's width differs between architectures, and none of them needs more than 32 bits.
-    Ok(match u32::try_from(found.f_type as i64 & 0xffff_ffff).unwrap_or_default() {
-        0x6969 => Some("NFS"),
-        0x517b | 0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
-        0x6573_5546 => Some("FUSE"),
-        0x00c3_6400 => Some("CephFS"),
-        0x0102_1997 => Some("9P"),
-        _ => None,
-    })
+    // The field's width differs between architectures, and none of the numbers needs more than 32 bits.
+    Ok(by_number(u32::try_from(found.f_type as i64 & 0xffff_ffff).unwrap_or_default()))
+}
+
+/// By the numbers of statfs(2).
+#[cfg(target_os = "linux")]
+fn by_number(number: u32) -> FileSystem {
+    match number {
+        0x6969 => FileSystem::Network("NFS"),
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => FileSystem::Network("SMB"),
+        0x6573_5546 => FileSystem::Network("FUSE"),
+        0x00c3_6400 => FileSystem::Network("CephFS"),
+        0x0102_1997 => FileSystem::Network("9P"),
+        0x0102_1994 => FileSystem::Memory("tmpfs"),
+        0x8584_58f6 => FileSystem::Memory("ramfs"),
+        0x794c_7630 => FileSystem::Overlay,
+        _ => FileSystem::Local,
+    }
 }
 
 /// Only Linux has these numbers.
 #[cfg(not(target_os = "linux"))]
-pub fn network(_folder: &Path) -> io::Result<Option<&'static str>> {
+pub fn file_system(_folder: &Path) -> io::Result<FileSystem> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -96,7 +116,20 @@ mod tests {
         std::fs::create_dir(&other).expect("folder");
         assert!(same_file_system(folder.path(), &other).expect("told"));
         assert!(!same_file_system(folder.path(), Path::new("/proc")).expect("told"));
-        assert_eq!(network(folder.path()).expect("told"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_a_folder_lies_on_is_told() {
+        // O-18
+        assert_eq!(file_system(Path::new("/proc/not-there")).expect("told"), FileSystem::Local);
+        let kinds = [0xef53, 0x0102_1994, 0x794c_7630, 0x6969].map(by_number);
+        let (tmpfs, nfs) = (FileSystem::Memory("tmpfs"), FileSystem::Network("NFS"));
+        assert_eq!(kinds, [FileSystem::Local, tmpfs, FileSystem::Overlay, nfs]);
+        // Where there is one, as on every Linux that people log in to.
+        if std::fs::read_to_string("/proc/mounts").is_ok_and(|mounts| mounts.contains(" /dev/shm tmpfs")) {
+            assert_eq!(file_system(Path::new("/dev/shm")).expect("told"), tmpfs);
+        }
     }
 
     #[test]

@@ -281,6 +281,8 @@ impl Desk {
             batch: base.batch,
             set: PartitionKey::default(),
             memory: encoder_memory(ports.memory),
+            part: ports.store.part(),
+            held: usize::MAX,
             keys_max: groups.iter().map(Group::rows).max(),
         };
         let staging = Staging::new(Arc::clone(&ports.store), job.dataset.clone(), base.batch, 0, ports.guards);

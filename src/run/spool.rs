@@ -101,7 +101,7 @@ impl Spool {
         Spool {
             folder: folder.to_path_buf(),
             path: folder.join(format!("{batch}.pages")),
-            memory_max: memory / 64,
+            memory_max: memory / 256,
             much: memory / 8,
             held: 0,
             pages: Vec::new(),
@@ -234,7 +234,7 @@ mod tests {
     #[tokio::test]
     async fn pages_come_back_as_they_were() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut spool = Spool::new(folder.path(), BatchId(uuid::Uuid::now_v7()), 32 * (2 * HEAD_COST + 12));
+        let mut spool = Spool::new(folder.path(), BatchId(uuid::Uuid::now_v7()), 128 * (2 * HEAD_COST + 12));
         let bodies: Vec<Bytes> =
             ["first", "second", "third, longer than memory", ""].map(|text| Bytes::from_static(text.as_bytes())).to_vec();
         for (index, body) in bodies.iter().enumerate() {

@@ -27,7 +27,7 @@ use self::line::{Ended, Line};
 /// Below it row groups become too small for readers.
 const ENCODER_MIN: u64 = 16 * 1024 * 1024;
 /// Above it readers gain little, and the process takes some twice as much.
-const ENCODER_MAX: u64 = 32 * 1024 * 1024;
+const ENCODER_MAX: u64 = 24 * 1024 * 1024;
 
 /// The files of one slice, from the first row on.
 pub(super) struct Stage<'a> {
@@ -143,6 +143,8 @@ impl<'a> Stage<'a> {
             batch: self.batch,
             set: self.slice.partition.clone(),
             memory: encoder_memory(self.ports.memory),
+            part: self.ports.store.part(),
+            held: encoder_memory(self.ports.memory) * 2,
             keys_max: self.keys_max,
         };
         let staging = Staging::new(

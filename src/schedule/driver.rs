@@ -23,7 +23,7 @@ use crate::stop::Stop;
 /// At least this often the timetable is looked at, whether anything rang or not.
 const LOOK: Duration = Duration::from_secs(15);
 
-/// How long the scheduler has for taking a moment.
+/// How long the scheduler has for taking a moment, and for shutting down.
 const ARM_MAX: Duration = Duration::from_secs(5);
 
 /// How long the state is left alone after it did not take what it has to keep.
@@ -405,7 +405,11 @@ impl AtWork {
 
     /// Waits for the runs under way. Whoever pings is still answered; nothing else is taken any more.
     async fn drain(&mut self) {
-        self.alarm.close().await;
+        tokio::select! {
+            () = self.alarm.close() => {}
+            // The process ends, and the scheduler's tasks with it.
+            () = self.clock.sleep(ARM_MAX) => tracing::warn!("the scheduler did not shut down, and is left behind"),
+        }
         while !self.runs.is_empty() {
             tokio::select! {
                 biased;

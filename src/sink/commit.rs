@@ -123,7 +123,7 @@ pub struct CommitMachine {
     guards: Guards,
     phase: Phase,
     tries: u32,
-    /// What the store said when it was last asked to decide.
+    /// Why the last attempt to decide did not go through, as far as the store said.
     refusal: Option<String>,
     verdict: Option<Verdict>,
 }
@@ -205,6 +205,10 @@ impl CommitMachine {
     }
 
     fn decided(&mut self, outcome: Outcome) -> Vec<Effect> {
+        self.refusal = match &outcome {
+            Outcome::Failed { reason, .. } => Some(reason.clone()),
+            _ => None,
+        };
         match outcome {
             Outcome::Done => self.publish(),
             Outcome::Exists if !self.guards.read_back => self.publish(),
@@ -225,10 +229,7 @@ impl CommitMachine {
             Outcome::Found(Some(rival)) => self.end(Verdict::Lost { rival }),
             Outcome::Found(None) => {
                 let effect = Effect::Decide { bytes: self.bytes.clone(), only_if_absent: self.guards.put_if_absent };
-                let reason = match self.refusal.take() {
-                    Some(refusal) => refusal,
-                    None => "the store does not keep the decision".to_owned(),
-                };
+                let reason = self.refusal.take().unwrap_or_else(|| "the store does not keep the decision".to_owned());
                 self.again(Phase::Deciding, effect, Verdict::Undecided { reason })
             }
             Outcome::Failed { reason, .. } => {

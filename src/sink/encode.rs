@@ -45,7 +45,7 @@ const PIECE_MIN: usize = 1024 * 1024;
 /// A row group has no more rows, however small they are.
 const ROW_GROUP_ROWS: usize = 1 << 20;
 /// Rows wait for others until they come to so many bytes: the more are encoded at once, the better they share out.
-const WAITING_MAX: usize = 4 * 1024 * 1024;
+const WAITING_MAX: usize = 2 * 1024 * 1024;
 
 /// How a slice's files are to be made.
 #[derive(Clone, Debug)]
@@ -61,6 +61,9 @@ pub struct EncodeSettings {
     pub set: PartitionKey,
     /// Ceiling on rows held in open row groups over all files, bytes.
     pub memory: usize,
+    /// Bytes of a file that whoever stages it holds until they are a part to send, and ceiling on those of all open files.
+    pub part: usize,
+    pub held: usize,
     /// No file has more distinct keys than this, where that is known.
     pub keys_max: Option<u64>,
 }
@@ -421,6 +424,21 @@ impl Encoder {
             }
             held -= before - after;
         }
+        self.keep_few_parts(pieces)
+    }
+
+    /// What was encoded of an open file may wait to be a part that a store takes: files are closed until what waits so fits.
+    fn keep_few_parts(&mut self, pieces: &mut Vec<Piece>) -> Result<(), SinkError> {
+        let (part, turn) = (self.settings.part.max(1) as u64, self.turn);
+        let waits = |file: &OpenFile| file.bytes % part;
+        let mut held: u64 = self.open.values().map(waits).sum();
+        while held > self.settings.held as u64 {
+            let worth = |file: &OpenFile| waits(file) * (turn - file.last_turn + 1);
+            let Some(key) = self.open.iter().max_by_key(|(_, file)| worth(file)).map(|(key, _)| key.clone()) else { break };
+            let Some(file) = self.open.remove(&key) else { break };
+            held -= waits(&file);
+            pieces.extend(file.close()?);
+        }
         Ok(())
     }
 
@@ -547,3 +565,6 @@ fn dead_letter_rows(rejects: &[Reject], batch: BatchId) -> Result<RecordBatch, S
     let arrays = columns.into_iter().map(|(_, array)| array).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(|error| SinkError::bug(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,10 @@ use crate::error::ErrorKind;
 /// The store's name in `object_store::Error::Generic` for a local disk.
 const LOCAL: &str = "LocalFileSystem";
 
+const EPERM: i32 = rustix::io::Errno::PERM.raw_os_error();
+const NO_LINKS: &str = "not permitted: the file system lacks hard links, which this needs (FAT, exFAT and some that are mounted over a \
+    network do), or the folder is protected: take a folder on ext4, XFS, Btrfs, ZFS or APFS, or an object store";
+
 /// Turns an error of object_store into ours. `secrets` are blotted out of whatever text is passed on.
 pub(super) fn store_error(
     verb: &'static str,
@@ -123,6 +127,8 @@ fn judge_io(error: &io::Error) -> (ErrorKind, String) {
         Io::StorageFull => (ErrorKind::Unavailable, "no space left on the disk".to_owned()),
         Io::QuotaExceeded => (ErrorKind::Unavailable, "the disk quota is used up".to_owned()),
         Io::ReadOnlyFilesystem => (ErrorKind::Config, "the file system is read-only".to_owned()),
+        // What the likes of FAT answer to a hard link; a lack of rights is EACCES.
+        Io::PermissionDenied if error.raw_os_error() == Some(EPERM) => (ErrorKind::Config, NO_LINKS.to_owned()),
         Io::PermissionDenied => (ErrorKind::Config, "permission denied".to_owned()),
         Io::NotADirectory => (ErrorKind::Config, "a part of the path is a file, not a folder".to_owned()),
         // Staging lies under the sink's own root, so only a folder below it that is a mount or a link elsewhere comes here.
@@ -130,7 +136,7 @@ fn judge_io(error: &io::Error) -> (ErrorKind, String) {
             ErrorKind::Config,
             "the table's folder and `_highwater` lie on different file systems, between which nothing can be renamed".to_owned(),
         ),
-        Io::Unsupported => (ErrorKind::Config, "the file system lacks hard links, which this needs".to_owned()),
+        Io::Unsupported => (ErrorKind::Config, NO_LINKS.to_owned()),
         _ => (ErrorKind::Unavailable, error.to_string()),
     }
 }

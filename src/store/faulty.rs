@@ -73,6 +73,10 @@ impl Store for FaultyStore {
         self.effect("list", prefix, self.inner.list(prefix)).await
     }
 
+    fn part(&self) -> usize {
+        self.inner.part()
+    }
+
     async fn stage(&self, path: &str) -> Result<Box<dyn StagedWriter>, StoreError> {
         let inner = self.effect("stage", path, self.inner.stage(path)).await?;
         let writer = FaultyWriter {

@@ -24,6 +24,9 @@ use crate::fault::Guards;
 /// Numbers of unfinished files that are free, one after the other, before a higher one is not looked for.
 const FREE_MAX: usize = 4;
 
+/// A disk takes what comes: bytes that are written in one.
+const PART: usize = 512 * 1024;
+
 /// Whether a folder can be written to, or be made where it is not there; looked at without leaving a trace.
 pub fn look_for_room(folder: &Path) -> Result<(), StoreError> {
     let failed = |error: io::Error| io_error("write to", folder.display().to_string(), &error);
@@ -81,7 +84,8 @@ impl LocalStore {
             Err(error) => return Err(self.own_error(verb, ErrorKind::Config, error.to_string())),
         };
         let root = fs::canonicalize(&self.root).map_err(|error| io_error(verb, self.address(""), &error))?;
-        let objects = Objects::new(Arc::new(files.clone()), Default::default(), self.root.display().to_string(), Vec::new());
+        let objects = Objects::new(Arc::new(files.clone()), Default::default(), self.root.display().to_string(), Vec::new())
+            .with_part(PART);
         Ok(Some(self.opened.get_or_init(|| Opened { root, files, objects })))
     }
 
@@ -188,6 +192,10 @@ impl Store for LocalStore {
             Some(opened) => opened.objects.list(prefix).await,
             None => Ok(Vec::new()),
         }
+    }
+
+    fn part(&self) -> usize {
+        PART
     }
 
     async fn stage(&self, path: &str) -> Result<Box<dyn StagedWriter>, StoreError> {

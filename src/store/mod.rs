@@ -78,6 +78,11 @@ pub trait Store: Send + Sync {
     /// All objects whose path begins with `prefix` + `/`, in order of path. Never relied on for correctness of a commit.
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError>;
 
+    /// Bytes of a staged object that wait in memory, at most, until they are a part to send.
+    fn part(&self) -> usize {
+        upload::PART
+    }
+
     /// Opens a staged object. Nothing is visible at `path` until `finish`; dropping it leaves nothing or an orphan that no
     /// record names.
     async fn stage(&self, path: &str) -> Result<Box<dyn StagedWriter>, StoreError>;

@@ -50,7 +50,7 @@ pub enum Verdict {
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// `put_if_absent`, `rivals`, `copy`, `listing`, `clock`, `unfinished_upload`.
+    /// `put_if_absent`, `rivals`, `copy`, `listing`, `clock`, `unfinished_upload`, `durable`.
     pub what: &'static str,
     pub verdict: Verdict,
     /// A sentence without a full stop.
@@ -120,6 +120,7 @@ impl Probe<'_> {
             // By chance alone does a race show itself: whoever asks for it hears of it, and no run fails by the way it fell out.
             findings.push(self.rivals().await?);
             findings.push(self.unfinished_upload().await?);
+            findings.push(self.durable().await);
         }
         Ok(findings)
     }
@@ -232,6 +233,18 @@ impl Probe<'_> {
         match self.store.get(&target, OBJECT_MAX).await? {
             Some(found) if found == rows => Ok(Finding::new(WHAT, Verdict::Good, "what is staged is published whole")),
             _ => unfit("what is published is not what was staged"),
+        }
+    }
+
+    /// Of a folder: a file and all folders above it can be synced. Other stores answer once it is so.
+    async fn durable(&self) -> Finding {
+        const WHAT: &str = "durable";
+        match self.store.sync(&self.path("decided")).await {
+            Ok(()) => Finding::new(WHAT, Verdict::Good, "what was written is durable, as far as the store tells"),
+            Err(error) => {
+                let message = format!("what was written cannot be made durable: {}: {}", error.address, error.message);
+                Finding::new(WHAT, Verdict::Unfit, message)
+            }
         }
     }
 

@@ -81,6 +81,10 @@ impl Store for SoundStore {
         self.inner.list(prefix).await
     }
 
+    fn part(&self) -> usize {
+        self.inner.part()
+    }
+
     async fn stage(&self, path: &str) -> Result<Box<dyn StagedWriter>, StoreError> {
         self.fit().await?.stage(path).await
     }

@@ -14,7 +14,7 @@ use crate::error::ErrorKind;
 
 /// Length of every part but the last, bytes. S3 wants at least 5 MiB and at most 10,000 parts, R2 parts of one length; this
 /// carries 80 GB, far above the largest file a sink may be told to write.
-const PART: usize = 8 << 20;
+pub(super) const PART: usize = 8 << 20;
 
 /// Holds at most one part: each is sent before more is taken, so the store's pace holds back whoever writes.
 pub(super) struct Upload {
@@ -25,14 +25,22 @@ pub(super) struct Upload {
     /// Together shorter than a part.
     held: Vec<Bytes>,
     held_length: usize,
+    /// Length of every part but the last, bytes.
+    part: usize,
     parts: Option<Box<dyn MultipartUpload>>,
     written: u64,
     closed: bool,
 }
 
 impl Upload {
-    pub(super) fn new(inner: Arc<dyn ObjectStore>, path: Path, address: String, secrets: Arc<[SecretString]>) -> Self {
-        Upload { inner, path, address, secrets, held: Vec::new(), held_length: 0, parts: None, written: 0, closed: false }
+    pub(super) fn new(
+        inner: Arc<dyn ObjectStore>,
+        path: Path,
+        part: usize,
+        address: String,
+        secrets: Arc<[SecretString]>,
+    ) -> Self {
+        Upload { inner, path, address, secrets, held: Vec::new(), held_length: 0, part, parts: None, written: 0, closed: false }
     }
 
     fn error(&self, error: &object_store::Error) -> StoreError {
@@ -89,10 +97,10 @@ impl StagedWriter for Upload {
         let mut rest = bytes;
         self.written += rest.len() as u64;
         while !rest.is_empty() {
-            let piece = rest.split_to(rest.len().min(PART - self.held_length));
+            let piece = rest.split_to(rest.len().min(self.part - self.held_length));
             self.held_length += piece.len();
             self.held.push(piece);
-            if self.held_length < PART {
+            if self.held_length < self.part {
                 continue;
             }
             // A part that failed may be there or not: whatever follows it would be a different object.

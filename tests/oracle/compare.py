@@ -1,4 +1,4 @@
-"""Reads tables of a lake with DuckDB, pyarrow and deltalake and compares them with the ground truth, value by value.
+"""Reads tables of a lake with DuckDB, pyarrow, deltalake and Sail and compares them with the ground truth, value by value.
 
 Shares no code with the program. Reads a list of cases as JSON from standard input:
 
@@ -11,6 +11,7 @@ Shares no code with the program. Reads a list of cases as JSON from standard inp
       "keys_only": false                                 optional: which rows are there, whatever their values
       "delta": false                                     optional: a Delta table, read by its log and not by a glob
       "commits": 3                                       optional, of a Delta table: the version that its log must be at
+      "spark": false                                     optional, of a Delta table: also read by Spark's protocol
     }]
 
 The truth is one record a line, the JSON text as the API sent it. Prints each difference and how many values were compared; exits
@@ -283,6 +284,14 @@ def delta_table(place):
 
     if isinstance(place, str):
         return DeltaTable(place)
+    if "azure" in place:
+        options = {
+            "AZURE_STORAGE_ACCOUNT_NAME": place["account"],
+            "AZURE_STORAGE_ACCOUNT_KEY": place["key"],
+            "AZURE_ENDPOINT": f"http://{place['azure']}/{place['account']}",
+            "AZURE_ALLOW_HTTP": "true",
+        }
+        return DeltaTable(f"az://{place['bucket']}/{place['prefix']}", storage_options=options)
     options = {
         "AWS_ENDPOINT_URL": place["endpoint"],
         "AWS_REGION": "us-east-1",
@@ -312,6 +321,28 @@ def by_delta_scan(folder):
     # DuckDB loads it only with DuckDB's own signature.
     connection.execute(f"LOAD '{glob.glob(builds)[0]}'")
     found = connection.execute("SELECT * FROM delta_scan(?)", [folder]).to_arrow_table()
+    return found.to_pylist(), found.schema
+
+
+SPARK = []
+
+
+def spark():
+    """A session of Spark's client; behind it is Sail, which speaks Spark's protocol and shares no code with Apache Spark."""
+    if not SPARK:
+        from pysail.spark import SparkConnectServer
+        from pyspark.sql import SparkSession
+
+        server = SparkConnectServer("127.0.0.1", 0)
+        server.start(background=True)
+        _, port = server.listening_address
+        SPARK.extend([SparkSession.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate(), server])
+    return SPARK[0]
+
+
+def by_spark(folder):
+    """Rows and types as Spark's client gives them."""
+    found = spark().read.format("delta").load(folder).toArrow()
     return found.to_pylist(), found.schema
 
 
@@ -392,6 +423,8 @@ class Case:
         scanned = by_delta_scan(folder)
         if scanned is not None:
             self.compare(case, records, "delta_scan", *scanned, folder, files)
+        if case.get("spark", False):
+            self.compare(case, records, "Spark's client", *by_spark(folder), folder, files)
         for row in read.to_pylist():
             check_folders(row, {name: row[name] for name in row if name in table.metadata().partition_columns}, self.report)
         actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()

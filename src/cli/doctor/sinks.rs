@@ -7,7 +7,7 @@ use crate::cli::Context;
 use crate::cli::project::Project;
 use crate::cli::text::size;
 use crate::config::catalog::{Job, Sink, SinkPlace};
-use crate::disk;
+use crate::disk::{self, FileSystem};
 use crate::error::{ErrorKind, chain};
 use crate::fault::Guards;
 use crate::store::probe::{self, Depth, WAY_OUT};
@@ -60,16 +60,8 @@ fn refused(name: &str, error: &StoreError) -> Finding {
 
 fn look_at_folder(name: &str, folder: &Path, jobs: &[&Job], floor: u64) -> Vec<Finding> {
     let mut findings = Vec::new();
-    match disk::network(folder) {
-        Ok(Some(kind)) => findings.push(
-            Finding::new("sink", name, Verdict::Odd, format!("the folder lies on {kind}"))
-                .of("file_system")
-                .help("what was committed may be lost or doubled after an outage there: take a local disk or an object store"),
-        ),
-        Ok(None) => findings.push(Finding::new("sink", name, Verdict::Good, "the folder lies on a local disk").of("file_system")),
-        // Where the system does not tell, writing to it told enough.
-        Err(_) => {}
-    }
+    // Where the system does not tell, writing to it told enough.
+    findings.extend(disk::file_system(folder).ok().map(|found| lies_on(name, found)));
     for job in jobs {
         let table = folder.join(&job.table);
         if let Ok(false) = disk::same_file_system(folder, &table) {
@@ -83,6 +75,25 @@ fn look_at_folder(name: &str, folder: &Path, jobs: &[&Job], floor: u64) -> Vec<F
     }
     findings.push(room("sink", name, folder, floor));
     findings
+}
+
+fn lies_on(name: &str, found: FileSystem) -> Finding {
+    let odd = |message: &str, help| Finding::new("sink", name, Verdict::Odd, message).of("file_system").help(help);
+    match found {
+        FileSystem::Local => Finding::new("sink", name, Verdict::Good, "the folder lies on a local disk").of("file_system"),
+        FileSystem::Network(kind) => odd(
+            &format!("the folder lies on {kind}"),
+            "what was committed may be lost or doubled after an outage there: take a local disk or an object store",
+        ),
+        FileSystem::Memory(kind) => odd(
+            &format!("the folder lies on {kind}, in memory: nothing of it outlives a loss of power or a restart"),
+            "what was committed is read again then, as far as the source still has it: take a disk or an object store to keep it",
+        ),
+        FileSystem::Overlay => odd(
+            "the folder lies on an overlay, most often a container's own layer, which is gone with the container",
+            "mount a volume for it, or take an object store",
+        ),
+    }
 }
 
 /// What is free on a folder's disk.

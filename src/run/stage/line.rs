@@ -14,7 +14,7 @@ use crate::sink::stage::Staging;
 use super::{Rows, RunError, off_thread};
 
 /// Of the ceiling on data in flight, what may stand in line.
-const PART_OF_MEMORY: u64 = 64;
+const PART_OF_MEMORY: u64 = 128;
 /// What rows weigh at least, KiB: many small pages are no nothing.
 const WEIGHT_MIN: u32 = 16;
 /// Pages that stand in line, however little they weigh.
@@ -188,6 +188,8 @@ mod tests {
             batch,
             set: PartitionKey::default(),
             memory: 1 << 20,
+            part: 1 << 20,
+            held: usize::MAX,
             keys_max: None,
         };
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), Arc::new(plan)));

@@ -52,7 +52,7 @@ fn judge_database(error: &dyn DatabaseError) -> (ErrorKind, String) {
         code::READONLY => (ErrorKind::Config, "the state may only be read here".to_owned()),
         code::CANTOPEN | code::PERM => (ErrorKind::Config, "the state cannot be opened: see the rights of its folder".to_owned()),
         code::BUSY | code::LOCKED => (ErrorKind::Unavailable, "the state is busy".to_owned()),
-        code::IOERR => (ErrorKind::Unavailable, format!("the disk failed: {}", error.message())),
+        code::IOERR => (ErrorKind::Unavailable, format!("the disk of the state failed: {}", error.message())),
         _ => (ErrorKind::Bug, error.message().to_owned()),
     }
 }

@@ -24,6 +24,8 @@ enum Fault {
     ListsLate,
     /// An hour behind.
     Slow,
+    /// Cannot make durable what it shows.
+    NeverSyncs,
 }
 
 struct Broken {
@@ -85,6 +87,18 @@ impl Store for Broken {
         self.inner.publish(staged, target, size).await
     }
 
+    async fn sync(&self, path: &str) -> Result<(), StoreError> {
+        match self.fault {
+            Fault::NeverSyncs => Err(StoreError {
+                kind: ErrorKind::Unavailable,
+                verb: "sync",
+                address: self.address(path),
+                message: "Input/output error (os error 5)".to_owned(),
+            }),
+            _ => self.inner.sync(path).await,
+        }
+    }
+
     async fn delete(&self, path: &str) -> Result<(), StoreError> {
         self.inner.delete(path).await
     }
@@ -117,7 +131,7 @@ async fn good_stores_are_found_good_and_nothing_is_left() {
     for store in [&memory as &dyn Store, &local] {
         let findings = probe(store, &SystemClock::new(), Depth::Whole).await.unwrap();
         let whats: Vec<&str> = findings.iter().map(|finding| finding.what).collect();
-        assert_eq!(whats, ["put_if_absent", "listing", "clock", "copy", "rivals", "unfinished_upload"]);
+        assert_eq!(whats, ["put_if_absent", "listing", "clock", "copy", "rivals", "unfinished_upload", "durable"]);
         assert!(findings.iter().all(|finding| finding.verdict == Verdict::Good), "{findings:?}");
         assert_eq!(store.list("").await.unwrap(), vec![]);
         require(store, &SystemClock::new()).await.unwrap();
@@ -149,6 +163,16 @@ async fn a_store_that_cuts_copies_is_refused() {
     let (findings, required) = broken(Fault::CutsCopies).await;
     assert_eq!(worst(&findings, "copy"), (Verdict::Unfit, "the store cuts what it copies"));
     assert_eq!(required.unwrap_err().kind, ErrorKind::Config);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_make_durable_what_it_shows_is_told() {
+    // O-18, D-05
+    let (findings, _) = broken(Fault::NeverSyncs).await;
+    let (verdict, message) = worst(&findings, "durable");
+    assert_eq!(verdict, Verdict::Unfit);
+    assert!(message.starts_with("what was written cannot be made durable: memory://_highwater/probe/"), "{message}");
+    assert!(message.ends_with("(os error 5)"), "{message}");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use crate::world::oracle::Oracle;
 use crate::world::postgres::{Database, Server};
 use crate::world::program::{Ended, command, highwater};
 use crate::world::project::{Project, job};
-use crate::world::skip;
+use crate::world::{setting, skip};
 
 const PAGE: usize = 5;
 
@@ -112,35 +112,45 @@ fn nothing_is_left_to_do(project: &Project, environment: &[(&str, &str)], jobs: 
     }
 }
 
+/// Daemons and jobs: as many as HIGHWATER_TEST_DAEMONS says, `8x50`, where it says something.
+fn crowd() -> (usize, usize) {
+    let crowd = setting("HIGHWATER_TEST_DAEMONS").unwrap_or_else(|| "3x12".to_owned());
+    let (daemons, jobs) = crowd.split_once('x').expect("daemons, `x`, jobs");
+    (daemons.parse().unwrap(), jobs.parse().unwrap())
+}
+
 #[test]
-fn three_daemons_share_twelve_jobs_and_go_on_where_one_is_killed() {
+fn daemons_share_jobs_and_go_on_where_one_is_killed() {
     // D-31 on every kind
-    const NAME: &str = "three_daemons_share_twelve_jobs_and_go_on_where_one_is_killed";
+    const NAME: &str = "daemons_share_jobs_and_go_on_where_one_is_killed";
     let Some(database) = Database::new("daemons") else { return skip(NAME, "no Postgres server") };
     let Some(mut oracle) = prepared(NAME) else { return };
     let tried = tried!();
-    let jobs = jobs(12);
+    let (daemons, count) = crowd();
+    let jobs = jobs(count);
     let api = api_with(Pages::Token, PAGE, records());
     let lakes = Lakes::new();
-    let projects = [(); 3].map(|()| member(&tried, &api, &lakes, &jobs, "schedule = \"* * * * * *\"\n"));
+    // Each second, or as often as there is time for all of them.
+    let schedule = format!("schedule = \"*/{} * * * * *\"\n", 1 + jobs.len() / 13 * 3);
+    let projects: Vec<Project> = (0..daemons).map(|_| member(&tried, &api, &lakes, &jobs, &schedule)).collect();
     let environment = vec![("STATE_URL", database.url()), ("HIGHWATER_LEASE_MS", "3000")];
     // The first is killed in the middle of its runs, and holds their leases.
     let mut dying = environment.clone();
     dying.push(("HIGHWATER_FAULT", "kill-before:200"));
     assert_eq!(Daemon::start(&projects[0], &dying).wait().signal, Some(9));
     assert!(database.count("SELECT count(*) FROM dataset WHERE token IS NOT NULL") > 0, "leases were held");
-    let second = Daemon::ready(&projects[1], &environment);
-    let third = Daemon::ready(&projects[2], &environment);
+    let others: Vec<Daemon> = projects[1..].iter().map(|project| Daemon::ready(project, &environment)).collect();
     rows(&projects[1], &environment, 20);
     let mut truth = records();
     truth.extend(feed::plain(100, 10, "2026-03-01T00:10:00Z"));
     api.add_records("items", feed::plain(100, 10, "2026-03-01T00:10:00Z"));
     api.set_now("2026-03-20T00:00:00Z");
     rows(&projects[2], &environment, 30);
-    eventually("both of them work", || {
-        (database.count("SELECT count(DISTINCT process) FROM runs WHERE status = 'done'") >= 2).then_some(())
+    eventually("all of them work", || {
+        let at_work = database.count("SELECT count(DISTINCT process) FROM runs WHERE status = 'done'");
+        (usize::try_from(at_work).unwrap() >= others.len()).then_some(())
     });
-    for daemon in [second, third] {
+    for daemon in others {
         daemon.stop();
     }
     assert_eq!(database.count("SELECT count(*) FROM dataset WHERE token IS NOT NULL"), 0, "all was given back");

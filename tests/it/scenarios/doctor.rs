@@ -2,9 +2,11 @@
 
 use super::loads::{api_with, run};
 use crate::world::api::{FakeApi, Fault, Pages};
+use crate::world::disk::{EIO, Failing, FailingDisk, told};
 use crate::world::feed;
 use crate::world::program::highwater;
 use crate::world::project::Project;
+use crate::world::skip;
 
 fn world() -> (FakeApi, Project) {
     let api = api_with(Pages::Token, 5, feed::plain(1, 10, "2026-02-01T00:00:00Z"));
@@ -33,6 +35,7 @@ fn a_fit_project_is_found_fit_and_left_as_it_was() {
         "good     daemon: none is at work in this project",
         "good     sink lake: put-if-absent refuses a second writer",
         "good     sink lake: what is staged is published whole",
+        "good     sink lake: what was written is durable, as far as the store tells",
         "good     source api: answers in",
     ] {
         assert!(ended.stdout.contains(told), "{told} is missing in\n{}", ended.stdout);
@@ -42,6 +45,32 @@ fn a_fit_project_is_found_fit_and_left_as_it_was() {
     assert_eq!(project.listing("lake"), lake);
     assert_eq!(highwater(&project, &["state", "show", "--json"]).run().json(), state);
     assert_eq!(run(&project)["commits"], 0);
+}
+
+#[test]
+fn a_disk_that_cannot_sync_and_one_that_loses_all_with_its_power_are_named() {
+    // O-18
+    const NAME: &str = "a_disk_that_cannot_sync_and_one_that_loses_all_with_its_power_are_named";
+    let Some(disk) = FailingDisk::new() else { return skip(NAME, "there is no C compiler, or this is not Linux") };
+    let (_api, project) = world();
+    run(&project);
+    // The last sync of all, and every sync.
+    let (lake, log) = (project.at("lake"), project.at("calls.txt"));
+    let doctor = |failing| disk.under(highwater(&project, &["doctor"]), &lake, &log, failing).run();
+    doctor(Failing::none()).expect_code(0);
+    let syncs = told(&log).iter().filter(|told| told.call == "fsync").count();
+    for first in [1, syncs] {
+        let ended = doctor(Failing { call: "fsync", first, last: usize::MAX >> 1, error: EIO }).expect_code(1);
+        assert!(ended.stdout.contains("broken   sink lake: ") && ended.stdout.contains("(os error 5)"), "{}", ended.stdout);
+    }
+    let memory = std::path::Path::new("/dev/shm");
+    if !std::fs::read_to_string("/proc/mounts").is_ok_and(|mounts| mounts.contains(" /dev/shm tmpfs")) {
+        return skip(NAME, "there is no file system in memory");
+    }
+    let folder = tempfile::tempdir_in(memory).unwrap();
+    project.write("sinks/lake.toml", &format!("version = 1\ntype = \"parquet\"\nurl = {:?}\n", folder.path().to_string_lossy()));
+    let ended = highwater(&project, &["doctor"]).run().expect_code(0);
+    assert!(ended.stdout.contains("odd      sink lake: the folder lies on tmpfs, in memory"), "{}", ended.stdout);
 }
 
 #[test]

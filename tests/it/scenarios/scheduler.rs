@@ -363,6 +363,25 @@ async fn stop_does_not_wait_for_a_parked_job() {
 }
 
 #[tokio::test]
+async fn stop_does_not_wait_for_a_scheduler_that_is_stuck() {
+    // O-03
+    let mut stage = Stage::new(memory(), vec![job("a", "0 * * * *")], 8, Ringing::Stuck).await;
+    stage.stop.request();
+    let mut seconds = 0;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = stage.tasks.join_next() => break ended.unwrap().unwrap(),
+            () = tokio::task::yield_now() => {}
+        }
+        assert!(seconds < 60, "it waits for the scheduler");
+        stage.clock.pass(Duration::from_secs(1));
+        seconds += 1;
+    };
+    assert!(ended.is_ok());
+}
+
+#[tokio::test]
 async fn tokio_cron_scheduler_wakes_the_driver() {
     // The one scenario on the machine's own clock: a second's worth.
     let clock = Arc::new(highwater::clock::SystemClock::new());

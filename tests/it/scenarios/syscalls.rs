@@ -157,7 +157,7 @@ fn a_folder_without_hard_links_or_across_file_systems_is_refused_before_a_row_is
     let api = api_with(Pages::Token, PAGE, versions());
     for kind in Kind::LOCAL {
         for (calls, error, says) in
-            [("link,linkat", "EPERM", "decided`: "), ("rename,renameat,renameat2", "EXDEV", "nothing can be renamed")]
+            [("link,linkat", "EPERM", "take a folder on ext4"), ("rename,renameat,renameat2", "EXDEV", "nothing can be renamed")]
         {
             let table = tried.table(kind, &api, PAGE).merging();
             let inject = format!("inject={calls}:error={error}");

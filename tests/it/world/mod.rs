@@ -9,6 +9,7 @@ pub mod cutter;
 pub mod daemon;
 pub mod desk;
 pub mod dice;
+pub mod disk;
 pub mod feed;
 pub mod gcs;
 pub mod kind;
@@ -21,6 +22,7 @@ pub mod receiver;
 pub mod source;
 pub mod timer;
 pub mod vendor;
+pub mod wall;
 pub mod weather;
 
 use std::time::{Duration, Instant};

@@ -112,6 +112,8 @@ pub enum Ringing {
     Twice,
     /// Not at all.
     Never,
+    /// Once, and it cannot be taken down.
+    Stuck,
 }
 
 /// The moment for which a bell was set last.
@@ -152,5 +154,9 @@ impl Alarm for Bell {
         self.again = self.ringing == Ringing::Twice;
     }
 
-    async fn close(&mut self) {}
+    async fn close(&mut self) {
+        if self.ringing == Ringing::Stuck {
+            std::future::pending::<()>().await;
+        }
+    }
 }

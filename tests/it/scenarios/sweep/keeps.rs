@@ -9,7 +9,7 @@ use highwater::store::Store;
 use jiff::SignedDuration;
 
 use super::life::{Fixture, Home, listing};
-use super::rewinds::{options, rewind_sweep};
+use super::rewinds::{double_rewind_sweep, options, rewind_sweep};
 use super::{SIDES, assert_right, block_on, in_parallel, kill};
 
 fn none() -> Arc<FaultPlan> {
@@ -28,6 +28,14 @@ fn a_rollback_is_killed_anywhere() {
         assert_right(&rewind_sweep(&fixture, &fixture, Home::memory, &back));
     }
     assert_right(&rewind_sweep(&Fixture::merge(), &Fixture::merge(), Home::disk, &back));
+}
+
+#[test]
+fn a_rollback_is_killed_again_in_the_recovery() {
+    // D-02, D-67
+    let back = options(RewindKind::Rollback(1));
+    double_rewind_sweep(&Fixture::merge(), &Fixture::merge(), Home::memory, &back, 20_261_106);
+    double_rewind_sweep(&Fixture::new(), &Fixture::new(), Home::disk, &back, 20_261_107);
 }
 
 #[test]
@@ -151,7 +159,8 @@ fn garbage_is_taken_away_and_nothing_else() {
 
 #[test]
 fn a_collection_is_killed_anywhere() {
-    // D-01, D-69: after a load that was killed where its files were staged, noted or decided.
+    // D-01, D-02, D-69: after a load that was killed where its files were staged, noted or decided; every other collection is killed
+    // again where it goes on.
     let mut fixture = aged();
     fixture.job().keep.history = SignedDuration::from_nanos(1);
     let count = |at: u64| {
@@ -174,6 +183,9 @@ fn a_collection_is_killed_anywhere() {
             litter(home.store().as_ref()).await;
         }
         drop(collect(&fixture, &home, &kill(*at, *side), Guards::standing(), false).await);
+        if at % 2 == 0 {
+            drop(collect(&fixture, &home, &kill(1 + at * 7 % 11, SIDES[1]), Guards::standing(), false).await);
+        }
         let mut wrong = match collect(&fixture, &home, &none(), Guards::standing(), false).await {
             Ok(_) => Vec::new(),
             Err(error) => vec![format!("it does not go on: {error}")],

@@ -1,6 +1,7 @@
 //! Reading again by hand, killed anywhere.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use highwater::error::ErrorKind;
 use highwater::fault::{FaultPlan, Guards};
@@ -8,6 +9,7 @@ use highwater::run::{Rewind, RewindKind, RunOptions};
 
 use super::life::{Fixture, Home};
 use super::{SIDES, assert_right, block_on, effects, in_parallel, kill, placed};
+use crate::world::dice::Dice;
 
 pub(super) fn options(what: RewindKind) -> RunOptions {
     let rewind = Rewind { what, set: None, may_empty: true, asked_by: "the sweep".to_owned(), why: None };
@@ -48,6 +50,60 @@ pub(super) fn rewind_sweep(before: &Fixture, fixture: &Fixture, home: fn() -> Ho
         }
         wrong.into_iter().map(|text| format!("killed {side:?} effect {at}, `{}`: {text}", log[*at as usize - 1])).collect()
     })
+}
+
+/// The same, killed again in the life that goes on with it, at an effect chosen by seed. That life asks for the rewind once more, or
+/// is one that knows nothing of it; half of the states are lost then, and learn all from the log.
+pub(super) fn double_rewind_sweep(before: &Fixture, fixture: &Fixture, home: fn() -> Home, options: &RunOptions, seed: u64) {
+    let none = || Arc::new(FaultPlan::none());
+    let log = block_on(async {
+        let (home, counting) = (home(), none());
+        before.live(&home, &none(), Guards::standing()).await.expect("a clean load");
+        fixture.live_with(&home, &counting, Guards::standing(), options).await.expect("a clean rewind");
+        counting.log()
+    });
+    let mut dice = Dice::new(seed);
+    let chosen =
+        |at| (at, SIDES[dice.below(2) as usize], 1 + dice.below(log.len() as u64 * 2 / 3), SIDES[dice.below(2) as usize]);
+    let places: Vec<_> = (1..=log.len() as u64).step_by(3).map(chosen).collect();
+    let died = AtomicUsize::new(0);
+    assert_right(&in_parallel(&places, async |(at, side, second, second_side)| {
+        let home = home();
+        before.live(&home, &none(), Guards::standing()).await.expect("a clean load");
+        drop(fixture.live_with(&home, &kill(*at, *side), Guards::standing(), options).await);
+        let again = kill(*second, *second_side);
+        match second % 2 == 0 {
+            true => drop(fixture.live_with(&home, &again, Guards::standing(), options).await),
+            false => drop(fixture.live(&home, &again, Guards::standing()).await),
+        }
+        died.fetch_add(usize::from(again.is_dead()), Ordering::SeqCst);
+        let home = home.amnesiac().filter(|_| at % 4 == 1).unwrap_or(home);
+        let mut wrong = Vec::new();
+        // Asked for once more, it would read again what is missing.
+        if second % 2 == 0 {
+            match fixture.live_with(&home, &none(), Guards::standing(), options).await {
+                Ok(report) if report.failed.is_empty() => {}
+                other => wrong.push(format!("it does not recover: {other:?}")),
+            }
+        }
+        wrong.extend(fixture.recover_and_check(&home, Guards::standing()).await);
+        let place = format!(
+            "seed {seed}: killed {side:?} effect {at}, `{}`, then {second_side:?} effect {second}",
+            log[*at as usize - 1]
+        );
+        wrong.into_iter().map(|text| format!("{place}: {text}")).collect()
+    }));
+    let died = died.into_inner();
+    assert!(died * 3 >= places.len(), "only {died} of {} lives were killed twice", places.len());
+}
+
+#[test]
+fn what_reads_again_by_hand_is_killed_again_in_the_recovery() {
+    // D-02, D-66, D-67
+    let full = options(RewindKind::Full);
+    double_rewind_sweep(&Fixture::merge(), &Fixture::merge(), Home::memory, &range(), 20_261_103);
+    double_rewind_sweep(&Fixture::merge(), &Fixture::merge(), Home::memory, &full, 20_261_104);
+    double_rewind_sweep(&Fixture::new(), &Fixture::new(), Home::disk, &full, 20_261_105);
 }
 
 #[test]
