@@ -213,13 +213,7 @@ impl CommitMachine {
             Outcome::Done => self.publish(),
             Outcome::Exists if !self.guards.read_back => self.publish(),
             // An error and "exists" say the same: somebody has to look (a lost answer, a retry inside the client, or a rival).
-            outcome => {
-                self.refusal = match outcome {
-                    Outcome::Failed { reason, .. } => Some(reason),
-                    _ => None,
-                };
-                self.enter(Phase::ReadingBack, Effect::Read { seq: self.seq })
-            }
+            _ => self.enter(Phase::ReadingBack, Effect::Read { seq: self.seq }),
         }
     }
 

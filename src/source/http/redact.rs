@@ -28,7 +28,7 @@ const SEARCHED_MAX: usize = 1024 * 1024;
 const SCRUBBED_MIN: usize = 8;
 
 /// Shorter ones are not looked for in messages: `x`, as some vendors have it for a password, stands in every other word.
-const CLEANED_MIN: usize = 4;
+const CLEANED_MIN: usize = 3;
 
 /// So many secrets that came at run time are remembered; those before have long ended.
 const RECENT_MAX: usize = 32;
