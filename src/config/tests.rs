@@ -4,6 +4,7 @@ mod auth;
 mod cursors;
 mod export;
 mod files;
+mod format;
 mod job;
 mod keep;
 mod limits;

@@ -142,3 +142,12 @@ fn buckets_of_google_and_containers_of_azure_are_taken() {
     let azure = place("az://lake", "account_name = \"acme\"\naccess_key = { env = \"KEY\" }");
     assert_eq!(azure, SinkPlace::Azure { container: "lake".to_owned(), prefix: String::new() });
 }
+
+#[test]
+fn what_only_a_shell_would_fill_in_is_no_folder() {
+    for url in ["~", "~/lake", "$HOME/lake"] {
+        let told = with_sink(&format!("version = 1\ntype = \"parquet\"\nurl = \"{url}\"\n"));
+        assert!(told.contains("sinks/lake.toml:3:7: url: ") && told.contains("a shell's way to say it"), "{told}");
+    }
+    assert_eq!(with_sink("version = 1\ntype = \"parquet\"\nurl = \"lake~\"\n"), "");
+}

@@ -329,7 +329,7 @@ fn proxies_of_the_environment_are_not_asked() {
 
 #[test]
 fn a_list_that_grows_in_front_while_pages_are_asked_for_side_by_side_loses_nothing() {
-    // C-15: the third page is answered after a record came in front, those behind it, which are under way with it, before.
+    // The third page is answered after a record came in front, those behind it, which are under way with it, before.
     for (end, by_pages) in [("total = \"total\"", false), ("total_pages = \"pages\"", true)] {
         let third = AtomicU64::new(0);
         let answer = move |_: &str, query: &std::collections::BTreeMap<String, String>| {
