@@ -35,11 +35,10 @@ pub(super) async fn preview(job: &Job, rows_wanted: usize, ports: &Ports) -> Res
         (Some(_), Some(cursor)) => plan::expected_now(cursor, job.window.settle, coverage.spans(&first), now).unwrap_or(now),
         _ => now,
     };
-    let mut doubles = Doubles::of(job);
     let mut tried: Vec<Slice> = Vec::new();
     // A window often begins before the first record: slices are gone over until one has something.
     while let Some(slice) = plan::next(job, &first, &coverage, &tried, goal) {
-        let found = first_rows(job, rows_wanted, ports, &slice, &mut report, &mut doubles).await?;
+        let found = first_rows(job, rows_wanted, ports, &slice, &mut report).await?;
         tried.push(slice);
         let is_enough = found.rows.num_rows() > 0 || !found.rejects.is_empty();
         report.preview = Some(found);
@@ -48,7 +47,10 @@ pub(super) async fn preview(job: &Job, rows_wanted: usize, ports: &Ports) -> Res
         }
     }
     if let Some(preview) = &mut report.preview {
-        preview.warnings.extend(doubles.tell());
+        if report.counts.fetched > 0 && report.counts.out_of_window == report.counts.fetched {
+            let warning = "every record lies outside of what was asked for: does the API heed the names in the cursor's `query`?";
+            preview.warnings.push(warning.to_owned());
+        }
         let more = plan::next(job, &first, &coverage, &tried, goal);
         if let (0, true, Some(next)) = (report.counts.fetched, preview.rejects.is_empty(), more.as_ref().and_then(Slice::span)) {
             let (slices, until) = (tried.len(), next.from.map(|from| from.to_string()).unwrap_or_default());
@@ -67,14 +69,13 @@ async fn first_rows(
     ports: &Ports,
     slice: &Slice,
     report: &mut RunReport,
-    doubles: &mut Doubles,
 ) -> Result<Preview, RunError> {
     let refinery = Refinery::new(job, None, ports.source.wanted(), slice).map_err(explain)?;
     let mut desk = Desk::new(refinery);
     let mut pages = Vec::new();
     let mut at = Some(PagePosition::start());
     let mut kept = 0;
-    let mut way = Way::default();
+    let (mut doubles, mut way) = (Doubles::of(job), Way::default());
     while let Some(position) = at.take() {
         let first = fetch(ports.source.as_ref(), slice, &position, 1).await?;
         let (page, refined) = desk.whole(job, ports.source.as_ref(), slice, first).await?;
@@ -113,7 +114,8 @@ async fn first_rows(
         None => RecordBatch::new_empty(Arc::new(Schema::empty())),
     };
     let rows = rows.slice(0, rows.num_rows().min(rows_wanted));
-    let Way { paging, more, warnings } = way.over(seen, kept);
+    let Way { paging, more, mut warnings } = way.over(seen, kept);
+    warnings.extend(doubles.tell());
     Ok(Preview { rows, rejects, paging, more, warnings })
 }
 

@@ -1,7 +1,10 @@
 //! What `preview` says of a definition that somebody tries out.
 
+use serde_json::json;
+
 use crate::scenarios::loads::api_with;
 use crate::world::api::{FakeApi, Pages};
+use crate::world::desk::Desk;
 use crate::world::feed;
 use crate::world::program::highwater;
 use crate::world::project::{Project, job};
@@ -49,6 +52,20 @@ fn it_says_why_paging_ended_and_what_may_be_wrong_with_it() {
     api.add_records("items", same);
     note("a key that is none", told(&project, "100"));
     insta::assert_snapshot!(said.join("\n\n"));
+}
+
+#[test]
+fn a_source_that_does_not_heed_the_cursor_is_told_from_one_that_does_not_heed_the_page() {
+    let desk = Desk::start(|_, _| {
+        let rows: Vec<_> = (0..3).map(|id| json!({ "id": id, "updated_at": "2026-02-20T00:00:00Z" })).collect();
+        (200, json!({ "data": rows }))
+    });
+    let stream = "primary_key = [\"id\"]\n[streams.items.cursor]\nfield = \"updated_at\"\ntype = \"timestamp\"\n\
+                  query = { since = \"{{ from }}\", until = \"{{ to }}\" }\n";
+    let window = "mode = \"append\"\n[window]\nstart = \"2026-01-01\"\nstep = \"1d\"\n";
+    let project = super::cursors::project(&desk, stream, window);
+    let shown = highwater(&project, &["preview", "items"]).run().expect_code(0).stdout;
+    assert!(shown.contains("every record lies outside") && !shown.contains("came again"), "{shown}");
 }
 
 #[test]
