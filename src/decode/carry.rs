@@ -5,12 +5,13 @@ use serde_json::Value;
 
 use super::DecodeError;
 use super::span::{record_spans, without_mark};
+use super::spec::Plan;
 
 /// The page with these fields in each of its records, behind the record's own: of a name that is there twice the last counts. `None`
 /// where the body has no whole list of records: whoever decodes it says what is wrong.
-pub fn carry(json: &Bytes, records: &[String], fields: &[(String, Value)], body_max: u64) -> Result<Option<Bytes>, DecodeError> {
-    let body = without_mark(json);
-    let Some(spans) = record_spans(body, records, Some(u64::MAX)) else { return Ok(None) };
+pub fn carry(json: &Bytes, plan: &Plan, fields: &[(String, Value)]) -> Result<Option<Bytes>, DecodeError> {
+    let (body, body_max) = (without_mark(json), plan.body_max);
+    let Some(spans) = record_spans(body, &plan.records, plan.one_record) else { return Ok(None) };
     let mut written = String::new();
     for (name, value) in fields {
         written.push_str(&format!(",{}:{value}", Value::from(name.as_str())));
@@ -43,13 +44,22 @@ pub fn carry(json: &Bytes, records: &[String], fields: &[(String, Value)], body_
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::spec_at;
     use super::*;
-    use crate::page::split_path;
+    use crate::decode::DecodeSpec;
+
+    fn plan(records: &str, one_record: bool, body_max: u64) -> Plan {
+        Plan::new(&DecodeSpec { one_record, body_max, ..spec_at(records) }).unwrap()
+    }
+
+    fn written(body: &str, plan: &Plan) -> Option<String> {
+        let fields = [("n".to_owned(), Value::from(7)), ("a \"b\"".to_owned(), Value::from("x,\"y"))];
+        let carried = carry(&Bytes::copy_from_slice(body.as_bytes()), plan, &fields).unwrap()?;
+        Some(String::from_utf8(carried.to_vec()).unwrap())
+    }
 
     fn carried(body: &str, records: &str) -> Option<String> {
-        let fields = [("n".to_owned(), Value::from(7)), ("a \"b\"".to_owned(), Value::from("x,\"y"))];
-        let carried = carry(&Bytes::copy_from_slice(body.as_bytes()), &split_path(records).unwrap(), &fields, 1000).unwrap()?;
-        Some(String::from_utf8(carried.to_vec()).unwrap())
+        written(body, &plan(records, false, 1000))
     }
 
     #[test]
@@ -63,6 +73,17 @@ mod tests {
     }
 
     #[test]
+    fn one_record_gets_them_too() {
+        assert_eq!(written(r#"{"id":1}"#, &plan("", true, 1000)).as_deref(), Some(r#"{"id":1,"n":7,"a \"b\"":"x,\"y"}"#));
+        assert_eq!(written(r#"{"d":{}}"#, &plan("d", true, 1000)).as_deref(), Some(r#"{"d":{"n":7,"a \"b\"":"x,\"y"}}"#));
+        assert_eq!(
+            written(r#"{"d":null}"#, &plan("d", true, 1000)).as_deref(),
+            Some(r#"{"d":null}"#),
+            "no object stays as it is"
+        );
+    }
+
+    #[test]
     fn what_has_no_records_is_left_to_the_decoder() {
         for (body, records) in [("{}", "items"), ("", ""), ("[{\"a\":1}", ""), ("[{\"a\":1", ""), ("{\"items\":null}", "items")] {
             assert_eq!(carried(body, records), None, "{body}");
@@ -73,7 +94,7 @@ mod tests {
     fn what_records_carry_counts_against_the_cap() {
         let fields = [("text".to_owned(), Value::from("x".repeat(600)))];
         let body = Bytes::from_static(b"[{},{}]");
-        assert!(carry(&body, &[], &fields, 1000).unwrap_err().message.contains("carry"));
-        assert!(carry(&body, &[], &fields, 2000).unwrap().is_some());
+        assert!(carry(&body, &plan("", false, 1000), &fields).unwrap_err().message.contains("carry"));
+        assert!(carry(&body, &plan("", false, 2000), &fields).unwrap().is_some());
     }
 }

@@ -134,6 +134,13 @@ impl<'a> Document<'a> {
         })
     }
 
+    /// The places of the items of a list that may have many.
+    pub fn records(&self, list: u32) -> Vec<u32> {
+        let noted: Vec<u32> = self.tape.outer.iter().filter(|(of, _)| *of == list).map(|(_, at)| *at).collect();
+        // It has none, or is further in.
+        if noted.is_empty() { self.items(list).collect() } else { noted }
+    }
+
     /// Keys and places of an object's values in order, a doubled key as often as it is there.
     pub fn members(&self, object: u32) -> impl Iterator<Item = (&'a str, u32)> + use<'_, 'a> {
         let end = match self.item(object) {
@@ -226,5 +233,36 @@ pub fn shorten(text: &str, length: usize) -> String {
     match text.char_indices().nth(length) {
         Some((cut, _)) => format!("{}...", &text[..cut]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_items_of_every_list_are_found_wherever_it_stands() {
+        let records = r#"{"a":[1,[2],{"b":[]}]},[[3,4],[]],"x",null,-1.5,{},[{"c":[5]}]"#;
+        let bodies = [
+            format!("[{records}]"),
+            format!(r#"{{"n":1,"data":[{records}],"more":[{records},7]}}"#),
+            format!(r#"{{"o":{{"data":[{records}],"none":[]}}}}"#),
+            format!("[[{records}],[{records}]]"),
+            format!("[[[[{records}]]]]"),
+            "[]".to_owned(),
+        ];
+        for body in bodies {
+            let mut tape = Tape::default();
+            // What a page before has left behind.
+            tape.fill("[[1,2],[3]]").unwrap();
+            tape.fill(&body).unwrap();
+            let doc = Document::new(&tape, &body, TimeZone::UTC);
+            let places = 1..tape.elements.len() as u32;
+            let lists: Vec<u32> = places.filter(|at| matches!(doc.item(*at), Item::List(_))).collect();
+            for list in &lists {
+                assert_eq!(doc.records(*list), doc.items(*list).collect::<Vec<_>>(), "the list at {list} of {body}");
+            }
+            assert!(body == "[]" || lists.iter().any(|list| doc.records(*list).len() > 5), "{body}");
+        }
     }
 }

@@ -36,6 +36,7 @@ pub fn spec() -> DecodeSpec {
         body_max: BODY_MAX,
         records: ResponsePath::root(),
         records_optional: false,
+        one_record: false,
         declared: BTreeMap::new(),
         cursor: None,
         keep_keys: false,

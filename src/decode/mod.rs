@@ -69,6 +69,8 @@ pub struct DecodeSpec {
     pub records: ResponsePath,
     /// A missing or null list is an empty page, not an error.
     pub records_optional: bool,
+    /// One object stands there instead of a list: the one record.
+    pub one_record: bool,
     /// By dotted path in the record.
     pub declared: BTreeMap<String, DeclaredType>,
     pub cursor: Option<CursorSpec>,

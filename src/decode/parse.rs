@@ -65,7 +65,7 @@ impl Parser {
         let body = unpack::unpack(&page.body, self.plan.packing, self.plan.body_max)?;
         let format::Text { mut json, starts } = format::to_json(&body, &self.plan)?;
         if let Some(carried) = &page.carried
-            && let Some(written) = carry(&json, &self.plan.records, carried, self.plan.body_max)?
+            && let Some(written) = carry(&json, &self.plan, carried)?
         {
             json = written;
         }

@@ -60,7 +60,8 @@ pub fn read(tape: &Tape, task: &Task) -> Result<Outcome, DecodeError> {
     let text = text_of(&task.body)?;
     let doc = &Document::new(tape, text, task.plan.timezone.clone());
     let items: Vec<u32> = match locate_records(doc, &task.plan) {
-        Ok(Some(list)) => doc.items(list).collect(),
+        Ok(Some(record)) if task.plan.one_record => vec![record],
+        Ok(Some(list)) => doc.records(list),
         Ok(None) => Vec::new(),
         Err(error) => return Err(DecodeError { envelope: Some(Box::new(envelope(doc, &task.plan, 0))), ..error }),
     };
@@ -78,7 +79,7 @@ pub fn read(tape: &Tape, task: &Task) -> Result<Outcome, DecodeError> {
     Ok(Outcome { spans, ..reader.finish(marks, envelope)? })
 }
 
-/// The records' list; `None` if it may be missing and is.
+/// The records' list, or the one record; `None` if it may be missing and is.
 fn locate_records(doc: &Document<'_>, plan: &Plan) -> Result<Option<u32>, DecodeError> {
     let mut at = Some(doc.root());
     for (depth, step) in plan.records.iter().enumerate() {
@@ -91,16 +92,26 @@ fn locate_records(doc: &Document<'_>, plan: &Plan) -> Result<Option<u32>, Decode
         at = doc.find(outer, std::slice::from_ref(step));
     }
     let path = join_path(&plan.records);
+    let wanted = if plan.one_record { "record" } else { "list of records" };
     match at.map(|at| (at, doc.item(at))) {
-        Some((at, Item::List(_))) => Ok(Some(at)),
+        Some((at, Item::List(_))) if !plan.one_record => Ok(Some(at)),
+        Some((at, Item::Object(_))) if plan.one_record => Ok(Some(at)),
         None | Some((_, Item::Null)) if plan.records_optional => Ok(None),
-        None | Some((_, Item::Null)) => Err(no_records(format!("the body has no list of records{}", whereabouts(doc, &path)))),
+        None | Some((_, Item::Null)) => Err(no_records(format!("the body has no {wanted}{}", whereabouts(doc, &path)))),
         Some((at, item)) => {
-            let names = names_of(doc, at).map_or_else(String::new, |names| format!("; its fields are {names}"));
+            let more = match (&item, names_of(doc, at)) {
+                (Item::List(_), _) => "; without `one_record` each item of it is a record".to_owned(),
+                // Else the list is somewhere in it.
+                (_, Some(names)) if doc.members(at).all(|(_, at)| !matches!(doc.item(at), Item::List(_))) => {
+                    format!("; its fields are {names}; if it is the one record, one_record = true takes it")
+                }
+                (_, Some(names)) => format!("; its fields are {names}"),
+                (_, None) => String::new(),
+            };
             let kind = item.kind_name();
             Err(no_records(match path.is_empty() {
-                true => format!("the body is {kind}, not a list of records{names}"),
-                false => format!("there is {kind}, not a list of records, at `{path}`{names}"),
+                true => format!("the body is {kind}, not a {wanted}{more}"),
+                false => format!("there is {kind}, not a {wanted}, at `{path}`{more}"),
             }))
         }
     }

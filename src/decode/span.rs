@@ -7,19 +7,21 @@ pub fn without_mark(body: &[u8]) -> &[u8] {
 
 type Span = std::ops::Range<usize>;
 
-/// Spans of the records up to the place `last`; `None` where there is no whole list of them.
-pub fn record_spans(body: &[u8], steps: &[String], last: Option<u64>) -> Option<Vec<Span>> {
-    let last = last?;
+/// Spans of the records, or of the one where there is no list of them; `None` where they are not whole.
+pub fn record_spans(body: &[u8], steps: &[String], one_record: bool) -> Option<Vec<Span>> {
     let mut at = skip_space(body, 0);
     for step in steps {
         at = find_member(body, at, step)?;
+    }
+    if one_record {
+        return Some(vec![at..value_end(body, at)?]);
     }
     let mut spans = Vec::new();
     if body.get(at) != Some(&b'[') {
         return None;
     }
     at = skip_space(body, at + 1);
-    while *body.get(at)? != b']' && spans.len() as u64 <= last {
+    while *body.get(at)? != b']' {
         let end = value_end(body, at)?;
         spans.push(at..end);
         at = skip_separator(body, end);
@@ -108,10 +110,13 @@ mod tests {
     use crate::page::ResponsePath;
 
     fn raw<'b>(body: &'b str, path: &str, places: &[usize]) -> Vec<&'b str> {
+        spans(body, path, places, false)
+    }
+
+    fn spans<'b>(body: &'b str, path: &str, places: &[usize], one_record: bool) -> Vec<&'b str> {
         let ResponsePath::Body(steps) = ResponsePath::parse(path).unwrap() else { unreachable!() };
         let body = std::str::from_utf8(without_mark(body.as_bytes())).unwrap();
-        let last = places.iter().max().map(|place| *place as u64);
-        let spans = record_spans(body.as_bytes(), &steps, last).unwrap_or_default();
+        let spans = record_spans(body.as_bytes(), &steps, one_record).unwrap_or_default();
         places.iter().map(|place| spans.get(*place).map_or("", |span| &body[span.clone()])).collect()
     }
 
@@ -130,6 +135,13 @@ mod tests {
         assert_eq!(raw("\u{feff}[{\"a\":1},2]", "", &[1, 0]), ["2", "{\"a\":1}"]);
         assert_eq!(raw(r#"{"d":[1],"d":[2]}"#, "d", &[0]), ["2"]);
         assert_eq!(raw(r#"[[1],[2,3]]"#, "1", &[1]), ["3"]);
+    }
+
+    #[test]
+    fn one_record_is_what_stands_there() {
+        assert_eq!(spans(r#" {"a": "}"} "#, "", &[0], true), [r#"{"a": "}"}"#]);
+        assert_eq!(spans(r#"{"d": {"e":{}} , "f":1}"#, "d", &[0, 1], true), [r#"{"e":{}}"#, ""]);
+        assert_eq!(spans(r#"{"d": {"e":"#, "d", &[0], true), [""]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ impl DecodeSpec {
             body_max: job.source.body_max,
             records: stream.records.clone(),
             records_optional: stream.records_optional,
+            one_record: stream.one_record,
             declared: job.columns.clone(),
             cursor: in_records.map(|cursor| CursorSpec {
                 field: cursor.field.clone(),
@@ -43,6 +44,7 @@ pub struct Plan {
     /// Steps to the records' list.
     pub records: Vec<String>,
     pub records_optional: bool,
+    pub one_record: bool,
     pub cursor: Option<CursorPlan>,
     pub key: Vec<FieldPath>,
     pub keep_keys: bool,
@@ -89,6 +91,7 @@ impl Plan {
             body_max: spec.body_max,
             records: records.clone(),
             records_optional: spec.records_optional,
+            one_record: spec.one_record,
             cursor: cursor.transpose()?,
             key: spec.key.iter().map(|path| FieldPath::parse(path)).collect::<Result<_, _>>()?,
             keep_keys: spec.keep_keys,

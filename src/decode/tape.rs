@@ -67,12 +67,17 @@ pub struct Tape {
     pub elements: Vec<Element>,
     pub escaped: Vec<Escaped>,
     pub unescaped: String,
+    /// Lists that are in no more than one object or list, and the places of all their items: records mostly stand in such a one, and to
+    /// go from one to the next by their ends would wait for each.
+    pub outer: Vec<(u32, u32)>,
     /// The keys of this document, and of those before it.
     pub trail: Trail,
 }
 
 /// Where the document stands on its tape.
 pub const ROOT: u32 = 1;
+/// Objects and lists around a list whose items are noted, at most.
+const OUTER_MAX: usize = 1;
 /// Elements whose memory is kept for the next page, at most.
 const KEPT_MAX: usize = 1 << 20;
 
@@ -85,6 +90,10 @@ impl Tape {
         if self.unescaped.capacity() > KEPT_MAX {
             (self.escaped, self.unescaped) = (Vec::new(), String::new());
         }
+        if self.outer.capacity() > KEPT_MAX {
+            self.outer = Vec::new();
+        }
+        self.outer.clear();
         self.elements.clear();
         self.escaped.clear();
         self.unescaped.clear();
@@ -154,7 +163,15 @@ impl Walk<'_> {
                 Some(_) => return Err(misplaced(',', self.at)),
                 None => return Err(Malformed::CutOff),
             }
-            let behind = if innermost.is_object { self.key(&mut innermost)? } else { innermost.behind };
+            let behind = match innermost.is_object {
+                true => self.key(&mut innermost)?,
+                false => {
+                    if self.open.len() <= OUTER_MAX {
+                        self.tape.outer.push((innermost.place, self.tape.elements.len() as u32));
+                    }
+                    innermost.behind
+                }
+            };
             if let Some(inner) = self.value(behind)? {
                 self.open.push(std::mem::replace(&mut innermost, inner));
             }

@@ -255,7 +255,12 @@ impl Seen {
             self.envelope.extend(fields.keys().take(20).map(|name| format!("`{name}`")));
         }
         let ResponsePath::Body(steps) = &job.stream.records else { return };
-        for record in find_value(&body, steps).and_then(Value::as_array).into_iter().flatten() {
+        let records = match find_value(&body, steps) {
+            Some(Value::Array(list)) => list.as_slice(),
+            Some(one) if job.stream.one_record => std::slice::from_ref(one),
+            _ => &[],
+        };
+        for record in records {
             note_fields(record, "", DEPTH_MAX, &mut self.fields);
         }
     }

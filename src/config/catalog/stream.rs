@@ -26,6 +26,8 @@ pub struct Stream {
     pub records: ResponsePath,
     /// The records' list may be missing or null, meaning an empty page.
     pub records_optional: bool,
+    /// One object stands there instead of a list: the one record.
+    pub one_record: bool,
     /// Dotted paths of the fields that identify a record; may be empty.
     pub primary_key: Vec<String>,
     /// Dotted path of the field that says that a record was deleted.

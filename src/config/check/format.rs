@@ -15,7 +15,12 @@ pub(super) fn check(table: &Table, report: &mut Report) -> Option<Format> {
         // A format that is no table was reported; the body must not be taken for JSON.
         return (!table.has("format")).then_some(Format::Json);
     };
-    match format.text("type")?.as_str() {
+    let kind = format.text("type")?;
+    if table.has("one_record") && kind != "json" {
+        let message = format!("`one_record` has no meaning for {kind}, whose records come in lines or elements");
+        report.error(&table.place("one_record"), message, "take it out");
+    }
+    match kind.as_str() {
         "ndjson" => {
             refuse_records(table, "ndjson", report);
             if table.has("records_optional") {

@@ -63,6 +63,7 @@ pub(super) fn check(name: &str, table: &Table, around: &Around<'_>, report: &mut
         packing: format::packing(table),
         records: table.path("records").unwrap_or_else(ResponsePath::root),
         records_optional: table.boolean("records_optional").unwrap_or(false),
+        one_record: table.boolean("one_record").unwrap_or(false),
         primary_key: primary_key(table, report),
         deleted: table.text("deleted"),
         deleted_is: deleted_is(table, report),

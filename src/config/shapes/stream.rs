@@ -35,6 +35,7 @@ pub(super) static STREAM: TableShape = TableShape::new(&[
         "What the body is packed in besides `Content-Encoding`. Default: \"auto\".",
     ),
     optional("records_optional", Shape::Boolean, "The list of records may be missing or null and is then empty. Default: false."),
+    optional("one_record", Shape::Boolean, "What stands at `records` is one object, not a list: the one record. Default: false."),
     optional("primary_key", FIELDS, "The fields that identify a record."),
     optional(
         "deleted",

@@ -13,10 +13,12 @@ fn formats() {
     error: sources/shop.toml:17:15: streams.plain.compression: `rar` is not known here
       help: the words are `auto`, `none`, `gzip`, `deflate`, `zstd`, `brotli`, `zip`
     "#);
-    insta::assert_snapshot!(with_stream("records = \"data\"\nformat = { type = \"ndjson\" }\nrecords_optional = true"), @r#"
+    insta::assert_snapshot!(with_stream("records = \"data\"\nformat = { type = \"ndjson\" }\nrecords_optional = true\none_record = true"), @r#"
     error: sources/shop.toml:16:11: streams.plain.records: a body in ndjson has no path: each of its lines is a record
       help: take `records` out
     error: sources/shop.toml:18:20: streams.plain.records_optional: `records_optional` has no meaning for ndjson: a body without a line is an empty page
+      help: take it out
+    error: sources/shop.toml:19:14: streams.plain.one_record: `one_record` has no meaning for ndjson, whose records come in lines or elements
       help: take it out
     "#);
     insta::assert_snapshot!(with_stream("records = \"data\"\nformat = { type = \"csv\", delimiter = \"\\t\\t\", quote = \"é\", comment = \"\", encoding = \"utf-9\", columns = [\"a\"] }"), @r##"

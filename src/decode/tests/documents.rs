@@ -69,7 +69,12 @@ fn a_page_in_the_wrong_shape_says_what_was_found() {
         ("", "null", "the body has no list of records: it is null"),
         ("data", "[]", "the body has no list of records at `data`"),
         ("data", r#"{"error":"no","code":7}"#, "the body has no list of records at `data`; its fields are `error`, `code`"),
-        ("data", r#"{"data":{"id":1}}"#, "there is an object, not a list of records, at `data`; its fields are `id`"),
+        (
+            "data",
+            r#"{"data":{"id":1}}"#,
+            "there is an object, not a list of records, at `data`; its fields are `id`; if it is the one record, one_record = true takes it",
+        ),
+        ("", r#"{"data":[]}"#, "the body is an object, not a list of records; its fields are `data`"),
         ("data", r#"{"data":null}"#, "the body has no list of records at `data`; its fields are `data`"),
         ("data.items", r#"{"data":"gone"}"#, "`data` is text, the records should stand in it"),
         ("data", "true", "the body is a boolean, the records should stand in it"),
@@ -78,6 +83,26 @@ fn a_page_in_the_wrong_shape_says_what_was_found() {
         let error = error(spec_at(path), body);
         assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Unavailable, message), "{body}");
     }
+}
+
+#[test]
+fn an_object_may_be_the_one_record() {
+    let one = |path: &str| DecodeSpec { one_record: true, ..spec_at(path) };
+    for (path, body) in [("", r#" {"id":7, "list":[1]} "#), ("data.me", r#"{"data":{"me":{"id":7,"list":[1]}}}"#)] {
+        let decoded = Decoder::new(one(path), None).unwrap().decode(&page(body)).unwrap();
+        assert_eq!((decoded.rows.num_rows(), decoded.envelope.records, decoded.places), (1, 1, vec![0]), "{body}");
+        assert_eq!(std::str::from_utf8(decoded.raw.get(0)).unwrap().replace(' ', ""), r#"{"id":7,"list":[1]}"#);
+    }
+    let cases = [
+        ("", r#"[{"id":7}]"#, "the body is a list, not a record; without `one_record` each item of it is a record"),
+        ("me", r#"{"me":7}"#, "there is a number, not a record, at `me`"),
+        ("me", r#"{"you":{}}"#, "the body has no record at `me`; its fields are `you`"),
+    ];
+    for (path, body, message) in cases {
+        assert_eq!(error(one(path), body).message, message, "{body}");
+    }
+    let optional = DecodeSpec { records_optional: true, ..one("me") };
+    assert_eq!(Decoder::new(optional, None).unwrap().decode(&page("{}")).unwrap().envelope.records, 0);
 }
 
 #[test]

@@ -181,6 +181,59 @@ fn only_the_orders_of_shops_that_changed_are_asked_for() {
     assert_eq!(town.orders_asked(), 0);
 }
 
+/// A list that names records alone, and one answer for each of them, the record itself.
+#[test]
+fn a_list_of_ids_leads_to_one_record_each() {
+    // C-58
+    let record = |id: u64| json!({ "id": id, "name": format!("shop {id}"), "tags": [{ "n": id }] });
+    let desk = Desk::start(move |path, _| match path.strip_prefix("/shops/").map(str::parse::<u64>) {
+        None if path == "/account" => (200, json!({ "account": { "id": 1, "plan": "large" } })),
+        None => (200, json!([{ "id": 1, "seen": "x" }, { "id": 2, "seen": "y" }, { "id": 3, "seen": "z" }])),
+        // Listed, and gone since.
+        Some(Ok(2)) => (404, json!({ "error": "gone" })),
+        Some(id) => (200, record(id.unwrap())),
+    });
+    let project = Project::new();
+    let source = format!(
+        "version = 1\ntype = \"http\"\nbase_url = \"{}\"\nretry = {{ attempts = 1 }}\n\
+         [streams.shops]\npath = \"/shops\"\nprimary_key = [\"id\"]\n\
+         [streams.details]\npath = \"/shops/{{{{ parent.id }}}}\"\none_record = true\nprimary_key = [\"id\"]\n\
+         parent = {{ stream = \"shops\", carry = {{ seen = \"seen\" }} }}\n\
+         [streams.account]\npath = \"/account\"\nrecords = \"account\"\none_record = true\n",
+        desk.url()
+    );
+    project.write("sources/api.toml", &source);
+    project.write("sinks/lake.toml", "version = 1\ntype = \"parquet\"\nurl = \"lake\"\n");
+    for stream in ["details", "account"] {
+        project.write(
+            &format!("jobs/{stream}.toml"),
+            &format!("version = 1\nsource = \"api\"\nstream = \"{stream}\"\nsink = \"lake\"\nmode = \"replace\"\n"),
+        );
+    }
+    highwater(&project, &["check"]).run().expect_code(0);
+    highwater(&project, &["run"]).run().expect_code(0);
+    let Some(mut oracle) = Oracle::new() else {
+        return crate::world::skip("parents", "the independent readers are not installed");
+    };
+    let row = |json: Value| Record { json: json.to_string(), cursor: None };
+    let with = |id: u64, seen: &str| {
+        let mut record = record(id);
+        record["seen"] = json!(seen);
+        row(record)
+    };
+    oracle.expect("details", &project.at("lake/details"), &[with(1, "x"), with(3, "z")]);
+    oracle.expect("account", &project.at("lake/account"), &[row(json!({ "id": 1, "plan": "large" }))]);
+    oracle.check();
+    // The same answers replace nothing.
+    let before = (project.listing("lake/details"), project.listing("lake/account"));
+    highwater(&project, &["run"]).run().expect_code(0);
+    assert_eq!((project.listing("lake/details"), project.listing("lake/account")), before);
+    // What is no longer one record is an error, not another table.
+    desk.answer(|_, _| (200, json!({ "account": [{ "id": 1 }] })));
+    let ended = highwater(&project, &["run", "account"]).run().expect_code(1);
+    assert!(ended.stderr.contains("there is a list, not a record, at `account`"), "{}", ended.stderr);
+}
+
 #[test]
 fn an_address_that_leads_to_nobody_is_no_town_without_orders() {
     // C-58

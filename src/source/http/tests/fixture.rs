@@ -72,6 +72,7 @@ pub(super) fn job(base_url: &str) -> Job {
         packing: Packing::Auto,
         records: ResponsePath::root(),
         records_optional: false,
+        one_record: false,
         deleted: None,
         deleted_is: Vec::new(),
         primary_key: Vec::new(),
