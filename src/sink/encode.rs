@@ -11,7 +11,7 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 
@@ -24,6 +24,7 @@ use crate::schema::{Field, TableSchema};
 
 use super::distinct::without_dictionary;
 use super::own::{self, OwnColumns, Ranges, cursor_array};
+use super::pages::Packing;
 use super::parquet_file::{self, ParquetFile};
 use super::partition::{Values, directory, split};
 use super::record::{FileRole, hex};
@@ -100,6 +101,8 @@ pub struct Encoder {
     /// The columns of the files, our own included.
     filed: TableSchema,
     file_schema: SchemaRef,
+    /// Packs the pages of all files, where `parquet` does not.
+    packing: Option<Arc<Packing>>,
     open: HashMap<Key, OpenFile>,
     opened: usize,
     /// Counts batches, to know which file waits longest.
@@ -135,7 +138,9 @@ impl Encoder {
     pub fn new(settings: EncodeSettings) -> Self {
         let (written, filed) = columns(&settings);
         let (arrow, file_schema) = (written.to_arrow(), filed.to_arrow());
+        let packing = Packing::of(compression(&settings));
         Encoder {
+            packing,
             settings,
             written,
             arrow,
@@ -342,11 +347,12 @@ impl Encoder {
         Ok(())
     }
 
-    pub fn has_waiting(&self) -> bool {
-        self.waiting > 0
+    /// What waits to be encoded, bytes: about.
+    pub fn waiting(&self) -> usize {
+        self.waiting
     }
 
-    /// Encodes what waits. To be called before anybody waits for more rows.
+    /// Encodes what waits.
     pub fn encode_waiting(&mut self) -> Result<Vec<Piece>, SinkError> {
         let mut pieces = Vec::new();
         if std::mem::take(&mut self.waiting) == 0 {
@@ -390,7 +396,8 @@ impl Encoder {
                 (FileRole::Data, directory(&self.settings.partition_by, values)?, keys.zip(values.iter().cloned()).collect())
             }
         };
-        let parquet = ParquetFile::new(first.schema(), properties(&self.settings, first)?).map_err(encode_error)?;
+        let (properties, compression) = (properties(&self.settings, first), compression(&self.settings));
+        let parquet = ParquetFile::new(first.schema(), properties, compression, self.packing.clone()).map_err(encode_error)?;
         let file = self.opened;
         self.opened += 1;
         Ok(OpenFile {
@@ -518,12 +525,7 @@ fn encode_error(error: parquet::errors::ParquetError) -> SinkError {
 }
 
 /// `first` are the first rows of the file.
-fn properties(settings: &EncodeSettings, first: &RecordBatch) -> Result<WriterProperties, SinkError> {
-    let compression = match settings.parquet.compression {
-        Compression::None => ParquetCompression::UNCOMPRESSED,
-        Compression::Snappy => ParquetCompression::SNAPPY,
-        Compression::Zstd(level) => ParquetCompression::ZSTD(ZstdLevel::try_new(level).map_err(encode_error)?),
-    };
+fn properties(settings: &EncodeSettings, first: &RecordBatch) -> WriterPropertiesBuilder {
     let mut properties = WriterProperties::builder();
     for column in without_dictionary(first) {
         properties = properties.set_column_dictionary_enabled(column, false);
@@ -535,11 +537,18 @@ fn properties(settings: &EncodeSettings, first: &RecordBatch) -> Result<WriterPr
             .set_column_bloom_filter_fpp(key.clone(), BLOOM_ERRORS)
             .set_column_bloom_filter_max_ndv(key, settings.keys_max.unwrap_or(BLOOM_KEYS_MAX).clamp(1, BLOOM_KEYS_MAX));
     }
-    Ok(properties
-        .set_compression(compression)
+    properties
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_created_by(concat!("highwater ", env!("CARGO_PKG_VERSION")).to_owned())
-        .build())
+}
+
+fn compression(settings: &EncodeSettings) -> ParquetCompression {
+    match settings.parquet.compression {
+        Compression::None => ParquetCompression::UNCOMPRESSED,
+        Compression::Snappy => ParquetCompression::SNAPPY,
+        // `check` has seen to the level.
+        Compression::Zstd(level) => ParquetCompression::ZSTD(ZstdLevel::try_new(level).unwrap_or_default()),
+    }
 }
 
 /// The columns of a dead letters' file.

@@ -17,6 +17,8 @@ pub mod layout;
 pub mod live;
 pub mod merge;
 pub mod own;
+mod page_header;
+mod pages;
 pub mod parents;
 mod parquet_file;
 pub mod partition;

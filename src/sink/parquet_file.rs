@@ -1,27 +1,25 @@
 //! A Parquet file while it is written: row group after row group, the columns of each side by side on what cores there are.
 
 use std::io::Write;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::{
-    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
-};
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves};
 use parquet::basic::Compression;
+use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
-use parquet::file::properties::{DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT, WriterProperties};
+use parquet::file::properties::WriterPropertiesBuilder;
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::ColumnPath;
+
+use super::pages::{Chunk, Chunks, Packing};
 
 /// Threads that work on columns at the same time, at most.
 const THREADS_MAX: usize = 4;
 /// Fewer bytes of rows are not worth a second thread.
 const SIDE_BY_SIDE_MIN: usize = 512 * 1024;
-/// Rows of a page at most (`parquet`'s own default). Before a column's first page is whole nothing compresses it.
-const PAGE_ROWS: usize = DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT;
 /// Bytes that are handed out in one.
 const PART: usize = 512 * 1024;
 
@@ -30,8 +28,9 @@ pub struct ParquetFile {
     columns: ArrowRowGroupWriterFactory,
     schema: SchemaRef,
     open: Option<RowGroup>,
-    /// What compressing takes in memory for each column, bytes.
-    compressor: usize,
+    /// What pages are packed with, and where they wait.
+    compression: Compression,
+    chunks: Arc<Chunks>,
     /// Rows that wait to be encoded, and the bytes that they take.
     waiting: Vec<RecordBatch>,
     waiting_bytes: usize,
@@ -80,6 +79,8 @@ impl Parts {
 struct RowGroup {
     /// One for each leaf, in the schema's order.
     leaves: Vec<ArrowColumnWriter>,
+    /// Their pages.
+    chunks: Vec<Chunk>,
     rows: usize,
 }
 
@@ -93,12 +94,23 @@ struct Column<'a> {
 }
 
 impl ParquetFile {
-    pub fn new(schema: SchemaRef, properties: WriterProperties) -> Result<Self, ParquetError> {
-        let compressor = compressor_memory(properties.compression(&ColumnPath::new(Vec::new())));
-        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    /// `properties` are those of a file that is not compressed; pages are packed as `compression` says, with `packing` where that is
+    /// [its own](Packing::of).
+    pub fn new(
+        schema: SchemaRef,
+        properties: WriterPropertiesBuilder,
+        compression: Compression,
+        packing: Option<Arc<Packing>>,
+    ) -> Result<Self, ParquetError> {
+        let by_writer = if packing.is_some() { Compression::UNCOMPRESSED } else { compression };
+        let chunks = Chunks::new(packing);
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties.set_compression(by_writer).build())
+            .with_page_store_factory(chunks.clone())
+            .with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(Parts::default(), schema.clone(), options)?;
         let (file, columns) = writer.into_serialized_writer()?;
-        Ok(ParquetFile { file, columns, schema, open: None, compressor, waiting: Vec::new(), waiting_bytes: 0 })
+        Ok(ParquetFile { file, columns, schema, open: None, compression, chunks, waiting: Vec::new(), waiting_bytes: 0 })
     }
 
     /// Puts rows behind those that wait; `bytes` is about what they take.
@@ -118,14 +130,14 @@ impl ParquetFile {
 
     /// What the open row group will come to in the file, bytes.
     pub fn row_group_bytes(&self) -> usize {
-        self.open.iter().flat_map(|open| &open.leaves).map(ArrowColumnWriter::get_estimated_total_bytes).sum()
+        let Some(open) = &self.open else { return 0 };
+        let written: usize = open.leaves.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
+        written.saturating_sub(open.chunks.iter().map(Chunk::saved).sum())
     }
 
-    /// What the open row group takes in memory, bytes: about, and no less than its columns say, for they leave out who compresses them.
+    /// What the open row group takes in memory, bytes: about, and no less than its columns say.
     pub fn memory(&self) -> usize {
-        let Some(open) = &self.open else { return 0 };
-        let compressor = if open.rows < PAGE_ROWS { 0 } else { self.compressor };
-        open.leaves.iter().map(|leaf| leaf.memory_size() + compressor).sum()
+        self.open.iter().flat_map(|open| &open.leaves).map(ArrowColumnWriter::memory_size).sum()
     }
 
     /// Bytes of the file that are whole and were not taken yet.
@@ -140,13 +152,17 @@ impl ParquetFile {
 
     /// Ends the open row group. Nothing may wait.
     pub fn end_row_group(&mut self) -> Result<(), ParquetError> {
-        let Some(RowGroup { leaves, .. }) = self.open.take() else { return Ok(()) };
+        let Some(RowGroup { leaves, chunks, .. }) = self.open.take() else { return Ok(()) };
         let bytes = leaves.iter().map(ArrowColumnWriter::memory_size).sum();
         let leaves = leaves.into_iter().map(|leaf| (leaf.memory_size(), leaf)).collect();
-        let chunks: Vec<ArrowColumnChunk> = side_by_side(leaves, bytes, ArrowColumnWriter::close)?;
+        let closed = side_by_side(leaves, bytes, |leaf: ArrowColumnWriter| {
+            let mut closed = leaf.close()?;
+            let bloom_filter = closed.close_mut().bloom_filter.take();
+            Ok(ColumnCloseResult { bloom_filter, ..closed.close().clone() })
+        })?;
         let mut row_group = self.file.next_row_group()?;
-        for chunk in chunks {
-            chunk.append_to_row_group(&mut row_group)?;
+        for (chunk, closed) in chunks.iter().zip(closed) {
+            row_group.append_column(chunk, chunk.describe(closed, self.compression)?)?;
         }
         row_group.close()?;
         Ok(())
@@ -166,7 +182,7 @@ impl ParquetFile {
             Some(open) => open,
             none => {
                 let leaves = self.columns.create_column_writers(self.file.flushed_row_groups().len())?;
-                none.insert(RowGroup { leaves, rows: 0 })
+                none.insert(RowGroup { leaves, chunks: self.chunks.take(), rows: 0 })
             }
         };
         open.rows += waiting.iter().map(RecordBatch::num_rows).sum::<usize>();
@@ -182,18 +198,6 @@ impl ParquetFile {
             columns.push(Column { field, rows, leaves: own, weight });
         }
         Ok(columns)
-    }
-}
-
-/// What a context of zstd has touched of its memory once it compressed a page of a megabyte, measured; the others have next to none.
-fn compressor_memory(compression: Compression) -> usize {
-    match compression {
-        Compression::ZSTD(level) => match level.compression_level() {
-            ..3 => 512 * 1024,
-            3..6 => 1280 * 1024,
-            _ => 4 * 1024 * 1024,
-        },
-        _ => 0,
     }
 }
 
@@ -277,6 +281,9 @@ mod tests {
     use arrow::compute::concat_batches;
     use arrow::datatypes::Field;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::basic::ZstdLevel;
+    use parquet::file::properties::{EnabledStatistics, WriterProperties};
+    use parquet::schema::types::ColumnPath;
 
     use super::*;
 
@@ -297,6 +304,10 @@ mod tests {
         RecordBatch::try_from_iter([("n", numbers), ("both", both), ("list", lists), ("t", texts)]).unwrap()
     }
 
+    fn new(schema: SchemaRef, compression: Compression) -> ParquetFile {
+        ParquetFile::new(schema, WriterProperties::builder(), compression, Packing::of(compression)).unwrap()
+    }
+
     fn read(bytes: Vec<Bytes>) -> (RecordBatch, usize) {
         let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes.concat())).unwrap();
         let (groups, schema) = (reader.metadata().num_row_groups(), reader.schema().clone());
@@ -308,8 +319,7 @@ mod tests {
     fn rows_come_back_in_order_whoever_encoded_them() {
         for bytes in [0, SIDE_BY_SIDE_MIN] {
             let batches: Vec<RecordBatch> = (0..6).map(|batch| rows(batch * 100, 100)).collect();
-            let properties = WriterProperties::builder().build();
-            let mut two = [0, 1].map(|_| ParquetFile::new(batches[0].schema(), properties.clone()).unwrap());
+            let mut two = [0, 1].map(|_| new(batches[0].schema(), Compression::UNCOMPRESSED));
             for (place, batch) in batches.iter().enumerate() {
                 two[place % 2].push(batch.clone(), bytes);
                 if place == 3 {
@@ -330,9 +340,42 @@ mod tests {
         }
     }
 
+    /// Whoever packs the pages, the file is the one that `parquet` makes by itself, to the last byte.
+    #[test]
+    fn a_file_is_what_parquet_itself_makes_of_it() {
+        let levels = [1, 3, 9].map(|level| Compression::ZSTD(ZstdLevel::try_new(level).unwrap()));
+        let batches: Vec<RecordBatch> = (0..30).map(|batch| rows(batch * 1000 / 7, 1000)).collect();
+        let schema = batches[0].schema();
+        for compression in levels.into_iter().chain([Compression::SNAPPY, Compression::UNCOMPRESSED]) {
+            let properties = || {
+                let properties = WriterProperties::builder().set_statistics_enabled(EnabledStatistics::Page);
+                let bloomed = properties.set_column_bloom_filter_enabled(ColumnPath::from("t"), true);
+                bloomed.set_column_dictionary_enabled(ColumnPath::from("n"), false).set_data_page_row_count_limit(3000)
+            };
+            let options = ArrowWriterOptions::new()
+                .with_properties(properties().set_compression(compression).build())
+                .with_skip_arrow_metadata(true);
+            let mut expected = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options).unwrap();
+            let mut file = ParquetFile::new(schema.clone(), properties(), compression, Packing::of(compression)).unwrap();
+            for (place, batch) in batches.iter().enumerate() {
+                expected.write(batch).unwrap();
+                file.push(batch.clone(), SIDE_BY_SIDE_MIN);
+                encode(std::iter::once(&mut file)).unwrap();
+                if place == 17 {
+                    let (found, own) = (file.row_group_bytes(), expected.in_progress_size());
+                    assert!(found.abs_diff(own) <= own / 100, "{compression:?}: {found} bytes, by itself {own}");
+                    expected.flush().unwrap();
+                    file.end_row_group().unwrap();
+                }
+            }
+            let (found, expected) = (file.finish().unwrap().concat(), expected.into_inner().unwrap());
+            assert!(found == expected, "{compression:?}: {} bytes, by itself {}", found.len(), expected.len());
+        }
+    }
+
     /// As a reader without the Arrow schema sees it.
     fn expected_as_read(rows: &RecordBatch) -> RecordBatch {
-        let mut file = ParquetFile::new(rows.schema(), WriterProperties::builder().build()).unwrap();
+        let mut file = new(rows.schema(), Compression::UNCOMPRESSED);
         file.push(rows.clone(), 0);
         encode(std::iter::once(&mut file)).unwrap();
         read(file.finish().unwrap()).0

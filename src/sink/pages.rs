@@ -1,0 +1,245 @@
+//! The pages of column chunks while they wait for their row group's end, packed by whoever happens to bring them.
+//!
+//! `parquet` keeps a context of its compression for each column of each open file, half a megabyte and more of zstd each, and lets every
+//! page begin in memory that it has not touched yet. Here a few contexts serve all columns of all files: the writer is told not to
+//! compress, and what it wrote of sizes and places is put right, in each page's header and in what it says of the chunk. The format:
+//! <https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use parquet::arrow::arrow_writer::{PageKey, PageStore, PageStoreArgs, PageStoreFactory};
+use parquet::basic::Compression;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
+
+use super::page_header::{Header, PageKind};
+
+/// What a context keeps of the memory that it packs into, bytes. Larger pages are rare: a page ends with a megabyte or with one value.
+const SCRATCH_MAX: usize = 4 * 1024 * 1024;
+
+/// Packs pages with zstd, for as many threads at once as there are.
+#[derive(Debug)]
+pub struct Packing {
+    level: i32,
+    /// Contexts that nobody uses.
+    idle: Mutex<Vec<Context>>,
+}
+
+struct Context {
+    zstd: zstd::bulk::Compressor<'static>,
+    scratch: Vec<u8>,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("scratch", &self.scratch.capacity()).finish_non_exhaustive()
+    }
+}
+
+impl Packing {
+    /// `None` for what `parquet` packs by itself, in next to no memory.
+    pub fn of(compression: Compression) -> Option<Arc<Packing>> {
+        let Compression::ZSTD(level) = compression else { return None };
+        Some(Arc::new(Packing { level: level.compression_level(), idle: Mutex::default() }))
+    }
+
+    fn pack(&self, page: &[u8]) -> Result<Bytes, ParquetError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut context = match idle {
+            Some(context) => context,
+            None => Context { zstd: zstd::bulk::Compressor::new(self.level)?, scratch: Vec::new() },
+        };
+        context.scratch.clear();
+        context.scratch.reserve(zstd::zstd_safe::compress_bound(page.len()));
+        context.zstd.compress_to_buffer(page, &mut context.scratch)?;
+        let packed = Bytes::copy_from_slice(&context.scratch);
+        if context.scratch.capacity() > SCRATCH_MAX {
+            context.scratch = Vec::new();
+        }
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(context);
+        Ok(packed)
+    }
+}
+
+/// Gives each column chunk that is begun a store for its pages, and keeps hold of it.
+#[derive(Debug)]
+pub struct Chunks {
+    packing: Option<Arc<Packing>>,
+    begun: Mutex<Vec<Chunk>>,
+}
+
+impl Chunks {
+    pub fn new(packing: Option<Arc<Packing>>) -> Arc<Self> {
+        Arc::new(Chunks { packing, begun: Mutex::default() })
+    }
+
+    /// The chunks that were begun since this was asked last, in the order of their columns.
+    pub fn take(&self) -> Vec<Chunk> {
+        std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl PageStoreFactory for Chunks {
+    fn create(&self, _: &PageStoreArgs<'_>) -> Result<Box<dyn PageStore>, ParquetError> {
+        let chunk = Chunk::default();
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).push(chunk.clone());
+        Ok(Box::new(Writer { chunk, packing: self.packing.clone(), header: None }))
+    }
+}
+
+/// The pages of one column chunk so far.
+#[derive(Clone, Debug, Default)]
+pub struct Chunk(Arc<Mutex<Pages>>);
+
+#[derive(Debug, Default)]
+struct Pages {
+    /// Header and content of each, in the order in which they stand in the file.
+    dictionary: Vec<Bytes>,
+    data: Vec<Bytes>,
+    /// Bytes of headers and contents: as they were brought, as they are, and as readers will have them unpacked.
+    brought: usize,
+    packed: usize,
+    unpacked: usize,
+    keys: u64,
+}
+
+impl Pages {
+    fn sizes(pages: &[Bytes]) -> impl Iterator<Item = usize> {
+        pages.chunks(2).map(|page| page.iter().map(Bytes::len).sum())
+    }
+}
+
+impl Chunk {
+    /// By how much the pages are smaller than whoever wrote them believes, bytes.
+    pub fn saved(&self) -> usize {
+        let pages = self.pages();
+        pages.brought.saturating_sub(pages.packed)
+    }
+
+    fn pages(&self) -> std::sync::MutexGuard<'_, Pages> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the writer says of the chunk, of the pages as they are. An error if it speaks of other pages.
+    pub fn describe(&self, closed: ColumnCloseResult, compression: Compression) -> Result<ColumnCloseResult, ParquetError> {
+        let pages = self.pages();
+        let dictionary: usize = Pages::sizes(&pages.dictionary).sum();
+        let place = |at: usize| i64::try_from(at).map_err(|_| ParquetError::General("a column chunk is too large".to_owned()));
+        let mut closed = closed;
+        closed.metadata = closed
+            .metadata
+            .into_builder()
+            .set_compression_codec(compression.into())
+            .set_total_compressed_size(place(pages.packed)?)
+            .set_total_uncompressed_size(place(pages.unpacked)?)
+            .set_dictionary_page_offset((dictionary > 0).then_some(0))
+            .set_data_page_offset(place(dictionary)?)
+            .build()?;
+        closed.bytes_written = pages.packed as u64;
+        if let Some(index) = &mut closed.offset_index {
+            if index.page_locations.len() * 2 != pages.data.len() {
+                return Err(ParquetError::General("a column chunk has other pages than its index".to_owned()));
+            }
+            let mut at = dictionary;
+            for (location, size) in index.page_locations.iter_mut().zip(Pages::sizes(&pages.data)) {
+                location.offset = place(at)?;
+                location.compressed_page_size = i32::try_from(size).map_err(|_| too_large())?;
+                at += size;
+            }
+        }
+        Ok(closed)
+    }
+}
+
+fn too_large() -> ParquetError {
+    ParquetError::General("a page is larger than 2 GiB".to_owned())
+}
+
+/// Takes the pages of one column chunk as they are written: a header, its content, and so on.
+struct Writer {
+    chunk: Chunk,
+    packing: Option<Arc<Packing>>,
+    header: Option<Bytes>,
+}
+
+impl PageStore for Writer {
+    fn put(&mut self, value: Bytes) -> Result<PageKey, ParquetError> {
+        let Some(written) = self.header.take() else {
+            self.header = Some(value);
+            let pages = self.chunk.pages();
+            return Ok(PageKey::new(pages.keys));
+        };
+        let header = Header::read(&written)?;
+        let content = match &self.packing {
+            Some(packing) => packing.pack(&value)?,
+            None => value.clone(),
+        };
+        let size = i32::try_from(content.len()).map_err(|_| too_large())?;
+        let rewritten = header.with_packed_size(size);
+        let mut pages = self.chunk.pages();
+        pages.brought += written.len() + value.len();
+        pages.packed += rewritten.len() + content.len();
+        pages.unpacked += rewritten.len() + header.unpacked_size;
+        pages.keys += 1;
+        match header.kind {
+            PageKind::Dictionary => pages.dictionary.extend([rewritten, content]),
+            PageKind::Data => pages.data.extend([rewritten, content]),
+        }
+        Ok(PageKey::new(pages.keys))
+    }
+
+    /// They leave as a whole, by [`ChunkReader`].
+    fn take(&mut self, _: PageKey) -> Result<Bytes, ParquetError> {
+        Err(ParquetError::General("pages of a column chunk are not taken one by one".to_owned()))
+    }
+
+    fn memory_size(&self) -> usize {
+        self.chunk.pages().packed
+    }
+}
+
+impl Length for Chunk {
+    fn len(&self) -> u64 {
+        self.pages().packed as u64
+    }
+}
+
+/// Whoever reads a chunk takes its pages: each is let go once it was read.
+impl ChunkReader for Chunk {
+    type T = Reader;
+
+    fn get_read(&self, start: u64) -> Result<Reader, ParquetError> {
+        if start > 0 {
+            return Err(ParquetError::General("a column chunk is read from its beginning".to_owned()));
+        }
+        let mut pages = self.pages();
+        let mut all = std::mem::take(&mut pages.dictionary);
+        all.append(&mut pages.data);
+        Ok(Reader { left: all.into_iter(), at: Bytes::new() })
+    }
+
+    fn get_bytes(&self, _: u64, _: usize) -> Result<Bytes, ParquetError> {
+        Err(ParquetError::General("a column chunk is read from its beginning".to_owned()))
+    }
+}
+
+pub struct Reader {
+    left: std::vec::IntoIter<Bytes>,
+    at: Bytes,
+}
+
+impl std::io::Read for Reader {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        while self.at.is_empty() {
+            match self.left.next() {
+                Some(next) => self.at = next,
+                None => return Ok(0),
+            }
+        }
+        let length = into.len().min(self.at.len());
+        into[..length].copy_from_slice(&self.at.split_to(length));
+        Ok(length)
+    }
+}
