@@ -24,12 +24,10 @@ use crate::page::{Answered, Envelope, PageAt, PagePosition, Prepared, RawPage, R
 use crate::slice::Slice;
 use crate::source::{Cap, Ending, FetchError, Judgement, Source};
 
-use super::stage::off_thread;
+use super::stage::{is_light, work_on_page};
 
 /// Pages of one slice that are asked for at the same time, at most.
 const AT_ONCE_MAX: usize = 4;
-/// Bytes of a body that are parsed sooner than another thread would have begun with them.
-const SMALL: usize = 64 * 1024;
 /// A page takes this much more than its bytes while it waits and is worked on.
 const PAGE_COST: u64 = 4;
 
@@ -164,13 +162,12 @@ impl Ahead {
 
 /// Parses a page before its turn. What goes wrong with it is found again when its turn comes, and told then.
 async fn prepare(page: RawPage, parser: Parser) -> RawPage {
-    let is_small = page.body.len() <= SMALL;
     let unprepared = page.clone();
     let parsing = move || match parser.parse(&page) {
         Ok(parsed) => RawPage { prepared: Prepared::of(parsed), ..page },
         Err(_) => page,
     };
-    if is_small { parsing() } else { off_thread(parsing).await.unwrap_or(unprepared) }
+    work_on_page(is_light(&unprepared), parsing).await.unwrap_or(unprepared)
 }
 
 #[async_trait]

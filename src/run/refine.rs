@@ -191,6 +191,10 @@ impl Refinery {
         }
     }
 
+    pub(super) fn has_steps(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
     pub(super) fn read_schema(&self) -> &TableSchema {
         self.decoder.schema()
     }

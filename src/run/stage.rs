@@ -2,6 +2,7 @@
 
 mod line;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -11,6 +12,7 @@ use crate::config::catalog::Job;
 use crate::cursor::CursorKey;
 use crate::error::ErrorKind;
 use crate::ids::BatchId;
+use crate::page::RawPage;
 use crate::reject::Reject;
 use crate::schema::TableSchema;
 use crate::sink::SinkError;
@@ -24,10 +26,12 @@ use super::{Ports, RunError};
 
 use self::line::{Ended, Line};
 
-/// Below it row groups become too small for readers.
-const ENCODER_MIN: u64 = 16 * 1024 * 1024;
-/// Above it readers gain little, and the process takes some twice as much.
-const ENCODER_MAX: u64 = 24 * 1024 * 1024;
+/// What open row groups may take, bytes. Above it readers gain little, below it those of many partitions become too small for them.
+const ENCODER: u64 = 12 * 1024 * 1024;
+/// What was encoded of open files may wait to be a part that a store takes, bytes.
+const HELD: u64 = 48 * 1024 * 1024;
+/// Bytes of a page that is worked on sooner than another thread would have begun with it.
+const LIGHT: usize = 64 * 1024;
 
 /// The files of one slice, from the first row on.
 pub(super) struct Stage<'a> {
@@ -144,7 +148,7 @@ impl<'a> Stage<'a> {
             set: self.slice.partition.clone(),
             memory: encoder_memory(self.ports.memory),
             part: self.ports.store.part(),
-            held: encoder_memory(self.ports.memory) * 2,
+            held: part_of(self.ports.memory, HELD),
             keys_max: self.keys_max,
         };
         let staging = Staging::new(
@@ -199,7 +203,32 @@ impl<'a> Stage<'a> {
 /// What of the ceiling on data in flight open row groups may take. Many partitions share it: their row groups are the smaller, and still
 /// good for readers; few need no more than a row group each.
 pub(super) fn encoder_memory(memory: u64) -> usize {
-    usize::try_from((memory / 8).clamp(ENCODER_MIN, ENCODER_MAX).min(memory / 2)).unwrap_or(usize::MAX)
+    part_of(memory, ENCODER)
+}
+
+fn part_of(memory: u64, wanted: u64) -> usize {
+    usize::try_from(wanted.min(memory / 2)).unwrap_or(usize::MAX)
+}
+
+/// Work on a page: off the async threads, unless it is as quickly done as another thread would have begun with it. A panic in it is an
+/// error either way.
+pub(super) async fn work_on_page<T: Send + 'static>(
+    is_light: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, RunError> {
+    if !is_light {
+        return off_thread(work).await;
+    }
+    std::panic::catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let said = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
+        RunError::new(ErrorKind::Bug, format!("work on a page panicked: {}", said.unwrap_or_default()))
+    })
+}
+
+/// Whether a body is small as it is, and quickly read: one that is packed, or written in another way, may be much larger than it looks.
+pub(super) fn is_light(page: &RawPage) -> bool {
+    let begins_json = || page.body.iter().find(|byte| !byte.is_ascii_whitespace()).is_none_or(|byte| matches!(byte, b'{' | b'['));
+    page.body.len() <= LIGHT && begins_json()
 }
 
 /// Work on columns, off the async threads. A panic in it is an error of the slice, not the end of the process.
@@ -214,4 +243,33 @@ pub(super) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Sen
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| RunError::new(ErrorKind::Bug, format!("work on a page panicked: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn page(body: &[u8]) -> RawPage {
+        RawPage { body: Bytes::copy_from_slice(body), ..RawPage::nothing() }
+    }
+
+    #[test]
+    fn only_what_is_small_as_it_stands_is_light() {
+        let list = |length: usize| [b" [".as_slice(), &vec![b' '; length], b"]"].concat();
+        assert!(is_light(&page(b"{}")) && is_light(&page(b"")) && is_light(&page(&list(LIGHT - 3))));
+        assert!(!is_light(&page(&list(LIGHT))));
+        for other in [&b"\x1f\x8b\x08"[..], b"PK\x03\x04", b"id,name\n", b"<a/>", b"\xef\xbb\xbf{}"] {
+            assert!(!is_light(&page(other)), "{other:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_on_a_page_is_an_error_wherever_it_was() {
+        for light in [true, false] {
+            let error = work_on_page(light, || panic!("as planned {}", 1)).await.map(|(): ()| ()).unwrap_err();
+            assert!(error.message.contains("work on a page panicked") && error.message.contains("as planned 1"), "{error:?}");
+        }
+    }
 }

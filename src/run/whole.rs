@@ -10,7 +10,7 @@ use crate::source::{Judgement, Source};
 
 use super::RunError;
 use super::refine::{RefineError, Refined, Refinery};
-use super::stage::off_thread;
+use super::stage::{is_light, work_on_page};
 
 /// How often a page whose body is cut off, or an error in disguise, is asked for.
 const PAGE_ATTEMPTS: u32 = 4;
@@ -36,11 +36,13 @@ impl Desk {
     pub(super) async fn refine(&mut self, page: &RawPage) -> Result<Result<Refined, RefineError>, RunError> {
         let mut refinery = self.0.take().ok_or_else(lost)?;
         let page = page.clone();
+        // What steps come to, nobody knows.
+        let is_light = is_light(&page) && !refinery.has_steps();
         let work = move || {
             let refined = refinery.refine(&page);
             (refinery, refined)
         };
-        let (refinery, refined) = off_thread(work).await?;
+        let (refinery, refined) = work_on_page(is_light, work).await?;
         self.0 = Some(refinery);
         Ok(refined)
     }

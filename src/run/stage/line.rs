@@ -19,6 +19,8 @@ const PART_OF_MEMORY: u64 = 128;
 const WEIGHT_MIN: u32 = 16;
 /// Pages that stand in line, however little they weigh.
 const PAGES_MAX: usize = 256;
+/// Bytes of rows that are worth being encoded by themselves.
+const WORTH_IT: usize = 512 * 1024;
 /// Rows of so many pages are taken out of the line at once.
 const TAKEN_MAX: usize = 64;
 
@@ -34,6 +36,8 @@ pub(super) struct Line {
 }
 
 enum Waiting {
+    /// Somebody waits for the room of the rows before.
+    Hurry,
     /// All that comes behind has these columns.
     Columns(TableSchema),
     Rows(Box<Rows>, OwnedSemaphorePermit),
@@ -63,6 +67,9 @@ impl Line {
     /// ended: [`end`](Self::end) says why.
     pub async fn put(&self, rows: Rows) -> bool {
         let weight = u32::try_from(rows.weight / 1024).unwrap_or(u32::MAX).clamp(WEIGHT_MIN, self.room_max);
+        if self.room.available_permits() < weight as usize && !self.send(Waiting::Hurry).await {
+            return false;
+        }
         match Arc::clone(&self.room).acquire_many_owned(weight).await {
             Ok(permit) => self.send(Waiting::Rows(Box::new(rows), permit)).await,
             Err(_closed) => false,
@@ -93,7 +100,7 @@ impl Line {
 }
 
 async fn work(encoder: Encoder, mut staging: Staging, mut line: mpsc::Receiver<Waiting>, room: Arc<Semaphore>) -> Ended {
-    let mut idle = Some(encoder);
+    let mut idle = Some(AtWork { encoder, rooms: Vec::new() });
     let mut taken = Vec::new();
     let mut ready = Vec::new();
     let mut error = None;
@@ -105,19 +112,19 @@ async fn work(encoder: Encoder, mut staging: Staging, mut line: mpsc::Receiver<W
         if error.is_some() || line.recv_many(&mut taken, TAKEN_MAX).await == 0 {
             break;
         }
-        let Some(mut encoder) = idle.take() else { break };
+        let Some(mut at_work) = idle.take() else { break };
         let waiting = std::mem::take(&mut taken);
         let encoding = move || {
-            let pieces = encode(&mut encoder, waiting);
-            (encoder, pieces)
+            let pieces = at_work.encode(waiting);
+            (at_work, pieces)
         };
         // What came out before is written while the next is encoded.
         let (encoded, staged) = tokio::join!(off_thread(encoding), staging.take(std::mem::take(&mut ready)));
         error = staged.err().map(RunError::from);
         match encoded {
-            Ok((encoder, Ok(pieces))) => (idle, ready) = (Some(encoder), pieces),
-            Ok((encoder, Err(failed))) => {
-                idle = Some(encoder);
+            Ok((at_work, Ok(pieces))) => (idle, ready) = (Some(at_work), pieces),
+            Ok((at_work, Err(failed))) => {
+                idle = Some(at_work);
                 error = error.or(Some(failed.into()));
             }
             Err(panicked) => error = Some(panicked),
@@ -127,26 +134,38 @@ async fn work(encoder: Encoder, mut staging: Staging, mut line: mpsc::Receiver<W
         error = staging.take(ready).await.err().map(RunError::from);
     }
     room.close();
-    Ended { encoder: idle, staging, error }
+    Ended { encoder: idle.map(|at_work| at_work.encoder), staging, error }
 }
 
-fn encode(encoder: &mut Encoder, waiting: Vec<Waiting>) -> Result<Vec<Piece>, SinkError> {
-    // There is room for others once the rows are encoded.
-    let (mut pieces, mut rooms) = (Vec::new(), Vec::new());
-    for one in waiting {
-        match one {
-            Waiting::Columns(schema) => encoder.set_schema(schema),
-            Waiting::Rows(rows, room) => {
-                pieces.extend(rows.encode(encoder)?);
-                rooms.push(room);
-                if !encoder.has_waiting() {
-                    rooms.clear();
+/// The encoder, and the room that rows take which it has not encoded yet.
+struct AtWork {
+    encoder: Encoder,
+    rooms: Vec<OwnedSemaphorePermit>,
+}
+
+impl AtWork {
+    /// Few rows are kept until others come, for whom the same steps are taken, or until somebody waits for their room.
+    fn encode(&mut self, waiting: Vec<Waiting>) -> Result<Vec<Piece>, SinkError> {
+        let (mut pieces, mut hurries) = (Vec::new(), false);
+        for one in waiting {
+            match one {
+                Waiting::Hurry => hurries = true,
+                Waiting::Columns(schema) => self.encoder.set_schema(schema),
+                Waiting::Rows(rows, room) => {
+                    pieces.extend(rows.encode(&mut self.encoder)?);
+                    self.rooms.push(room);
+                    if self.encoder.waiting() == 0 {
+                        self.rooms.clear();
+                    }
                 }
             }
         }
+        if hurries || self.encoder.waiting() >= WORTH_IT {
+            pieces.extend(self.encoder.encode_waiting()?);
+            self.rooms.clear();
+        }
+        Ok(pieces)
     }
-    pieces.extend(encoder.encode_waiting()?);
-    Ok(pieces)
 }
 
 #[cfg(test)]
