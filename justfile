@@ -1,5 +1,7 @@
 # What is done often, by name. `just` lists it.
 
+target := env("CARGO_TARGET_DIR", "target")
+
 default:
     @just --list
 
@@ -28,27 +30,27 @@ demo:
 # The daemon under its unit, in a container with systemd; needs root and systemd-container.
 systemd:
     cargo build --locked
-    bash tests/systemd/nspawn.sh target/debug/highwater
+    bash tests/systemd/nspawn.sh {{target}}/debug/highwater
 
 # An hour of the daemon against a source that misbehaves, killed again and again; the same FOLDER again goes on from there.
 soak FOLDER *OPTIONS:
     cargo build --locked
-    target/test-tools/venv/bin/python tests/soak/soak.py target/debug/highwater {{FOLDER}} {{OPTIONS}}
+    {{target}}/test-tools/venv/bin/python tests/soak/soak.py {{target}}/debug/highwater {{FOLDER}} {{OPTIONS}}
 
 # Speed and memory beside DuckDB, dlt, airbyte-cdk and curl, into docs/performance.md; `--only small,idle-5` for some of it. The same FOLDER again goes on.
 bench FOLDER *OPTIONS:
     cargo build --locked --release
-    target/test-tools/venv/bin/python benches/load.py target/release/highwater {{FOLDER}} {{OPTIONS}}
+    {{target}}/test-tools/venv/bin/python benches/load.py {{target}}/release/highwater {{FOLDER}} {{OPTIONS}}
 
 # Instructions from a page's bytes to the Parquet file, against benches/guard.json; 1 above 2 % more. Needs valgrind; `--write` for a new figure.
 bench-guard *OPTIONS:
     cargo build --locked --release
-    target/test-tools/venv/bin/python benches/guard.py target/release/highwater {{OPTIONS}}
+    {{target}}/test-tools/venv/bin/python benches/guard.py {{target}}/release/highwater {{OPTIONS}}
 
 # A thousand processes killed with -9 at every step, and races of two; each seed's result is kept in FOLDER and not done again.
 kills FOLDER *OPTIONS:
     cargo build --locked
-    target/test-tools/venv/bin/python tests/soak/kills.py target/debug/highwater {{FOLDER}} {{OPTIONS}}
+    {{target}}/test-tools/venv/bin/python tests/soak/kills.py {{target}}/debug/highwater {{FOLDER}} {{OPTIONS}}
 
 # Each guard of the data switched off in turn, which must turn its test red; `just mutants GUARD` for one. One needs strace.
 mutants *GUARDS:
@@ -63,12 +65,12 @@ sim FOLDER COUNT="100000" FROM="1":
 # A merge into a large table: time, memory, files written anew.
 bench-merge FOLDER *OPTIONS:
     cargo build --locked --release
-    target/test-tools/venv/bin/python benches/merge.py target/release/highwater {{FOLDER}} {{OPTIONS}}
+    {{target}}/test-tools/venv/bin/python benches/merge.py {{target}}/release/highwater {{FOLDER}} {{OPTIONS}}
 
 # How well a quota is used and kept, judged by a server's own log; `--only declared,told` for some of it.
 bench-quota FOLDER *OPTIONS:
     cargo build --locked --release
-    target/test-tools/venv/bin/python benches/quota.py target/release/highwater {{FOLDER}} {{OPTIONS}}
+    {{target}}/test-tools/venv/bin/python benches/quota.py {{target}}/release/highwater {{FOLDER}} {{OPTIONS}}
 
 # Servers that nobody here wrote (json-server, oidc-provider, WordPress) are installed into FOLDER, read, and compared; `just real FOLDER wordpress` for one.
 real FOLDER *SERVERS:

@@ -24,7 +24,8 @@ import pyarrow.fs as pafs
 
 from source import Source
 
-# In the order in which a run comes to them. `read` is what is none of the others, `after` what follows the run's end: control tables.
+# In the order in which a run comes to them. `read` is what is none of the others, `after` what follows the last that the
+# state was told of: the end of the run and control tables.
 STEPS = ["read", "staging", "decide", "publish", "expose", "remove", "index", "state", "after"]
 COLUMNS = ["id", "updated_at", "name", "_hw_deleted"]
 
@@ -165,6 +166,10 @@ def standing(lake: Lake, table: str, known: Known) -> Standing:
     return Standing(max(seqs, default=0), {name for name in names if "/staging/" in name}, known)
 
 
+def record_of(lake: Lake, table: str, seq: int) -> dict:
+    return json.loads(lake.read(f"{log_of(table)}/{seq:020}.json"))
+
+
 def step(lake: Lake, table: str, before: Standing, now: Standing) -> str:
     """The first step that a killed process had not done, by what it left."""
     if now.seq <= now.known.seq:
@@ -172,8 +177,12 @@ def step(lake: Lake, table: str, before: Standing, now: Standing) -> str:
             return "decide"
         if now.staged - before.staged:
             return "staging"
-        return "after" if now.known.ended - before.known.ended - before.known.runs else "read"
-    record = json.loads(lake.read(f"{log_of(table)}/{now.seq:020}.json"))
+        if now.known.ended - before.known.ended - before.known.runs:
+            return "after"
+        # Ids say when they were given: of a run that goes on, the batch that the state knows is its own if it is the younger.
+        at_work = now.known.runs - before.known.runs
+        return "after" if now.seq and any(run < record_of(lake, table, now.seq)["batch"] for run in at_work) else "read"
+    record = record_of(lake, table, now.seq)
     names = lake.names(table) | lake.names(f"_highwater/{table}")
     if not all(one["path"] in names for one in record["add"]):
         return "publish"

@@ -1,6 +1,6 @@
 """An hour in the life of the daemon: many jobs against an API that misbehaves, killed again and again, then compared.
 
-    soak.py BINARY FOLDER [--minutes 60] [--jobs 50] [--seeds 1..1] [--kill-every 40] [--short]
+    soak.py BINARY FOLDER [--minutes 60] [--jobs 50] [--seeds 1..1] [--kill-every 20] [--short]
 
 For each seed: writes a project into FOLDER/seed-N, serves an API on a loopback port, runs `BINARY serve` and kills it (mostly -9) at
 times that the seed says. A debug build is also killed by its fault switch, at the step of the protocol that was met least so far.
@@ -24,16 +24,19 @@ from collections import Counter
 from lake import STEPS, Lake, compare, known, log_of, standing, step
 from source import Job, Source, serve, text, write, write_jobs, write_source
 
-EVERY_S = 20
+# Of tables, each with a sink and a folder of its name.
+KINDS = ["parquet", "delta"]
+EVERY_S = 10
 KILLS_LEAST = 20
 # An aimed life that its fault did not end is ended like any other.
 AIMED_S = 30
-# Where the fault switch of a debug build meets each step: on which side of effects whose names hold this. All tables are of Parquet.
+# Where the fault switch of a debug build meets each step: on which side of effects whose names hold this. Tables are called `s` and a number.
 AIMS = {
     "read": ("before", "source.fetch"),
-    "staging": ("before", "/staging/"),
+    "staging": ("after", "store.finish "),
     "decide": ("after", "state.note_batch"),
     "publish": ("before", "store.publish s"),
+    "expose": ("before", "store.put_absent s"),
     "remove": ("before", "store.publish _highwater"),
     "index": ("before", "store.put _highwater"),
     "state": ("after", "store.put _highwater"),
@@ -42,12 +45,17 @@ AIMS = {
 
 
 def jobs_of(count):
-    return [Job(f"s{number}", "append" if number % 5 == 0 else "merge", "lake", number % 2 == 1) for number in range(count)]
+    """One of five appends, one of four goes into a Delta table."""
+    return [
+        Job(f"s{number}", "append" if number % 5 == 0 else "merge", "delta" if number % 4 == 3 else "parquet", number % 2 == 1)
+        for number in range(count)
+    ]
 
 
 def write_project(folder, port, jobs, start):
     write(folder, "config.toml", ["version = 1", "[limits]", 'memory = "128MiB"', "runs = 4"])
-    write(folder, "sinks/lake.toml", ["version = 1", 'type = "parquet"', 'url = "lake"'])
+    for kind in KINDS:
+        write(folder, f"sinks/{kind}.toml", ["version = 1", f'type = "{kind}"', f'url = "{kind}"'])
     write_source(folder, port, jobs)
     write_jobs(folder, jobs, start, [f'schedule = "every {EVERY_S}s"'], [])
 
@@ -80,22 +88,25 @@ class Daemon:
         self.process.wait(timeout=120)
 
 
+def lakes_of(folder, jobs):
+    return {job.name: Lake(os.path.abspath(os.path.join(folder, job.sink)), job.sink) for job in jobs}
+
+
 class Steps:
     """At which steps the runs stood that a kill met."""
 
     def __init__(self, folder, jobs):
-        self.lake, self.state = Lake(os.path.abspath(os.path.join(folder, "lake"))), os.path.join(folder, "state", "highwater.db")
-        self.names = [job.name for job in jobs]
+        self.lakes, self.state = lakes_of(folder, jobs), os.path.join(folder, "state", "highwater.db")
 
     def look(self):
-        found = known(self.state, self.names)
-        return {name: standing(self.lake, name, found[name]) for name in self.names}
+        found = known(self.state, list(self.lakes))
+        return {name: standing(lake, name, found[name]) for name, lake in self.lakes.items()}
 
     def met(self, before):
         """Of the runs under way: each table's step. `before` is of when the daemon was started."""
         now = self.look()
-        at_work = [name for name in self.names if now[name].known.runs - before[name].known.runs]
-        return Counter(step(self.lake, name, before[name], now[name]) for name in at_work)
+        at_work = [name for name in self.lakes if now[name].known.runs - before[name].known.runs]
+        return Counter(step(self.lakes[name], name, before[name], now[name]) for name in at_work)
 
 
 def moment(dice, kill_every):
@@ -183,9 +194,9 @@ def soak(arguments, seed):
             print(done.stdout[-2000:], done.stderr[-2000:])
             raise SystemExit("the last runs do not succeed")
         verified = subprocess.run([arguments.binary, "-C", folder, "verify"], capture_output=True, text=True)
-        lake = Lake(os.path.abspath(os.path.join(folder, "lake")))
-        tables = [lake.rows(job.name) for job in jobs]
-        commits = sum(len(lake.names(log_of(job.name))) for job in jobs)
+        lakes = lakes_of(folder, jobs)
+        tables = [lake.rows(name) for name, lake in lakes.items()]
+        commits = sum(len(lake.names(log_of(name))) for name, lake in lakes.items())
     finally:
         if daemon.process and daemon.process.poll() is None:
             daemon.process.kill()
@@ -215,7 +226,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=60, help="of each seed")
     parser.add_argument("--jobs", type=int, default=50)
     parser.add_argument("--seeds", default="1..1")
-    parser.add_argument("--kill-every", type=float, default=40)
+    parser.add_argument("--kill-every", type=float, default=20)
     parser.add_argument("--short", action="store_true", help=f"steps that met fewer than {KILLS_LEAST} kills are no failure")
     arguments = parser.parse_args()
     first, _, last = arguments.seeds.partition("..")
