@@ -14,7 +14,7 @@ pub fn record_spans(body: &[u8], steps: &[String], one_record: bool) -> Option<V
         at = find_member(body, at, step)?;
     }
     if one_record {
-        return Some(vec![at..value_end(body, at)?]);
+        return Some(Vec::from([at..value_end(body, at)?]));
     }
     let mut spans = Vec::new();
     if body.get(at) != Some(&b'[') {

