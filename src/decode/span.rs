@@ -13,10 +13,11 @@ pub fn record_spans(body: &[u8], steps: &[String], one_record: bool) -> Option<V
     for step in steps {
         at = find_member(body, at, step)?;
     }
-    if one_record {
-        return Some(Vec::from([at..value_end(body, at)?]));
-    }
     let mut spans = Vec::new();
+    if one_record {
+        spans.push(at..value_end(body, at)?);
+        return Some(spans);
+    }
     if body.get(at) != Some(&b'[') {
         return None;
     }
