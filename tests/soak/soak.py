@@ -29,7 +29,7 @@ KINDS = ["parquet", "delta"]
 EVERY_S = 10
 KILLS_LEAST = 20
 # An aimed life that its fault did not end is ended like any other.
-AIMED_S = 30
+AIMED_S = 20
 # Where the fault switch of a debug build meets each step: on which side of effects whose names hold this. Tables are called `s` and a number.
 AIMS = {
     "read": ("before", "source.fetch"),
@@ -118,7 +118,7 @@ def moment(dice, kill_every):
 def aim(dice, book):
     """A fault at the step that was met least so far."""
     side, part = AIMS[min(AIMS, key=lambda name: (book["steps"][name], dice.random()))]
-    return f"kill-{side}:{dice.randint(1, 12)}@{part}"
+    return f"kill-{side}:{dice.randint(1, 4)}@{part}"
 
 
 def live(source, daemon, steps, arguments, book):
@@ -150,8 +150,9 @@ def live(source, daemon, steps, arguments, book):
         name = "fault switch" if ended is not None else how.name
         book["killed"][name] = book["killed"].get(name, 0) + 1
         before = steps.look()
-        # After a life that a signal ended, some that the fault switch ends.
-        aimed = aimed - 1 if aimed else dice.randint(2, 4) if has_faults else 0
+        # After a life that a signal ended, some that the fault switch ends: the more the fewer kills a step has met.
+        few = sum(book["steps"][name] < KILLS_LEAST for name in AIMS)
+        aimed = aimed - 1 if aimed else dice.randint(2, 4 + few) if has_faults else 0
         daemon.start(aim(dice, book) if aimed else None)
         next_kill = time.time() + AIMED_S if aimed else moment(dice, arguments.kill_every)
     daemon.stop(signal.SIGTERM)
