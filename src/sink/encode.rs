@@ -24,7 +24,7 @@ use crate::schema::{Field, TableSchema};
 
 use super::distinct::without_dictionary;
 use super::own::{self, OwnColumns, Ranges, cursor_array};
-use super::pages::Packing;
+use super::pages::Packer;
 use super::parquet_file::{self, ParquetFile};
 use super::partition::{Values, directory, split};
 use super::record::{FileRole, hex};
@@ -102,7 +102,7 @@ pub struct Encoder {
     filed: TableSchema,
     file_schema: SchemaRef,
     /// Packs the pages of all files, where `parquet` does not.
-    packing: Option<Arc<Packing>>,
+    packer: Option<Arc<Packer>>,
     open: HashMap<Key, OpenFile>,
     opened: usize,
     /// Counts batches, to know which file waits longest.
@@ -138,9 +138,9 @@ impl Encoder {
     pub fn new(settings: EncodeSettings) -> Self {
         let (written, filed) = columns(&settings);
         let (arrow, file_schema) = (written.to_arrow(), filed.to_arrow());
-        let packing = Packing::of(compression(&settings));
+        let packer = Packer::of(compression(&settings));
         Encoder {
-            packing,
+            packer,
             settings,
             written,
             arrow,
@@ -397,7 +397,7 @@ impl Encoder {
             }
         };
         let (properties, compression) = (properties(&self.settings, first), compression(&self.settings));
-        let parquet = ParquetFile::new(first.schema(), properties, compression, self.packing.clone()).map_err(encode_error)?;
+        let parquet = ParquetFile::new(first.schema(), properties, compression, self.packer.clone()).map_err(encode_error)?;
         let file = self.opened;
         self.opened += 1;
         Ok(OpenFile {

@@ -21,7 +21,7 @@ const SCRATCH_MAX: usize = 4 * 1024 * 1024;
 
 /// Packs pages with zstd, for as many threads at once as there are.
 #[derive(Debug)]
-pub struct Packing {
+pub struct Packer {
     level: i32,
     /// Contexts that nobody uses.
     idle: Mutex<Vec<Context>>,
@@ -38,11 +38,11 @@ impl std::fmt::Debug for Context {
     }
 }
 
-impl Packing {
+impl Packer {
     /// `None` for what `parquet` packs by itself, in next to no memory.
-    pub fn of(compression: Compression) -> Option<Arc<Packing>> {
+    pub fn of(compression: Compression) -> Option<Arc<Packer>> {
         let Compression::ZSTD(level) = compression else { return None };
-        Some(Arc::new(Packing { level: level.compression_level(), idle: Mutex::default() }))
+        Some(Arc::new(Packer { level: level.compression_level(), idle: Mutex::default() }))
     }
 
     fn pack(&self, page: &[u8]) -> Result<Bytes, ParquetError> {
@@ -66,13 +66,13 @@ impl Packing {
 /// Gives each column chunk that is begun a store for its pages, and keeps hold of it.
 #[derive(Debug)]
 pub struct Chunks {
-    packing: Option<Arc<Packing>>,
+    packer: Option<Arc<Packer>>,
     begun: Mutex<Vec<Chunk>>,
 }
 
 impl Chunks {
-    pub fn new(packing: Option<Arc<Packing>>) -> Arc<Self> {
-        Arc::new(Chunks { packing, begun: Mutex::default() })
+    pub fn new(packer: Option<Arc<Packer>>) -> Arc<Self> {
+        Arc::new(Chunks { packer, begun: Mutex::default() })
     }
 
     /// The chunks that were begun since this was asked last, in the order of their columns.
@@ -85,7 +85,7 @@ impl PageStoreFactory for Chunks {
     fn create(&self, _: &PageStoreArgs<'_>) -> Result<Box<dyn PageStore>, ParquetError> {
         let chunk = Chunk::default();
         self.begun.lock().unwrap_or_else(PoisonError::into_inner).push(chunk.clone());
-        Ok(Box::new(Writer { chunk, packing: self.packing.clone(), header: None }))
+        Ok(Box::new(Writer { chunk, packer: self.packer.clone(), header: None }))
     }
 }
 
@@ -160,7 +160,7 @@ fn too_large() -> ParquetError {
 /// Takes the pages of one column chunk as they are written: a header, its content, and so on.
 struct Writer {
     chunk: Chunk,
-    packing: Option<Arc<Packing>>,
+    packer: Option<Arc<Packer>>,
     header: Option<Bytes>,
 }
 
@@ -172,8 +172,8 @@ impl PageStore for Writer {
             return Ok(PageKey::new(pages.keys));
         };
         let header = Header::read(&written)?;
-        let content = match &self.packing {
-            Some(packing) => packing.pack(&value)?,
+        let content = match &self.packer {
+            Some(packer) => packer.pack(&value)?,
             None => value.clone(),
         };
         let size = i32::try_from(content.len()).map_err(|_| too_large())?;

@@ -14,7 +14,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterPropertiesBuilder;
 use parquet::file::writer::SerializedFileWriter;
 
-use super::pages::{Chunk, Chunks, Packing};
+use super::pages::{Chunk, Chunks, Packer};
 
 /// Threads that work on columns at the same time, at most.
 const THREADS_MAX: usize = 4;
@@ -94,16 +94,16 @@ struct Column<'a> {
 }
 
 impl ParquetFile {
-    /// `properties` are those of a file that is not compressed; pages are packed as `compression` says, with `packing` where that is
-    /// [its own](Packing::of).
+    /// `properties` are those of a file that is not compressed; pages are packed as `compression` says, by `packer` if that
+    /// [is its work](Packer::of).
     pub fn new(
         schema: SchemaRef,
         properties: WriterPropertiesBuilder,
         compression: Compression,
-        packing: Option<Arc<Packing>>,
+        packer: Option<Arc<Packer>>,
     ) -> Result<Self, ParquetError> {
-        let by_writer = if packing.is_some() { Compression::UNCOMPRESSED } else { compression };
-        let chunks = Chunks::new(packing);
+        let by_writer = if packer.is_some() { Compression::UNCOMPRESSED } else { compression };
+        let chunks = Chunks::new(packer);
         let options = ArrowWriterOptions::new()
             .with_properties(properties.set_compression(by_writer).build())
             .with_page_store_factory(chunks.clone())
@@ -305,7 +305,7 @@ mod tests {
     }
 
     fn new(schema: SchemaRef, compression: Compression) -> ParquetFile {
-        ParquetFile::new(schema, WriterProperties::builder(), compression, Packing::of(compression)).unwrap()
+        ParquetFile::new(schema, WriterProperties::builder(), compression, Packer::of(compression)).unwrap()
     }
 
     fn read(bytes: Vec<Bytes>) -> (RecordBatch, usize) {
@@ -356,7 +356,7 @@ mod tests {
                 .with_properties(properties().set_compression(compression).build())
                 .with_skip_arrow_metadata(true);
             let mut expected = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options).unwrap();
-            let mut file = ParquetFile::new(schema.clone(), properties(), compression, Packing::of(compression)).unwrap();
+            let mut file = ParquetFile::new(schema.clone(), properties(), compression, Packer::of(compression)).unwrap();
             for (place, batch) in batches.iter().enumerate() {
                 expected.write(batch).unwrap();
                 file.push(batch.clone(), SIDE_BY_SIDE_MIN);
