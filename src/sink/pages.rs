@@ -19,6 +19,9 @@ use super::page_header::{Header, PageKind};
 /// What a context keeps of the memory that it packs into, bytes. Larger pages are rare: a page ends with a megabyte or with one value.
 const SCRATCH_MAX: usize = 4 * 1024 * 1024;
 
+/// Nobody asks for a page by its key.
+const UNUSED: PageKey = PageKey::new(0);
+
 /// Packs pages with zstd, for as many threads at once as there are.
 #[derive(Debug)]
 pub struct Packer {
@@ -102,7 +105,6 @@ struct Pages {
     brought: usize,
     packed: usize,
     unpacked: usize,
-    keys: u64,
 }
 
 impl Pages {
@@ -168,8 +170,7 @@ impl PageStore for Writer {
     fn put(&mut self, value: Bytes) -> Result<PageKey, ParquetError> {
         let Some(written) = self.header.take() else {
             self.header = Some(value);
-            let pages = self.chunk.pages();
-            return Ok(PageKey::new(pages.keys));
+            return Ok(UNUSED);
         };
         let header = Header::read(&written)?;
         let content = match &self.packer {
@@ -182,12 +183,11 @@ impl PageStore for Writer {
         pages.brought += written.len() + value.len();
         pages.packed += rewritten.len() + content.len();
         pages.unpacked += rewritten.len() + header.unpacked_size;
-        pages.keys += 1;
         match header.kind {
             PageKind::Dictionary => pages.dictionary.extend([rewritten, content]),
             PageKind::Data => pages.data.extend([rewritten, content]),
         }
-        Ok(PageKey::new(pages.keys))
+        Ok(UNUSED)
     }
 
     /// They leave as a whole, by [`ChunkReader`].
