@@ -232,7 +232,9 @@ impl<'a> Reading<'a> {
             let next = source.next(&self.asked, &whole.position, &refined.envelope, &whole.headers).map_err(failed)?;
             let token = source.token(self.slice, &refined.envelope, &whole.headers).map_err(failed)?;
             self.token = token.or(self.token.take());
-            self.repeated.look(&whole, &refined.raw).map_err(|message| RunError::new(ErrorKind::Data, message))?;
+            self.repeated
+                .look(&whole, &refined.raw, next.is_none())
+                .map_err(|message| RunError::new(ErrorKind::Data, message))?;
             self.tell_page(&whole, &refined);
             self.spool.keep(&whole).await?;
             let cap = source.cap(&whole.position, &refined.envelope, &whole.headers);

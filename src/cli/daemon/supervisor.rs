@@ -1,6 +1,7 @@
 //! What systemd is told (sd_notify(3)), and what it is told only while it is true. Without systemd nothing is said to nobody.
 
-use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -17,6 +18,8 @@ const STATUS_EVERY: Duration = Duration::from_secs(5);
 const DRAIN_STEP: Duration = Duration::from_secs(60);
 /// Steps of a drain; after these systemd's own limit holds.
 const DRAIN_STEPS: u32 = 30;
+/// Messages that wait to be heard; beyond these the newest are left out.
+const MESSAGES: usize = 64;
 
 pub(super) fn ready() {
     tell(&[NotifyState::Ready]);
@@ -91,8 +94,25 @@ pub(super) async fn extend(clock: &dyn Clock) {
 }
 
 fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        // Whoever supervises us without listening learns from the exit code.
-        tracing::debug!(%error, "the service manager could not be told");
+    let lines: Vec<String> = states.iter().map(ToString::to_string).collect();
+    static TELLER: OnceLock<Option<SyncSender<String>>> = OnceLock::new();
+    let Some(teller) = TELLER.get_or_init(teller) else { return };
+    if teller.try_send(lines.join("\n")).is_err() {
+        tracing::debug!("the service manager does not listen");
     }
+}
+
+/// A thread of its own: whoever supervises us without listening leaves a socket that is full, and would hold up whoever speaks to it.
+fn teller() -> Option<SyncSender<String>> {
+    let (sender, messages) = sync_channel::<String>(MESSAGES);
+    let work = move || {
+        for message in messages {
+            if let Err(error) = sd_notify::notify(&[NotifyState::Custom(&message)]) {
+                // It learns from the exit code.
+                tracing::debug!(%error, "the service manager could not be told");
+            }
+        }
+    };
+    let spawned = std::thread::Builder::new().name("supervisor".to_owned()).spawn(work);
+    spawned.inspect_err(|error| tracing::warn!(%error, "the service manager cannot be told anything")).ok().map(|_| sender)
 }

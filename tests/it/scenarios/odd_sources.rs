@@ -158,6 +158,9 @@ fn a_source_that_does_not_heed_which_page_is_asked_for_ends_no_run_well() {
     let page = r#"[{"id":1,"at":"2026-01-02T00:00:00Z"},{"id":2,"at":"2026-01-02T00:00:01Z"}]"#;
     let report = place.run(&job, &[page, page, page], NOW).expect("a report");
     let shown = format!("{report:?}");
+    assert!(shown.contains("page 3 has the very records of the page before it"), "{shown}");
+    let report = place.run(&job, &[page, page], NOW).expect("a report");
+    let shown = format!("{report:?}");
     assert!(shown.contains("page 2 has the very records of the page before it"), "{shown}");
     assert!(place.files("rows").is_empty() && place.files("_highwater/rows/log").is_empty(), "nothing was decided");
     place.run(&job, &[page], NOW).expect("one such page is a page");

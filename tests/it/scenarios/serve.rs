@@ -472,6 +472,16 @@ fn a_socket_with_too_long_a_path_is_told() {
 }
 
 #[test]
+fn a_service_manager_that_does_not_listen_holds_nobody_up() {
+    // O-03
+    let (_api, project) = world();
+    let daemon = Daemon::unheard(&project);
+    daemon.wait_for_log("serving 1 job");
+    highwater(&project, &RUN).run().expect_code(0);
+    daemon.stop();
+}
+
+#[test]
 fn a_daemon_without_anything_to_do_is_still_one() {
     let project = Project::new();
     let daemon = Daemon::ready(&project, &[]);

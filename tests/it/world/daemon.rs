@@ -65,6 +65,18 @@ impl Daemon {
         daemon
     }
 
+    /// Starts it before a service manager that does not listen, and whose socket is full.
+    pub fn unheard(project: &Project) -> Daemon {
+        let address = project.at("full.sock");
+        let deaf = UnixDatagram::bind(&address).unwrap();
+        let shouting = UnixDatagram::unbound().unwrap();
+        shouting.set_nonblocking(true).unwrap();
+        while shouting.send_to(b"X=1", &address).is_ok() {}
+        let mut daemon = Daemon::start(project, &[("NOTIFY_SOCKET", address.to_str().unwrap())]);
+        daemon.notify = deaf;
+        daemon
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
