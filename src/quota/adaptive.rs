@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Requests at once where nothing is declared: at first, and at most.
 const START: f64 = 8.0;
 const MOST: f64 = 64.0;
@@ -211,12 +213,31 @@ struct Found {
     mood: f64,
 }
 
+/// What is known of refusals that are not for the pace: whoever began anew with it after each restart would lower the pace with each.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Vain {
+    /// Refusals in a row.
+    times: u32,
+    /// The share up to which they are so, and that of the last requests.
+    mood: f64,
+    refused: f64,
+}
+
 impl Pace {
-    /// A pace that was found before.
-    pub(super) fn remember(&mut self, rate: f64, now: Duration) {
+    /// A pace that was found before, and what was known beside it.
+    pub(super) fn remember(&mut self, rate: f64, vain: Option<Vain>, now: Duration) {
         let rate = rate.clamp(PACE_LEAST, RATE_MOST);
-        self.found = Some(Found { rate, height: rate, hold: HOLD_FIRST, until: now + HOLD_FIRST, vain: 0, mood: MOOD_MOST });
+        let Vain { times, mood, refused } = vain.unwrap_or(Vain { times: 0, mood: MOOD_MOST, refused: self.refused });
+        let (times, mood) = (times.min(VAIN_MOST), mood.clamp(0.0, MOOD_MOST));
+        self.found = Some(Found { rate, height: rate, hold: HOLD_FIRST, until: now + HOLD_FIRST, vain: times, mood });
+        self.refused = refused.clamp(0.0, 1.0);
         self.next = Some(now);
+    }
+
+    /// What to remember beside the rate.
+    pub(super) fn vain(&self) -> Option<Vain> {
+        let found = self.found.as_ref().filter(|found| found.vain > 0)?;
+        Some(Vain { times: found.vain, mood: found.mood, refused: self.refused })
     }
 
     /// Requests a second, where a limit was found.

@@ -15,6 +15,7 @@ use crate::clock::Uptime;
 use crate::ledger;
 
 use super::account::{Account, Limit, SHORT};
+use super::adaptive::Vain;
 
 /// Steps in which the past of a window is written.
 const STEPS: usize = 64;
@@ -42,6 +43,8 @@ pub(super) struct Part {
     pub(super) pauses: BTreeMap<String, u64>,
     /// Requests a second that a hidden limit was found to let through.
     pub(super) pace: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) vain: Option<Vain>,
     /// Where several processes share the account; `at` is by the clock that they have in common then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) member: Option<Member>,
@@ -143,6 +146,7 @@ impl Part {
             windows: account.limits.iter().enumerate().map(window).collect(),
             pauses: pauses.map(|(group, until)| (group, after(until))).filter(|(_, left)| *left > 0).collect(),
             pace: account.pace.rate(),
+            vain: account.pace.vain(),
             member: None,
         }
     }

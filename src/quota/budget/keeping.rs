@@ -281,7 +281,7 @@ impl Inner {
                 part.pause(&mut self.account, moment);
             }
             if let Some(rate) = part.pace.filter(|_| !self.sharing.has_written() && self.account.pace.rate().is_none()) {
-                self.account.pace.remember(rate, moment.now);
+                self.account.pace.remember(rate, part.vain, moment.now);
                 self.account.gate.trust();
             }
         }
@@ -294,7 +294,7 @@ impl Inner {
             }
             part.pause(&mut self.account, moment);
             if let Some(rate) = part.pace {
-                self.account.pace.remember(rate, moment.now);
+                self.account.pace.remember(rate, part.vain, moment.now);
                 self.account.gate.trust();
             }
         }

@@ -47,6 +47,27 @@ fn a_door_that_was_shut_for_a_while_leaves_no_pace_behind() {
 }
 
 #[test]
+fn refusals_for_nothing_lower_no_pace_over_many_short_lives() {
+    // whoever is restarted every 15 seconds never comes to try more.
+    for seed in 1..5 {
+        let mut world = World::new(Account::new(), Api { mood: 0.02, dice: Dice(seed), ..Api::new(&[]) });
+        let mut through = 0;
+        for life in 0..240 {
+            let came: u64 = world.run(8, secs(15), &silent).iter().sum();
+            through += if life < 120 { 0 } else { came };
+            let mut account = Account::new();
+            if let Some(rate) = world.account.pace.rate() {
+                account.pace.remember(rate, world.account.pace.vain(), world.now);
+                account.gate.trust();
+            }
+            world.account = account;
+        }
+        println!("{seed}: {through} in the last half hour");
+        assert!(through >= 1800 * 10, "{seed}: {through} in half an hour");
+    }
+}
+
+#[test]
 fn refusals_for_nothing_are_no_limit() {
     //
     for (mood, seed) in [(0.02, 1), (0.02, 2), (0.05, 3), (0.005, 4)] {
