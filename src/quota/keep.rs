@@ -43,6 +43,7 @@ pub(super) struct Part {
     pub(super) pauses: BTreeMap<String, u64>,
     /// Requests a second that a hidden limit was found to let through.
     pub(super) pace: Option<f64>,
+    /// What was known beside it of refusals that are not for its sake; parts of older programs have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) vain: Option<Vain>,
     /// Where several processes share the account; `at` is by the clock that they have in common then.

@@ -1,8 +1,11 @@
 //! Limits that nobody declared and no answer tells.
 
+use jiff::Timestamp;
+
 use super::world::{Api, Dice, World, silent};
 use super::*;
 use crate::quota::account::Account;
+use crate::quota::keep::{Moment, Part};
 
 fn share_refused(world: &World, from: Duration) -> f64 {
     let after = |moments: &[Duration]| moments.iter().filter(|at| **at >= from).count() as f64;
@@ -55,9 +58,13 @@ fn refusals_for_nothing_lower_no_pace_over_many_short_lives() {
         for life in 0..240 {
             let came: u64 = world.run(8, secs(15), &silent).iter().sum();
             through += if life < 120 { 0 } else { came };
+            // As the ledger keeps it.
+            let moment = Moment { now: world.now, wall: Timestamp::UNIX_EPOCH, uptime: None };
+            let kept = serde_json::to_string(&Part::of(&world.account, true, &[], &moment)).expect("JSON");
+            let part: Part = serde_json::from_str(&kept).expect("a part");
             let mut account = Account::new();
-            if let Some(rate) = world.account.pace.rate() {
-                account.pace.remember(rate, world.account.pace.vain(), world.now);
+            if let Some(rate) = part.pace {
+                account.pace.remember(rate, part.vain, world.now);
                 account.gate.trust();
             }
             world.account = account;
