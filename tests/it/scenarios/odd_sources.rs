@@ -159,12 +159,10 @@ fn a_source_that_does_not_heed_which_page_is_asked_for_ends_no_run_well() {
     let report = place.run(&job, &[page, page, page], NOW).expect("a report");
     let shown = format!("{report:?}");
     assert!(shown.contains("page 3 has the very records of the page before it"), "{shown}");
-    let report = place.run(&job, &[page, page], NOW).expect("a report");
-    let shown = format!("{report:?}");
-    assert!(shown.contains("page 2 has the very records of the page before it"), "{shown}");
     assert!(place.files("rows").is_empty() && place.files("_highwater/rows/log").is_empty(), "nothing was decided");
-    place.run(&job, &[page], NOW).expect("one such page is a page");
-    assert_eq!(place.files("rows").len(), 1);
+    // An empty page behind two that are the same shows that it does heed it, as where page 0 is page 1 as well.
+    let report = place.run(&job, &[page, page], NOW).expect("a run");
+    assert_eq!((report.counts.fetched, report.counts.kept, report.counts.duplicate), (4, 2, 2));
 }
 
 #[test]
@@ -361,8 +359,8 @@ fn a_list_that_grows_in_front_while_pages_are_asked_for_side_by_side_loses_nothi
         assert_eq!(found.trim(), "{\"n\":40,\"ids\":40,\"least\":0}", "{end}");
         let pages: Vec<String> = desk.asked().iter().map(|query| query["page"].clone()).collect();
         // What was asked for beside it is asked for again, once; a number of pages tells too little to go side by side at all.
-        let twice = pages.iter().filter(|page| pages.iter().filter(|other| other == page).count() > 1).count();
-        assert_eq!((twice > 0, pages.windows(2).all(|two| two[0] != two[1])), (!by_pages, true), "{pages:?}");
+        let most = pages.iter().map(|page| pages.iter().filter(|other| *other == page).count()).max();
+        assert_eq!(most, Some(if by_pages { 1 } else { 2 }), "{pages:?}");
     }
 }
 
