@@ -180,7 +180,9 @@ impl Walk {
         assert!(wrong.is_empty(), "requests that no page of the vendor's describes: {wrong:?}");
         self.compare("the first load");
 
-        let lake = self.project.listing("lake");
+        let mut lake = self.project.listing("lake");
+        // What the killed run had staged goes once its number is decided for others.
+        lake.retain(|path, _| !path.contains("/staging/"));
         assert_eq!(self.run(), self.counts(|_| 0), "nothing is new");
         assert_eq!(self.project.listing("lake"), lake, "a run without news wrote");
 
