@@ -27,6 +27,8 @@ use self::file::InFile;
 const HEAD_COST: u64 = 512;
 /// Pages are written once they come to so many bytes.
 const WRITTEN_MIN: u64 = 1024 * 1024;
+/// Of the ceiling on data in flight, what may wait for a disk that is behind.
+const PART_OF_MEMORY: u64 = 64;
 
 pub(super) struct Spool {
     folder: PathBuf,
@@ -44,6 +46,7 @@ pub(super) struct Spool {
     /// Of these the last, which are not in the file yet, and their bytes.
     unwritten: Vec<Kept>,
     unwritten_bytes: u64,
+    unwritten_max: u64,
     file: Place,
 }
 
@@ -108,6 +111,7 @@ impl Spool {
             pages_after: 0,
             unwritten: Vec::new(),
             unwritten_bytes: 0,
+            unwritten_max: (memory / PART_OF_MEMORY).max(WRITTEN_MIN),
             file: Place::None,
         }
     }
@@ -136,7 +140,9 @@ impl Spool {
         self.pages_after += 1;
         self.unwritten.push(kept);
         self.unwritten_bytes += length;
-        if self.unwritten_bytes >= WRITTEN_MIN { self.write().await } else { Ok(()) }
+        let is_behind = matches!(&self.file, Place::Away(writing) if !writing.is_finished());
+        let wanted = if is_behind { self.unwritten_max } else { WRITTEN_MIN };
+        if self.unwritten_bytes >= wanted { self.write().await } else { Ok(()) }
     }
 
     /// Begins to write what is not written yet.

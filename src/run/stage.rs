@@ -30,8 +30,9 @@ use self::line::{Ended, Line};
 const ENCODER: u64 = 12 * 1024 * 1024;
 /// What was encoded of open files may wait to be a part that a store takes, bytes.
 const HELD: u64 = 48 * 1024 * 1024;
-/// Bytes of a page that is worked on sooner than another thread would have begun with it.
-const LIGHT: usize = 64 * 1024;
+/// Bytes of a page that is worked on by the thread that it came to. A thousand records take a millisecond; where every core has work,
+/// handing them to another thread and back takes nearly as long ([ADR 38](../../docs/adr/0038-few-hops-and-no-copies.md)).
+const LIGHT: usize = 1024 * 1024;
 
 /// The files of one slice, from the first row on.
 pub(super) struct Stage<'a> {
@@ -210,8 +211,7 @@ fn part_of(memory: u64, wanted: u64) -> usize {
     usize::try_from(wanted.min(memory / 2)).unwrap_or(usize::MAX)
 }
 
-/// Work on a page: off the async threads, unless it is as quickly done as another thread would have begun with it. A panic in it is an
-/// error either way.
+/// Work on a page: off the async threads, unless it is light. A panic in it is an error either way.
 pub(super) async fn work_on_page<T: Send + 'static>(
     is_light: bool,
     work: impl FnOnce() -> T + Send + 'static,

@@ -22,6 +22,7 @@ mod pages;
 pub mod parents;
 mod parquet_file;
 pub mod partition;
+mod parts;
 pub mod publish;
 pub mod query;
 pub mod record;

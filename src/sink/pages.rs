@@ -15,6 +15,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::page_header::{Header, PageKind};
+use super::parts::{ByHand, Past};
 
 /// What a context keeps of the memory that it packs into, bytes. Larger pages are rare: a page ends with a megabyte or with one value.
 const SCRATCH_MAX: usize = 4 * 1024 * 1024;
@@ -120,6 +121,16 @@ impl Chunk {
         pages.brought.saturating_sub(pages.packed)
     }
 
+    /// Bytes that it takes in the file.
+    pub fn size(&self) -> usize {
+        self.pages().packed
+    }
+
+    /// It, to be read by the writer of a file that has come to `place`.
+    pub fn on_its_way<'a>(&'a self, place: usize, by_hand: &'a ByHand) -> OnItsWay<'a> {
+        OnItsWay { chunk: self, place, by_hand }
+    }
+
     fn pages(&self) -> std::sync::MutexGuard<'_, Pages> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -196,50 +207,38 @@ impl PageStore for Writer {
     }
 
     fn memory_size(&self) -> usize {
-        self.chunk.pages().packed
+        self.chunk.size()
     }
 }
 
-impl Length for Chunk {
+/// A chunk whose place in the file is known.
+pub struct OnItsWay<'a> {
+    chunk: &'a Chunk,
+    place: usize,
+    by_hand: &'a ByHand,
+}
+
+impl Length for OnItsWay<'_> {
     fn len(&self) -> u64 {
-        self.pages().packed as u64
+        self.chunk.size() as u64
     }
 }
 
 /// Whoever reads a chunk takes its pages: each is let go once it was read.
-impl ChunkReader for Chunk {
-    type T = Reader;
+impl ChunkReader for OnItsWay<'_> {
+    type T = Past;
 
-    fn get_read(&self, start: u64) -> Result<Reader, ParquetError> {
+    fn get_read(&self, start: u64) -> Result<Past, ParquetError> {
         if start > 0 {
             return Err(ParquetError::General("a column chunk is read from its beginning".to_owned()));
         }
-        let mut pages = self.pages();
+        let mut pages = self.chunk.pages();
         let mut all = std::mem::take(&mut pages.dictionary);
         all.append(&mut pages.data);
-        Ok(Reader { left: all.into_iter(), at: Bytes::new() })
+        Ok(self.by_hand.past(self.place, all))
     }
 
     fn get_bytes(&self, _: u64, _: usize) -> Result<Bytes, ParquetError> {
         Err(ParquetError::General("a column chunk is read from its beginning".to_owned()))
-    }
-}
-
-pub struct Reader {
-    left: std::vec::IntoIter<Bytes>,
-    at: Bytes,
-}
-
-impl std::io::Read for Reader {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        while self.at.is_empty() {
-            match self.left.next() {
-                Some(next) => self.at = next,
-                None => return Ok(0),
-            }
-        }
-        let length = into.len().min(self.at.len());
-        into[..length].copy_from_slice(&self.at.split_to(length));
-        Ok(length)
     }
 }

@@ -1,6 +1,5 @@
 //! A Parquet file while it is written: row group after row group, the columns of each side by side on what cores there are.
 
-use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -13,15 +12,17 @@ use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterPropertiesBuilder;
 use parquet::file::writer::SerializedFileWriter;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::pages::{Chunk, Chunks, Packer};
+use super::parts::Parts;
 
-/// Threads that work on columns at the same time, at most.
+/// Threads that work on the columns of one encoder at the same time, at most.
 const THREADS_MAX: usize = 4;
+/// Threads that help any of them, at most.
+const HELPERS_MAX: usize = 64;
 /// Fewer bytes of rows are not worth a second thread.
 const SIDE_BY_SIDE_MIN: usize = 512 * 1024;
-/// Bytes that are handed out in one.
-const PART: usize = 512 * 1024;
 
 pub struct ParquetFile {
     file: SerializedFileWriter<Parts>,
@@ -34,46 +35,6 @@ pub struct ParquetFile {
     /// Rows that wait to be encoded, and the bytes that they take.
     waiting: Vec<RecordBatch>,
     waiting_bytes: usize,
-}
-
-/// What was written, in parts: nothing is moved to make room for more.
-#[derive(Default)]
-struct Parts {
-    parts: Vec<Vec<u8>>,
-    bytes: usize,
-}
-
-impl Write for Parts {
-    fn write(&mut self, mut bytes: &[u8]) -> std::io::Result<usize> {
-        let all = bytes.len();
-        self.bytes += all;
-        while !bytes.is_empty() {
-            let last = match self.parts.last_mut() {
-                Some(last) if last.len() < PART => last,
-                _ => self.parts.push_mut(Vec::with_capacity(bytes.len().clamp(PART / 16, PART))),
-            };
-            let (now, later) = bytes.split_at(bytes.len().min(PART - last.len()));
-            last.extend_from_slice(now);
-            bytes = later;
-        }
-        Ok(all)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Parts {
-    fn take(&mut self) -> Vec<Bytes> {
-        self.bytes = 0;
-        // Many files are small, and wait to be written: what a part has room for beside its bytes is given back.
-        let handed = |mut part: Vec<u8>| {
-            part.shrink_to_fit();
-            Bytes::from(part)
-        };
-        std::mem::take(&mut self.parts).into_iter().map(handed).collect()
-    }
 }
 
 struct RowGroup {
@@ -142,7 +103,7 @@ impl ParquetFile {
 
     /// Bytes of the file that are whole and were not taken yet.
     pub fn ready(&self) -> usize {
-        self.file.inner().bytes
+        self.file.inner().ready()
     }
 
     /// These bytes, in order.
@@ -160,9 +121,13 @@ impl ParquetFile {
             let bloom_filter = closed.close_mut().bloom_filter.take();
             Ok(ColumnCloseResult { bloom_filter, ..closed.close().clone() })
         })?;
+        let (mut place, by_hand) = (self.file.bytes_written(), self.file.inner().by_hand());
         let mut row_group = self.file.next_row_group()?;
         for (chunk, closed) in chunks.iter().zip(closed) {
-            row_group.append_column(chunk, chunk.describe(closed, self.compression)?)?;
+            let closed = chunk.describe(closed, self.compression)?;
+            let size = chunk.size();
+            row_group.append_column(&chunk.on_its_way(place, &by_hand), closed)?;
+            place += size;
         }
         row_group.close()?;
         Ok(())
@@ -240,10 +205,10 @@ fn side_by_side<T: Send, R: Send>(
     bytes: usize,
     work: impl Fn(T) -> Result<R, ParquetError> + Sync,
 ) -> Result<Vec<R>, ParquetError> {
-    let threads = if bytes < SIDE_BY_SIDE_MIN { 1 } else { cores().min(items.len()) };
-    if threads <= 1 {
+    let threads = if bytes < SIDE_BY_SIDE_MIN { 1 } else { THREADS_MAX.min(items.len()) };
+    let Some(helpers) = helpers().filter(|_| threads > 1) else {
         return items.into_iter().map(|(_, item)| work(item)).collect();
-    }
+    };
     let mut results: Vec<Option<Result<R, ParquetError>>> = items.iter().map(|_| None).collect();
     let mut left: Vec<_> = items.into_iter().zip(&mut results).collect();
     left.sort_by_key(|((weight, _), _)| *weight);
@@ -256,9 +221,9 @@ fn side_by_side<T: Send, R: Send>(
             *result = Some(work(item));
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(take_turns);
+    helpers.in_place_scope(|scope| {
+        for _ in 1..threads.min(helpers.current_num_threads() + 1) {
+            scope.spawn(|_| take_turns());
         }
         take_turns();
     });
@@ -266,9 +231,16 @@ fn side_by_side<T: Send, R: Send>(
     results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
 }
 
-fn cores() -> usize {
-    static CORES: OnceLock<usize> = OnceLock::new();
-    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX))
+/// Threads that are there for whoever encodes: one less than there are cores. `None` where there would be none.
+fn helpers() -> Option<&'static ThreadPool> {
+    static HELPERS: OnceLock<Option<ThreadPool>> = OnceLock::new();
+    let begin = || {
+        let count = std::thread::available_parallelism().map_or(1, usize::from).min(HELPERS_MAX + 1) - 1;
+        let builder = ThreadPoolBuilder::new().num_threads(count).thread_name(|number| format!("encode-{number}"));
+        // Zero would mean as many as there are cores. Without a helper the work is done all the same.
+        if count == 0 { None } else { builder.build().ok() }
+    };
+    HELPERS.get_or_init(begin).as_ref()
 }
 
 #[cfg(test)]
@@ -382,19 +354,6 @@ mod tests {
     }
 
     #[test]
-    fn parts_hold_what_was_written() {
-        let mut parts = Parts::default();
-        let written: Vec<u8> = (0..3 * PART + 7).map(|byte| (byte % 251) as u8).collect();
-        for bytes in [&written[..1], &written[1..PART], &written[PART..PART + 5], &written[PART + 5..]] {
-            parts.write_all(bytes).unwrap();
-        }
-        assert_eq!(parts.bytes, written.len());
-        let taken = parts.take();
-        assert_eq!(taken.iter().map(Bytes::len).collect::<Vec<_>>(), [PART, PART, PART, 7]);
-        assert!(taken.concat() == written && parts.bytes == 0 && parts.take().is_empty());
-    }
-
-    #[test]
     fn the_heaviest_is_begun_first_and_an_error_is_told() {
         let begun = Mutex::new(Vec::new());
         let items = vec![(1, "light"), (9, "heavy"), (5, "other")];
@@ -403,7 +362,7 @@ mod tests {
             Ok(name)
         });
         assert_eq!(names.unwrap(), ["light", "heavy", "other"]);
-        if cores() > 1 {
+        if helpers().is_some() {
             assert_ne!(begun.into_inner().unwrap()[2], "heavy");
         }
         let done = AtomicUsize::new(0);

@@ -13,8 +13,8 @@ use crate::sink::stage::Staging;
 
 use super::{Rows, RunError, off_thread};
 
-/// Of the ceiling on data in flight, what may stand in line.
-const PART_OF_MEMORY: u64 = 128;
+/// Of the ceiling on data in flight, what may stand in line: enough that pages still come while a row group is ended.
+const PART_OF_MEMORY: u64 = 64;
 /// What rows weigh at least, KiB: many small pages are no nothing.
 const WEIGHT_MIN: u32 = 16;
 /// Pages that stand in line, however little they weigh.
