@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use http::HeaderMap;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::config::catalog::{CountedEnd, Job, Order, PagingKind, Stream};
@@ -28,6 +29,8 @@ use super::stage::{is_light, work_on_page};
 
 /// Pages of one slice that are asked for at the same time, at most.
 const AT_ONCE_MAX: usize = 4;
+/// Pages that may have come, and wait for their turn, while as many as ever are asked for.
+const WAITING_MAX: usize = 2;
 /// A page takes this much more than its bytes while it waits and is worked on.
 const PAGE_COST: u64 = 4;
 
@@ -58,6 +61,8 @@ pub struct Ahead {
     parser: Option<Parser>,
     /// Requests at the same time, at most.
     at_once: usize,
+    /// Held by whoever has asked and has no answer yet.
+    turns: Arc<Semaphore>,
     /// Whether a place is a number of records; else one of pages.
     counts_records: bool,
     /// Bytes that pages which wait may take.
@@ -73,6 +78,8 @@ struct Line {
     count: Option<u64>,
     /// The place that was asked for last.
     last: Option<PagePosition>,
+    /// The one before it.
+    before: Option<PagePosition>,
     /// The largest page so far, in bytes.
     largest: u64,
     asked: VecDeque<Asked>,
@@ -100,24 +107,29 @@ impl Ahead {
         let counts_records = matches!(job.stream.paging.kind, PagingKind::Offset { .. });
         // What is wrong with a declaration is told where the stream is read.
         let parser = Parser::new(&DecodeSpec::of(job, Vec::new())).ok();
-        Arc::new(Ahead { pages, parser, at_once, counts_records, memory: memory / 8, line: Mutex::default() })
+        Arc::new(Ahead {
+            pages,
+            parser,
+            at_once,
+            turns: Arc::new(Semaphore::new(at_once)),
+            counts_records,
+            memory: memory / 8,
+            line: Mutex::default(),
+        })
     }
 
-    /// The answer for a place, where it was asked for already; what comes behind it is asked for.
+    /// The answer for a place, where it was asked for already.
     fn take(&self, slice: &Slice, at: &PagePosition) -> Option<Asked> {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         if at.index == 0 || line.slice.as_ref() != Some(slice) {
             *line = Line { slice: Some(slice.clone()), ..Line::default() };
         }
-        let before = line.last.replace(at.clone());
+        line.before = line.last.replace(at.clone());
         let found = line.asked.pop_front();
         let is_wrong = found.as_ref().is_some_and(|found| found.at != *at);
         if is_wrong {
             line.guessed_wrong = true;
             line.asked.clear();
-        }
-        if let (false, Some(before)) = (line.guessed_wrong, before) {
-            self.ask_on(&mut line, slice, &before, at);
         }
         line.is_beside = found.is_some() && !is_wrong;
         found.filter(|_| !is_wrong)
@@ -129,7 +141,10 @@ impl Ahead {
     }
 
     /// Asks for the pages behind a place, as far apart as the last two were.
-    fn ask_on(&self, line: &mut Line, slice: &Slice, before: &PagePosition, at: &PagePosition) {
+    fn ask_on(&self, slice: &Slice, at: &PagePosition) {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = &mut *line;
+        let Some(before) = line.before.as_ref().filter(|_| !line.guessed_wrong) else { return };
         let PageAt::Number(number) = at.at else { return };
         let records = at.records_before.saturating_sub(before.records_before);
         let step = if self.counts_records { records } else { 1 };
@@ -137,7 +152,7 @@ impl Ahead {
             return;
         }
         let to_come = line.count.unwrap_or_default().saturating_sub(at.index + 1);
-        let room = (self.memory / (line.largest * PAGE_COST).max(1)).min(self.at_once as u64 - 1);
+        let room = (self.memory / (line.largest * PAGE_COST).max(1)).min((self.at_once + WAITING_MAX) as u64 - 1);
         let most = to_come.min(room);
         for steps in line.asked.len() as u64 + 1..=most {
             let place = PagePosition {
@@ -146,10 +161,13 @@ impl Ahead {
                 at: PageAt::Number(number.saturating_add(step.saturating_mul(steps))),
                 parent: None,
             };
-            let (pages, parser, slice, asked) = (Arc::clone(&self.pages), self.parser.clone(), slice.clone(), place.clone());
+            let (pages, turns) = (Arc::clone(&self.pages), Arc::clone(&self.turns));
+            let (parser, slice, asked) = (self.parser.clone(), slice.clone(), place.clone());
             let mut answer = JoinSet::new();
             answer.spawn(async move {
+                let turn = turns.acquire().await;
                 let page = pages.fetch(&slice, &asked, 1).await?;
+                drop(turn);
                 Ok(match parser {
                     Some(parser) => prepare(page, parser).await,
                     None => page,
@@ -174,6 +192,11 @@ async fn prepare(page: RawPage, parser: Parser) -> RawPage {
 impl Source for Ahead {
     async fn fetch(&self, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, FetchError> {
         let asked = if attempt == 1 { self.take(slice, at) } else { None };
+        // The page whose turn it is waits for none of those that may ask.
+        let turn = if asked.is_none() { self.turns.try_acquire().ok() } else { None };
+        if attempt == 1 {
+            self.ask_on(slice, at);
+        }
         let page = match asked {
             Some(mut asked) => match asked.answer.join_next().await {
                 Some(Ok(answer)) => answer?,
@@ -182,6 +205,7 @@ impl Source for Ahead {
             },
             None => self.pages.fetch(slice, at, attempt).await?,
         };
+        drop(turn);
         self.note_size(page.body.len());
         Ok(page)
     }
@@ -410,7 +434,7 @@ mod tests {
         let list = Arc::new(List { short: vec![30], ..List::new(95, 1) });
         let seen = read(&list, &*ahead(&list, 1 << 20)).await.expect("all pages");
         assert_eq!(seen, [0, 10, 20, 30, 39, 49, 59, 69, 79, 89]);
-        assert!(list.requests() < 10 + AT_ONCE_MAX as u64, "{:?}", list.log);
+        assert!(list.requests() < 10 + (AT_ONCE_MAX + WAITING_MAX) as u64, "{:?}", list.log);
     }
 
     #[tokio::test]

@@ -9,6 +9,8 @@ use bytes::Bytes;
 
 /// Our own bytes that are handed out in one.
 const PART: usize = 512 * 1024;
+/// So many bytes at a page's beginning go through the writer as they are: they show that the page is where it was to be.
+const SHOWN: usize = 16;
 /// Shorter pages are copied: each part is a write of its own to a disk, and takes memory besides its bytes.
 const BY_HAND_MIN: usize = 8 * 1024;
 
@@ -21,20 +23,29 @@ impl ByHand {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back((place, page));
     }
 
-    /// The page that begins at a place; or, where there is none, how many bytes are before the next that does.
-    fn at(&self, place: usize) -> Result<Bytes, usize> {
+    /// What a file that has come to `place` goes on with.
+    fn at(&self, place: usize) -> Next {
         let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match pages.front() {
-            Some((begin, _)) if *begin == place => Ok(pages.pop_front().map(|(_, page)| page).unwrap_or_default()),
-            Some((begin, _)) => Err(begin.saturating_sub(place)),
-            None => Err(usize::MAX),
+        let before = pages.front().map_or(usize::MAX, |(begin, _)| begin.saturating_sub(place));
+        match pages.pop_front_if(|(begin, _)| *begin <= place) {
+            Some((begin, page)) if begin == place => Next::Page(page),
+            Some(_) => Next::Passed,
+            None => Next::Own(before),
         }
     }
 
     /// What a writer whose file has come to `place` is to read of these pages.
     pub fn past(&self, place: usize, pages: Vec<Bytes>) -> Past {
-        Past { left: pages.into_iter(), place, at: Bytes::new(), is_by_hand: false, by_hand: self.clone() }
+        Past { left: pages.into_iter(), place, at: Bytes::new(), is_by_hand: false, to_show: 0, by_hand: self.clone() }
     }
+}
+
+enum Next {
+    Page(Bytes),
+    /// At most so many bytes of what the writer writes by itself.
+    Own(usize),
+    /// The place of a page is behind.
+    Passed,
 }
 
 /// As many bytes as pages have: those of large ones are whatever they were.
@@ -44,6 +55,8 @@ pub struct Past {
     place: usize,
     at: Bytes,
     is_by_hand: bool,
+    /// Of its beginning, what was not read yet, at most.
+    to_show: usize,
     by_hand: ByHand,
 }
 
@@ -51,7 +64,7 @@ impl Read for Past {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         while self.at.is_empty() {
             let Some(next) = self.left.next() else { return Ok(0) };
-            self.is_by_hand = next.len() >= BY_HAND_MIN;
+            (self.is_by_hand, self.to_show) = (next.len() >= BY_HAND_MIN, SHOWN);
             if self.is_by_hand {
                 self.by_hand.put(self.place, next.clone());
             }
@@ -60,9 +73,9 @@ impl Read for Past {
         }
         let length = into.len().min(self.at.len());
         let bytes = self.at.split_to(length);
-        if !self.is_by_hand {
-            into[..length].copy_from_slice(&bytes);
-        }
+        let shown = if self.is_by_hand { self.to_show.min(length) } else { length };
+        self.to_show = self.to_show.saturating_sub(shown);
+        into[..shown].copy_from_slice(&bytes[..shown]);
         Ok(length)
     }
 }
@@ -87,7 +100,7 @@ impl Write for Parts {
         let all = bytes.len();
         while !bytes.is_empty() {
             let written = match self.stand_ins {
-                0 => self.write_own(bytes),
+                0 => self.write_own(bytes)?,
                 stand_ins => {
                     let passed = bytes.len().min(stand_ins);
                     self.stand_ins -= passed;
@@ -121,17 +134,19 @@ impl Parts {
         std::mem::take(&mut self.parts)
     }
 
-    /// Takes what is not of a page that went by hand, and returns how much that was: nothing where such a page begins.
-    fn write_own(&mut self, bytes: &[u8]) -> usize {
+    /// Takes what is not of a page that went by hand, and returns how much that was: nothing where such a page begins. An error where
+    /// one is not at its place: the file would be another.
+    fn write_own(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let before_page = match self.by_hand.at(self.place) {
-            Ok(page) => {
+            Next::Page(page) if page.iter().zip(bytes).take(SHOWN).all(|(one, other)| one == other) => {
                 self.end_part();
                 self.ready += page.len();
                 self.stand_ins = page.len();
                 self.parts.push(page);
-                return 0;
+                return Ok(0);
             }
-            Err(before_page) => before_page,
+            Next::Own(before_page) => before_page,
+            Next::Page(_) | Next::Passed => return Err(std::io::Error::other("a page is not at its place in the file")),
         };
         let now = bytes.len().min(PART - self.own.len()).min(before_page);
         self.own.extend_from_slice(&bytes[..now]);
@@ -139,7 +154,7 @@ impl Parts {
         if self.own.len() == PART {
             self.end_part();
         }
-        now
+        Ok(now)
     }
 
     fn end_part(&mut self) {
@@ -204,6 +219,17 @@ mod tests {
         let taken = parts.take();
         assert_eq!(taken.iter().map(Bytes::len).collect::<Vec<_>>(), [PART, PART, PART, 7]);
         assert!(taken.concat() == written && parts.ready() == 0 && parts.take().is_empty());
+    }
+
+    #[test]
+    fn a_page_that_is_not_at_its_place_is_an_error() {
+        for place in [0, 3, 5, 6, 7, 15] {
+            let mut parts = Parts::default();
+            parts.write_all(b"before").expect("written");
+            let pages = [0, 9].map(|first| Bytes::from((0..BY_HAND_MIN).map(|at| (at + first) as u8).collect::<Vec<u8>>()));
+            let mut past = parts.by_hand().past(place, pages.to_vec());
+            assert_eq!(std::io::copy(&mut past, &mut parts).is_ok(), place == 6, "{place}");
+        }
     }
 
     #[test]
