@@ -363,6 +363,10 @@ mod tests {
             while at.index > 0 && !is_last_few && self.most.load(Ordering::SeqCst) < self.waits_for {
                 tokio::task::yield_now().await;
             }
+            // Whoever may ask besides does so meanwhile.
+            for _ in 0..2 * AT_ONCE_MAX {
+                tokio::task::yield_now().await;
+            }
             self.under_way.fetch_sub(1, Ordering::SeqCst);
             if self.refused == Some(offset) {
                 return Err(FetchError::new(ErrorKind::Unavailable, format!("refused at `{offset}`")));
