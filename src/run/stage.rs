@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use crate::batch::Batch;
-use crate::config::catalog::Job;
+use crate::config::catalog::{Job, Mode};
 use crate::cursor::CursorKey;
 use crate::error::ErrorKind;
 use crate::ids::BatchId;
@@ -159,6 +159,8 @@ impl<'a> Stage<'a> {
             self.files_before,
             self.ports.guards,
         );
+        // A replacement may turn out to be what the table holds, and leaves no trace then.
+        let staging = if self.job.mode == Mode::Replace { staging } else { staging.prepared_ahead() };
         Open { line: Line::new(Encoder::new(settings), staging, self.ports.memory), schema, has_data: false }
     }
 

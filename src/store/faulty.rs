@@ -73,6 +73,11 @@ impl Store for FaultyStore {
         self.effect("list", prefix, self.inner.list(prefix)).await
     }
 
+    /// That a store is probed is no effect of a run.
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.inner.prepare().await
+    }
+
     fn part(&self) -> usize {
         self.inner.part()
     }

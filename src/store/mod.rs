@@ -78,6 +78,11 @@ pub trait Store: Send + Sync {
     /// All objects whose path begins with `prefix` + `/`, in order of path. Never relied on for correctness of a commit.
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError>;
 
+    /// Finds out ahead of the first write what that would have to wait for. Nothing to do where it waits for nothing.
+    async fn prepare(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Bytes of a staged object that wait in memory, at most, until they are a part to send.
     fn part(&self) -> usize {
         upload::PART

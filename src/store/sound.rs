@@ -81,6 +81,10 @@ impl Store for SoundStore {
         self.inner.list(prefix).await
     }
 
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.fit().await.map(drop)
+    }
+
     fn part(&self) -> usize {
         self.inner.part()
     }
