@@ -19,7 +19,7 @@ use crate::page::{Aside, PagePosition, RawPage};
 use crate::slice::Span;
 
 use super::RunError;
-use super::stage::off_thread;
+use super::stage::{may_wait, off_thread};
 
 use self::file::InFile;
 
@@ -27,8 +27,6 @@ use self::file::InFile;
 const HEAD_COST: u64 = 512;
 /// Pages are written once they come to so many bytes.
 const WRITTEN_MIN: u64 = 1024 * 1024;
-/// Of the ceiling on data in flight, what may wait for a disk that is behind.
-const PART_OF_MEMORY: u64 = 64;
 
 pub(super) struct Spool {
     folder: PathBuf,
@@ -111,7 +109,7 @@ impl Spool {
             pages_after: 0,
             unwritten: Vec::new(),
             unwritten_bytes: 0,
-            unwritten_max: (memory / PART_OF_MEMORY).max(WRITTEN_MIN),
+            unwritten_max: may_wait(memory).max(WRITTEN_MIN),
             file: Place::None,
         }
     }

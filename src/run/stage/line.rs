@@ -11,10 +11,8 @@ use crate::sink::SinkError;
 use crate::sink::encode::{Encoder, Piece};
 use crate::sink::stage::Staging;
 
-use super::{Rows, RunError, off_thread};
+use super::{Rows, RunError, may_wait, off_thread};
 
-/// Of the ceiling on data in flight, what may stand in line: enough that pages still come while a row group is ended.
-const PART_OF_MEMORY: u64 = 64;
 /// What rows weigh at least, KiB: many small pages are no nothing.
 const WEIGHT_MIN: u32 = 16;
 /// Pages that stand in line, however little they weigh.
@@ -55,7 +53,7 @@ pub(super) struct Ended {
 impl Line {
     /// `memory` is the ceiling on data in flight, bytes.
     pub fn new(encoder: Encoder, staging: Staging, memory: u64) -> Self {
-        let room_max = u32::try_from(memory / PART_OF_MEMORY / 1024).unwrap_or(u32::MAX >> 3).clamp(WEIGHT_MIN, u32::MAX >> 3);
+        let room_max = u32::try_from(may_wait(memory) / 1024).unwrap_or(u32::MAX >> 3).clamp(WEIGHT_MIN, u32::MAX >> 3);
         let room = Arc::new(Semaphore::new(room_max as usize));
         let (sender, waiting) = mpsc::channel(PAGES_MAX);
         let mut worker = JoinSet::new();
