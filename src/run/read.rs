@@ -550,8 +550,7 @@ impl<'a> Reading<'a> {
             self.stage.abort().await;
             return Err(RunError::new(ErrorKind::Data, message));
         }
-        // Nothing is read again. Freeing what a disk keeps of it takes a while, which the last rows are encoded in; the commit's fsyncs would
-        // stand behind it.
+        // Nothing is read again, and what a disk does to free it goes before the commit's fsyncs, not among them.
         drop(self.spool);
         let staged = self.stage.finish().await?;
         let (schema, files) = staged.unwrap_or_else(|| (self.table.clone().unwrap_or_default(), Vec::new()));

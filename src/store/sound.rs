@@ -151,6 +151,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_prepared_is_not_probed_again() {
+        let plan = Arc::new(FaultPlan::none().error_after(2));
+        let inner: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), Arc::clone(&plan)));
+        let store = Soundness::new(Arc::new(SystemClock::new())).guard(&sink(), inner);
+        store.prepare().await.unwrap_err();
+        store.prepare().await.unwrap();
+        let after = plan.count();
+        assert!(after > 5, "{:?}", plan.log());
+        store.put("a", Bytes::new()).await.unwrap();
+        assert_eq!(plan.count(), after + 1);
+    }
+
+    #[tokio::test]
     async fn a_store_that_could_not_be_asked_is_asked_again() {
         let plan = Arc::new(FaultPlan::none().error_after(2));
         let inner: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), plan));
