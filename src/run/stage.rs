@@ -227,6 +227,8 @@ pub(super) async fn work_on_page<T: Send + 'static>(
     if !is_light {
         return off_thread(work).await;
     }
+    // Answers that are there, and requests that may go out, are quickly looked after, and the source works meanwhile.
+    tokio::task::yield_now().await;
     std::panic::catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let said = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
         RunError::new(ErrorKind::Bug, format!("work on a page panicked: {}", said.unwrap_or_default()))
