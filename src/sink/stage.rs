@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::config::catalog::Job;
 use crate::error::ErrorKind;
@@ -27,8 +27,8 @@ pub struct Staging {
     /// Counts all files ever staged for this batch: an encoding that was given up keeps its numbers.
     first: usize,
     guards: Guards,
-    /// The store is being prepared.
-    preparing: Option<JoinHandle<Result<(), StoreError>>>,
+    /// The store is being prepared; given up with the staging.
+    preparing: JoinSet<Result<(), StoreError>>,
     open: HashMap<usize, Box<dyn StagedWriter>>,
     staged: Vec<StagedFile>,
 }
@@ -43,22 +43,21 @@ pub struct StagedFile {
 impl Staging {
     /// `first` is the number of the first file: numbers of a staging that was given up are not used again.
     pub fn new(store: Arc<dyn Store>, dataset: DatasetName, batch: BatchId, first: usize, guards: Guards) -> Self {
-        Staging { store, dataset, batch, first, guards, preparing: None, open: HashMap::new(), staged: Vec::new() }
+        Staging { store, dataset, batch, first, guards, preparing: JoinSet::new(), open: HashMap::new(), staged: Vec::new() }
     }
 
     /// Has the store prepared while the first rows are still encoded. To be called within a runtime, where some will be written.
     pub fn prepared_ahead(mut self) -> Self {
         let store = Arc::clone(&self.store);
-        self.preparing = Some(tokio::spawn(async move { store.prepare().await }));
+        self.preparing.spawn(async move { store.prepare().await });
         self
     }
 
     pub async fn take(&mut self, pieces: Vec<Piece>) -> Result<(), SinkError> {
         if !pieces.is_empty()
-            && let Some(preparing) = self.preparing.take()
+            && let Some(Ok(prepared)) = self.preparing.join_next().await
         {
-            // One that did not come to its end is begun again by the first write.
-            preparing.await.unwrap_or(Ok(()))?;
+            prepared?;
         }
         for piece in pieces {
             let path = layout::staged(&self.dataset, self.batch, self.first + piece.file);

@@ -194,13 +194,13 @@ async fn migrate(action: &str, pool: &SqlitePool) -> Result<(), StateError> {
     // behind them flushes all. Power that fails before leaves a state of some migration, from which the next start goes on.
     // https://www.sqlite.org/pragma.html#pragma_synchronous
     let told = |error: sqlx::Error| state_error(action, &error);
-    let mut connection = pool.acquire().await.map_err(told)?;
-    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await.map_err(told)?;
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(pool).await.map_err(told)?;
     if mode == "wal" {
-        sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut *connection).await.map_err(told)?;
+        // The pool has one connection; should it be replaced, the next one flushes.
+        sqlx::query("PRAGMA synchronous = NORMAL").execute(pool).await.map_err(told)?;
     }
-    let migrated = MIGRATIONS.run(&mut *connection).await;
-    sqlx::query("PRAGMA synchronous = FULL").execute(&mut *connection).await.map_err(told)?;
+    let migrated = MIGRATIONS.run(pool).await;
+    sqlx::query("PRAGMA synchronous = FULL").execute(pool).await.map_err(told)?;
     match migrated {
         Ok(()) => Ok(()),
         Err(sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _)) => {
