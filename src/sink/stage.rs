@@ -27,7 +27,7 @@ pub struct Staging {
     /// Counts all files ever staged for this batch: an encoding that was given up keeps its numbers.
     first: usize,
     guards: Guards,
-    /// The store is being prepared; given up with the staging.
+    /// The store is being prepared.
     preparing: JoinSet<Result<(), StoreError>>,
     open: HashMap<usize, Box<dyn StagedWriter>>,
     staged: Vec<StagedFile>,
@@ -97,6 +97,8 @@ impl Staging {
 
     /// Gives all of it up; what cannot be dropped is an orphan that no record names.
     pub async fn abort(mut self) {
+        // A probe that comes to its end leaves nothing behind.
+        drop(self.preparing.join_next().await);
         for (_, mut writer) in self.open.drain() {
             writer.abort().await;
         }

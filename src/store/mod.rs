@@ -88,8 +88,7 @@ pub trait Store: Send + Sync {
         upload::PART
     }
 
-    /// Opens a staged object. Nothing is visible at `path` until `finish`; dropping it leaves nothing or an orphan that no
-    /// record names.
+    /// Opens a staged object. Nothing is visible at `path` until `finish`; dropping it leaves nothing or an orphan that no record names.
     async fn stage(&self, path: &str) -> Result<Box<dyn StagedWriter>, StoreError>;
 
     /// Makes a staged object of `size` bytes visible at `target`: a rename on a local disk (durable on return), a server-side
