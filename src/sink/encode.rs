@@ -46,7 +46,7 @@ const PIECE_MIN: usize = 1024 * 1024;
 /// A row group has no more rows, however small they are.
 const ROW_GROUP_ROWS: usize = 1 << 20;
 /// A page is closed once its values come to so many bytes: below the heap's `LARGE` with all that a growing buffer takes more, for pages
-/// of their own from the kernel would be made and zeroed for each. Larger ones pack no better: zstd(1) looks back 512 KiB.
+/// of their own from the kernel would be made and zeroed for each. Larger ones pack hardly better: zstd(1) looks back 512 KiB.
 const DATA_PAGE: usize = 480 * 1024;
 /// Rows wait for others until they come to so many bytes: the more are encoded at once, the better they share out.
 const WAITING_MAX: usize = 2 * 1024 * 1024;

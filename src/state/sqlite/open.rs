@@ -199,10 +199,8 @@ async fn migrate(action: &str, pool: &SqlitePool) -> Result<(), StateError> {
         // The pool has one connection; should it be replaced, the next one flushes.
         sqlx::query("PRAGMA synchronous = NORMAL").execute(pool).await.map_err(told)?;
     }
-    let migrated = MIGRATIONS.run(pool).await;
-    sqlx::query("PRAGMA synchronous = FULL").execute(pool).await.map_err(told)?;
-    match migrated {
-        Ok(()) => Ok(()),
+    match MIGRATIONS.run(pool).await {
+        Ok(()) => sqlx::query("PRAGMA synchronous = FULL").execute(pool).await.map(drop).map_err(told),
         Err(sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _)) => {
             Err(state_error(action, &error))
         }
