@@ -47,6 +47,11 @@ bench-guard *OPTIONS:
     cargo build --locked --release
     {{target}}/test-tools/venv/bin/python benches/guard.py {{target}}/release/highwater {{OPTIONS}}
 
+# Decoding alone, beside plain arrow-json on the same pages, which are made in FOLDER; 1 below 0.85 of its pace.
+bench-decode FOLDER:
+    python3 benches/pages.py {{FOLDER}}/pages
+    cargo bench --locked --bench decode -- "$(realpath {{FOLDER}}/pages)"
+
 # A thousand processes killed with -9 at every step, and races of two; each seed's result is kept in FOLDER and not done again.
 kills FOLDER *OPTIONS:
     cargo build --locked

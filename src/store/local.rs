@@ -2,7 +2,9 @@
 //! folders that hold the name after.
 //!
 //! Staging lies under the sink's own root, so publishing is a rename within one file system. Names that end in `#` and digits
-//! are object_store's own unfinished files: listings leave them out, and so does every reader's glob for `.parquet`.
+//! are unfinished files, object_store's and our own: listings leave them out, and so does every reader's glob for `.parquet`.
+
+mod staged;
 
 use std::fs::{self, File};
 use std::io;
@@ -15,6 +17,7 @@ use bytes::Bytes;
 use object_store::ObjectStoreExt;
 use object_store::local::LocalFileSystem;
 
+use self::staged::StagedFile;
 use super::errors::{io_error, is_missing};
 use super::objects::Objects;
 use super::{Listed, Published, PutAbsent, StagedWriter, Store, StoreError};
@@ -84,8 +87,7 @@ impl LocalStore {
             Err(error) => return Err(self.own_error(verb, ErrorKind::Config, error.to_string())),
         };
         let root = fs::canonicalize(&self.root).map_err(|error| io_error(verb, self.address(""), &error))?;
-        let objects = Objects::new(Arc::new(files.clone()), Default::default(), self.root.display().to_string(), Vec::new())
-            .with_part(PART);
+        let objects = Objects::new(Arc::new(files.clone()), Default::default(), self.root.display().to_string(), Vec::new());
         Ok(Some(self.opened.get_or_init(|| Opened { root, files, objects })))
     }
 
@@ -199,7 +201,8 @@ impl Store for LocalStore {
     }
 
     async fn stage(&self, path: &str) -> Result<Box<dyn StagedWriter>, StoreError> {
-        self.made("stage").await?.objects.stage(path).await
+        let file = self.file("stage", path, self.made("stage").await?)?;
+        Ok(Box::new(StagedFile::new(file, self.address(path), self.guards.synced)))
     }
 
     async fn publish(&self, staged: &str, target: &str, size: u64) -> Result<Published, StoreError> {
@@ -271,7 +274,7 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 /// Fsyncs `path` and every folder above it, up to and with `root`.
 fn sync_up(path: &Path, root: &Path) -> io::Result<()> {
     for above in path.ancestors() {
-        File::open(above)?.sync_all()?;
+        sync(above)?;
         if above == root {
             break;
         }
@@ -279,14 +282,23 @@ fn sync_up(path: &Path, root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes `file#1`, `file#2` ...: what object_store was writing when the process was killed. It takes the first number that is free,
-/// so that behind some that are free there is none. The folder is not gone through: it may hold a hundred thousand files.
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// The name of a file that is being written.
+fn unfinished(file: &Path, number: u32) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(format!("#{number}"));
+    name.into()
+}
+
+/// Removes `file#1`, `file#2` ...: what was being written when the process was killed. A writer takes the first number that is free, so
+/// that behind some that are free there is none. The folder is not gone through: it may hold a hundred thousand files.
 fn remove_unfinished(file: &Path) -> io::Result<()> {
     let mut free = 0;
     for number in 1.. {
-        let mut name = file.as_os_str().to_owned();
-        name.push(format!("#{number}"));
-        match fs::remove_file(name) {
+        match fs::remove_file(unfinished(file, number)) {
             Ok(()) => free = 0,
             Err(error) if error.kind() == io::ErrorKind::NotFound => free += 1,
             Err(error) => return Err(error),

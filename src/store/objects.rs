@@ -11,7 +11,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use secrecy::SecretString;
 
 use super::errors::{is_missing, is_unanswered, store_error};
-use super::upload::{PART, Upload};
+use super::upload::Upload;
 use super::{Listed, Published, PutAbsent, StagedWriter, Store, StoreError};
 use crate::error::ErrorKind;
 
@@ -26,21 +26,15 @@ pub struct Objects {
     secrets: Arc<[SecretString]>,
     /// Who is asked, and where that is written; for messages.
     asked: String,
-    /// Length of the parts that staged objects are sent in, bytes.
-    part: usize,
 }
 
 impl Objects {
     pub(super) fn new(inner: Arc<dyn ObjectStore>, root: Path, address: String, secrets: Vec<SecretString>) -> Self {
-        Objects { inner, root, address, secrets: secrets.into(), asked: String::new(), part: PART }
+        Objects { inner, root, address, secrets: secrets.into(), asked: String::new() }
     }
 
     pub(super) fn asking(self, asked: String) -> Self {
         Objects { asked, ..self }
-    }
-
-    pub(super) fn with_part(self, part: usize) -> Self {
-        Objects { part, ..self }
     }
 
     /// The store's own path. What is refused here (`..`, empty steps) is a bug of the caller.
@@ -169,13 +163,9 @@ impl Store for Objects {
         Ok(listed)
     }
 
-    fn part(&self) -> usize {
-        self.part
-    }
-
     async fn stage(&self, path: &str) -> Result<Box<dyn StagedWriter>, StoreError> {
         let location = self.path("stage", path)?;
-        let upload = Upload::new(Arc::clone(&self.inner), location, self.part, self.address(path), Arc::clone(&self.secrets));
+        let upload = Upload::new(Arc::clone(&self.inner), location, self.address(path), Arc::clone(&self.secrets));
         Ok(Box::new(upload))
     }
 

@@ -25,22 +25,14 @@ pub(super) struct Upload {
     /// Together shorter than a part.
     held: Vec<Bytes>,
     held_length: usize,
-    /// Length of every part but the last, bytes.
-    part: usize,
     parts: Option<Box<dyn MultipartUpload>>,
     written: u64,
     closed: bool,
 }
 
 impl Upload {
-    pub(super) fn new(
-        inner: Arc<dyn ObjectStore>,
-        path: Path,
-        part: usize,
-        address: String,
-        secrets: Arc<[SecretString]>,
-    ) -> Self {
-        Upload { inner, path, address, secrets, held: Vec::new(), held_length: 0, part, parts: None, written: 0, closed: false }
+    pub(super) fn new(inner: Arc<dyn ObjectStore>, path: Path, address: String, secrets: Arc<[SecretString]>) -> Self {
+        Upload { inner, path, address, secrets, held: Vec::new(), held_length: 0, parts: None, written: 0, closed: false }
     }
 
     fn error(&self, error: &object_store::Error) -> StoreError {
@@ -97,10 +89,10 @@ impl StagedWriter for Upload {
         let mut rest = bytes;
         self.written += rest.len() as u64;
         while !rest.is_empty() {
-            let piece = rest.split_to(rest.len().min(self.part - self.held_length));
+            let piece = rest.split_to(rest.len().min(PART - self.held_length));
             self.held_length += piece.len();
             self.held.push(piece);
-            if self.held_length < self.part {
+            if self.held_length < PART {
                 continue;
             }
             // A part that failed may be there or not: whatever follows it would be a different object.

@@ -138,3 +138,56 @@ async fn a_staged_file_of_another_size_is_not_published() {
     assert_eq!(error.kind, ErrorKind::Data);
     assert_eq!(store.size("t/a.parquet").await.unwrap(), None);
 }
+
+/// A file that is begun: more than one part of it is written.
+async fn begun(store: &LocalStore, path: &str) -> Box<dyn StagedWriter> {
+    let mut writer = store.stage(path).await.unwrap();
+    for _ in 0..5 {
+        writer.write(Bytes::from(vec![7; PART])).await.unwrap();
+    }
+    writer
+}
+
+#[tokio::test]
+async fn what_is_given_up_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::new(folder.path());
+    let staging = folder.path().join("_highwater/orders/staging/b1");
+    let files = || fs::read_dir(&staging).unwrap().count();
+    let mut writer = begun(&store, &stage_path(1)).await;
+    assert_eq!(files(), 1);
+    writer.abort().await;
+    assert_eq!(files(), 0, "it was told to go");
+    drop(begun(&store, &stage_path(1)).await);
+    for _ in 0..500 {
+        if files() == 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("what was dropped stays");
+}
+
+#[tokio::test]
+async fn two_writers_of_one_file_do_not_meet() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::new(folder.path());
+    let (mut one, mut other) = (begun(&store, &stage_path(1)).await, begun(&store, &stage_path(1)).await);
+    other.write(Bytes::from_static(b"end")).await.unwrap();
+    assert_eq!(one.finish().await.unwrap(), 5 * PART as u64);
+    assert_eq!(other.finish().await.unwrap(), 5 * PART as u64 + 3);
+    assert_eq!(store.size(&stage_path(1)).await.unwrap(), Some(5 * PART as u64 + 3), "the later one stands");
+}
+
+#[tokio::test]
+async fn a_file_that_lost_bytes_before_its_end_never_stands_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::new(folder.path());
+    let mut writer = begun(&store, &stage_path(1)).await;
+    let there = folder.path().join(format!("{}#1", stage_path(1)));
+    File::options().write(true).open(&there).unwrap().set_len(10).unwrap();
+    let error = writer.finish().await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert!(error.message.contains("but the file has `10`"), "{error}");
+    assert_eq!(store.size(&stage_path(1)).await.unwrap(), None);
+}
