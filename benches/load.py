@@ -10,7 +10,7 @@
     delta-append, delta-merge a hundredth more, on such a table
     jobs                      100 jobs of 10,000 records each, in one run
     idle-5, idle-10000        a daemon whose jobs are not due: its start, and a minute (--idle) of it
-    large                     ten times --rows; only where it is named
+    large, large-month        ten times --rows, plain and by month; only where they are named
 
 Ours is run as a user runs it: types not declared, all defaults but zstd(1), paging with `total`. What was measured stands in
 FOLDER/figures.jsonl and is not measured again, unless something else took more than a quarter of a core beside it; peers are
@@ -53,10 +53,12 @@ def loads(rows):
         "small": (rows // 10, 1000, 0, False, ALL),
         "latency": (rows // 10, 1000, 50, False, ALL),
         "large": (rows * 10, 1000, 0, False, ["ours", "duckdb2"]),
+        "large-month": (rows * 10, 1000, 0, True, ["ours", "duckdb2"]),
     }
 
 
 CASES = ["pages-1000", "pages-100", "month", "small", "latency", "noop-append", "noop-merge", "delta-append", "delta-merge", "jobs", "idle-5", "idle-10000"]
+LARGE = {"large", "large-month"}
 
 
 def write_project(folder, files):
@@ -156,7 +158,7 @@ class Bench:
 
     def load(self, case):
         rows, per, delay, partition, tools = loads(self.arguments.rows)[case]
-        api = self.api(rows if case == "large" else self.arguments.rows)
+        api = self.api(rows if case in LARGE else self.arguments.rows)
         root = f"{api.url}/n{rows}" + (f"/d{delay}" if delay else "")
         wanted = set(self.arguments.peers.split(","))
         can = [tool for tool in tools if tool == "ours" or tool.rstrip("0123456789") in (wanted & set(self.peers) | (wanted & {"curl"}))]
@@ -307,9 +309,9 @@ def main():
     parser.add_argument("--page", default=os.path.join(HERE, "..", "docs", "performance.md"))
     arguments = parser.parse_args()
     wanted = arguments.only.split(",")
-    unknown = set(wanted) - set(CASES) - {"large"}
+    unknown = set(wanted) - set(CASES) - LARGE
     if unknown:
-        raise SystemExit(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(CASES)} and large")
+        raise SystemExit(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join([*CASES, *sorted(LARGE)])}")
     # As an interrupt: what was started is ended too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     bench = Bench(arguments)
