@@ -102,7 +102,7 @@ impl StagedWriter for StagedFile {
         self.held.clear();
         self.held_length = 0;
         let Some(begun) = self.begun.take() else { return };
-        // Harmless where it fails: no reader takes the name, and it goes with the batch's folder.
+        // Harmless where it fails: no reader takes the name.
         drop(tokio::task::spawn_blocking(move || begun.remove()).await);
     }
 }
