@@ -1,7 +1,7 @@
 //! Writing one file of a folder: under a name that no reader takes, until it is whole and durable.
 //!
 //! object_store would do it, but keeps the open file to itself. Here bytes go to the disk as they come, so that the fsync at the end,
-//! which a commit waits for, finds little left to do.
+//! which a commit waits for, has less left to do.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
