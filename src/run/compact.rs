@@ -283,6 +283,7 @@ impl Desk {
             memory: encoder_memory(ports.memory),
             part: ports.store.part(),
             held: usize::MAX,
+            ended: usize::MAX,
             keys_max: groups.iter().map(Group::rows).max(),
         };
         let staging = Staging::new(Arc::clone(&ports.store), job.dataset.clone(), base.batch, 0, ports.guards);

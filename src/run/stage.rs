@@ -30,6 +30,8 @@ use self::line::{Ended, Line};
 const ENCODER: u64 = 12 * 1024 * 1024;
 /// What was encoded of open files may wait to be a part that a store takes, bytes.
 const HELD: u64 = 48 * 1024 * 1024;
+/// What is kept of row groups that open files have ended, bytes: of some thousand row groups of twenty columns.
+const ENDED: u64 = 6 * 1024 * 1024;
 /// Bytes of a page that is worked on by the thread that it came to. A thousand records take a millisecond; where every core has work,
 /// handing them to another thread and back takes nearly as long ([ADR 38](../../docs/adr/0038-few-hops-and-no-copies.md)).
 const LIGHT: usize = 1024 * 1024;
@@ -150,6 +152,7 @@ impl<'a> Stage<'a> {
             memory: encoder_memory(self.ports.memory),
             part: self.ports.store.part(),
             held: part_of(self.ports.memory, HELD),
+            ended: part_of(self.ports.memory, ENDED),
             keys_max: self.keys_max,
         };
         let staging = Staging::new(

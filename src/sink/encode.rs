@@ -1,6 +1,8 @@
 //! Rows to the bytes of Parquet files: one open file a partition, bounded in number and in memory. No input or output: the bytes
 //! are handed out in pieces as they come to be, for whoever stages them.
 
+mod ceilings;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -68,6 +70,8 @@ pub struct EncodeSettings {
     /// Bytes of a file that whoever stages it holds until they are a part to send, and ceiling on those of all open files.
     pub part: usize,
     pub held: usize,
+    /// Ceiling on what is kept of row groups that open files have ended, bytes.
+    pub ended: usize,
     /// No file has more distinct keys than this, where that is known.
     pub keys_max: Option<u64>,
 }
@@ -377,7 +381,7 @@ impl Encoder {
                 pieces.extend(file.close()?);
             }
         }
-        self.keep_within_memory(&mut pieces)?;
+        pieces.extend(self.keep_within_memory()?);
         Ok(pieces)
     }
 
@@ -415,41 +419,6 @@ impl Encoder {
             ranges: Ranges::default(),
             last_turn: self.turn,
         })
-    }
-
-    /// Many partitions share one ceiling: open row groups are closed until what is held fits, the largest first, and rather those
-    /// that got no rows for long.
-    fn keep_within_memory(&mut self, pieces: &mut Vec<Piece>) -> Result<(), SinkError> {
-        let mut held: usize = self.open.values().map(|file| file.parquet.memory()).sum();
-        while held > self.settings.memory {
-            let turn = self.turn;
-            let worth = |file: &OpenFile| file.parquet.memory() as u64 * (turn - file.last_turn + 1);
-            let Some(file) = self.open.values_mut().max_by_key(|file| worth(file)) else { break };
-            let before = file.parquet.memory();
-            file.parquet.end_row_group().map_err(encode_error)?;
-            pieces.extend(file.take_pieces(1));
-            let after = file.parquet.memory();
-            if after >= before {
-                break;
-            }
-            held -= before - after;
-        }
-        self.keep_few_parts(pieces)
-    }
-
-    /// What was encoded of an open file may wait to be a part that a store takes: files are closed until what waits so fits.
-    fn keep_few_parts(&mut self, pieces: &mut Vec<Piece>) -> Result<(), SinkError> {
-        let (part, turn) = (self.settings.part.max(1) as u64, self.turn);
-        let waits = |file: &OpenFile| file.bytes % part;
-        let mut held: u64 = self.open.values().map(waits).sum();
-        while held > self.settings.held as u64 {
-            let worth = |file: &OpenFile| waits(file) * (turn - file.last_turn + 1);
-            let Some(key) = self.open.iter().max_by_key(|(_, file)| worth(file)).map(|(key, _)| key.clone()) else { break };
-            let Some(file) = self.open.remove(&key) else { break };
-            held -= waits(&file);
-            pieces.extend(file.close()?);
-        }
-        Ok(())
     }
 
     /// Ends all files.

@@ -26,6 +26,7 @@ mod parts;
 pub mod publish;
 pub mod query;
 pub mod record;
+mod row_groups;
 pub mod settle;
 pub mod stage;
 pub mod stored_file;

@@ -56,7 +56,7 @@ impl Packer {
             None => Context { zstd: zstd::bulk::Compressor::new(self.level)?, scratch: Vec::new() },
         };
         context.scratch.clear();
-        context.scratch.reserve(zstd::zstd_safe::compress_bound(page.len()));
+        context.scratch.reserve_exact(zstd::zstd_safe::compress_bound(page.len()));
         context.zstd.compress_to_buffer(page, &mut context.scratch)?;
         let packed = Bytes::copy_from_slice(&context.scratch);
         if context.scratch.capacity() > SCRATCH_MAX {

@@ -1,5 +1,6 @@
 //! A Parquet file while it is written: row group after row group, the columns of each side by side on what cores there are.
 
+use std::io::{Write, sink};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -11,12 +12,15 @@ use parquet::basic::Compression;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterPropertiesBuilder;
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::writer::TrackedWrite;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::pages::{Chunk, Chunks, Packer};
 use super::parts::Parts;
+use super::row_groups::RowGroups;
 
+/// What a Parquet file begins with.
+const MAGIC: &[u8] = b"PAR1";
 /// Threads that work on the columns of one encoder at the same time, at most.
 const THREADS_MAX: usize = 4;
 /// Threads that help any of them, at most.
@@ -25,10 +29,11 @@ const HELPERS_MAX: usize = 64;
 const SIDE_BY_SIDE_MIN: usize = 512 * 1024;
 
 pub struct ParquetFile {
-    file: SerializedFileWriter<Parts>,
+    file: TrackedWrite<Parts>,
     columns: ArrowRowGroupWriterFactory,
     schema: SchemaRef,
     open: Option<RowGroup>,
+    ended: RowGroups,
     /// What pages are packed with, and where they wait.
     compression: Compression,
     chunks: Arc<Chunks>,
@@ -69,9 +74,11 @@ impl ParquetFile {
             .with_properties(properties.set_compression(by_writer).build())
             .with_page_store_factory(chunks.clone())
             .with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(Parts::default(), schema.clone(), options)?;
-        let (file, columns) = writer.into_serialized_writer()?;
-        Ok(ParquetFile { file, columns, schema, open: None, compression, chunks, waiting: Vec::new(), waiting_bytes: 0 })
+        let (about, columns) = ArrowWriter::try_new_with_options(sink(), schema.clone(), options)?.into_serialized_writer()?;
+        let ended = RowGroups::new(Arc::new(about.schema_descr().clone()), Arc::clone(about.properties()));
+        let mut file = TrackedWrite::new(Parts::default());
+        file.write_all(MAGIC)?;
+        Ok(ParquetFile { file, columns, schema, open: None, ended, compression, chunks, waiting: Vec::new(), waiting_bytes: 0 })
     }
 
     /// Puts rows behind those that wait; `bytes` is about what they take.
@@ -101,6 +108,11 @@ impl ParquetFile {
         self.open.iter().flat_map(|open| &open.leaves).map(ArrowColumnWriter::memory_size).sum()
     }
 
+    /// What is kept of row groups that were ended, bytes of memory.
+    pub fn ended_memory(&self) -> usize {
+        self.ended.memory()
+    }
+
     /// Bytes of the file that are whole and were not taken yet.
     pub fn ready(&self) -> usize {
         self.file.inner().ready()
@@ -122,7 +134,7 @@ impl ParquetFile {
             Ok(ColumnCloseResult { bloom_filter, ..closed.close().clone() })
         })?;
         let (mut place, by_hand) = (self.file.bytes_written(), self.file.inner().by_hand());
-        let mut row_group = self.file.next_row_group()?;
+        let mut row_group = self.ended.next(&mut self.file)?;
         for (chunk, closed) in chunks.iter().zip(closed) {
             let closed = chunk.describe(closed, self.compression)?;
             let size = chunk.size();
@@ -136,7 +148,8 @@ impl ParquetFile {
     /// The bytes that were not taken yet, to the file's end. Nothing may wait.
     pub fn finish(&mut self) -> Result<Vec<Bytes>, ParquetError> {
         self.end_row_group()?;
-        self.file.finish()?;
+        self.ended.finish(&mut self.file)?;
+        self.file.flush()?;
         Ok(self.take())
     }
 
@@ -146,7 +159,7 @@ impl ParquetFile {
         let open = match &mut self.open {
             Some(open) => open,
             none => {
-                let leaves = self.columns.create_column_writers(self.file.flushed_row_groups().len())?;
+                let leaves = self.columns.create_column_writers(self.ended.count())?;
                 none.insert(RowGroup { leaves, chunks: self.chunks.take(), rows: 0 })
             }
         };
@@ -248,10 +261,10 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use arrow::array::{Array, Int64Array, LargeListArray, StringViewArray, StructArray};
+    use arrow::array::{Array, BooleanArray, Float64Array, Int64Array, LargeListArray, StringViewArray, StructArray};
     use arrow::buffer::OffsetBuffer;
-    use arrow::compute::concat_batches;
-    use arrow::datatypes::Field;
+    use arrow::compute::{cast, concat_batches};
+    use arrow::datatypes::{Field, TimeUnit};
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use parquet::basic::ZstdLevel;
     use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -259,7 +272,7 @@ mod tests {
 
     use super::*;
 
-    /// A number, a text, a struct of both, a list of structs.
+    /// A number, a text, a struct of both, a list of structs, and numbers of other kinds.
     fn rows(first: i64, count: usize) -> RecordBatch {
         let numbers: ArrayRef = Arc::new((first..).take(count).map(|n| (n % 7 != 0).then_some(n)).collect::<Int64Array>());
         let texts: ArrayRef = Arc::new((first..).take(count).map(|n| Some(format!("text {n}"))).collect::<StringViewArray>());
@@ -273,7 +286,17 @@ mod tests {
         let item = Arc::new(Field::new("item", both.data_type().clone(), true));
         let offsets = OffsetBuffer::from_lengths((0..count).map(|row| usize::from(row + 1 == count) * count));
         let lists: ArrayRef = Arc::new(LargeListArray::new(item, offsets, both.clone(), None));
-        RecordBatch::try_from_iter([("n", numbers), ("both", both), ("list", lists), ("t", texts)]).unwrap()
+        let floats: ArrayRef =
+            Arc::new((first..).take(count).map(|n| (n % 5 != 0).then_some(n as f64 / 3.0)).collect::<Float64Array>());
+        let [days, instants, decimals] =
+            [DataType::Date32, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), DataType::Decimal128(30, 4)]
+                .map(|data_type| cast(&numbers, &data_type).unwrap());
+        let flags: ArrayRef = Arc::new((first..).take(count).map(|n| Some(n % 3 == 0)).collect::<BooleanArray>());
+        let nothing: ArrayRef = Arc::new(Int64Array::new_null(count));
+        let columns = [("n", numbers), ("both", both), ("list", lists), ("t", texts), ("float", floats), ("day", days)];
+        let more = [("at", instants), ("decimal", decimals), ("flag", flags), ("nothing", nothing)];
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().chain(more).map(|(name, column)| (name, column, true)))
+            .unwrap()
     }
 
     fn new(schema: SchemaRef, compression: Compression) -> ParquetFile {
@@ -333,7 +356,7 @@ mod tests {
                 expected.write(batch).unwrap();
                 file.push(batch.clone(), SIDE_BY_SIDE_MIN);
                 encode(std::iter::once(&mut file)).unwrap();
-                if place == 17 {
+                if place % 8 == 1 {
                     let (found, own) = (file.row_group_bytes(), expected.in_progress_size());
                     assert!(found.abs_diff(own) <= own / 100, "{compression:?}: {found} bytes, by itself {own}");
                     expected.flush().unwrap();
@@ -343,6 +366,21 @@ mod tests {
             let (found, expected) = (file.finish().unwrap().concat(), expected.into_inner().unwrap());
             assert!(found == expected, "{compression:?}: {} bytes, by itself {}", found.len(), expected.len());
         }
+    }
+
+    /// As `parquet` keeps it, it would be some 8 KB a row group.
+    #[test]
+    fn little_is_kept_of_row_groups_that_were_ended() {
+        let mut file = new(rows(0, 1).schema(), Compression::UNCOMPRESSED);
+        for group in 1..=100 {
+            file.push(rows(group * 100, 100), 0);
+            encode(std::iter::once(&mut file)).unwrap();
+            file.end_row_group().unwrap();
+            let kept = file.ended_memory();
+            assert!((1..3000).contains(&(kept / group as usize)), "{kept} bytes of {group} row groups");
+        }
+        let (found, groups) = read(file.finish().unwrap());
+        assert_eq!((found.num_rows(), groups, file.ended_memory()), (10_000, 100, 0));
     }
 
     /// As a reader without the Arrow schema sees it.

@@ -20,6 +20,7 @@ use object_store::local::LocalFileSystem;
 use self::staged::StagedFile;
 use super::errors::{io_error, is_missing};
 use super::objects::Objects;
+use super::upload::Upload;
 use super::{Listed, Published, PutAbsent, StagedWriter, Store, StoreError};
 use crate::error::ErrorKind;
 use crate::fault::Guards;
@@ -202,7 +203,8 @@ impl Store for LocalStore {
 
     async fn stage(&self, path: &str) -> Result<Box<dyn StagedWriter>, StoreError> {
         let file = self.file("stage", path, self.made("stage").await?)?;
-        Ok(Box::new(StagedFile::new(file, self.address(path), self.guards.synced)))
+        let file = StagedFile::new(file, self.address(path), self.guards.synced);
+        Ok(Box::new(Upload::new(file, PART)))
     }
 
     async fn publish(&self, staged: &str, target: &str, size: u64) -> Result<Published, StoreError> {

@@ -85,7 +85,7 @@ pub trait Store: Send + Sync {
 
     /// Bytes of a staged object that wait in memory, at most, until they are a part to send.
     fn part(&self) -> usize {
-        upload::PART
+        objects::multipart::PART
     }
 
     /// Opens a staged object. Nothing is visible at `path` until `finish`; dropping it leaves nothing or an orphan that no record names.

@@ -1,5 +1,7 @@
 //! The verbs over anything that object_store can reach; publishing by a server-side copy.
 
+pub(super) mod multipart;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use secrecy::SecretString;
 
+use self::multipart::{Multipart, PART};
 use super::errors::{is_missing, is_unanswered, store_error};
 use super::upload::Upload;
 use super::{Listed, Published, PutAbsent, StagedWriter, Store, StoreError};
@@ -165,8 +168,8 @@ impl Store for Objects {
 
     async fn stage(&self, path: &str) -> Result<Box<dyn StagedWriter>, StoreError> {
         let location = self.path("stage", path)?;
-        let upload = Upload::new(Arc::clone(&self.inner), location, self.address(path), Arc::clone(&self.secrets));
-        Ok(Box::new(upload))
+        let object = Multipart::new(Arc::clone(&self.inner), location, self.address(path), Arc::clone(&self.secrets));
+        Ok(Box::new(Upload::new(object, PART)))
     }
 
     async fn publish(&self, staged: &str, target: &str, size: u64) -> Result<Published, StoreError> {

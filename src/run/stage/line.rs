@@ -207,6 +207,7 @@ mod tests {
             memory: 1 << 20,
             part: 1 << 20,
             held: usize::MAX,
+            ended: usize::MAX,
             keys_max: None,
         };
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), Arc::new(plan)));

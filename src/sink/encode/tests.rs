@@ -22,7 +22,7 @@ fn batch(turn: usize) -> Batch {
     Batch { rows, page: turn as u64, extracted_at: Timestamp::UNIX_EPOCH, marks: None }
 }
 
-fn encoder(part: usize, held: usize) -> Encoder {
+fn encoder(part: usize, held: usize, ended: usize) -> Encoder {
     Encoder::new(EncodeSettings {
         parquet: ParquetSettings { compression: Compression::None, file_size: 64 << 20, row_group_size: 64 << 20 },
         partition_by: vec![PartitionColumn { column: "p".to_owned(), unit: PartitionUnit::Value }],
@@ -33,6 +33,7 @@ fn encoder(part: usize, held: usize) -> Encoder {
         memory: 64 * 1024,
         part,
         held,
+        ended,
         keys_max: None,
     })
 }
@@ -63,11 +64,27 @@ fn written(mut encoder: Encoder) -> (usize, usize, u64) {
 #[test]
 fn what_waits_to_be_parts_keeps_within_its_ceiling() {
     let all = (TURNS * ROWS) as u64;
-    let (files, most, rows) = written(encoder(1 << 20, 200 * 1024));
+    let (files, most, rows) = written(encoder(1 << 20, 200 * 1024, usize::MAX));
     assert!(files > PARTITIONS && most <= 200 * 1024, "{files} files, {most} bytes");
     assert_eq!(rows, all);
     // With room enough each partition has its file.
-    let (files, most, rows) = written(encoder(1 << 20, usize::MAX));
+    let (files, most, rows) = written(encoder(1 << 20, usize::MAX, usize::MAX));
     assert!(files == PARTITIONS && most > 200 * 1024, "{files} files, {most} bytes");
     assert_eq!(rows, all);
+}
+
+#[test]
+fn what_is_kept_of_row_groups_keeps_within_its_ceiling() {
+    let mut encoder = encoder(1 << 20, usize::MAX, 8 * 1024);
+    let (mut rows, mut most) = (0, 0);
+    let mut take =
+        |pieces: Vec<Piece>| rows += pieces.iter().flat_map(|piece| &piece.closed).map(|closed| closed.rows).sum::<u64>();
+    for turn in 0..TURNS {
+        take(encoder.add(&batch(turn)).unwrap());
+        take(encoder.encode_waiting().unwrap());
+        most = most.max(encoder.open.values().map(|file| file.parquet.ended_memory()).sum());
+    }
+    take(encoder.finish().unwrap());
+    assert!((4 * 1024..=8 * 1024).contains(&most) && encoder.files() > PARTITIONS, "{most} bytes, {} files", encoder.files());
+    assert_eq!(rows, (TURNS * ROWS) as u64);
 }

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::super::StoreError;
 use super::super::errors::io_error;
-use super::super::{StagedWriter, StoreError};
-use super::{PART, make_folder, sync, unfinished};
+use super::super::upload::Destination;
+use super::{make_folder, sync, unfinished};
 use crate::error::ErrorKind;
 
 /// Bytes that the disk is told to take at once.
@@ -22,85 +23,58 @@ pub(super) struct StagedFile {
     path: PathBuf,
     address: String,
     is_synced: bool,
-    /// Together shorter than a part, but while they are written.
-    held: Vec<Bytes>,
-    held_length: usize,
-    /// From the first part on.
+    /// From the first bytes on.
     begun: Option<Unfinished>,
-    written: u64,
-    closed: bool,
 }
 
 impl StagedFile {
     /// To stand at `path`, which messages call `address`. Nothing is done before there are bytes.
     pub fn new(path: PathBuf, address: String, is_synced: bool) -> Self {
-        StagedFile { path, address, is_synced, held: Vec::new(), held_length: 0, begun: None, written: 0, closed: false }
+        StagedFile { path, address, is_synced, begun: None }
     }
 
-    fn own_error(&self, kind: ErrorKind, message: String) -> StoreError {
-        StoreError { kind, verb: "stage", address: self.address.clone(), message }
-    }
-
-    /// Off the async threads, with the file and what is held, which is written before.
-    async fn work<T: Send + 'static>(
+    /// Off the async threads: writes, and goes on with the file.
+    async fn write<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce(Unfinished) -> io::Result<T> + Send + 'static,
+        pieces: Vec<Bytes>,
+        then: impl FnOnce(Unfinished) -> io::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (begun, path, is_synced) = (self.begun.take(), self.path.clone(), self.is_synced);
-        let held = std::mem::take(&mut self.held);
-        self.held_length = 0;
         let working = move || {
             let mut file = match begun {
                 Some(begun) => begun,
                 None => Unfinished::begin(&path, is_synced)?,
             };
-            file.write(&held)?;
-            work(file)
+            file.write(&pieces)?;
+            then(file)
         };
         match tokio::task::spawn_blocking(working).await {
             Ok(done) => done.map_err(|error| io_error("stage", self.address.clone(), &error)),
-            Err(_) => Err(self.own_error(ErrorKind::Bug, "a blocking task ended early".to_owned())),
+            Err(_) => {
+                let message = "a blocking task ended early".to_owned();
+                Err(StoreError { kind: ErrorKind::Bug, verb: "stage", address: self.address.clone(), message })
+            }
         }
     }
 }
 
 #[async_trait]
-impl StagedWriter for StagedFile {
-    async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
-        if self.closed {
-            return Err(self.own_error(ErrorKind::Bug, "written to after it was finished, given up or had failed".to_owned()));
-        }
-        self.written += bytes.len() as u64;
-        self.held_length += bytes.len();
-        self.held.push(bytes);
-        if self.held_length < PART {
-            return Ok(());
-        }
-        // Of bytes that failed some may be there: whatever follows them would be a different file.
-        self.closed = true;
-        self.begun = Some(self.work(Ok).await?);
-        self.closed = false;
+impl Destination for StagedFile {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    async fn part(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError> {
+        self.begun = Some(self.write(pieces, Ok).await?);
         Ok(())
     }
 
-    async fn finish(&mut self) -> Result<u64, StoreError> {
-        if self.closed {
-            return Err(self.own_error(ErrorKind::Bug, "finished twice, or after it had failed".to_owned()));
-        }
-        self.closed = true;
-        let (path, written, is_synced) = (self.path.clone(), self.written, self.is_synced);
-        let size = self.work(move |file| file.finish(&path, written, is_synced)).await?;
-        if size != written {
-            let message = format!("{written} bytes were written, but the file has `{size}`");
-            return Err(self.own_error(ErrorKind::Unavailable, message));
-        }
-        Ok(size)
+    async fn complete(&mut self, pieces: Vec<Bytes>) -> Result<u64, StoreError> {
+        let (path, is_synced) = (self.path.clone(), self.is_synced);
+        self.write(pieces, move |file| file.finish(&path, is_synced)).await
     }
 
     async fn abort(&mut self) {
-        self.closed = true;
-        self.held.clear();
-        self.held_length = 0;
         let Some(begun) = self.begun.take() else { return };
         // Harmless where it fails: no reader takes the name.
         drop(tokio::task::spawn_blocking(move || begun.remove()).await);
@@ -150,9 +124,9 @@ impl Unfinished {
     }
 
     /// Durable under its own name, if it has as many bytes as were written; its size either way.
-    fn finish(mut self, path: &Path, written: u64, is_synced: bool) -> io::Result<u64> {
+    fn finish(mut self, path: &Path, is_synced: bool) -> io::Result<u64> {
         let size = self.file.metadata()?.len();
-        if size != written {
+        if size != self.written {
             return Ok(size);
         }
         if is_synced {

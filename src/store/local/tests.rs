@@ -189,6 +189,6 @@ async fn a_file_that_lost_bytes_before_its_end_never_stands_there() {
     File::options().write(true).open(&there).unwrap().set_len(10).unwrap();
     let error = writer.finish().await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unavailable);
-    assert!(error.message.contains("but the file has `10`"), "{error}");
+    assert!(error.message.contains("but the store tells of `10`"), "{error}");
     assert_eq!(store.size(&stage_path(1)).await.unwrap(), None);
 }
