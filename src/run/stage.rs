@@ -30,7 +30,7 @@ use self::line::{Ended, Line};
 const ENCODER: u64 = 12 * 1024 * 1024;
 /// What was encoded of open files may wait to be a part that a store takes, bytes.
 const HELD: u64 = 48 * 1024 * 1024;
-/// What is kept of row groups that open files have ended, bytes: of some thousand row groups of twenty columns.
+/// What is kept of row groups that open files have ended, bytes: of 1,400 row groups of twenty columns.
 const ENDED: u64 = 6 * 1024 * 1024;
 /// Bytes of a page that is worked on by the thread that it came to. A thousand records take a millisecond; where every core has work,
 /// handing them to another thread and back takes nearly as long ([ADR 38](../../docs/adr/0038-few-hops-and-no-copies.md)).
