@@ -10,7 +10,7 @@ use parquet::bloom_filter::Sbbf;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::page_index::PageIndexProvider;
 use parquet::file::metadata::{
-    ColumnChunkMetaData, ColumnChunkMetaDataBuilder, FileMetaData, ParquetMetaDataBuilder, ParquetMetaDataOptions,
+    ColumnChunkMetaData, ColumnChunkMetaDataBuilder, FileMetaData, FooterTail, ParquetMetaDataBuilder, ParquetMetaDataOptions,
     ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData,
 };
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
@@ -19,9 +19,6 @@ use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedRowGroupWriter, TrackedWrite};
 use parquet::schema::types::SchemaDescPtr;
-
-/// Bytes behind a footer: its length and the magic number.
-const TAIL: usize = 8;
 
 pub struct RowGroups {
     schema: SchemaDescPtr,
@@ -153,8 +150,8 @@ fn lost() -> ParquetError {
 impl Packed {
     /// Page indexes have their places in these bytes.
     fn row_group(&self, schema: &SchemaDescPtr) -> Result<RowGroupMetaData, ParquetError> {
-        let (before, tail) = self.0.split_last_chunk::<TAIL>().ok_or_else(lost)?;
-        let length = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]) as usize;
+        let (before, tail) = self.0.split_last_chunk().ok_or_else(lost)?;
+        let length = FooterTail::try_new(tail)?.metadata_length();
         let footer = before.len().checked_sub(length).and_then(|begin| before.get(begin..)).ok_or_else(lost)?;
         let exactly = ParquetMetaDataOptions::new().with_schema(Arc::clone(schema)).with_encoding_stats_as_mask(false);
         let alone = ParquetMetaDataReader::decode_metadata_with_options(footer, Some(&exactly))?;
