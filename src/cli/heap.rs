@@ -6,12 +6,13 @@
 /// Heaps that threads share. More would be for many threads that allocate at once; what is large does not go through them.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const HEAPS: libc::c_int = 2;
-/// Blocks of at least so many bytes are pages of their own, and go back to the kernel when they are freed.
+/// Blocks of at least so many bytes are pages of their own, and go back to the kernel when they are freed. Each of these is zeroed anew
+/// (docs/adr/0042).
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const LARGE: libc::c_int = 1024 * 1024;
+const LARGE: libc::c_int = 4 * 1024 * 1024;
 /// So many free bytes may lie at a heap's end.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const SPARE: libc::c_int = 2 * 1024 * 1024;
+const SPARE: libc::c_int = 8 * 1024 * 1024;
 
 /// Holds for the whole process; to be called before there is a second thread. Does nothing where the C library is another.
 pub(super) fn keep_small() {

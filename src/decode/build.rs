@@ -16,6 +16,9 @@ use super::observe::sibling_for;
 use super::split::{Columns, SplitError, split};
 use super::values::is_wide;
 
+/// Values of a column that are fetched at once.
+const FETCHED: usize = 32;
+
 /// Why no arrays came out.
 #[derive(Debug)]
 pub enum Halt {
@@ -139,13 +142,16 @@ impl Builder<'_, '_> {
     ) -> Result<PrimitiveArray<T>, Halt> {
         let mut values = Vec::with_capacity(column.len());
         let mut nulls = NullBufferBuilder::new(column.len());
-        for at in column {
-            if self.doc.is_null(*at) {
-                values.push(T::Native::default());
-                nulls.append_null();
-            } else {
-                values.push(read(*at).ok_or(Halt::New)?);
-                nulls.append_non_null();
+        for places in column.chunks(FETCHED) {
+            self.doc.fetch(places);
+            for at in places {
+                if self.doc.is_null(*at) {
+                    values.push(T::Native::default());
+                    nulls.append_null();
+                } else {
+                    values.push(read(*at).ok_or(Halt::New)?);
+                    nulls.append_non_null();
+                }
             }
         }
         Ok(PrimitiveArray::try_new(values.into(), nulls.finish())?)
@@ -158,10 +164,13 @@ impl Builder<'_, '_> {
 
     fn texts<'t>(&self, column: &[u32], read: impl Fn(u32) -> Option<&'t str>) -> Result<ArrayRef, Halt> {
         let mut builder = StringViewBuilder::with_capacity(column.len());
-        for at in column {
-            match self.doc.is_null(*at) {
-                true => builder.append_null(),
-                false => builder.try_append_value(read(*at).ok_or(Halt::New)?)?,
+        for places in column.chunks(FETCHED) {
+            self.doc.fetch(places);
+            for at in places {
+                match self.doc.is_null(*at) {
+                    true => builder.append_null(),
+                    false => builder.try_append_value(read(*at).ok_or(Halt::New)?)?,
+                }
             }
         }
         Ok(Arc::new(builder.finish()))

@@ -90,6 +90,15 @@ impl<'a> Document<'a> {
         self.element(at).kind == Kind::Null
     }
 
+    /// Has what stands at these places brought near, all of it at once. A column's values lie a record apart: whoever waits for each in
+    /// turn, waits most of the time.
+    #[inline]
+    pub fn fetch(&self, places: &[u32]) {
+        let bytes = self.body.as_bytes();
+        let first = |at: &u32| bytes.get(self.element(*at).start as usize).copied().unwrap_or_default();
+        std::hint::black_box(places.iter().map(first).fold(0, |all, byte| all ^ byte));
+    }
+
     /// The place behind the value at `at`.
     #[inline]
     pub fn after(&self, at: u32) -> u32 {

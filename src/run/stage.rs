@@ -215,7 +215,7 @@ pub(super) fn encoder_memory(memory: u64) -> usize {
 /// What of the ceiling on data in flight pages may take that wait for the encoder, and, mostly the same ones, for a spool's disk that is
 /// behind, bytes: enough that pages still come while a row group is ended.
 pub(super) fn may_wait(memory: u64) -> u64 {
-    memory / 80
+    memory / 112
 }
 
 fn part_of(memory: u64, wanted: u64) -> usize {

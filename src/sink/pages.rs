@@ -17,8 +17,8 @@ use parquet::file::reader::{ChunkReader, Length};
 use super::page_header::{Header, PageKind};
 use super::parts::{ByHand, Past};
 
-/// What a context keeps of the memory that it packs into, bytes. Larger pages are rare: a page ends with a megabyte or with one value.
-const SCRATCH_MAX: usize = 4 * 1024 * 1024;
+/// What a context keeps of the memory that it packs into, bytes. Only dictionaries and single values are larger.
+const SCRATCH_MAX: usize = 1024 * 1024;
 
 /// Nobody asks for a page by its key.
 const UNUSED: PageKey = PageKey::new(0);

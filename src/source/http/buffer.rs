@@ -9,9 +9,9 @@ const AHEAD_MAX: u64 = 4 * 1024 * 1024;
 /// Smaller ones are left to the allocator.
 const KEPT_MIN: usize = 64 * 1024;
 /// Larger ones are given back.
-const KEPT_MAX: usize = 4 * 1024 * 1024;
+const KEPT_MAX: usize = 2 * 1024 * 1024;
 /// All that is kept for bodies to come, bytes.
-const IDLE_MAX: usize = 8 * 1024 * 1024;
+const IDLE_MAX: usize = 4 * 1024 * 1024;
 
 /// Buffers that no body is in, the one that waits longest first.
 #[derive(Default)]

@@ -1,7 +1,6 @@
 //! The control tables, asked in SQL by DuckDB: `runs`, `schema_changes` and the dead letters, each by one glob.
 
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -11,16 +10,14 @@ use crate::world::bucket::Bucket;
 use crate::world::feed;
 use crate::world::program::highwater;
 use crate::world::project::Project;
-use crate::world::{setting, skip};
+use crate::world::python::Python;
+use crate::world::skip;
 
 /// DuckDB's answer, row by row; `$LAKE` stands for the sink's folder.
 fn ask(lake: &Path, sql: &str) -> Value {
     const SCRIPT: &str = "import duckdb, json, sys\nprint(json.dumps(duckdb.sql(sys.argv[1]).fetchall(), default=str))";
-    let python = setting("HIGHWATER_TEST_PYTHON").expect("asked for before");
     let sql = sql.replace("$LAKE", &lake.to_string_lossy());
-    let output = Command::new(python).args(["-c", SCRIPT, &sql]).output().unwrap();
-    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    Python::new().expect("asked for before").ask(&["-c", SCRIPT, &sql])
 }
 
 /// The same of a folder in a bucket, as the table `t`.
@@ -29,11 +26,8 @@ fn ask_bucket(bucket: &Bucket, folder: &str, sql: &str) -> Value {
         s3 = fs.S3FileSystem(endpoint_override=sys.argv[2], scheme='http', access_key='test', secret_key='test', region='us-east-1')\n\
         t = ds.dataset(sys.argv[3], filesystem=s3, format='parquet').to_table()\n\
         print(json.dumps(duckdb.sql(sys.argv[1]).fetchall(), default=str))";
-    let python = setting("HIGHWATER_TEST_PYTHON").expect("asked for before");
     let endpoint = bucket.endpoint.trim_start_matches("http://");
-    let output = Command::new(python).args(["-c", SCRIPT, sql, endpoint, folder]).output().unwrap();
-    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    Python::new().expect("asked for before").ask(&["-c", SCRIPT, sql, endpoint, folder])
 }
 
 fn late(id: u64, at: &str, more: &str) -> Record {
@@ -64,7 +58,7 @@ const RUNS: &str = "SELECT status, kept, rejected, commits, error FROM '$LAKE/_h
 
 #[test]
 fn what_happened_is_asked_in_sql() {
-    if setting("HIGHWATER_TEST_PYTHON").is_none() {
+    if Python::new().is_none() {
         return skip("what_happened_is_asked_in_sql", "the independent readers are not installed");
     }
     let api = api();
@@ -105,7 +99,7 @@ fn what_happened_is_asked_in_sql() {
 
 #[test]
 fn a_run_is_as_good_where_its_control_tables_cannot_be_written() {
-    if setting("HIGHWATER_TEST_PYTHON").is_none() {
+    if Python::new().is_none() {
         return skip("a_run_is_as_good_where_its_control_tables", "the independent readers are not installed");
     }
     let api = api();
@@ -125,7 +119,7 @@ fn a_run_is_as_good_where_its_control_tables_cannot_be_written() {
 
 #[test]
 fn control_tables_stand_in_a_bucket_too() {
-    if setting("HIGHWATER_TEST_PYTHON").is_none() || Bucket::new().is_none() {
+    if Python::new().is_none() || Bucket::new().is_none() {
         return skip("control_tables_stand_in_a_bucket_too", "the independent readers or the S3 server are not installed");
     }
     let (api, bucket) = (api(), Bucket::new().unwrap());

@@ -1,7 +1,6 @@
 //! A container of Azure's blobs for a test, on the emulator that `tests/run` started.
 
-use std::process::Command;
-
+use super::python::Python;
 use super::setting;
 
 /// The emulator's account and its key, which everybody knows.
@@ -18,7 +17,7 @@ pub struct Container {
 impl Container {
     /// Made by pyarrow's client: the first request of it that is signed is not ours.
     pub fn new() -> Option<Self> {
-        let (endpoint, python) = (setting("HIGHWATER_TEST_AZURE")?, setting("HIGHWATER_TEST_PYTHON")?);
+        let (endpoint, python) = (setting("HIGHWATER_TEST_AZURE")?, Python::new()?);
         let container = Container { endpoint, name: format!("lake-{}", uuid::Uuid::now_v7()) };
         let script = format!(
             "from pyarrow import fs; fs.AzureFileSystem('{ACCOUNT}', account_key='{KEY}', blob_storage_authority='{}', \
@@ -26,8 +25,7 @@ impl Container {
             container.host(),
             container.name
         );
-        let output = Command::new(python).arg("-c").arg(script).output().unwrap();
-        assert!(output.status.success(), "make container: {}", String::from_utf8_lossy(&output.stderr));
+        python.run(&["-c", &script], "").unwrap_or_else(|error| panic!("make container: {error}"));
         Some(container)
     }
 

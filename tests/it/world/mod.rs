@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod program;
 pub mod project;
 mod proofs;
+pub mod python;
 pub mod receiver;
 pub mod source;
 pub mod timer;

@@ -1,20 +1,18 @@
 //! The independent readers: DuckDB, pyarrow and deltalake, in a process of their own (tests/oracle/compare.py).
 
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use super::api::Record;
 use super::azure::{self, Container};
 use super::bucket::Bucket;
-use super::setting;
+use super::python::Python;
 use crate::rust_text::root;
 
 /// Tables to be compared with their ground truth, all in one go.
 pub struct Oracle {
-    python: String,
+    python: Python,
     scratch: tempfile::TempDir,
     cases: Vec<Value>,
 }
@@ -22,8 +20,7 @@ pub struct Oracle {
 impl Oracle {
     /// `None` where the readers are not installed.
     pub fn new() -> Option<Self> {
-        let python = setting("HIGHWATER_TEST_PYTHON")?;
-        Some(Oracle { python, scratch: tempfile::tempdir().unwrap(), cases: Vec::new() })
+        Some(Oracle { python: Python::new()?, scratch: tempfile::tempdir().unwrap(), cases: Vec::new() })
     }
 
     /// A table in a local folder, rows identified by `id`.
@@ -71,19 +68,7 @@ impl Oracle {
     /// What the readers found different; empty if every table is right.
     pub fn differences(&self) -> String {
         let script = root().join("tests/oracle/compare.py");
-        let mut child = Command::new(&self.python)
-            .arg(script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(serde_json::to_string(&self.cases).unwrap().as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        if output.status.success() {
-            return String::new();
-        }
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+        self.python.run(&[&script.to_string_lossy()], &json!(self.cases).to_string()).err().unwrap_or_default()
     }
 
     /// Stops the test with the differences, if there are any.
@@ -95,11 +80,9 @@ impl Oracle {
 
 /// Has deltalake do something with a Delta table (tests/oracle/foreign.py): the table's version and its rows after that.
 pub fn foreign(place: &Value, words: &[&str]) -> (u64, u64) {
-    let python = setting("HIGHWATER_TEST_PYTHON").expect("asked for before");
     let script = root().join("tests/oracle/foreign.py");
-    let output = Command::new(python).arg(script).arg(place.to_string()).args(words).output().unwrap();
-    let (told, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{words:?}: {told}{error}");
-    let told: Value = serde_json::from_str(&told).unwrap();
+    let (script, place) = (script.to_string_lossy(), place.to_string());
+    let program = [&[&*script, place.as_str()], words].concat();
+    let told = Python::new().expect("asked for before").ask(&program);
     (told["version"].as_u64().unwrap(), told["rows"].as_u64().unwrap())
 }
