@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use crate::page::Captured;
 
 use super::tape::{Element, Kind, ROOT, Tape};
+use super::trail::UNKNOWN;
 
 /// A whole document. Positions are places on the tape; place 0 is a null that stands for whatever is missing.
 pub struct Document<'a> {
@@ -109,7 +110,8 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// Equal keys have equal numbers, but for those without, which have `trail::UNKNOWN`. All are below `key_numbers`.
+    /// The number of the key whose value stands at `at`; equal keys have equal numbers. [`UNKNOWN`] where the key itself stands there,
+    /// and its value behind it. All are below `key_numbers`.
     #[inline]
     pub fn key_number(&self, at: u32) -> u16 {
         self.element(at).key
@@ -119,11 +121,15 @@ impl<'a> Document<'a> {
         self.tape.trail.len()
     }
 
+    /// The key of the member that begins at `at`, and where its value stands.
     #[inline]
-    pub fn key(&self, at: u32) -> &'a str {
-        match self.item(at) {
-            Item::Text(text) => text,
-            _ => "",
+    pub fn member(&self, at: u32) -> (&'a str, u32) {
+        match self.key_number(at) {
+            UNKNOWN => match self.item(at) {
+                Item::Text(text) => (text, at + 1),
+                _ => ("", at + 1),
+            },
+            number => (self.tape.trail.name(number), at),
         }
     }
 
@@ -158,10 +164,10 @@ impl<'a> Document<'a> {
         };
         let mut at = object + 1;
         std::iter::from_fn(move || {
-            let key = at;
-            (key < end).then(|| {
-                at = self.after(key + 1);
-                (self.key(key), key + 1)
+            (at < end).then(|| {
+                let (key, value) = self.member(at);
+                at = self.after(value);
+                (key, value)
             })
         })
     }

@@ -36,18 +36,20 @@ pub fn split(doc: &Document<'_>, object: &Object, rows: &[u32]) -> Result<Column
             Item::Null => continue,
             _ => return Err(SplitError::NoObject),
         };
-        let mut key = at + 1;
-        while key < end {
-            let number = usize::from(doc.key_number(key));
-            let mut place = places[number];
+        let mut at = at + 1;
+        while at < end {
+            let number = doc.key_number(at);
+            let mut place = places[usize::from(number)];
             if place == usize::MAX {
-                place = object.place(doc.key(key)).ok_or(SplitError::Unknown)?;
-                if number != usize::from(UNKNOWN) {
-                    places[number] = place;
+                let (key, value) = doc.member(at);
+                place = object.place(key).ok_or(SplitError::Unknown)?;
+                match number {
+                    UNKNOWN => at = value,
+                    number => places[usize::from(number)] = place,
                 }
             }
-            columns[place][row] = key + 1;
-            key = doc.after(key + 1);
+            columns[place][row] = at;
+            at = doc.after(at);
         }
     }
     Ok(columns)

@@ -1,5 +1,6 @@
-//! A page's bytes as a tape: one element for each value, key and end of an object or list, in the order in which they stand, each with
-//! its place in the bytes. Written in one pass, which takes exactly what RFC 8259 takes, but for control characters inside of strings.
+//! A page's bytes as a tape: one element for each value and each end of an object or list, in the order in which they stand, each with
+//! its place in the bytes. A value in an object has its key's number on the trail; a key that is not on the trail is an element of its
+//! own before its value. Written in one pass, which takes exactly what RFC 8259 takes, but for control characters inside of strings.
 //!
 //! Why no tape that others have made: ADR 5.
 
@@ -45,7 +46,8 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub struct Element {
     pub kind: Kind,
-    /// Of a key, its number on the trail; equal numbers are equal keys, but for [`UNKNOWN`].
+    /// The number on the trail of the key that it is the value of; equal numbers are equal keys, but for [`UNKNOWN`], which stands in
+    /// lists, too.
     pub key: u16,
     /// Its first byte.
     pub start: u32,
@@ -134,7 +136,7 @@ impl Walk<'_> {
         if self.at == self.body.len() {
             return Err(Malformed::Empty);
         }
-        if let Some(outermost) = self.value(UNKNOWN)? {
+        if let Some(outermost) = self.value(UNKNOWN, UNKNOWN)? {
             self.inside(outermost)?;
         }
         self.skip_space();
@@ -163,28 +165,29 @@ impl Walk<'_> {
                 Some(_) => return Err(misplaced(',', self.at)),
                 None => return Err(Malformed::CutOff),
             }
-            let behind = match innermost.is_object {
-                true => self.key(&mut innermost)?,
+            let (key, behind) = match innermost.is_object {
+                true => {
+                    let key = self.key(&mut innermost)?;
+                    (key, key)
+                }
                 false => {
                     if self.open.len() <= OUTER_MAX {
                         self.tape.outer.push((innermost.place, self.tape.elements.len() as u32));
                     }
-                    innermost.behind
+                    (UNKNOWN, innermost.behind)
                 }
             };
-            if let Some(inner) = self.value(behind)? {
+            if let Some(inner) = self.value(key, behind)? {
                 self.open.push(std::mem::replace(&mut innermost, inner));
             }
         }
     }
 
-    /// A key with its colon; its number.
+    /// A key with its colon; its number. Only a key without one gets an element.
     #[inline]
     fn key(&mut self, object: &mut Open) -> Result<u16, Malformed> {
         let key = match self.tape.trail.expected(self.body, self.at, object.behind, object.last) {
             Some((key, length)) => {
-                let (start, word) = (self.at as u32, length as u32);
-                self.tape.elements.push(Element { kind: Kind::Text, key, start, word });
                 self.at += length + 2;
                 key
             }
@@ -211,25 +214,28 @@ impl Walk<'_> {
             None => return Err(Malformed::CutOff),
         }
         let place = self.tape.elements.len();
-        self.string()?;
+        self.string(UNKNOWN)?;
         let Element { kind: Kind::Text, start, word, .. } = self.tape.elements[place] else { return Ok(UNKNOWN) };
         let name = self.text.get(start as usize + 1..(start + 1 + word) as usize).unwrap_or_default();
         let key = self.tape.trail.learn(name, object.behind, object.last);
-        self.tape.elements[place].key = key;
+        if key != UNKNOWN {
+            self.tape.elements.truncate(place);
+        }
         Ok(key)
     }
 
-    /// A value; of an object or list its beginning, which is what comes back. `behind` is the key that it stands behind.
+    /// The value of `key`, or an item; of an object or list its beginning, which is what comes back. `behind` is the key that it stands
+    /// behind, in lists or not.
     #[inline]
-    fn value(&mut self, behind: u16) -> Result<Option<Open>, Malformed> {
+    fn value(&mut self, key: u16, behind: u16) -> Result<Option<Open>, Malformed> {
         match self.body.get(self.at) {
-            Some(b'"') => self.string()?,
-            Some(b'-' | b'0'..=b'9') => self.number()?,
-            Some(b'{') => return self.begin(Kind::Object, behind).map(Some),
-            Some(b'[') => return self.begin(Kind::List, behind).map(Some),
-            Some(b'n') => self.literal("null", Kind::Null)?,
-            Some(b't') => self.literal("true", Kind::True)?,
-            Some(b'f') => self.literal("false", Kind::False)?,
+            Some(b'"') => self.string(key)?,
+            Some(b'-' | b'0'..=b'9') => self.number(key)?,
+            Some(b'{') => return self.begin(Kind::Object, key, behind).map(Some),
+            Some(b'[') => return self.begin(Kind::List, key, behind).map(Some),
+            Some(b'n') => self.literal("null", Kind::Null, key)?,
+            Some(b't') => self.literal("true", Kind::True, key)?,
+            Some(b'f') => self.literal("false", Kind::False, key)?,
             Some(_) => {
                 let character = self.text.get(self.at..).and_then(|rest| rest.chars().next()).unwrap_or('\u{fffd}');
                 return Err(Malformed::Other(format!(
@@ -244,33 +250,33 @@ impl Walk<'_> {
     }
 
     #[inline]
-    fn push(&mut self, kind: Kind, start: usize, word: usize) {
+    fn push(&mut self, kind: Kind, key: u16, start: usize, word: usize) {
         // Both are within the body, which is shorter than 4 GiB.
-        self.tape.elements.push(Element { kind, key: UNKNOWN, start: start as u32, word: word as u32 });
+        self.tape.elements.push(Element { kind, key, start: start as u32, word: word as u32 });
     }
 
-    fn begin(&mut self, kind: Kind, behind: u16) -> Result<Open, Malformed> {
+    fn begin(&mut self, kind: Kind, key: u16, behind: u16) -> Result<Open, Malformed> {
         // One more is open than stand around it.
         if self.open.len() + 1 == DEPTH_MAX {
             return Err(Malformed::Other(format!("objects and lists are nested deeper than `{DEPTH_MAX}`")));
         }
         let place = self.tape.elements.len();
-        self.push(kind, self.at, 0);
+        self.push(kind, key, self.at, 0);
         self.at += 1;
         Ok(Open { place: place as u32, is_object: kind == Kind::Object, is_empty: true, behind, last: UNKNOWN })
     }
 
     fn close(&mut self, place: u32) {
         let end = self.tape.elements.len();
-        self.push(Kind::End, self.at, 0);
+        self.push(Kind::End, UNKNOWN, self.at, 0);
         self.at += 1;
         self.tape.elements[place as usize].word = end as u32;
     }
 
-    fn literal(&mut self, literal: &str, kind: Kind) -> Result<(), Malformed> {
+    fn literal(&mut self, literal: &str, kind: Kind, key: u16) -> Result<(), Malformed> {
         let rest = &self.body[self.at..];
         if rest.starts_with(literal.as_bytes()) {
-            self.push(kind, self.at, literal.len());
+            self.push(kind, key, self.at, literal.len());
             self.at += literal.len();
             return Ok(());
         }
@@ -281,10 +287,10 @@ impl Walk<'_> {
     }
 
     #[inline]
-    fn number(&mut self) -> Result<(), Malformed> {
+    fn number(&mut self, key: u16) -> Result<(), Malformed> {
         let start = self.at;
         let Some(end) = end_of_json_number(self.body, start) else { return Err(self.no_number()) };
-        self.push(Kind::Number, start, end - start);
+        self.push(Kind::Number, key, start, end - start);
         self.at = end;
         Ok(())
     }
@@ -302,19 +308,19 @@ impl Walk<'_> {
     }
 
     #[inline]
-    fn string(&mut self) -> Result<(), Malformed> {
+    fn string(&mut self, key: u16) -> Result<(), Malformed> {
         let start = self.at;
         let end = find_quote_or_escape(self.body, start + 1).ok_or(Malformed::CutOff)?;
         if self.body[end] == b'"' {
-            self.push(Kind::Text, start, end - start - 1);
+            self.push(Kind::Text, key, start, end - start - 1);
             self.at = end + 1;
             return Ok(());
         }
-        self.escaped_string(start, end)
+        self.escaped_string(key, start, end)
     }
 
     /// A string whose first escape stands at `escape`.
-    fn escaped_string(&mut self, start: usize, escape: usize) -> Result<(), Malformed> {
+    fn escaped_string(&mut self, key: u16, start: usize, escape: usize) -> Result<(), Malformed> {
         let from = self.tape.unescaped.len();
         let (mut copied, mut at) = (start + 1, escape);
         loop {
@@ -330,7 +336,7 @@ impl Walk<'_> {
         let number = self.tape.escaped.len();
         // What is unescaped is never longer than its escapes.
         self.tape.escaped.push(Escaped { from: from as u32, to: self.tape.unescaped.len() as u32, end: (at + 1) as u32 });
-        self.push(Kind::Escaped, start, number);
+        self.push(Kind::Escaped, key, start, number);
         self.at = at + 1;
         Ok(())
     }
@@ -378,24 +384,25 @@ mod tests {
 
     #[test]
     fn each_value_has_its_place() {
-        let tape = fill(r#" {"a": [1.5, "x\ny", {}], "b":"é"} "#).expect("a document");
-        let shown: Vec<String> = tape.elements.iter().map(|e| format!("{:?} {} {}", e.kind, e.start, e.word)).collect();
+        let tape = fill(r#" {"a": [1.5, "x\ny", {}], "b":"é", "\u00e9":0} "#).expect("a document");
+        let shown: Vec<String> = tape.elements.iter().map(|e| format!("{:?} {} {} {}", e.kind, e.key, e.start, e.word)).collect();
         let expected = [
-            "Null 0 0",
-            "Object 1 11",
-            "Text 2 1",
-            "List 7 8",
-            "Number 8 3",
-            "Escaped 13 0",
-            "Object 21 7",
-            "End 22 0",
-            "End 23 0",
-            "Text 26 1",
-            "Text 30 2",
-            "End 34 0",
+            "Null 0 0 0",
+            "Object 0 1 11",
+            "List 1 7 7",
+            "Number 0 8 3",
+            "Escaped 0 13 0",
+            "Object 0 21 6",
+            "End 0 22 0",
+            "End 0 23 0",
+            "Text 2 30 2",
+            "Escaped 0 36 1",
+            "Number 0 45 1",
+            "End 0 46 0",
         ];
         assert_eq!(shown, expected);
-        assert_eq!((tape.unescaped.as_str(), tape.escaped[0].end), ("x\ny", 19));
+        assert_eq!((tape.unescaped.as_str(), tape.escaped[0].end), ("x\nyé", 19));
+        assert_eq!((tape.trail.name(1), tape.trail.name(2)), ("a", "b"));
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub struct Trail {
 
 #[derive(Debug)]
 struct Key {
-    /// Bytes without quotes.
-    length: usize,
+    /// Without quotes.
+    name: Box<str>,
     /// Its first word, the number of all of them, and which bits of the last one count.
     from: usize,
     count: usize,
@@ -44,7 +44,7 @@ struct Key {
 
 impl Default for Trail {
     fn default() -> Self {
-        let document = Key { length: 0, from: 0, count: 0, mask: 0, first: UNKNOWN, next: UNKNOWN };
+        let document = Key { name: Box::default(), from: 0, count: 0, mask: 0, first: UNKNOWN, next: UNKNOWN };
         Trail { keys: vec![document], words: Vec::new(), names: HashMap::default(), places: HashMap::default() }
     }
 }
@@ -62,6 +62,11 @@ impl Trail {
         self.keys.len()
     }
 
+    /// The key of this number.
+    pub fn name(&self, number: u16) -> &str {
+        self.keys.get(usize::from(number)).map(|key| key.name.as_ref()).unwrap_or_default()
+    }
+
     /// The number and the length of the key whose opening quote stands at `at`, if it is one of those that come after `last` in an object
     /// behind `parent`; `last` is [`UNKNOWN`] at its beginning.
     #[inline]
@@ -73,7 +78,7 @@ impl Trail {
             }
             let key = &self.keys[number as usize];
             if self.stands_at(key, body, at) {
-                return Some((number, key.length));
+                return Some((number, key.name.len()));
             }
             number = key.next;
         }
@@ -116,7 +121,7 @@ impl Trail {
         self.words.extend(quoted.chunks(8).map(|bytes| bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))));
         let mask = u64::MAX >> (8 * (7 - (quoted.len() - 1) % 8));
         let count = self.words.len() - from;
-        self.keys.push(Key { length: name.len(), from, count, mask, first: UNKNOWN, next: UNKNOWN });
+        self.keys.push(Key { name: name.into(), from, count, mask, first: UNKNOWN, next: UNKNOWN });
         Some(number)
     }
 }
