@@ -1,23 +1,23 @@
-//! The fast way over a page: columns of places to arrays, a column at a time, every value checked against its type.
+//! The fast way over a page: columns of places to arrays, every value checked against its type.
+//!
+//! A few rows of all columns are built before the next: what stands in a record is near then, however many columns read of it. A whole
+//! column of a page at once would have to wait for nearly every value, which lie a record apart.
 
-use std::sync::Arc;
+use std::ops::Range;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, LargeListArray, NullArray, NullBufferBuilder,
-    PrimitiveArray, StringViewBuilder, StructArray, TimestampMicrosecondArray,
-};
-use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Fields};
+use arrow::array::{ArrayRef, PrimitiveBuilder, StringViewBuilder};
+use arrow::datatypes::{ArrowPrimitiveType, Fields};
 use arrow::error::ArrowError;
 
+use super::column::{Column, Form};
 use super::document::{Document, Item, MISSING};
-use super::kind::{Hold, Kind, Node, Object};
+use super::kind::{Hold, Object};
 use super::observe::sibling_for;
-use super::split::{Columns, SplitError, split};
+use super::split::{Columns, SplitError, check_cells, split};
 use super::values::is_wide;
 
-/// Values of a column that are fetched at once.
-const FETCHED: usize = 32;
+/// Records that are built before the next ones: with their tape and the ends of all columns they stay in a processor's own memory.
+const ROWS: usize = 64;
 
 /// Why no arrays came out.
 #[derive(Debug)]
@@ -53,21 +53,28 @@ pub struct Builder<'a, 'd> {
 }
 
 impl Builder<'_, '_> {
-    /// The columns of objects that are already split; `fields` are those of the tree as it stands.
-    pub fn columns(&self, object: &Object, fields: &Fields, mut columns: Columns) -> Result<Vec<ArrayRef>, Halt> {
-        if self.route {
-            self.route_misfits(object, &mut columns);
+    /// The columns of the records at `rows`, which are already split; `fields` are those of the tree as it stands.
+    pub fn columns(
+        &self,
+        object: &Object,
+        fields: &Fields,
+        rows: &[u32],
+        mut places: Columns,
+    ) -> Result<Vec<ArrayRef>, Halt> {
+        self.route_misfits(object, &mut places);
+        let mut columns = Column::of_members(object, fields, rows.len())?;
+        for from in (0..rows.len()).step_by(ROWS) {
+            let some = from..rows.len().min(from + ROWS);
+            self.doc.fetch(&rows[some.clone()]);
+            self.extend_each(&mut columns, &places, some)?;
         }
-        let own = object.nodes.iter().map(|node| (&node.kind, node.hold));
-        let misfits = object.with_misfits().map(|place| (&object.nodes[place].misfits, Hold::Open));
-        let mut arrays = Vec::with_capacity(fields.len());
-        for (((kind, hold), field), column) in own.chain(misfits).zip(fields).zip(columns) {
-            arrays.push(self.column(kind, hold, field.data_type(), &column)?);
-        }
-        Ok(arrays)
+        columns.into_iter().map(|column| Ok(column.finish()?)).collect()
     }
 
     fn route_misfits(&self, object: &Object, columns: &mut Columns) {
+        if !self.route {
+            return;
+        }
         let misfit_columns: Vec<usize> = object.with_misfits().collect();
         for (place, node) in object.nodes.iter().enumerate() {
             if node.hold != Hold::Committed {
@@ -88,126 +95,98 @@ impl Builder<'_, '_> {
         }
     }
 
-    fn column(&self, kind: &Kind, hold: Hold, data_type: &DataType, column: &[u32]) -> Result<ArrayRef, Halt> {
-        let doc = self.doc;
-        Ok(match kind {
-            Kind::Null => self.nulls(column)?,
-            Kind::Boolean => self.booleans(hold, column)?,
-            Kind::Int { wide } => {
+    /// Takes some rows of each column.
+    fn extend_each(&self, columns: &mut [Column<'_>], places: &Columns, rows: Range<usize>) -> Result<(), Halt> {
+        columns.iter_mut().zip(places).try_for_each(|(column, places)| self.extend(column, &places[rows.clone()]))
+    }
+
+    fn extend(&self, column: &mut Column<'_>, places: &[u32]) -> Result<(), Halt> {
+        let (doc, hold) = (self.doc, column.hold);
+        match &mut column.form {
+            Form::Null(rows) => {
+                if !places.iter().all(|at| doc.is_null(*at)) {
+                    return Err(Halt::New);
+                }
+                *rows += places.len();
+            }
+            Form::Boolean(values) => {
+                for at in places {
+                    match doc.is_null(*at) {
+                        true => values.append_null(),
+                        false => values.append_value(doc.boolean(*at, hold).ok_or(Halt::New)?),
+                    }
+                }
+            }
+            Form::Int { wide, values } => {
                 let known = |value: &i64| *wide || !is_wide(*value);
-                Arc::new(self.primitives(column, |at| doc.int(at, hold).filter(known))? as Int64Array)
+                self.primitives(values, places, |at| doc.int(at, hold).filter(known))?;
             }
-            Kind::Float => Arc::new(self.primitives(column, |at| doc.float(at, hold))? as Float64Array),
-            Kind::Decimal { precision, scale } => {
-                let array: Decimal128Array = self.primitives(column, |at| doc.decimal(at, *precision, *scale))?;
-                Arc::new(array.with_precision_and_scale(*precision, *scale)?)
+            Form::Float(values) => self.primitives(values, places, |at| doc.float(at, hold))?,
+            Form::Decimal { precision, scale, values } => {
+                self.primitives(values, places, |at| doc.decimal(at, *precision, *scale))?;
             }
-            Kind::Epoch(unit) => self.timestamps(column, |at| doc.epoch(at, *unit))?,
-            Kind::Timestamp => self.timestamps(column, |at| doc.timestamp(at, hold))?,
-            Kind::Date => Arc::new(self.primitives(column, |at| doc.date(at))? as Date32Array),
-            Kind::Text => self.texts(column, |at| doc.text(at, hold))?,
-            Kind::Json => self.texts(column, |at| Some(doc.raw(at)))?,
-            Kind::List(item) => self.lists(item, data_type, column)?,
-            Kind::Object(object) if object.nodes.is_empty() => {
-                // An object with a field, or no object at all, would change what the column is.
+            Form::Epoch(unit, values) => self.primitives(values, places, |at| doc.epoch(at, *unit))?,
+            Form::Timestamp(values) => self.primitives(values, places, |at| doc.timestamp(at, hold))?,
+            Form::Date(values) => self.primitives(values, places, |at| doc.date(at))?,
+            Form::Text(values) => self.texts(values, places, |at| doc.text(at, hold))?,
+            Form::Json(values) => self.texts(values, places, |at| Some(doc.raw(at)))?,
+            // An object with a field, or no object at all, would change what the column is.
+            Form::Empty(values) => {
                 let is_empty = |at: &u32| matches!(doc.item(*at), Item::Object(end) if end == at + 1);
-                self.texts(column, |at| Some(at).filter(is_empty).map(|at| doc.raw(at)))?
+                self.texts(values, places, |at| Some(at).filter(is_empty).map(|at| doc.raw(at)))?;
             }
-            Kind::Object(object) => self.structs(object, data_type, column)?,
-        })
-    }
-
-    fn nulls(&self, column: &[u32]) -> Result<ArrayRef, Halt> {
-        match column.iter().all(|at| self.doc.is_null(*at)) {
-            true => Ok(Arc::new(NullArray::new(column.len()))),
-            false => Err(Halt::New),
-        }
-    }
-
-    fn booleans(&self, hold: Hold, column: &[u32]) -> Result<ArrayRef, Halt> {
-        let mut values = Vec::with_capacity(column.len());
-        for at in column {
-            match self.doc.is_null(*at) {
-                true => values.push(None),
-                false => values.push(Some(self.doc.boolean(*at, hold).ok_or(Halt::New)?)),
+            Form::List { item, lengths, nulls, .. } => {
+                let mut items = Vec::new();
+                for at in places {
+                    let before = items.len();
+                    match doc.item(*at) {
+                        Item::List(_) => items.extend(doc.items(*at)),
+                        Item::Null => {}
+                        _ => return Err(Halt::New),
+                    }
+                    lengths.push(items.len() - before);
+                    nulls.append(!doc.is_null(*at));
+                }
+                self.extend(item, &items)?;
+            }
+            Form::Object { object, columns, nulls, .. } => {
+                check_cells(object, nulls.len() + places.len())?;
+                let mut members = split(doc, object, places)?;
+                self.route_misfits(object, &mut members);
+                self.extend_each(columns, &members, 0..places.len())?;
+                places.iter().for_each(|at| nulls.append(!doc.is_null(*at)));
             }
         }
-        Ok(Arc::new(BooleanArray::from(values)))
+        Ok(())
     }
 
     fn primitives<T: ArrowPrimitiveType>(
         &self,
-        column: &[u32],
+        values: &mut PrimitiveBuilder<T>,
+        places: &[u32],
         read: impl Fn(u32) -> Option<T::Native>,
-    ) -> Result<PrimitiveArray<T>, Halt> {
-        let mut values = Vec::with_capacity(column.len());
-        let mut nulls = NullBufferBuilder::new(column.len());
-        for places in column.chunks(FETCHED) {
-            self.doc.fetch(places);
-            for at in places {
-                if self.doc.is_null(*at) {
-                    values.push(T::Native::default());
-                    nulls.append_null();
-                } else {
-                    values.push(read(*at).ok_or(Halt::New)?);
-                    nulls.append_non_null();
-                }
+    ) -> Result<(), Halt> {
+        for at in places {
+            match self.doc.is_null(*at) {
+                true => values.append_null(),
+                false => values.append_value(read(*at).ok_or(Halt::New)?),
             }
         }
-        Ok(PrimitiveArray::try_new(values.into(), nulls.finish())?)
+        Ok(())
     }
 
-    fn timestamps(&self, column: &[u32], read: impl Fn(u32) -> Option<i64>) -> Result<ArrayRef, Halt> {
-        let array: TimestampMicrosecondArray = self.primitives(column, read)?;
-        Ok(Arc::new(array.with_timezone("UTC")))
-    }
-
-    fn texts<'t>(&self, column: &[u32], read: impl Fn(u32) -> Option<&'t str>) -> Result<ArrayRef, Halt> {
-        let mut builder = StringViewBuilder::with_capacity(column.len());
-        for places in column.chunks(FETCHED) {
-            self.doc.fetch(places);
-            for at in places {
-                match self.doc.is_null(*at) {
-                    true => builder.append_null(),
-                    false => builder.try_append_value(read(*at).ok_or(Halt::New)?)?,
-                }
+    fn texts<'t>(
+        &self,
+        values: &mut StringViewBuilder,
+        places: &[u32],
+        read: impl Fn(u32) -> Option<&'t str>,
+    ) -> Result<(), Halt> {
+        for at in places {
+            match self.doc.is_null(*at) {
+                true => values.append_null(),
+                false => values.try_append_value(read(*at).ok_or(Halt::New)?)?,
             }
         }
-        Ok(Arc::new(builder.finish()))
+        Ok(())
     }
-
-    fn lists(&self, item: &Node, data_type: &DataType, column: &[u32]) -> Result<ArrayRef, Halt> {
-        let DataType::LargeList(field) = data_type else { return Err(mismatch("list", data_type)) };
-        let mut lengths = Vec::with_capacity(column.len());
-        let mut items = Vec::new();
-        for at in column {
-            let before = items.len();
-            match self.doc.item(*at) {
-                Item::List(_) => items.extend(self.doc.items(*at)),
-                Item::Null => {}
-                _ => return Err(Halt::New),
-            }
-            lengths.push(items.len() - before);
-        }
-        let values = self.column(&item.kind, item.hold, field.data_type(), &items)?;
-        let offsets = OffsetBuffer::from_lengths(lengths);
-        Ok(Arc::new(LargeListArray::try_new(Arc::clone(field), offsets, values, self.validity(column))?))
-    }
-
-    fn structs(&self, object: &Object, data_type: &DataType, column: &[u32]) -> Result<ArrayRef, Halt> {
-        let DataType::Struct(fields) = data_type else { return Err(mismatch("struct", data_type)) };
-        let columns = split(self.doc, object, column)?;
-        let arrays = self.columns(object, fields, columns)?;
-        Ok(Arc::new(StructArray::try_new(fields.clone(), arrays, self.validity(column))?))
-    }
-
-    /// `None` where nothing is null.
-    fn validity(&self, column: &[u32]) -> Option<NullBuffer> {
-        let valid = BooleanBuffer::collect_bool(column.len(), |row| !self.doc.is_null(column[row]));
-        Some(NullBuffer::new(valid)).filter(|nulls| nulls.null_count() > 0)
-    }
-}
-
-fn mismatch(kind: &str, data_type: &DataType) -> Halt {
-    Halt::Arrow(ArrowError::SchemaError(format!("a {kind} stands in a column of type {data_type}")))
 }

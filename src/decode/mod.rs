@@ -11,6 +11,7 @@
 mod build;
 mod carry;
 mod changes;
+mod column;
 mod declare;
 mod decoder;
 mod document;

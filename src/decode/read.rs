@@ -336,7 +336,7 @@ impl Reader<'_, '_> {
     }
 
     fn batch(&self, builder: &Builder<'_, '_>, schema: SchemaRef, columns: Columns) -> Result<RecordBatch, Halt> {
-        let arrays = builder.columns(self.tree(), schema.fields(), columns)?;
+        let arrays = builder.columns(self.tree(), schema.fields(), &self.rows, columns)?;
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows.len()));
         Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
     }

@@ -20,13 +20,16 @@ pub enum SplitError {
     TooLarge,
 }
 
+/// How many columns an object has, where as many rows of it may be held.
+pub fn check_cells(object: &Object, rows: usize) -> Result<usize, SplitError> {
+    let width = object.nodes.len() + object.with_misfits().count();
+    if width.saturating_mul(rows) > CELLS_MAX { Err(SplitError::TooLarge) } else { Ok(width) }
+}
+
 /// Splits objects into the columns of the fields, with empty columns for values that fit no field behind them. A key that is there
 /// twice counts with its last value.
 pub fn split(doc: &Document<'_>, object: &Object, rows: &[u32]) -> Result<Columns, SplitError> {
-    let width = object.nodes.len() + object.with_misfits().count();
-    if width.saturating_mul(rows.len()) > CELLS_MAX {
-        return Err(SplitError::TooLarge);
-    }
+    let width = check_cells(object, rows.len())?;
     let mut columns = vec![vec![MISSING; rows.len()]; width];
     // Of keys by their number; an object has fewer fields than this.
     let mut places = vec![usize::MAX; doc.key_numbers()];
