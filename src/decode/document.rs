@@ -1,5 +1,8 @@
 //! A page's bytes as one JSON document: the tape over it, and what stands at its places.
 
+use std::collections::HashMap;
+
+use ahash::RandomState;
 use jiff::tz::TimeZone;
 
 use crate::page::Captured;
@@ -177,8 +180,16 @@ impl<'a> Document<'a> {
 
     /// The same with each key once, its last value: what nearly all readers of JSON make of it.
     pub fn distinct_members(&self, object: u32) -> Vec<(&'a str, u32)> {
-        let mut members: Vec<(&str, u32)> = self.members(object).collect();
-        let mut last = std::collections::HashMap::with_capacity(members.len());
+        let (mut members, mut numbers): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
+        for (key, at) in self.members(object) {
+            members.push((key, at));
+            numbers.push(self.key_number(at));
+        }
+        // Nearly always, keys stand in the order in which the trail met them.
+        if numbers.first() != Some(&UNKNOWN) && numbers.is_sorted_by(|one, next| one < next) {
+            return members;
+        }
+        let mut last = HashMap::with_capacity_and_hasher(members.len(), RandomState::default());
         for (key, at) in &members {
             last.insert(*key, *at);
         }
@@ -281,6 +292,29 @@ mod tests {
                 assert_eq!(doc.records(*list), doc.items(*list).collect::<Vec<_>>(), "the list at {list} of {body}");
             }
             assert!(body == "[]" || lists.iter().any(|list| doc.records(*list).len() > 5), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_counts_with_its_last_value_wherever_it_stands() {
+        let bodies = [
+            (r#"{"a":1,"b":2,"c":3}"#, "a=1 b=2 c=3"),
+            (r#"{"a":1,"b":2,"a":3}"#, "b=2 a=3"),
+            (r#"{"b":1,"a":2}"#, "b=1 a=2"),
+            (r#"{"c":1,"c":2,"d":3}"#, "c=2 d=3"),
+            (r#"{"a":1,"\u0061":2}"#, "a=2"),
+            (r#"{"\u0061":1,"b":2,"a":3}"#, "b=2 a=3"),
+            (r#"{"a":{"a":1},"b":2}"#, r#"a={"a":1} b=2"#),
+            ("{}", ""),
+        ];
+        // One trail for all of them, as for the records of a stream.
+        let mut tape = Tape::default();
+        for (body, expected) in bodies.iter().chain(bodies.iter().rev()) {
+            tape.fill(body).unwrap();
+            let doc = Document::new(&tape, body, TimeZone::UTC);
+            let members = doc.distinct_members(doc.root());
+            let shown: Vec<String> = members.iter().map(|(key, at)| format!("{key}={}", doc.raw(*at))).collect();
+            assert_eq!(shown.join(" "), *expected, "{body}");
         }
     }
 }

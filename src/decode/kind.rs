@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use ahash::RandomState;
+
 use crate::schema::{ColumnType, Field, TableSchema};
 
 /// Fields of one object in a column; objects with more of them are maps in disguise and stay JSON text.
@@ -101,7 +103,7 @@ impl Node {
 #[derive(Clone, Debug, Default)]
 pub struct Object {
     pub nodes: Vec<Node>,
-    index: HashMap<String, usize>,
+    index: HashMap<String, usize, RandomState>,
 }
 
 impl Object {
