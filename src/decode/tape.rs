@@ -105,9 +105,12 @@ impl Tape {
         if body.len() >= u32::MAX as usize {
             return Err(Malformed::Other("the body is larger than 4 GiB".to_owned()));
         }
-        Walk { tape: self, text: body, body: body.as_bytes(), at: 0, open: Vec::new() }.document()
+        Walk { tape: self, text: body, body: body.as_bytes(), at: 0, open: Vec::new() }.document().map_err(|malformed| *malformed)
     }
 }
+
+/// Of a step of the walk. Boxed, so that what mostly comes back fits into a register.
+type Step<T> = Result<T, Box<Malformed>>;
 
 struct Walk<'a> {
     tape: &'a mut Tape,
@@ -131,20 +134,21 @@ struct Open {
 }
 
 impl Walk<'_> {
-    fn document(&mut self) -> Result<(), Malformed> {
+    fn document(&mut self) -> Step<()> {
         self.skip_space();
         if self.at == self.body.len() {
-            return Err(Malformed::Empty);
+            return Err(Malformed::Empty.into());
         }
-        if let Some(outermost) = self.value(UNKNOWN, UNKNOWN)? {
+        if self.value(UNKNOWN)? {
+            let outermost = self.begun(UNKNOWN)?;
             self.inside(outermost)?;
         }
         self.skip_space();
-        if self.at < self.body.len() { Err(Malformed::More(self.at)) } else { Ok(()) }
+        if self.at < self.body.len() { Err(Malformed::More(self.at).into()) } else { Ok(()) }
     }
 
     /// From behind the beginning of an object or list to behind its end.
-    fn inside(&mut self, mut innermost: Open) -> Result<(), Malformed> {
+    fn inside(&mut self, mut innermost: Open) -> Step<()> {
         loop {
             self.skip_space();
             let close = if innermost.is_object { b'}' } else { b']' };
@@ -163,7 +167,7 @@ impl Walk<'_> {
                 }
                 Some(_) if innermost.is_empty => innermost.is_empty = false,
                 Some(_) => return Err(misplaced(',', self.at)),
-                None => return Err(Malformed::CutOff),
+                None => return Err(Malformed::CutOff.into()),
             }
             let (key, behind) = match innermost.is_object {
                 true => {
@@ -177,15 +181,16 @@ impl Walk<'_> {
                     (UNKNOWN, innermost.behind)
                 }
             };
-            if let Some(inner) = self.value(key, behind)? {
-                self.open.push(std::mem::replace(&mut innermost, inner));
+            if self.value(key)? {
+                self.open.push(innermost);
+                innermost = self.begun(behind)?;
             }
         }
     }
 
     /// A key with its colon; its number. Only a key without one gets an element.
     #[inline]
-    fn key(&mut self, object: &mut Open) -> Result<u16, Malformed> {
+    fn key(&mut self, object: &mut Open) -> Step<u16> {
         let key = match self.tape.trail.expected(self.body, self.at, object.behind, object.last) {
             Some((key, length)) => {
                 self.at += length + 2;
@@ -200,18 +205,18 @@ impl Walk<'_> {
         match self.body.get(self.at) {
             Some(b':') => self.at += 1,
             Some(_) => return Err(misplaced(':', self.at)),
-            None => return Err(Malformed::CutOff),
+            None => return Err(Malformed::CutOff.into()),
         }
         self.skip_space();
         Ok(key)
     }
 
     #[cold]
-    fn unexpected_key(&mut self, object: &Open) -> Result<u16, Malformed> {
+    fn unexpected_key(&mut self, object: &Open) -> Step<u16> {
         match self.body.get(self.at) {
             Some(b'"') => {}
             Some(_) => return Err(misplaced('"', self.at)),
-            None => return Err(Malformed::CutOff),
+            None => return Err(Malformed::CutOff.into()),
         }
         let place = self.tape.elements.len();
         self.string(UNKNOWN)?;
@@ -224,29 +229,31 @@ impl Walk<'_> {
         Ok(key)
     }
 
-    /// The value of `key`, or an item; of an object or list its beginning, which is what comes back. `behind` is the key that it stands
-    /// behind, in lists or not.
+    /// The value of `key`, or an item; of an object or list its beginning. Whether it was one.
     #[inline]
-    fn value(&mut self, key: u16, behind: u16) -> Result<Option<Open>, Malformed> {
+    fn value(&mut self, key: u16) -> Step<bool> {
         match self.body.get(self.at) {
             Some(b'"') => self.string(key)?,
             Some(b'-' | b'0'..=b'9') => self.number(key)?,
-            Some(b'{') => return self.begin(Kind::Object, key, behind).map(Some),
-            Some(b'[') => return self.begin(Kind::List, key, behind).map(Some),
+            Some(b'{') => return Ok(self.begin(Kind::Object, key)),
+            Some(b'[') => return Ok(self.begin(Kind::List, key)),
             Some(b'n') => self.literal("null", Kind::Null, key)?,
             Some(b't') => self.literal("true", Kind::True, key)?,
             Some(b'f') => self.literal("false", Kind::False, key)?,
-            Some(_) => {
-                let character = self.text.get(self.at..).and_then(|rest| rest.chars().next()).unwrap_or('\u{fffd}');
-                return Err(Malformed::Other(format!(
-                    "no value begins with `{}`, at byte `{}`",
-                    character.escape_debug(),
-                    self.at
-                )));
-            }
-            None => return Err(Malformed::CutOff),
+            _ => return Err(self.no_value()),
         }
-        Ok(None)
+        Ok(false)
+    }
+
+    #[cold]
+    fn no_value(&self) -> Box<Malformed> {
+        match self.text.get(self.at..).map(|rest| rest.chars().next()) {
+            Some(None) => Malformed::CutOff.into(),
+            found => {
+                let character = found.flatten().unwrap_or('\u{fffd}');
+                other(format!("no value begins with `{}`, at byte `{}`", character.escape_debug(), self.at))
+            }
+        }
     }
 
     #[inline]
@@ -255,15 +262,21 @@ impl Walk<'_> {
         self.tape.elements.push(Element { kind, key, start: start as u32, word: word as u32 });
     }
 
-    fn begin(&mut self, kind: Kind, key: u16, behind: u16) -> Result<Open, Malformed> {
-        // One more is open than stand around it.
-        if self.open.len() + 1 == DEPTH_MAX {
-            return Err(Malformed::Other(format!("objects and lists are nested deeper than `{DEPTH_MAX}`")));
-        }
-        let place = self.tape.elements.len();
+    fn begin(&mut self, kind: Kind, key: u16) -> bool {
         self.push(kind, key, self.at, 0);
         self.at += 1;
-        Ok(Open { place: place as u32, is_object: kind == Kind::Object, is_empty: true, behind, last: UNKNOWN })
+        true
+    }
+
+    /// The object or list that has just begun, behind a key, in lists or not.
+    fn begun(&self, behind: u16) -> Step<Open> {
+        // All that stands around it.
+        if self.open.len() == DEPTH_MAX {
+            return Err(other(format!("objects and lists are nested deeper than `{DEPTH_MAX}`")));
+        }
+        let place = self.tape.elements.len() - 1;
+        let is_object = self.tape.elements[place].kind == Kind::Object;
+        Ok(Open { place: place as u32, is_object, is_empty: true, behind, last: UNKNOWN })
     }
 
     fn close(&mut self, place: u32) {
@@ -273,7 +286,7 @@ impl Walk<'_> {
         self.tape.elements[place as usize].word = end as u32;
     }
 
-    fn literal(&mut self, literal: &str, kind: Kind, key: u16) -> Result<(), Malformed> {
+    fn literal(&mut self, literal: &str, kind: Kind, key: u16) -> Step<()> {
         let rest = &self.body[self.at..];
         if rest.starts_with(literal.as_bytes()) {
             self.push(kind, key, self.at, literal.len());
@@ -281,13 +294,13 @@ impl Walk<'_> {
             return Ok(());
         }
         match literal.as_bytes().starts_with(rest) {
-            true => Err(Malformed::CutOff),
-            false => Err(Malformed::Other(format!("what should be `{literal}` is something else, at byte `{}`", self.at))),
+            true => Err(Malformed::CutOff.into()),
+            false => Err(other(format!("what should be `{literal}` is something else, at byte `{}`", self.at))),
         }
     }
 
     #[inline]
-    fn number(&mut self, key: u16) -> Result<(), Malformed> {
+    fn number(&mut self, key: u16) -> Step<()> {
         let start = self.at;
         let Some(end) = end_of_json_number(self.body, start) else { return Err(self.no_number()) };
         self.push(Kind::Number, key, start, end - start);
@@ -296,19 +309,19 @@ impl Walk<'_> {
     }
 
     #[cold]
-    fn no_number(&self) -> Malformed {
+    fn no_number(&self) -> Box<Malformed> {
         let rest = &self.body[self.at..];
         let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E');
         let number = &rest[..rest.iter().position(|byte| !is_part(byte)).unwrap_or(rest.len())];
         // A number at the end might go on.
         if number.len() == rest.len() && self.tape.elements.len() > 1 {
-            return Malformed::CutOff;
+            return Malformed::CutOff.into();
         }
-        Malformed::Other(format!("a number is none: `{}`", shorten(&String::from_utf8_lossy(number), 40)))
+        other(format!("a number is none: `{}`", shorten(&String::from_utf8_lossy(number), 40)))
     }
 
     #[inline]
-    fn string(&mut self, key: u16) -> Result<(), Malformed> {
+    fn string(&mut self, key: u16) -> Step<()> {
         let start = self.at;
         let end = find_quote_or_escape(self.body, start + 1).ok_or(Malformed::CutOff)?;
         if self.body[end] == b'"' {
@@ -320,7 +333,7 @@ impl Walk<'_> {
     }
 
     /// A string whose first escape stands at `escape`.
-    fn escaped_string(&mut self, key: u16, start: usize, escape: usize) -> Result<(), Malformed> {
+    fn escaped_string(&mut self, key: u16, start: usize, escape: usize) -> Step<()> {
         let from = self.tape.unescaped.len();
         let (mut copied, mut at) = (start + 1, escape);
         loop {
@@ -349,8 +362,14 @@ impl Walk<'_> {
     }
 }
 
-fn misplaced(expected: char, at: usize) -> Malformed {
-    Malformed::Other(format!("`{expected}` is missing or in the wrong place at byte `{at}`"))
+#[cold]
+fn other(what: String) -> Box<Malformed> {
+    Malformed::Other(what).into()
+}
+
+#[cold]
+fn misplaced(expected: char, at: usize) -> Box<Malformed> {
+    other(format!("`{expected}` is missing or in the wrong place at byte `{at}`"))
 }
 
 /// Where the next quote or backslash stands. Most strings are short: the first bytes are looked at eight at a time (Mycroft's test for a
