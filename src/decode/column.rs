@@ -10,7 +10,9 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, FieldRef, Fields};
 use arrow::error::ArrowError;
 
+use super::build::Halt;
 use super::kind::{EpochUnit, Hold, Kind, Object};
+use super::split::check_cells;
 
 pub struct Column<'t> {
     pub hold: Hold,
@@ -55,14 +57,15 @@ pub enum Form<'t> {
 
 impl<'t> Column<'t> {
     /// The columns of an object's fields, and behind them those of values that fit none; `fields` are their types.
-    pub fn of_members(object: &'t Object, fields: &'t Fields, rows: usize) -> Result<Vec<Column<'t>>, ArrowError> {
+    pub fn of_members(object: &'t Object, fields: &'t Fields, rows: usize) -> Result<Vec<Column<'t>>, Halt> {
+        check_cells(object, rows)?;
         let own = object.nodes.iter().map(|node| (&node.kind, node.hold));
         let misfits = object.with_misfits().map(|place| (&object.nodes[place].misfits, Hold::Open));
         own.chain(misfits).zip(fields).map(|((kind, hold), field)| Column::of(kind, hold, field.data_type(), rows)).collect()
     }
 
     /// `rows` is how many will come, as far as is known.
-    fn of(kind: &'t Kind, hold: Hold, data_type: &'t DataType, rows: usize) -> Result<Column<'t>, ArrowError> {
+    fn of(kind: &'t Kind, hold: Hold, data_type: &'t DataType, rows: usize) -> Result<Column<'t>, Halt> {
         let instants = || TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC");
         let texts = || StringViewBuilder::with_capacity(rows);
         let form = match kind {
@@ -116,6 +119,6 @@ impl<'t> Column<'t> {
     }
 }
 
-fn mismatch(kind: &str, data_type: &DataType) -> ArrowError {
-    ArrowError::SchemaError(format!("a {kind} stands in a column of type {data_type}"))
+fn mismatch(kind: &str, data_type: &DataType) -> Halt {
+    ArrowError::SchemaError(format!("a {kind} stands in a column of type {data_type}")).into()
 }

@@ -31,6 +31,9 @@ pub fn check_cells(object: &Object, rows: usize) -> Result<usize, SplitError> {
 pub fn split(doc: &Document<'_>, object: &Object, rows: &[u32]) -> Result<Columns, SplitError> {
     let width = check_cells(object, rows.len())?;
     let mut columns = vec![vec![MISSING; rows.len()]; width];
+    if rows.iter().all(|at| doc.is_null(*at)) {
+        return Ok(columns);
+    }
     // Of keys by their number; an object has fewer fields than this.
     let mut places = vec![usize::MAX; doc.key_numbers()];
     for (row, at) in rows.iter().enumerate() {
