@@ -53,7 +53,7 @@ pub struct Builder<'a, 'd> {
 }
 
 impl Builder<'_, '_> {
-    /// The columns of the records at `rows`, which are already split; `fields` are those of the tree as it stands.
+    /// The columns of the records at `rows`, which are already split into `places`; `fields` are those of the tree as it stands.
     pub fn columns(&self, object: &Object, fields: &Fields, rows: &[u32], mut places: Columns) -> Result<Vec<ArrayRef>, Halt> {
         self.route_misfits(object, &mut places);
         let mut columns = Column::of_members(object, fields, rows.len())?;

@@ -122,3 +122,31 @@ impl<'t> Column<'t> {
 fn mismatch(kind: &str, data_type: &DataType) -> Halt {
     ArrowError::SchemaError(format!("a {kind} stands in a column of type {data_type}")).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Field;
+
+    use super::*;
+    use crate::decode::split::CELLS_MAX;
+
+    /// An object with an object in it that has two fields.
+    fn nested() -> (Object, Fields) {
+        let (mut inner, mut outer) = (Object::default(), Object::default());
+        for name in ["a", "b"] {
+            let place = inner.place_or_new(name);
+            inner.nodes[place].kind = Kind::Float;
+        }
+        let types: Fields = ["a", "b"].map(|name| Field::new(name, DataType::Float64, true)).to_vec().into();
+        let place = outer.place_or_new("inner");
+        outer.nodes[place].kind = Kind::Object(inner);
+        (outer, vec![Field::new("inner", DataType::Struct(types), true)].into())
+    }
+
+    #[test]
+    fn what_an_object_in_each_row_would_take_is_bounded_before_it_is_taken() {
+        let (object, fields) = nested();
+        assert!(Column::of_members(&object, &fields, 10).is_ok());
+        assert!(matches!(Column::of_members(&object, &fields, CELLS_MAX), Err(Halt::TooLarge)));
+    }
+}

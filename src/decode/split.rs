@@ -5,7 +5,7 @@ use super::kind::Object;
 use super::trail::UNKNOWN;
 
 /// Rows times fields that one object's columns may have on a page: a bound on memory that no honest page comes near.
-const CELLS_MAX: usize = 1 << 26;
+pub const CELLS_MAX: usize = 1 << 26;
 
 /// For each field a column with one place a row; [`MISSING`] where a row has no such value.
 pub type Columns = Vec<Vec<u32>>;

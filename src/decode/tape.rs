@@ -235,8 +235,12 @@ impl Walk<'_> {
         match self.body.get(self.at) {
             Some(b'"') => self.string(key)?,
             Some(b'-' | b'0'..=b'9') => self.number(key)?,
-            Some(b'{') => return Ok(self.begin(Kind::Object, key)),
-            Some(b'[') => return Ok(self.begin(Kind::List, key)),
+            Some(open @ (b'{' | b'[')) => {
+                let kind = if *open == b'{' { Kind::Object } else { Kind::List };
+                self.push(kind, key, self.at, 0);
+                self.at += 1;
+                return Ok(true);
+            }
             Some(b'n') => self.literal("null", Kind::Null, key)?,
             Some(b't') => self.literal("true", Kind::True, key)?,
             Some(b'f') => self.literal("false", Kind::False, key)?,
@@ -262,13 +266,7 @@ impl Walk<'_> {
         self.tape.elements.push(Element { kind, key, start: start as u32, word: word as u32 });
     }
 
-    fn begin(&mut self, kind: Kind, key: u16) -> bool {
-        self.push(kind, key, self.at, 0);
-        self.at += 1;
-        true
-    }
-
-    /// The object or list that has just begun, behind a key, in lists or not.
+    /// The object or list whose beginning is the last element, and the key that it stands behind, in lists or not.
     fn begun(&self, behind: u16) -> Step<Open> {
         // All that stands around it.
         if self.open.len() == DEPTH_MAX {
