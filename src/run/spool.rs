@@ -33,6 +33,8 @@ pub(super) struct Spool {
     path: PathBuf,
     /// Bytes kept in memory before a file is begun.
     memory_max: u64,
+    /// Bytes of the file that are left to the system's cache.
+    cached_max: u64,
     /// Bytes from which on it is much.
     much: u64,
     /// Of all pages, bytes.
@@ -103,6 +105,7 @@ impl Spool {
             folder: folder.to_path_buf(),
             path: folder.join(format!("{batch}.pages")),
             memory_max: memory / 256,
+            cached_max: memory,
             much: memory / 8,
             held: 0,
             pages: Vec::new(),
@@ -148,7 +151,7 @@ impl Spool {
         let is_behind = matches!(&self.file, Place::Away(writing) if !writing.is_finished());
         let mut file = match self.settled().await? {
             Some(file) => file,
-            None => InFile::begin(&self.folder, &self.path).map_err(|error| self.failed(&error))?,
+            None => InFile::begin(&self.path, self.cached_max).map_err(|error| self.failed(&error))?,
         };
         let pages = std::mem::take(&mut self.unwritten);
         self.unwritten_bytes = 0;

@@ -1,13 +1,14 @@
 //! Pages in a file: of each the lengths of its head and body, the head's JSON, and the body.
 //!
-//! The file is written once, mostly never read, and removed: its bytes go to the disk past the system's cache (`O_DIRECT`, open(2)),
-//! where they would take memory and time to no use. Where the file system does not do that, or the disk is slower than the pages come,
-//! they go through the cache.
+//! The file is written once, mostly never read, and soon removed. Its first bytes are left to the system's cache, which most often need
+//! not write them before they are removed. What comes after them goes to the disk past the cache (`O_DIRECT`, open(2)), where it would
+//! take memory from others to no use. Where the file system does not do that, or the disk is slower than the pages come, it goes through
+//! the cache as well.
 
 use std::fs::File;
 use std::io::{Error as IoError, IoSlice};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
@@ -22,18 +23,29 @@ const BLOCKS: usize = 16;
 const BLOCK: usize = 64 * 1024;
 
 /// What a disk that is written to past the cache may ask of memory, and of places and lengths in the file.
+const ALIGN: u64 = 4096;
 #[repr(align(4096))]
 struct Block([u8; BLOCK]);
 
+/// How bytes get into the file.
+enum Way {
+    /// Through the cache, while all of them are no more than this.
+    Cached { max: u64 },
+    /// Past it: the same file, opened so.
+    Direct(File),
+    /// Through the cache, for there is no other way.
+    Through,
+}
+
 /// A slice may have a million pages, so that of most not even the place is kept in memory.
 pub(super) struct InFile {
+    path: PathBuf,
     file: File,
-    /// The same file, past the cache.
-    direct: Option<File>,
+    way: Way,
     /// Bytes that stand behind `written`, the last `filled` of the file.
     blocks: Vec<Box<Block>>,
     filled: usize,
-    /// Bytes in the file for good; a multiple of all that a disk may ask.
+    /// Bytes in the file for good; past the cache a multiple of all that a disk may ask.
     written: u64,
     /// What is in the blocks is in the file as well.
     is_flushed: bool,
@@ -45,12 +57,15 @@ pub(super) struct InFile {
 }
 
 impl InFile {
-    pub fn begin(folder: &Path, path: &Path) -> Result<Self, IoError> {
-        std::fs::create_dir_all(folder)?;
+    /// Of the file, `cached_max` bytes may stand in the system's cache for as long as it likes.
+    pub fn begin(path: &Path, cached_max: u64) -> Result<Self, IoError> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
         let file = File::options().create_new(true).read(true).write(true).open(path)?;
-        let direct = File::options().write(true).custom_flags(libc::O_DIRECT).open(path).ok();
-        let (blocks, places) = (Vec::new(), Vec::new());
-        Ok(InFile { file, direct, blocks, filled: 0, written: 0, is_flushed: true, pages: 0, places, ahead: (0, 0) })
+        let way = Way::Cached { max: cached_max };
+        let (path, blocks, places) = (path.to_owned(), Vec::new(), Vec::new());
+        Ok(InFile { path, file, way, blocks, filled: 0, written: 0, is_flushed: true, pages: 0, places, ahead: (0, 0) })
     }
 
     /// `is_behind`: more pages are there than the disk has taken.
@@ -58,8 +73,12 @@ impl InFile {
         let head = serde_json::to_vec(head)?;
         let too_large = |_| IoError::from(std::io::ErrorKind::FileTooLarge);
         let lengths = (u32::try_from(head.len()).map_err(too_large)?, u32::try_from(body.len()).map_err(too_large)?);
+        let length = LENGTHS + u64::from(lengths.0) + u64::from(lengths.1);
+        if matches!(self.way, Way::Cached { max } if self.length() + length > max) {
+            self.leave_cache()?;
+        }
         if self.pages.is_multiple_of(STRIDE) {
-            self.places.push(self.written + self.filled as u64);
+            self.places.push(self.length());
         }
         for bytes in [&lengths.0.to_le_bytes(), &lengths.1.to_le_bytes(), head.as_slice(), body] {
             self.put(bytes, is_behind)?;
@@ -68,7 +87,35 @@ impl InFile {
         Ok(())
     }
 
-    fn put(&mut self, mut bytes: &[u8], is_behind: bool) -> Result<(), IoError> {
+    fn length(&self) -> u64 {
+        self.written + self.filled as u64
+    }
+
+    /// What comes from here on goes past the cache. It begins at a place that a disk may ask, with the bytes again that stand there.
+    fn leave_cache(&mut self) -> Result<(), IoError> {
+        let direct = File::options().write(true).custom_flags(libc::O_DIRECT).open(&self.path);
+        self.way = direct.map_or(Way::Through, Way::Direct);
+        self.flush()?;
+        let (length, begin) = (self.length(), self.length() / ALIGN * ALIGN);
+        (self.written, self.filled) = (begin, 0);
+        let mut again = vec![0; (length - begin) as usize];
+        self.file.read_exact_at(&mut again, begin)?;
+        self.copy(&again, false)
+    }
+
+    fn put(&mut self, bytes: &[u8], is_behind: bool) -> Result<(), IoError> {
+        // The system copies what it caches; what is long is not worth a copy before that.
+        if matches!(self.way, Way::Cached { .. }) && bytes.len() >= BLOCK {
+            self.flush()?;
+            (self.written, self.filled) = (self.length(), 0);
+            self.file.write_all_at(bytes, self.written)?;
+            self.written += bytes.len() as u64;
+            return Ok(());
+        }
+        self.copy(bytes, is_behind)
+    }
+
+    fn copy(&mut self, mut bytes: &[u8], is_behind: bool) -> Result<(), IoError> {
         self.is_flushed = false;
         while !bytes.is_empty() {
             let (block, begin) = (self.filled / BLOCK, self.filled % BLOCK);
@@ -89,12 +136,14 @@ impl InFile {
     /// Writes full blocks behind what is written.
     fn write_blocks(&mut self, is_behind: bool) -> Result<(), IoError> {
         let mut done = 0;
-        if let Some(direct) = self.direct.as_ref().filter(|_| !is_behind) {
+        if let Way::Direct(direct) = &self.way
+            && !is_behind
+        {
             let slices: Vec<IoSlice<'_>> = self.blocks.iter().map(|block| IoSlice::new(&block.0)).collect();
             match rustix::io::pwritev(direct, &slices, self.written) {
                 Ok(length) => done = length,
                 // Opened, but not to be written to so; what is wrong with the disk itself shows in the other way, too.
-                Err(_) => self.direct = None,
+                Err(_) => self.way = Way::Through,
             }
         }
         for (place, block) in self.blocks.iter().enumerate() {
@@ -160,13 +209,14 @@ mod tests {
         #[test]
         fn pages_come_back_by_whichever_way_they_went(
             lengths in prop::collection::vec((0..400_000_usize, any::<bool>(), any::<bool>()), 1..40),
+            cached_max in prop_oneof![Just(0), 0..2_000_000_u64, Just(u64::MAX)],
             can_direct: bool,
         ) {
             let folder = tempfile::tempdir().expect("a folder");
-            let mut file = InFile::begin(folder.path(), &folder.path().join("x.pages")).expect("begun");
+            let mut file = InFile::begin(&folder.path().join("x.pages"), cached_max).expect("begun");
             // One that was opened so, but cannot be written to.
-            if !can_direct {
-                file.direct = Some(File::open("/dev/null").expect("open"));
+            if !can_direct && cached_max == 0 {
+                file.way = Way::Direct(File::open("/dev/null").expect("open"));
             }
             let body = |number: usize, length: usize| Bytes::from((0..length).map(|at| (at * 31 + number) as u8).collect::<Vec<u8>>());
             for (number, (length, is_behind, is_read)) in lengths.iter().copied().enumerate() {
