@@ -14,6 +14,16 @@ const LARGE: libc::c_int = 4 * 1024 * 1024;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const SPARE: libc::c_int = 8 * 1024 * 1024;
 
+/// Gives whole pages that are free back to the kernel, wherever in the heaps they lie (malloc_trim(3)). Takes milliseconds, in which the
+/// heaps cannot be used. Does nothing where the C library is another.
+pub(super) fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: `malloc_trim` takes an integer by value, and touches only what is free.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
 /// Holds for the whole process; to be called before there is a second thread. Does nothing where the C library is another.
 pub(super) fn keep_small() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -21,5 +31,30 @@ pub(super) fn keep_small() {
         // SAFETY: `mallopt` takes two integers by value and touches nothing of ours; no other thread allocates yet. A value that it
         // does not take leaves the allocator as it was (mallopt(3)).
         unsafe { libc::mallopt(parameter, value) };
+    }
+}
+
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+mod tests {
+    use super::*;
+
+    /// Bytes in memory.
+    fn resident() -> usize {
+        let text = std::fs::read_to_string("/proc/self/statm").expect("statm");
+        text.split(' ').nth(1).expect("resident").parse::<usize>().expect("pages") * 4096
+    }
+
+    #[test]
+    fn what_lies_free_between_what_is_used_goes_back() {
+        // More than other tests take and free meanwhile.
+        const BLOCKS: usize = 8192;
+        let mut blocks: Vec<Vec<u8>> = (0..BLOCKS).map(|at| vec![at as u8; 64 * 1024]).collect();
+        let full = resident();
+        // One in sixteen stays, so that no heap becomes any shorter.
+        blocks.retain(|block| block[0].is_multiple_of(16));
+        give_back();
+        let now = resident();
+        assert!(now + 256 * 1024 * 1024 < full, "{now} after {full}");
+        assert_eq!(blocks.len(), BLOCKS / 16);
     }
 }

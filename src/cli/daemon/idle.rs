@@ -20,6 +20,7 @@ use crate::schedule::{Handle, JobView};
 use crate::stop::Stop;
 
 use super::files::Files;
+use super::spare::Spare;
 use super::within;
 
 /// How often tables are looked at where no run has ended meanwhile.
@@ -98,6 +99,7 @@ pub(super) struct Idle {
     pub files: Arc<Files>,
     pub turns: Arc<Turns>,
     pub handle: Handle,
+    pub spare: Arc<Spare>,
 }
 
 impl Idle {
@@ -177,6 +179,7 @@ impl Idle {
 
     /// The end of the table's log afterwards, and whether there is more to do.
     async fn take_turn(&self, job: &Job, memory: u64, turn: &Turn, stop: &Stop) -> Result<(Seq, bool), RunError> {
+        let _at_work = self.spare.begin();
         let ports = self
             .engine
             .ports_without_source(job, memory, turn.stop.clone())

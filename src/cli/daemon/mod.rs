@@ -2,7 +2,8 @@
 //!
 //! `serve` opens the state, which makes this process the only one that works with it, and drives `schedule` with [`runs`] as the
 //! runner: the very path of `run`. [`socket`] takes questions of other commands in the words of [`protocol`]; [`client`] asks
-//! them. [`supervisor`] tells systemd how it goes. [`files`] holds the project as they were last read. [`idle`] tends tables between runs.
+//! them. [`supervisor`] tells systemd how it goes. [`files`] holds the project as they were last read. [`idle`] tends tables between runs,
+//! [`spare`] gives memory back.
 //!
 //! Deliberately absent: any way of loading that `run` does not have, and anything that decides when a job is due.
 
@@ -17,6 +18,7 @@ mod runs;
 mod serve;
 mod service;
 mod socket;
+mod spare;
 mod supervisor;
 
 use std::path::{Path, PathBuf};

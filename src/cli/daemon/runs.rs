@@ -22,6 +22,7 @@ use crate::schedule::{DueRun, Runner, Why};
 use super::files::Files;
 use super::hand::{Hand, Hands};
 use super::idle::Turns;
+use super::spare::Spare;
 
 /// A run that failed for a passing reason is tried again after these, jittered, before it counts as failed. The source's own
 /// attempts, which take seconds, are over by then.
@@ -36,13 +37,21 @@ pub(super) struct Runs {
     hands: Arc<Hands>,
     history: Arc<History>,
     turns: Arc<Turns>,
+    spare: Arc<Spare>,
     /// Retries that were spent, by job; a job that ended in any way is not in it.
     retried: Mutex<HashMap<JobName, usize>>,
 }
 
 impl Runs {
-    pub fn new(engine: Arc<Engine>, files: Arc<Files>, hands: Arc<Hands>, history: Arc<History>, turns: Arc<Turns>) -> Self {
-        Runs { engine, files, hands, history, turns, retried: Mutex::default() }
+    pub fn new(
+        engine: Arc<Engine>,
+        files: Arc<Files>,
+        hands: Arc<Hands>,
+        history: Arc<History>,
+        turns: Arc<Turns>,
+        spare: Arc<Spare>,
+    ) -> Self {
+        Runs { engine, files, hands, history, turns, spare, retried: Mutex::default() }
     }
 
     async fn attempt(&self, name: &JobName, options: &RunOptions) -> JobEnd {
@@ -117,6 +126,7 @@ impl Runner for Runs {
     async fn run(&self, due: DueRun) -> RunEnd {
         let hands = if due.why == Why::Hand { self.hands.begin(&due.job) } else { Vec::new() };
         self.turns.give_way(&due.job, &*self.engine.clock).await;
+        let _at_work = self.spare.begin();
         let begun = self.engine.clock.elapsed();
         // All of them want the same.
         let options = hands.first().map(|hand| hand.options.clone()).unwrap_or_default();
@@ -169,7 +179,7 @@ mod tests {
         let clock = Arc::new(SystemClock::new());
         let (history, _writer) = History::new(Arc::clone(&state), clock.clone());
         let engine = Engine::new(state, secrets, clock, folder.path().to_owned());
-        Runs::new(Arc::new(engine), Arc::new(Files::of(&project)), Arc::default(), history, Arc::default())
+        Runs::new(Arc::new(engine), Arc::new(Files::of(&project)), Arc::default(), history, Arc::default(), Arc::default())
     }
 
     fn due(why: Why) -> DueRun {

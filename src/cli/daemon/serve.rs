@@ -30,6 +30,7 @@ use super::outlook::{Outlook, open_web};
 use super::runs::Runs;
 use super::service::Service;
 use super::socket::Socket;
+use super::spare::Spare;
 use super::{supervisor, within};
 
 /// How long the loop of the schedule may take to come round for the first time: it reads every job's due time.
@@ -90,12 +91,18 @@ impl Daemon {
         engine.faults = faults;
         let (stop, end, events) = (engine.stop.clone(), Stop::new(), engine.events.clone());
         let (budgets, tokens) = (Arc::clone(&engine.budgets), Arc::clone(&engine.tokens));
-        let (engine, turns) = (Arc::new(engine), Arc::new(Turns::default()));
-        let runs =
-            Runs::new(Arc::clone(&engine), Arc::clone(&files), Arc::clone(&hands), Arc::clone(&history), Arc::clone(&turns));
+        let (engine, turns, spare) = (Arc::new(engine), Arc::new(Turns::default()), Arc::new(Spare::default()));
+        let runs = Runs::new(
+            Arc::clone(&engine),
+            Arc::clone(&files),
+            Arc::clone(&hands),
+            Arc::clone(&history),
+            Arc::clone(&turns),
+            Arc::clone(&spare),
+        );
         let jobs = files.reading().scheduled();
         let (driver, handle) = Driver::new(Arc::clone(&state), Arc::clone(&clock), Arc::new(runs), jobs, settings.runs);
-        let idle = Idle { engine, files: Arc::clone(&files), turns, handle: handle.clone() };
+        let idle = Idle { engine, files: Arc::clone(&files), turns, handle: handle.clone(), spare: Arc::clone(&spare) };
         let since = clock.now();
         let service = Arc::new(Service {
             clock,
@@ -124,6 +131,7 @@ impl Daemon {
         tasks.spawn(supervisor::keep_status(Arc::clone(&service), end.clone()));
         tasks.spawn(probe(Arc::clone(&service), stop.clone()));
         tasks.spawn(idle.work(stop.clone()));
+        tasks.spawn(spare.give_back(Arc::clone(&service.clock), stop.clone()));
         Ok(Daemon { service, outlook, history, events, driving, tasks, stop, end })
     }
 
