@@ -1,5 +1,5 @@
 //! Memory that runs leave behind goes back to the system. What a run frees lies between what others still use, where the allocator keeps
-//! it for the next one; a daemon that rests has no use for it (docs/adr/0044).
+//! it for the next one; a daemon that rests has no use for it (docs/adr/0045).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
