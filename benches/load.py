@@ -4,6 +4,7 @@
 
     pages-1000, pages-100     --rows records, so many a page, into zstd(1) Parquet
     month                     the same in pages of 1,000, partitioned by month(created_at)
+    partitions                the same, partitioned into 1,440 by comments, currency and state, rows of all of them in turn
     small                     a tenth of the records, start-up included; here dlt and airbyte-cdk too
     latency                   the same, each answer 50 ms late
     noop-append, noop-merge   a start with nothing to do, on a table of --table rows
@@ -41,23 +42,25 @@ PACKAGES = {
     "airbyte": ["airbyte-cdk==7.39.1"],
 }
 ALL = ["ours", "duckdb1", "duckdb2", "dlt", "airbyte", "curl1", "curl4"]
+MONTH = ["month(created_at)"]
 FAST = ["ours", "duckdb1", "duckdb2", "curl1", "curl4"]
 
 
 def loads(rows):
-    """Name: records, records a page, milliseconds, partitioned, tools."""
+    """Name: records, records a page, milliseconds, partitions, tools."""
     return {
-        "pages-1000": (rows, 1000, 0, False, FAST),
-        "pages-100": (rows, 100, 0, False, FAST),
-        "month": (rows, 1000, 0, True, ["ours", "duckdb2"]),
-        "small": (rows // 10, 1000, 0, False, ALL),
-        "latency": (rows // 10, 1000, 50, False, ALL),
-        "large": (rows * 10, 1000, 0, False, ["ours", "duckdb2"]),
-        "large-month": (rows * 10, 1000, 0, True, ["ours", "duckdb2"]),
+        "pages-1000": (rows, 1000, 0, [], FAST),
+        "pages-100": (rows, 100, 0, [], FAST),
+        "month": (rows, 1000, 0, MONTH, ["ours", "duckdb2"]),
+        "partitions": (rows, 1000, 0, ["comments", "currency", "state"], ["ours"]),
+        "small": (rows // 10, 1000, 0, [], ALL),
+        "latency": (rows // 10, 1000, 50, [], ALL),
+        "large": (rows * 10, 1000, 0, [], ["ours", "duckdb2"]),
+        "large-month": (rows * 10, 1000, 0, MONTH, ["ours", "duckdb2"]),
     }
 
 
-CASES = ["pages-1000", "pages-100", "month", "small", "latency", "noop-append", "noop-merge", "delta-append", "delta-merge", "jobs", "idle-5", "idle-10000"]
+CASES = ["pages-1000", "pages-100", "month", "partitions", "small", "latency", "noop-append", "noop-merge", "delta-append", "delta-merge", "jobs", "idle-5", "idle-10000"]
 LARGE = {"large", "large-month"}
 
 
@@ -69,7 +72,7 @@ def write_project(folder, files):
             file.write(text)
 
 
-def project(folder, root, per, path="/items", jobs=1, mode="append", cursor=False, partition=None, schedule=None, web=None, each=1):
+def project(folder, root, per, path="/items", jobs=1, mode="append", cursor=False, partitions=(), schedule=None, web=None, each=1):
     """Where there are several jobs, each reads `each` records of its own."""
     files = {
         "config.toml": "version = 1\n" + (f'[web]\nlisten = "127.0.0.1:{web}"\n' if web else ""),
@@ -86,7 +89,7 @@ def project(folder, root, per, path="/items", jobs=1, mode="append", cursor=Fals
         job = f'version = 1\nsource = "api"\nstream = "items"\nsink = "lake"\ntable = "{name}"\nmode = "{mode}"\n'
         job += f"parameters = {{ first = {number * each} }}\n" if jobs > 1 else ""
         job += f'schedule = "{schedule}"\n' if schedule else ""
-        job += f'partition_by = ["{partition}"]\n' if partition else ""
+        job += f"partition_by = {json.dumps(partitions)}\n" if partitions else ""
         job += f'[window]\nstart = "{stamp(START)}"\n' if cursor else ""
         files[f"jobs/{name}.toml"] = job
     files["sources/api.toml"] = source
@@ -157,17 +160,17 @@ class Bench:
                     yield tool
 
     def load(self, case):
-        rows, per, delay, partition, tools = loads(self.arguments.rows)[case]
+        rows, per, delay, partitions, tools = loads(self.arguments.rows)[case]
         api = self.api(rows if case in LARGE else self.arguments.rows)
         root = f"{api.url}/n{rows}" + (f"/d{delay}" if delay else "")
         wanted = set(self.arguments.peers.split(","))
         can = [tool for tool in tools if tool == "ours" or tool.rstrip("0123456789") in (wanted & set(self.peers) | (wanted & {"curl"}))]
         for tool in self.each(case, can):
             out = self.scratch()
-            environment = {"BASE": f"{root}/items", "ROWS": str(rows), "PER": str(per), "OUT": out, "PART": "1" if partition else ""}
+            environment = {"BASE": f"{root}/items", "ROWS": str(rows), "PER": str(per), "OUT": out, "PART": "1" if partitions else ""}
             kind = tool.rstrip("0123456789")
             if kind == "ours":
-                project(out, root, per, partition="month(created_at)" if partition else None)
+                project(out, root, per, partitions=partitions)
                 command = self.ours(out)
             elif kind == "curl":
                 pages, side = -(-rows // per), int(tool[-1])
