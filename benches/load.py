@@ -4,7 +4,6 @@
 
     pages-1000, pages-100     --rows records, so many a page, into zstd(1) Parquet
     month                     the same in pages of 1,000, partitioned by month(created_at)
-    partitions                the same, partitioned into 1,440 by comments, currency and state, rows of all of them in turn
     small                     a tenth of the records, start-up included; here dlt and airbyte-cdk too
     latency                   the same, each answer 50 ms late
     noop-append, noop-merge   a start with nothing to do, on a table of --table rows
@@ -12,6 +11,7 @@
     jobs                      100 jobs of 10,000 records each, in one run
     idle-5, idle-10000        a daemon whose jobs are not due: its start, and a minute (--idle) of it
     large, large-month        ten times --rows, plain and by month; only where they are named
+    partitions                --rows, partitioned into 1,440 by comments, currency and state, rows of all of them in turn; likewise
 
 Ours is run as a user runs it: types not declared, all defaults but zstd(1), paging with `total`. What was measured stands in
 FOLDER/figures.jsonl and is not measured again, unless something else took more than a quarter of a core beside it; peers are
@@ -60,8 +60,8 @@ def loads(rows):
     }
 
 
-CASES = ["pages-1000", "pages-100", "month", "partitions", "small", "latency", "noop-append", "noop-merge", "delta-append", "delta-merge", "jobs", "idle-5", "idle-10000"]
-LARGE = {"large", "large-month"}
+CASES = ["pages-1000", "pages-100", "month", "small", "latency", "noop-append", "noop-merge", "delta-append", "delta-merge", "jobs", "idle-5", "idle-10000"]
+LARGE = {"large", "large-month", "partitions"}
 
 
 def write_project(folder, files):
