@@ -3,8 +3,8 @@
     hour.py BINARY FOLDER [--minutes 60] [--seed 1]
 
 The source is in this process: each job has a feed of its own, to which records are added all the time. Twelve jobs append 100 records
-a second each, every 10 s: four as they come, four by hour, four by a column of 50 values. Four merge 20 a second, every 30 s, the
-second half of them new versions. Four replace their table of 2,000 rows, every 30 s, and find it changed every minute. Every second the
+a second each, every 10 s: four as they come, four by hour, four by a column of 50 values. Four merge 20 a second, every 30 s,
+every second one a new version of the one before it. Four replace their table of 2,000 rows, every 30 s, and find it changed every minute. Every second the
 daemon's resident memory is kept in FOLDER/hour.jsonl; at the end the daemon is stopped, and the tables are read with DuckDB: each
 record that came before a table's last is there, once, in its last version. Needs the Python package `duckdb`. Ends with 1 where
 something is lost, doubled or old, or a run failed.
