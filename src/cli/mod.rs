@@ -15,7 +15,6 @@ mod environment;
 pub mod exit;
 mod failure;
 mod faults;
-mod heap;
 mod history;
 mod marks;
 mod progress;
@@ -39,6 +38,7 @@ use clap::Parser;
 
 use crate::clock::{Clock, SystemClock};
 use crate::telemetry::{self, Destination, Throttle, Verbosity};
+use crate::{descriptors, heap};
 
 use args::{Arguments, Command};
 use environment::Environment;
@@ -63,6 +63,7 @@ pub(crate) struct Context {
 pub fn main() -> ExitCode {
     // Before there is a second thread.
     heap::keep_small();
+    descriptors::allow_many();
     let exit = match Arguments::try_parse() {
         Ok(arguments) => run(arguments),
         Err(error) => refuse_usage(&error),

@@ -284,6 +284,9 @@ impl Desk {
             part: ports.store.part(),
             held: usize::MAX,
             ended: usize::MAX,
+            // Files are finished partition by partition.
+            parked: usize::MAX,
+            resting: 0,
             keys_max: groups.iter().map(Group::rows).max(),
         };
         let staging = Staging::new(Arc::clone(&ports.store), job.dataset.clone(), base.batch, 0, ports.guards);

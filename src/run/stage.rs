@@ -10,6 +10,7 @@ use arrow::array::RecordBatch;
 use crate::batch::Batch;
 use crate::config::catalog::{Job, Mode};
 use crate::cursor::CursorKey;
+use crate::descriptors;
 use crate::error::ErrorKind;
 use crate::ids::BatchId;
 use crate::page::RawPage;
@@ -30,8 +31,14 @@ use self::line::{Ended, Line};
 const ENCODER: u64 = 12 * 1024 * 1024;
 /// What was encoded of open files may wait to be a part that a store takes, bytes.
 const HELD: u64 = 48 * 1024 * 1024;
-/// What is kept of row groups that open files have ended, bytes: of 1,400 row groups of twenty columns.
-const ENDED: u64 = 6 * 1024 * 1024;
+/// What is kept of row groups that open files have ended, bytes: of 5,000 row groups of twenty columns.
+const ENDED: u64 = 12 * 1024 * 1024;
+/// What rows may take that are parked, for no more row groups may be open, bytes.
+const PARKED: u64 = 32 * 1024 * 1024;
+/// Files of a slice that wait for another row group of their partition, at most: a disk has each of them open.
+const RESTING: usize = 1536;
+/// What of the files that the process may have open those of one slice may take: a 16th.
+const SLICES: usize = 16;
 /// Bytes of a page that is worked on by the thread that it came to. A thousand records take a millisecond; where every core has work,
 /// handing them to another thread and back takes nearly as long ([ADR 38](../../docs/adr/0038-few-hops-and-no-copies.md)).
 const LIGHT: usize = 1024 * 1024;
@@ -153,6 +160,8 @@ impl<'a> Stage<'a> {
             part: self.ports.store.part(),
             held: part_of(self.ports.memory, HELD),
             ended: part_of(self.ports.memory, ENDED),
+            parked: part_of(self.ports.memory / 8, PARKED),
+            resting: resting(),
             keys_max: self.keys_max,
         };
         let staging = Staging::new(
@@ -188,11 +197,21 @@ impl<'a> Stage<'a> {
     /// The files as they are staged, and their columns; `None` where there was nothing to write.
     pub async fn finish(&mut self) -> Result<Option<(TableSchema, Vec<StagedFile>)>, RunError> {
         let Some(Open { line, schema, .. }) = self.open.take() else { return Ok(None) };
-        let Ended { encoder, mut staging, mut error } = line.end().await?;
-        if let (Some(mut encoder), None) = (encoder, &error) {
-            error = match off_thread(move || encoder.finish()).await {
-                Ok(Ok(pieces)) => staging.take(pieces).await.err().map(RunError::from),
-                Ok(Err(error)) => Some(error.into()),
+        let Ended { mut encoder, mut staging, mut error } = line.end().await?;
+        while error.is_none()
+            && let Some(mut at_work) = encoder.take()
+        {
+            let working = move || {
+                let is_last = !at_work.has_parked();
+                let pieces = if is_last { at_work.finish() } else { at_work.unpark() };
+                ((!is_last).then_some(at_work), pieces)
+            };
+            error = match off_thread(working).await {
+                Ok((left, Ok(pieces))) => {
+                    encoder = left;
+                    staging.take(pieces).await.err().map(RunError::from)
+                }
+                Ok((_, Err(error))) => Some(error.into()),
                 Err(panicked) => Some(panicked),
             };
         }
@@ -216,6 +235,10 @@ pub(super) fn encoder_memory(memory: u64) -> usize {
 /// behind, bytes: enough that pages still come while a row group is ended.
 pub(super) fn may_wait(memory: u64) -> u64 {
     memory / 112
+}
+
+fn resting() -> usize {
+    RESTING.min(descriptors::allowed() / SLICES)
 }
 
 fn part_of(memory: u64, wanted: u64) -> usize {

@@ -36,7 +36,7 @@ fn judge(column: &ArrayRef, path: &mut Vec<String>, found: &mut Vec<ColumnPath>)
 
 fn are_distinct(column: &ArrayRef) -> bool {
     let distinct = |values: &mut dyn Iterator<Item = u64>| {
-        let (mut seen, mut count) = (HashSet::new(), 0);
+        let (mut seen, mut count) = (HashSet::with_hasher(RandomState::new()), 0);
         for value in values {
             seen.insert(value);
             count += 1;

@@ -11,8 +11,9 @@ use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory
 use parquet::basic::Compression;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterPropertiesBuilder;
+use parquet::file::properties::{WriterPropertiesBuilder, WriterPropertiesPtr};
 use parquet::file::writer::TrackedWrite;
+use parquet::schema::types::SchemaDescPtr;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::pages::{Chunk, Chunks, Packer};
@@ -28,15 +29,24 @@ const HELPERS_MAX: usize = 64;
 /// Fewer bytes of rows are not worth a second thread.
 const SIDE_BY_SIDE_MIN: usize = 512 * 1024;
 
-pub struct ParquetFile {
-    file: TrackedWrite<Parts>,
-    columns: ArrowRowGroupWriterFactory,
+/// How row groups are written. Files share it: it takes several times what a file takes between two row groups.
+pub struct Format {
     schema: SchemaRef,
-    open: Option<RowGroup>,
-    ended: RowGroups,
+    columns: ArrowRowGroupWriterFactory,
+    file_schema: SchemaDescPtr,
+    properties: WriterPropertiesPtr,
     /// What pages are packed with, and where they wait.
     compression: Compression,
     chunks: Arc<Chunks>,
+    /// Held while a row group is begun, so that its chunks are its own.
+    beginning: Mutex<()>,
+}
+
+pub struct ParquetFile {
+    file: TrackedWrite<Parts>,
+    format: Arc<Format>,
+    open: Option<RowGroup>,
+    ended: RowGroups,
     /// Rows that wait to be encoded, and the bytes that they take.
     waiting: Vec<RecordBatch>,
     waiting_bytes: usize,
@@ -59,7 +69,7 @@ struct Column<'a> {
     weight: usize,
 }
 
-impl ParquetFile {
+impl Format {
     /// `properties` are those of a file that is not compressed; pages are packed as `compression` says, by `packer` if that
     /// [is its work](Packer::of).
     pub fn new(
@@ -67,7 +77,7 @@ impl ParquetFile {
         properties: WriterPropertiesBuilder,
         compression: Compression,
         packer: Option<Arc<Packer>>,
-    ) -> Result<Self, ParquetError> {
+    ) -> Result<Arc<Self>, ParquetError> {
         let by_writer = if packer.is_some() { Compression::UNCOMPRESSED } else { compression };
         let chunks = Chunks::new(packer);
         let options = ArrowWriterOptions::new()
@@ -75,10 +85,33 @@ impl ParquetFile {
             .with_page_store_factory(chunks.clone())
             .with_skip_arrow_metadata(true);
         let (about, columns) = ArrowWriter::try_new_with_options(sink(), schema.clone(), options)?.into_serialized_writer()?;
-        let ended = RowGroups::new(Arc::new(about.schema_descr().clone()), Arc::clone(about.properties()));
+        let (file_schema, properties) = (Arc::new(about.schema_descr().clone()), Arc::clone(about.properties()));
+        Ok(Arc::new(Format { schema, columns, file_schema, properties, compression, chunks, beginning: Mutex::default() }))
+    }
+
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn begin(&self, ordinal: usize) -> Result<RowGroup, ParquetError> {
+        let _alone = self.beginning.lock().unwrap_or_else(PoisonError::into_inner);
+        let leaves = self.columns.create_column_writers(ordinal)?;
+        Ok(RowGroup { leaves, chunks: self.chunks.take(), rows: 0 })
+    }
+}
+
+impl ParquetFile {
+    pub fn new(format: Arc<Format>) -> Result<Self, ParquetError> {
+        let ended = RowGroups::new(Arc::clone(&format.file_schema), Arc::clone(&format.properties));
         let mut file = TrackedWrite::new(Parts::default());
         file.write_all(MAGIC)?;
-        Ok(ParquetFile { file, columns, schema, open: None, ended, compression, chunks, waiting: Vec::new(), waiting_bytes: 0 })
+        Ok(ParquetFile { file, format, open: None, ended, waiting: Vec::new(), waiting_bytes: 0 })
+    }
+
+    /// How the row groups to come are written: another format of the same columns. Nothing may be open or wait.
+    pub fn set_format(&mut self, format: Arc<Format>) {
+        debug_assert!(self.open.is_none() && self.waiting.is_empty() && self.format.schema == format.schema);
+        self.format = format;
     }
 
     /// Puts rows behind those that wait; `bytes` is about what they take.
@@ -123,8 +156,11 @@ impl ParquetFile {
         self.file.inner_mut().take()
     }
 
-    /// Ends the open row group. Nothing may wait.
+    /// Ends the open row group. An error if rows wait: they would be lost.
     pub fn end_row_group(&mut self) -> Result<(), ParquetError> {
+        if !self.waiting.is_empty() {
+            return Err(ParquetError::General("a row group was to be ended before its rows".to_owned()));
+        }
         let Some(RowGroup { leaves, chunks, .. }) = self.open.take() else { return Ok(()) };
         let bytes = leaves.iter().map(ArrowColumnWriter::memory_size).sum();
         let leaves = leaves.into_iter().map(|leaf| (leaf.memory_size(), leaf)).collect();
@@ -136,7 +172,7 @@ impl ParquetFile {
         let (mut place, by_hand) = (self.file.bytes_written(), self.file.inner().by_hand());
         let mut row_group = self.ended.next(&mut self.file)?;
         for (chunk, closed) in chunks.iter().zip(closed) {
-            let closed = chunk.describe(closed, self.compression)?;
+            let closed = chunk.describe(closed, self.format.compression)?;
             let size = chunk.size();
             row_group.append_column(&chunk.on_its_way(place, &by_hand), closed)?;
             place += size;
@@ -145,7 +181,7 @@ impl ParquetFile {
         Ok(())
     }
 
-    /// The bytes that were not taken yet, to the file's end. Nothing may wait.
+    /// The bytes that were not taken yet, to the file's end. An error if rows wait.
     pub fn finish(&mut self) -> Result<Vec<Bytes>, ParquetError> {
         self.end_row_group()?;
         self.ended.finish(&mut self.file)?;
@@ -158,15 +194,12 @@ impl ParquetFile {
         self.waiting_bytes = 0;
         let open = match &mut self.open {
             Some(open) => open,
-            none => {
-                let leaves = self.columns.create_column_writers(self.ended.count())?;
-                none.insert(RowGroup { leaves, chunks: self.chunks.take(), rows: 0 })
-            }
+            none => none.insert(self.format.begin(self.ended.count())?),
         };
         open.rows += waiting.iter().map(RecordBatch::num_rows).sum::<usize>();
         let mut leaves = open.leaves.as_mut_slice();
-        let mut columns = Vec::with_capacity(self.schema.fields().len());
-        for (place, field) in self.schema.fields().iter().enumerate() {
+        let mut columns = Vec::with_capacity(self.format.schema.fields().len());
+        for (place, field) in self.format.schema.fields().iter().enumerate() {
             let (own, others) = leaves
                 .split_at_mut_checked(leaf_count(field.data_type()))
                 .ok_or_else(|| ParquetError::General(format!("the column `{}` has fewer leaves than its type", field.name())))?;
@@ -193,6 +226,17 @@ pub fn encode<'a>(files: impl Iterator<Item = &'a mut ParquetFile>) -> Result<()
             }
         }
         Ok(())
+    })?;
+    Ok(())
+}
+
+/// Encodes all that waits in these files, and makes it a row group in each.
+pub fn encode_whole<'a>(files: impl Iterator<Item = &'a mut ParquetFile>) -> Result<(), ParquetError> {
+    let work: Vec<_> = files.map(|file| (file.waiting_bytes, file)).collect();
+    let bytes = work.iter().map(|(bytes, _)| bytes).sum();
+    side_by_side(work, bytes, |file: &mut ParquetFile| {
+        encode(std::iter::once(&mut *file))?;
+        file.end_row_group()
     })?;
     Ok(())
 }
@@ -299,8 +343,12 @@ mod tests {
             .unwrap()
     }
 
+    fn format(schema: SchemaRef, properties: WriterPropertiesBuilder, compression: Compression) -> Arc<Format> {
+        Format::new(schema, properties, compression, Packer::of(compression)).unwrap()
+    }
+
     fn new(schema: SchemaRef, compression: Compression) -> ParquetFile {
-        ParquetFile::new(schema, WriterProperties::builder(), compression, Packer::of(compression)).unwrap()
+        ParquetFile::new(format(schema, WriterProperties::builder(), compression)).unwrap()
     }
 
     fn read(bytes: Vec<Bytes>) -> (RecordBatch, usize) {
@@ -351,7 +399,7 @@ mod tests {
                 .with_properties(properties().set_compression(compression).build())
                 .with_skip_arrow_metadata(true);
             let mut expected = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options).unwrap();
-            let mut file = ParquetFile::new(schema.clone(), properties(), compression, Packer::of(compression)).unwrap();
+            let mut file = ParquetFile::new(format(schema.clone(), properties(), compression)).unwrap();
             for (place, batch) in batches.iter().enumerate() {
                 expected.write(batch).unwrap();
                 file.push(batch.clone(), SIDE_BY_SIDE_MIN);
@@ -365,6 +413,29 @@ mod tests {
             }
             let (found, expected) = (file.finish().unwrap().concat(), expected.into_inner().unwrap());
             assert!(found == expected, "{compression:?}: {} bytes, by itself {}", found.len(), expected.len());
+        }
+    }
+
+    #[test]
+    fn files_of_one_format_are_written_side_by_side() {
+        let shared = format(rows(0, 1).schema(), WriterProperties::builder(), Compression::ZSTD(ZstdLevel::default()));
+        let other = WriterProperties::builder().set_dictionary_enabled(false);
+        let other = format(rows(0, 1).schema(), other, Compression::ZSTD(ZstdLevel::default()));
+        let mut files: Vec<ParquetFile> = (0..32).map(|_| ParquetFile::new(Arc::clone(&shared)).unwrap()).collect();
+        for turn in 0..3 {
+            for (file, place) in files.iter_mut().zip(0..) {
+                if turn == 1 {
+                    file.set_format(Arc::clone(&other));
+                }
+                file.push(rows(place * 1000 + turn * 100, 100), SIDE_BY_SIDE_MIN);
+            }
+            encode_whole(files.iter_mut()).unwrap();
+        }
+        for (file, place) in files.iter_mut().zip(0..) {
+            let (found, groups) = read(file.finish().unwrap());
+            let written = [0, 1, 2].map(|turn| rows(place * 1000 + turn * 100, 100));
+            let expected = expected_as_read(&concat_batches(&written[0].schema(), &written).unwrap());
+            assert_eq!((format!("{:?}", found.columns()), groups), (format!("{:?}", expected.columns()), 3));
         }
     }
 

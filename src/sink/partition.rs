@@ -1,7 +1,9 @@
 //! Rows to hive directories: `created_at_month=2026-01`.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
+use ahash::RandomState;
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type, TimestampMicrosecondType};
@@ -22,36 +24,39 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.'
 /// Directory values of some rows: one a partition column; `None` is null.
 pub type Values = Vec<Option<String>>;
 
-/// Splits rows by their partition values, in order of first appearance. Rows keep their order.
-pub fn split(rows: &RecordBatch, columns: &[PartitionColumn]) -> Result<Vec<(Values, RecordBatch)>, SinkError> {
-    if columns.is_empty() || rows.num_rows() == 0 {
-        return Ok(if rows.num_rows() == 0 { Vec::new() } else { vec![(Vec::new(), rows.clone())] });
+/// The numbers of the rows of each partition, in order of first appearance. Rows keep their order.
+pub fn split(rows: &RecordBatch, columns: &[PartitionColumn]) -> Result<Vec<(Values, Vec<u32>)>, SinkError> {
+    let count = u32::try_from(rows.num_rows()).map_err(|_| SinkError::bug("a page of more than 2^32 rows"))?;
+    if columns.is_empty() || count == 0 {
+        return Ok(if count == 0 { Vec::new() } else { vec![(Vec::new(), (0..count).collect())] });
     }
-    let buckets = columns.iter().map(|column| bucket(rows, column)).collect::<Result<Vec<_>, _>>()?;
+    let columns = columns.iter().map(|column| Ok((column.unit, bucket(rows, column)?))).collect::<Result<Vec<_>, SinkError>>()?;
     let mut order: Vec<(Values, Vec<u32>)> = Vec::new();
-    let mut groups: HashMap<Vec<Option<&Key>>, usize> = HashMap::new();
-    for row in 0..rows.num_rows() {
-        let key: Vec<Option<&Key>> = buckets.iter().map(|bucket| bucket[row].as_ref()).collect();
-        let group = match groups.get(&key) {
+    let mut groups: HashMap<Vec<u32>, usize, RandomState> = HashMap::default();
+    let mut numbers = Vec::with_capacity(columns.len());
+    for row in 0..count {
+        numbers.clear();
+        numbers.extend(columns.iter().map(|(_, buckets)| buckets.of_rows[row as usize]));
+        let group = match groups.get(&numbers) {
             Some(group) => *group,
             None => {
-                let values = key.iter().zip(columns).map(|(key, column)| key.map(|key| key.text(column.unit)).transpose());
+                let values = columns.iter().zip(&numbers).map(|((unit, buckets), number)| buckets.value(*number, *unit));
                 order.push((values.collect::<Result<_, _>>()?, Vec::new()));
-                groups.insert(key, order.len() - 1);
+                groups.insert(numbers.clone(), order.len() - 1);
                 order.len() - 1
             }
         };
-        order[group].1.push(u32::try_from(row).expect("a page holds fewer than 2^32 rows"));
+        order[group].1.push(row);
     }
-    if order.len() == 1 {
-        let (values, _) = order.swap_remove(0);
-        return Ok(vec![(values, rows.clone())]);
+    Ok(order)
+}
+
+/// These rows of a batch; all of them are the batch itself.
+pub fn pick(rows: &RecordBatch, numbers: Vec<u32>) -> Result<RecordBatch, SinkError> {
+    if numbers.len() == rows.num_rows() {
+        return Ok(rows.clone());
     }
-    let pick = |(values, indices): (Values, Vec<u32>)| {
-        let rows = take_record_batch(rows, &UInt32Array::from(indices)).map_err(|error| SinkError::bug(error.to_string()))?;
-        Ok((values, rows))
-    };
-    order.into_iter().map(pick).collect()
+    take_record_batch(rows, &UInt32Array::from(numbers)).map_err(|error| SinkError::bug(error.to_string()))
 }
 
 /// `key=value/key=value`, percent-encoded; empty without partitions.
@@ -93,8 +98,40 @@ pub fn end_of(unit: PartitionUnit, value: &str) -> Option<Timestamp> {
     Some(end.timestamp())
 }
 
-/// A row's value of one partition column, cheap to compare.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// The values of one partition column: a number for each that is different.
+#[derive(Default)]
+struct Buckets {
+    values: Vec<Option<Key>>,
+    /// The number of each row's value.
+    of_rows: Vec<u32>,
+}
+
+impl Buckets {
+    /// `known` has the numbers of the values so far, and is told those that come new. At most a number a row.
+    fn push<T: Hash + Eq>(
+        &mut self,
+        value: T,
+        known: &mut HashMap<T, u32, RandomState>,
+        key: impl FnOnce(&T) -> Result<Option<Key>, SinkError>,
+    ) -> Result<(), SinkError> {
+        let number = match known.get(&value) {
+            Some(number) => *number,
+            None => {
+                let number = u32::try_from(self.values.len()).map_err(|_| SinkError::bug("a page of more than 2^32 rows"))?;
+                self.values.push(key(&value)?);
+                known.insert(value, number);
+                number
+            }
+        };
+        self.of_rows.push(number);
+        Ok(())
+    }
+
+    fn value(&self, number: u32, unit: PartitionUnit) -> Result<Option<String>, SinkError> {
+        self.values[number as usize].as_ref().map(|key| key.text(unit)).transpose()
+    }
+}
+
 enum Key {
     /// Whole hours since 1970 for every unit of time but day and above, which are cut further when written.
     Hours(i64),
@@ -124,7 +161,7 @@ fn date_of(hours: i64) -> Result<Date, SinkError> {
     date.map_err(|error| SinkError::data(format!("a partition's time is out of range, `{hours}` hours since 1970: {error}")))
 }
 
-fn bucket(rows: &RecordBatch, column: &PartitionColumn) -> Result<Vec<Option<Key>>, SinkError> {
+fn bucket(rows: &RecordBatch, column: &PartitionColumn) -> Result<Buckets, SinkError> {
     let array = rows.column_by_name(&column.column).ok_or_else(|| {
         let known: Vec<String> = rows.schema().fields().iter().map(|field| format!("`{}`", field.name())).collect();
         let message = format!(
@@ -135,7 +172,7 @@ fn bucket(rows: &RecordBatch, column: &PartitionColumn) -> Result<Vec<Option<Key
         SinkError::new(crate::error::ErrorKind::Config, message)
     })?;
     if *array.data_type() == DataType::Null {
-        return Ok(vec![None; rows.num_rows()]);
+        return Ok(Buckets { values: vec![None], of_rows: vec![0; rows.num_rows()] });
     }
     if column.unit == PartitionUnit::Value {
         return plain_values(array, column);
@@ -157,28 +194,29 @@ fn bucket(rows: &RecordBatch, column: &PartitionColumn) -> Result<Vec<Option<Key
         }
     };
     // The start of the unit stands for all its hours; the same few starts come again and again.
-    let mut starts: HashMap<i64, Key> = HashMap::new();
-    let mut keys = Vec::with_capacity(hours.len());
+    let (mut buckets, mut known, mut starts) =
+        (Buckets::default(), HashMap::default(), HashMap::<i64, i64, RandomState>::default());
     for hour in hours {
-        let Some(hour) = hour else {
-            keys.push(None);
-            continue;
-        };
-        let coarse = match column.unit {
-            PartitionUnit::Hour => hour,
-            _ => hour.div_euclid(24) * 24,
-        };
-        let key = match starts.get(&coarse) {
-            Some(key) => key.clone(),
-            None => {
-                let key = Key::Hours(unit_start(coarse, column.unit)?);
-                starts.insert(coarse, key.clone());
-                key
+        let start = match hour {
+            None => None,
+            Some(hour) => {
+                let coarse = match column.unit {
+                    PartitionUnit::Hour => hour,
+                    _ => hour.div_euclid(24) * 24,
+                };
+                Some(match starts.get(&coarse) {
+                    Some(start) => *start,
+                    None => {
+                        let start = unit_start(coarse, column.unit)?;
+                        starts.insert(coarse, start);
+                        start
+                    }
+                })
             }
         };
-        keys.push(Some(key));
+        buckets.push(start, &mut known, |start| Ok(start.map(Key::Hours)))?;
     }
-    Ok(keys)
+    Ok(buckets)
 }
 
 fn unit_start(hours: i64, unit: PartitionUnit) -> Result<i64, SinkError> {
@@ -190,7 +228,7 @@ fn unit_start(hours: i64, unit: PartitionUnit) -> Result<i64, SinkError> {
     Ok(first.duration_since(date(1970, 1, 1)).as_hours())
 }
 
-fn plain_values(array: &arrow::array::ArrayRef, column: &PartitionColumn) -> Result<Vec<Option<Key>>, SinkError> {
+fn plain_values(array: &arrow::array::ArrayRef, column: &PartitionColumn) -> Result<Buckets, SinkError> {
     match array.data_type() {
         DataType::Boolean
         | DataType::Int8
@@ -210,16 +248,18 @@ fn plain_values(array: &arrow::array::ArrayRef, column: &PartitionColumn) -> Res
     }
     let text = cast(array, &DataType::Utf8View).map_err(|error| SinkError::bug(error.to_string()))?;
     let text = text.as_string_view();
-    // An empty directory value would be read back as null by some and as text by others.
-    let key = |row: usize| match text.is_null(row) {
-        true => Ok(None),
-        false if text.value(row).is_empty() => Err(SinkError::data(format!(
-            "a value of the partition column `{}` is empty text: derive another column for it",
-            column.column
-        ))),
-        false => Ok(Some(Key::Text(text.value(row).to_owned()))),
-    };
-    (0..text.len()).map(key).collect()
+    let (mut buckets, mut known) = (Buckets::default(), HashMap::default());
+    for value in text {
+        buckets.push(value, &mut known, |value| match value {
+            // An empty directory value would be read back as null by some and as text by others.
+            Some("") => Err(SinkError::data(format!(
+                "a value of the partition column `{}` is empty text: derive another column for it",
+                column.column
+            ))),
+            value => Ok(value.map(|text| Key::Text(text.to_owned()))),
+        })?;
+    }
+    Ok(buckets)
 }
 
 #[cfg(test)]
@@ -252,7 +292,7 @@ mod tests {
         let parts = split(&rows, &[month("at")]).expect("splits");
         let names: Vec<String> = parts.iter().map(|(values, _)| directory(&[month("at")], values).expect("short")).collect();
         assert_eq!(names, ["at_month=2026-01", "at_month=__HIVE_DEFAULT_PARTITION__", "at_month=2026-02", "at_month=1969-12"]);
-        assert!(parts.iter().all(|(_, rows)| rows.num_rows() == 1));
+        assert_eq!(parts.iter().map(|(_, rows)| rows.as_slice()).collect::<Vec<_>>(), [[0], [1], [2], [3]]);
     }
 
     #[test]

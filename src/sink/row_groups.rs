@@ -20,6 +20,9 @@ use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedRowGroupWriter, TrackedWrite};
 use parquet::schema::types::SchemaDescPtr;
 
+/// Of zstd.
+const LEVEL: i32 = 1;
+
 pub struct RowGroups {
     schema: SchemaDescPtr,
     properties: WriterPropertiesPtr,
@@ -28,8 +31,14 @@ pub struct RowGroups {
     bytes: usize,
 }
 
-/// The page indexes of one row group, and a footer that tells of it alone, with their places in these bytes.
-struct Packed(Box<[u8]>);
+/// The page indexes of one row group, and a footer that tells of it alone, with their places in these bytes; packed with zstd.
+struct Packed {
+    bytes: Box<[u8]>,
+    unpacked: usize,
+}
+
+/// The same, to be read.
+struct Unpacked(Vec<u8>);
 
 /// The page indexes of one row group, where its columns have some.
 #[derive(Debug)]
@@ -76,10 +85,11 @@ impl RowGroups {
             .add_row_group(row_group)
             .set_page_index(Some(Arc::new(indexes)))
             .build();
-        let mut packed = Vec::new();
-        ParquetMetaDataWriter::new(&mut packed, &alone).finish()?;
-        self.bytes += packed.len();
-        self.packed.push(Packed(packed.into()));
+        let mut whole = Vec::new();
+        ParquetMetaDataWriter::new(&mut whole, &alone).finish()?;
+        let packed = Packed { bytes: zstd::bulk::compress(&whole, LEVEL)?.into(), unpacked: whole.len() };
+        self.bytes += packed.bytes.len();
+        self.packed.push(packed);
         Ok(())
     }
 
@@ -87,6 +97,7 @@ impl RowGroups {
     pub fn finish<W: Write>(&mut self, file: &mut TrackedWrite<W>) -> Result<(), ParquetError> {
         self.bytes = 0;
         let all = std::mem::take(&mut self.packed);
+        let all = all.into_iter().map(Packed::unpack).collect::<Result<Vec<_>, _>>()?;
         let mut row_groups = all.iter().map(|packed| packed.row_group(&self.schema)).collect::<Result<Vec<_>, _>>()?;
         move_indexes(&mut row_groups, &all, file, ColumnChunkMetaData::column_index_range, |column, place| {
             column.set_column_index_offset(Some(place))
@@ -127,7 +138,7 @@ fn write_filter<W: Write>(
 /// Writes the indexes of one kind, which stand at `range` of what was packed, and tells their columns where in the file they are.
 fn move_indexes<W: Write>(
     row_groups: &mut [RowGroupMetaData],
-    all: &[Packed],
+    all: &[Unpacked],
     file: &mut TrackedWrite<W>,
     range: fn(&ColumnChunkMetaData) -> Option<Range<u64>>,
     moved: fn(ColumnChunkMetaDataBuilder, i64) -> ColumnChunkMetaDataBuilder,
@@ -148,6 +159,12 @@ fn lost() -> ParquetError {
 }
 
 impl Packed {
+    fn unpack(self) -> Result<Unpacked, ParquetError> {
+        Ok(Unpacked(zstd::bulk::decompress(&self.bytes, self.unpacked)?))
+    }
+}
+
+impl Unpacked {
     /// Page indexes have their places in these bytes.
     fn row_group(&self, schema: &SchemaDescPtr) -> Result<RowGroupMetaData, ParquetError> {
         let (before, tail) = self.0.split_last_chunk().ok_or_else(lost)?;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures::StreamExt;
 use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader};
 use tokio::task::JoinSet;
 
@@ -18,6 +19,9 @@ use super::{SinkError, layout};
 
 /// Bytes at a Parquet file's end: the metadata's length and the magic number.
 const TAIL: u64 = 8;
+
+/// Files that are finished at the same time.
+const SIDE_BY_SIDE: usize = 8;
 
 /// The files of one batch being staged.
 pub struct Staging {
@@ -59,32 +63,49 @@ impl Staging {
         {
             prepared?;
         }
+        let (mut whole, mut failed) = (Vec::new(), None);
         for piece in pieces {
-            let path = layout::staged(&self.dataset, self.batch, self.first + piece.file);
-            let mut writer = match self.open.remove(&piece.file) {
-                Some(writer) => writer,
-                None => self.store.stage(&path).await?,
-            };
-            if !piece.bytes.is_empty()
-                && let Err(error) = writer.write(piece.bytes).await
-            {
-                writer.abort().await;
-                return Err(error.into());
-            }
-            match piece.closed {
-                None => {
-                    self.open.insert(piece.file, writer);
-                }
-                Some(closed) => {
-                    let size = writer.finish().await?;
-                    if self.guards.staged_verified {
-                        verify(self.store.as_ref(), &path, size, &closed).await?;
-                    }
-                    self.staged.push(StagedFile { path, closed });
-                }
+            failed = self.write(piece, &mut whole).await.err();
+            if failed.is_some() {
+                break;
             }
         }
+        let finished = self.finish_files(whole).await;
+        failed.map_or(finished, Err)
+    }
+
+    /// Writes a piece; a file that ends with it is `whole`.
+    async fn write(&mut self, piece: Piece, whole: &mut Vec<(Box<dyn StagedWriter>, StagedFile)>) -> Result<(), SinkError> {
+        let path = layout::staged(&self.dataset, self.batch, self.first + piece.file);
+        let mut writer = match self.open.remove(&piece.file) {
+            Some(writer) => writer,
+            None => self.store.stage(&path).await?,
+        };
+        if !piece.bytes.is_empty()
+            && let Err(error) = writer.write(piece.bytes).await
+        {
+            writer.abort().await;
+            return Err(error.into());
+        }
+        match piece.closed {
+            None => drop(self.open.insert(piece.file, writer)),
+            Some(closed) => whole.push((writer, StagedFile { path, closed })),
+        }
         Ok(())
+    }
+
+    /// Where rows are of many partitions, so are the files: a store, or a disk, is waited for by several at the same time.
+    async fn finish_files(&mut self, files: Vec<(Box<dyn StagedWriter>, StagedFile)>) -> Result<(), SinkError> {
+        let finishing = files.into_iter().map(|(writer, file)| finish_file(Arc::clone(&self.store), self.guards, writer, file));
+        let finished = futures::stream::iter(finishing.collect::<Vec<_>>()).buffered(SIDE_BY_SIDE).collect::<Vec<_>>().await;
+        let mut failed = Ok(());
+        for file in finished {
+            match file {
+                Ok(file) => self.staged.push(file),
+                Err(error) => failed = failed.and(Err(error)),
+            }
+        }
+        failed
     }
 
     /// All files that were closed. Call after the encoder's last pieces were taken.
@@ -104,6 +125,19 @@ impl Staging {
         }
         drop_staged(self.store.as_ref(), self.staged.iter().map(|file| file.path.as_str())).await;
     }
+}
+
+async fn finish_file(
+    store: Arc<dyn Store>,
+    guards: Guards,
+    mut writer: Box<dyn StagedWriter>,
+    file: StagedFile,
+) -> Result<StagedFile, SinkError> {
+    let size = writer.finish().await?;
+    if guards.staged_verified {
+        verify(store.as_ref(), &file.path, size, &file.closed).await?;
+    }
+    Ok(file)
 }
 
 /// A file must stand on the store as it was written before anything is decided about it: size, and the footer's row count.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Listed, Published, PutAbsent, StagedWriter, Store, StoreError};
+use super::{Listed, Part, Published, PutAbsent, StagedWriter, Store, StoreError};
 use crate::error::ErrorKind;
 use crate::fault::{FaultPlan, Outcome};
 
@@ -78,7 +78,7 @@ impl Store for FaultyStore {
         self.inner.prepare().await
     }
 
-    fn part(&self) -> usize {
+    fn part(&self) -> Part {
         self.inner.part()
     }
 

@@ -21,15 +21,15 @@ use self::staged::StagedFile;
 use super::errors::{io_error, is_missing};
 use super::objects::Objects;
 use super::upload::Upload;
-use super::{Listed, Published, PutAbsent, StagedWriter, Store, StoreError};
+use super::{Listed, Part, Published, PutAbsent, StagedWriter, Store, StoreError};
 use crate::error::ErrorKind;
 use crate::fault::Guards;
 
 /// Numbers of unfinished files that are free, one after the other, before a higher one is not looked for.
 const FREE_MAX: usize = 4;
 
-/// A disk takes what comes: bytes that are written in one.
-const PART: usize = 512 * 1024;
+/// A disk takes what comes: bytes of a file that are written in one, and that wait of many.
+const PART: Part = Part::Any { one: 512 * 1024, all: 8 * 1024 * 1024 };
 
 /// Whether a folder can be written to, or be made where it is not there; looked at without leaving a trace.
 pub fn look_for_room(folder: &Path) -> Result<(), StoreError> {
@@ -53,6 +53,8 @@ pub struct LocalStore {
     root: PathBuf,
     opened: OnceLock<Opened>,
     guards: Guards,
+    /// Lives in every file that is being staged.
+    staged: Arc<()>,
 }
 
 struct Opened {
@@ -65,7 +67,7 @@ struct Opened {
 impl LocalStore {
     /// `root` is absolute.
     pub fn new(root: &Path) -> Self {
-        LocalStore { root: root.to_owned(), opened: OnceLock::new(), guards: Guards::standing() }
+        LocalStore { root: root.to_owned(), opened: OnceLock::new(), guards: Guards::standing(), staged: Arc::default() }
     }
 
     pub(super) fn with_guards(self, guards: Guards) -> Self {
@@ -197,13 +199,13 @@ impl Store for LocalStore {
         }
     }
 
-    fn part(&self) -> usize {
+    fn part(&self) -> Part {
         PART
     }
 
     async fn stage(&self, path: &str) -> Result<Box<dyn StagedWriter>, StoreError> {
         let file = self.file("stage", path, self.made("stage").await?)?;
-        let file = StagedFile::new(file, self.address(path), self.guards.synced);
+        let file = StagedFile::new(file, self.address(path), self.guards.synced, Arc::clone(&self.staged));
         Ok(Box::new(Upload::new(file, PART)))
     }
 

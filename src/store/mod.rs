@@ -20,6 +20,7 @@ pub mod probe;
 mod s3;
 pub mod sound;
 mod upload;
+pub use upload::Part;
 
 use std::sync::Arc;
 
@@ -83,8 +84,7 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
-    /// Bytes of a staged object that wait in memory, at most, until they are a part to send.
-    fn part(&self) -> usize {
+    fn part(&self) -> Part {
         objects::multipart::PART
     }
 

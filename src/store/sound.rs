@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-use super::{Listed, Published, PutAbsent, StagedWriter, Store, StoreError, probe};
+use super::{Listed, Part, Published, PutAbsent, StagedWriter, Store, StoreError, probe};
 use crate::clock::Clock;
 use crate::config::catalog::Sink;
 
@@ -85,7 +85,7 @@ impl Store for SoundStore {
         self.fit().await.map(drop)
     }
 
-    fn part(&self) -> usize {
+    fn part(&self) -> Part {
         self.inner.part()
     }
 

@@ -6,11 +6,39 @@ use bytes::Bytes;
 use super::{StagedWriter, StoreError};
 use crate::error::ErrorKind;
 
+/// How many bytes of a staged object wait in memory until they are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All parts but the last have this length.
+    Of(usize),
+    /// They have any length: fewer than `one` wait of an object, and where many are written at the same time, of all of them about
+    /// `all` at most.
+    Any { one: usize, all: usize },
+}
+
+/// Fewer bytes of an object are not worth being sent.
+const SENT_MIN: usize = 4 * 1024;
+
+impl Part {
+    /// So many bytes wait of an object, at most, while `open` are written.
+    pub fn length(self, open: usize) -> usize {
+        match self {
+            Part::Of(length) => length,
+            Part::Any { one, all } => (all / open.max(1)).clamp(SENT_MIN.min(one), one),
+        }
+    }
+}
+
 /// Where the bytes of one object go.
 #[async_trait]
 pub(super) trait Destination: Send {
     /// What a reader would type, for messages.
     fn address(&self) -> &str;
+
+    /// How many objects are written to the same place at the moment, this one among them.
+    fn open(&self) -> usize {
+        1
+    }
 
     /// Takes the next part, in pieces. After an error some of it may be there.
     async fn part(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError>;
@@ -26,8 +54,7 @@ pub(super) trait Destination: Send {
 /// Holds at most one part: each is sent before more is taken, so the store's pace holds back whoever writes.
 pub(super) struct Upload<D> {
     destination: D,
-    /// Length of every part but the last, bytes.
-    part: usize,
+    part: Part,
     /// Together shorter than a part.
     held: Vec<Bytes>,
     held_length: usize,
@@ -36,7 +63,7 @@ pub(super) struct Upload<D> {
 }
 
 impl<D: Destination> Upload<D> {
-    pub fn new(destination: D, part: usize) -> Self {
+    pub fn new(destination: D, part: Part) -> Self {
         Upload { destination, part, held: Vec::new(), held_length: 0, written: 0, closed: false }
     }
 
@@ -59,10 +86,12 @@ impl<D: Destination> StagedWriter for Upload<D> {
         let mut rest = bytes;
         self.written += rest.len() as u64;
         while !rest.is_empty() {
-            let piece = rest.split_to(rest.len().min(self.part - self.held_length));
+            let length = self.part.length(self.destination.open());
+            let taken = if let Part::Of(length) = self.part { rest.len().min(length - self.held_length) } else { rest.len() };
+            let piece = rest.split_to(taken);
             self.held_length += piece.len();
             self.held.push(piece);
-            if self.held_length < self.part {
+            if self.held_length < length {
                 continue;
             }
             // A part that failed may be there or not: whatever follows it would be a different object.

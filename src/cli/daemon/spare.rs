@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::cli::heap;
 use crate::clock::Clock;
+use crate::heap;
 use crate::stop::Stop;
 
 /// After work has ended, for so long other work may begin, which would only ask for the memory again.

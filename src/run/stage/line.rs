@@ -1,11 +1,13 @@
 //! Rows on their way into files: they stand in line for the encoder, which works while the next pages come.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::error::ErrorKind;
+use crate::heap;
 use crate::schema::TableSchema;
 use crate::sink::SinkError;
 use crate::sink::encode::{Encoder, Piece};
@@ -98,22 +100,24 @@ impl Line {
 }
 
 async fn work(encoder: Encoder, mut staging: Staging, mut line: mpsc::Receiver<Waiting>, room: Arc<Semaphore>) -> Ended {
-    let mut idle = Some(AtWork { encoder, rooms: Vec::new() });
+    let mut idle = Some(AtWork { encoder, taken: VecDeque::new(), hurries: false, rooms: Vec::new() });
     let mut taken = Vec::new();
     let mut ready = Vec::new();
     let mut error = None;
     while error.is_none() {
-        if line.is_empty() {
-            // Nobody else needs the time; a line that ends is empty, too.
-            error = staging.take(std::mem::take(&mut ready)).await.err().map(RunError::from);
-        }
-        if error.is_some() || line.recv_many(&mut taken, TAKEN_MAX).await == 0 {
-            break;
+        if !idle.as_ref().is_some_and(AtWork::is_behind) {
+            if line.is_empty() {
+                // Nobody else needs the time; a line that ends is empty, too.
+                error = staging.take(std::mem::take(&mut ready)).await.err().map(RunError::from);
+            }
+            if error.is_some() || line.recv_many(&mut taken, TAKEN_MAX).await == 0 {
+                break;
+            }
         }
         let Some(mut at_work) = idle.take() else { break };
-        let waiting = std::mem::take(&mut taken);
+        at_work.taken.extend(taken.drain(..));
         let encoding = move || {
-            let pieces = at_work.encode(waiting);
+            let pieces = at_work.encode();
             (at_work, pieces)
         };
         // What came out before is written while the next is encoded.
@@ -135,19 +139,38 @@ async fn work(encoder: Encoder, mut staging: Staging, mut line: mpsc::Receiver<W
     Ended { encoder: idle.map(|at_work| at_work.encoder), staging, error }
 }
 
-/// The encoder, and the room that rows take which it has not encoded yet.
+/// The encoder, what was taken out of the line for it, and the room that rows take which it has not encoded yet.
 struct AtWork {
     encoder: Encoder,
+    taken: VecDeque<Waiting>,
+    /// Somebody waits for room.
+    hurries: bool,
     rooms: Vec<OwnedSemaphorePermit>,
 }
 
 impl AtWork {
-    /// Few rows are kept until others come, for whom the same steps are taken, or until somebody waits for their room.
-    fn encode(&mut self, waiting: Vec<Waiting>) -> Result<Vec<Piece>, SinkError> {
-        let (mut pieces, mut hurries) = (Vec::new(), false);
-        for one in waiting {
+    /// Whether there is more to do at once than was done.
+    fn is_behind(&self) -> bool {
+        !self.taken.is_empty() || self.encoder.is_full()
+    }
+
+    /// Few rows are kept until others come, for whom the same steps are taken, or until somebody waits for their room. What becomes of
+    /// rows that were parked is handed out as it comes: they may make as many files as there are rows.
+    fn encode(&mut self) -> Result<Vec<Piece>, SinkError> {
+        if self.encoder.is_full() {
+            let pieces = self.encoder.unpark()?;
+            if !self.encoder.has_parked() {
+                // What it was in lies between what stays, thousands of files in many places.
+                heap::give_back();
+            }
+            return Ok(pieces);
+        }
+        let mut pieces = Vec::new();
+        while !self.encoder.is_full()
+            && let Some(one) = self.taken.pop_front()
+        {
             match one {
-                Waiting::Hurry => hurries = true,
+                Waiting::Hurry => self.hurries = true,
                 Waiting::Columns(schema) => self.encoder.set_schema(schema),
                 Waiting::Rows(rows, room) => {
                     pieces.extend(rows.encode(&mut self.encoder)?);
@@ -158,7 +181,7 @@ impl AtWork {
                 }
             }
         }
-        if hurries || self.encoder.waiting() >= WORTH_IT {
+        if std::mem::take(&mut self.hurries) || self.encoder.waiting() >= WORTH_IT {
             pieces.extend(self.encoder.encode_waiting()?);
             self.rooms.clear();
         }
@@ -175,11 +198,12 @@ mod tests {
 
     use super::*;
     use crate::batch::Batch;
-    use crate::config::catalog::{Compression, ParquetSettings};
+    use crate::config::catalog::{Compression, ParquetSettings, PartitionColumn, PartitionUnit};
     use crate::fault::{FaultPlan, Guards};
     use crate::ids::{BatchId, DatasetName, PartitionKey};
     use crate::sink::encode::EncodeSettings;
     use crate::sink::own::OwnColumns;
+    use crate::store::Part;
     use crate::store::faulty::FaultyStore;
     use crate::store::memory::MemoryStore;
 
@@ -195,19 +219,25 @@ mod tests {
 
     /// A line whose files are closed with each page, so that the store is asked on the way.
     fn line(plan: FaultPlan, memory: u64) -> Line {
+        line_of(plan, memory, Vec::new())
+    }
+
+    fn line_of(plan: FaultPlan, memory: u64, partition_by: Vec<PartitionColumn>) -> Line {
         let batch = BatchId(uuid::Uuid::nil());
         let schema = TableSchema::from_arrow(&rows(0, 0).batch.expect("rows").rows.schema()).expect("columns");
         let settings = EncodeSettings {
             parquet: ParquetSettings { compression: Compression::None, file_size: 1, row_group_size: 1 << 20 },
-            partition_by: Vec::new(),
+            partition_by,
             schema,
             own: OwnColumns { metadata: true, set: false, keyed: false, cursor: None, deleted: false },
             batch,
             set: PartitionKey::default(),
             memory: 1 << 20,
-            part: 1 << 20,
+            part: Part::Of(1 << 20),
             held: usize::MAX,
             ended: usize::MAX,
+            parked: 256 * 1024,
+            resting: 64,
             keys_max: None,
         };
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), Arc::new(plan)));
@@ -230,6 +260,26 @@ mod tests {
             assert!(files.iter().is_sorted_by_key(|file| &file.path));
             assert!(files.iter().all(|file| file.closed.rows == ROWS));
         }
+    }
+
+    #[tokio::test]
+    async fn rows_of_more_partitions_than_may_be_open_are_handed_out_as_they_come() {
+        let by = PartitionColumn { column: "id".to_owned(), unit: PartitionUnit::Value };
+        let line = line_of(FaultPlan::none(), 1 << 20, vec![by]);
+        for page in 0..PAGES {
+            assert!(line.put(rows(page, 0)).await);
+        }
+        let Ended { encoder, mut staging, error } = line.end().await.expect("no panic");
+        let mut encoder = encoder.expect("no panic");
+        // Most were written before the end.
+        assert!(error.is_none() && encoder.files() as u64 > PAGES * ROWS / 2, "{} files", encoder.files());
+        staging.take(encoder.finish().expect("encoded")).await.expect("staged");
+        let files = staging.finish().expect("every file is closed");
+        let mut directories: Vec<&str> = files.iter().map(|file| file.closed.directory.as_str()).collect();
+        directories.sort_unstable();
+        directories.dedup();
+        assert_eq!((directories.len() as u64, files.len() as u64), (PAGES * ROWS, PAGES * ROWS));
+        assert!(files.iter().all(|file| file.closed.rows == 1));
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! What open files may take, all of them together: the more partitions, the smaller their row groups, and then their files.
 
-use super::{Encoder, OpenFile, Piece, SinkError, encode_error};
+use super::open_file::{OpenFile, encode_error};
+use super::{Encoder, Piece, SinkError};
 
 impl Encoder {
     /// Ends row groups and files until all that is held fits.
@@ -8,7 +9,7 @@ impl Encoder {
         let mut pieces = Vec::new();
         self.end_row_groups(&mut pieces)?;
         // What was encoded may wait to be a part that a store takes.
-        let part = self.settings.part.max(1) as u64;
+        let part = self.settings.part.length(self.open.len() + self.resting.len()) as u64;
         self.end_files(self.settings.held, |file| (file.bytes % part) as usize, &mut pieces)?;
         self.end_files(self.settings.ended, |file| file.parquet.ended_memory(), &mut pieces)?;
         Ok(pieces)
@@ -40,12 +41,18 @@ impl Encoder {
         holds: impl Fn(&OpenFile) -> usize,
         pieces: &mut Vec<Piece>,
     ) -> Result<(), SinkError> {
-        let turn = self.turn;
-        let mut held: usize = self.open.values().map(&holds).sum();
-        while held > ceiling {
-            let worth = |file: &OpenFile| holds(file) as u64 * (turn - file.last_turn + 1);
-            let Some(key) = self.open.iter().max_by_key(|(_, file)| worth(file)).map(|(key, _)| key.clone()) else { break };
-            let Some(file) = self.open.remove(&key) else { break };
+        let files = || self.open.iter().chain(&self.resting);
+        let mut held: usize = files().map(|(_, file)| holds(file)).sum();
+        if held <= ceiling {
+            return Ok(());
+        }
+        let worth = |file: &OpenFile| holds(file) as u64 * (self.turn - file.last_turn + 1);
+        let mut worths: Vec<_> = files().map(|(key, file)| (worth(file), file.number, key.clone())).collect();
+        worths.sort_unstable_by_key(|(worth, number, _)| (*worth, *number));
+        while held > ceiling
+            && let Some((_, _, key)) = worths.pop()
+        {
+            let Some(file) = self.open.remove(&key).or_else(|| self.resting.remove(&key)) else { break };
             held -= holds(&file);
             pieces.extend(file.close()?);
         }

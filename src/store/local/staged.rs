@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,14 +24,16 @@ pub(super) struct StagedFile {
     path: PathBuf,
     address: String,
     is_synced: bool,
+    /// As many hold it as there are files being staged, and the store.
+    among: Arc<()>,
     /// From the first bytes on.
     begun: Option<Unfinished>,
 }
 
 impl StagedFile {
     /// To stand at `path`, which messages call `address`. Nothing is done before there are bytes.
-    pub fn new(path: PathBuf, address: String, is_synced: bool) -> Self {
-        StagedFile { path, address, is_synced, begun: None }
+    pub fn new(path: PathBuf, address: String, is_synced: bool, among: Arc<()>) -> Self {
+        StagedFile { path, address, is_synced, among, begun: None }
     }
 
     /// Off the async threads: writes, and goes on with the file.
@@ -62,6 +65,10 @@ impl StagedFile {
 impl Destination for StagedFile {
     fn address(&self) -> &str {
         &self.address
+    }
+
+    fn open(&self) -> usize {
+        Arc::strong_count(&self.among) - 1
     }
 
     async fn part(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError> {

@@ -143,7 +143,7 @@ async fn a_staged_file_of_another_size_is_not_published() {
 async fn begun(store: &LocalStore, path: &str) -> Box<dyn StagedWriter> {
     let mut writer = store.stage(path).await.unwrap();
     for _ in 0..5 {
-        writer.write(Bytes::from(vec![7; PART])).await.unwrap();
+        writer.write(Bytes::from(vec![7; PART.length(1)])).await.unwrap();
     }
     writer
 }
@@ -175,9 +175,9 @@ async fn two_writers_of_one_file_do_not_meet() {
     let store = LocalStore::new(folder.path());
     let (mut one, mut other) = (begun(&store, &stage_path(1)).await, begun(&store, &stage_path(1)).await);
     other.write(Bytes::from_static(b"end")).await.unwrap();
-    assert_eq!(one.finish().await.unwrap(), 5 * PART as u64);
-    assert_eq!(other.finish().await.unwrap(), 5 * PART as u64 + 3);
-    assert_eq!(store.size(&stage_path(1)).await.unwrap(), Some(5 * PART as u64 + 3), "the later one stands");
+    assert_eq!(one.finish().await.unwrap(), 5 * PART.length(1) as u64);
+    assert_eq!(other.finish().await.unwrap(), 5 * PART.length(1) as u64 + 3);
+    assert_eq!(store.size(&stage_path(1)).await.unwrap(), Some(5 * PART.length(1) as u64 + 3), "the later one stands");
 }
 
 #[tokio::test]
@@ -191,4 +191,32 @@ async fn a_file_that_lost_bytes_before_its_end_never_stands_there() {
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(error.message.contains("but the store tells of `10`"), "{error}");
     assert_eq!(store.size(&stage_path(1)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn of_many_files_less_waits_in_memory() {
+    const FILES: u32 = 200;
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::new(folder.path());
+    let on_disk = || fs::read_dir(folder.path().join("_highwater/orders/staging/b1")).map_or(0, Iterator::count);
+    let bytes = Bytes::from(vec![7; 50_000]);
+    let mut first = store.stage(&stage_path(0)).await.unwrap();
+    first.write(bytes.clone()).await.unwrap();
+    assert_eq!(on_disk(), 0, "one file waits for more");
+    let mut others = Vec::new();
+    for number in 1..FILES {
+        others.push(store.stage(&stage_path(number)).await.unwrap());
+    }
+    for writer in &mut others {
+        writer.write(bytes.clone()).await.unwrap();
+    }
+    assert_eq!(on_disk() as u32, FILES - 1, "8 MiB over 200 files are 40 KB of each");
+    for writer in &mut others {
+        assert_eq!(writer.finish().await.unwrap(), 50_000);
+    }
+    drop(others);
+    first.write(bytes.clone()).await.unwrap();
+    assert_eq!(on_disk() as u32, FILES - 1, "it is alone again");
+    assert_eq!(first.finish().await.unwrap(), 100_000);
+    assert_eq!(store.get(&stage_path(0), 1 << 20).await.unwrap().map(|found| found.len()), Some(100_000));
 }

@@ -10,11 +10,11 @@ use secrecy::SecretString;
 
 use super::super::StoreError;
 use super::super::errors::store_error;
-use super::super::upload::Destination;
+use super::super::upload::{Destination, Part};
 
 /// Length of every part but the last, bytes. S3 wants at least 5 MiB and at most 10,000 parts, R2 parts of one length; this
 /// carries 80 GB, far above the largest file a sink may be told to write.
-pub(in super::super) const PART: usize = 8 << 20;
+pub(in super::super) const PART: Part = Part::Of(8 << 20);
 
 pub(super) struct Multipart {
     inner: Arc<dyn ObjectStore>,

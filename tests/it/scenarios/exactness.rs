@@ -146,3 +146,54 @@ fn a_slice_of_many_partitions_needs_few_handles() {
         assert_eq!(run(&table)["commits"], 0, "{kind}");
     }
 }
+
+/// A record of one of these partitions, with a text of half a kilobyte.
+fn of_a_partition(id: u64, partitions: u64, day: &str, word: &str) -> Record {
+    let at = format!("{day}T12:{:02}:00Z", id % 60);
+    // Neighbours are of partitions that lie far apart, and so is their order.
+    let part = id * 7919 % 10_007 % partitions;
+    let text = format!("{word} {id} ").repeat(512 / (word.len() + 6));
+    let json = format!(
+        "{{\"id\":{id},\"updated_at\":\"{at}\",\"part\":\"p{part}\",\"tags\":[{{\"t\":\"{word}\"}}],\"text\":\"{text}\"}}"
+    );
+    Record { json, cursor: Some(at.parse().unwrap()) }
+}
+
+#[test]
+fn rows_of_more_partitions_than_are_written_at_once_are_read_back_equal() {
+    // D-63 on every kind: partitions in any order, of which more come than have row groups open, in so little memory that what waits
+    // is written several times.
+    let Some(mut oracle) = prepared("rows_of_more_partitions_than_are_written_at_once_are_read_back_equal") else { return };
+    let tried = tried!();
+    let mut tables = Vec::new();
+    for kind in Kind::ALL {
+        let (partitions, rows) = if kind.is_on_s3() { (40, 1_500) } else { (400, 6_000) };
+        for merges in [false, true] {
+            let first: Vec<Record> = (0..rows).map(|id| of_a_partition(id, partitions, "2026-02-01", "first")).collect();
+            let api = api_with(Pages::Token, 500, first.clone());
+            let table = tried.table(kind, &api, 500);
+            let table = if merges { table.merging() } else { table };
+            table.write("config.toml", "version = 1\n[limits]\nmemory = \"16MiB\"\n");
+            table.edit("jobs/items.toml", "[\"month(updated_at)\"]", "[\"part\"]");
+            run(&table);
+            let files =
+                table.objects().iter().filter(|name| name.starts_with("items/") && name.ends_with(".parquet")).count() as u64;
+            assert!((partitions..=4 * partitions).contains(&files), "{kind}: {files} files of {partitions} partitions");
+
+            // Every third row changes where rows are merged, and as many come new.
+            let changed = (0..rows).step_by(3).map(|id| of_a_partition(id, partitions, "2026-03-02", "changed"));
+            let changed: Vec<Record> = if merges { changed.collect() } else { Vec::new() };
+            let news: Vec<Record> =
+                (rows..rows + rows / 3).map(|id| of_a_partition(id, partitions, "2026-03-02", "new")).collect();
+            api.add_records("items", changed.iter().chain(&news).cloned());
+            api.set_now("2026-03-03T00:00:00Z");
+            run(&table);
+            highwater(&table, &["verify"]).run().expect_code(0);
+            let kept = first.into_iter().zip(0..).filter(|(_, id)| !merges || id % 3 != 0).map(|(record, _)| record);
+            let truth: Vec<Record> = kept.chain(changed).chain(news).collect();
+            table.expect(&mut oracle, &format!("many partitions, merges: {merges}"), &truth);
+            tables.push((table, api));
+        }
+    }
+    oracle.check();
+}

@@ -16,7 +16,7 @@ const SPARE: libc::c_int = 8 * 1024 * 1024;
 
 /// Gives whole pages that are free back to the kernel, wherever in the heaps they lie (malloc_trim(3)). Takes milliseconds, in which the
 /// heaps cannot be used. Does nothing where the C library is another.
-pub(super) fn give_back() {
+pub fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: `malloc_trim` takes an integer by value, and touches only what is free.
     unsafe {
@@ -25,7 +25,7 @@ pub(super) fn give_back() {
 }
 
 /// Holds for the whole process; to be called before there is a second thread. Does nothing where the C library is another.
-pub(super) fn keep_small() {
+pub fn keep_small() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     for (parameter, value) in [(libc::M_ARENA_MAX, HEAPS), (libc::M_MMAP_THRESHOLD, LARGE), (libc::M_TRIM_THRESHOLD, SPARE)] {
         // SAFETY: `mallopt` takes two integers by value and touches nothing of ours; no other thread allocates yet. A value that it
