@@ -66,7 +66,7 @@ pub struct EncodeSettings {
     pub ended: usize,
     /// Ceiling on rows that are parked, bytes.
     pub parked: usize,
-    /// Ceiling on files that wait for another row group of their partition; past it the one that waits longest is closed.
+    /// Ceiling on files that wait for another row group of their partition.
     pub resting: usize,
     /// No file has more distinct keys than this, where that is known.
     pub keys_max: Option<u64>,
@@ -375,19 +375,19 @@ impl Encoder {
         self.rest(key, file, pieces)
     }
 
-    /// Keeps a file whose row group was ended until its partition has another, or closes it where it is large enough.
+    /// Keeps a file whose row group was ended until its partition has another; or closes it where it is large enough, or where as many
+    /// are kept as may be, of partitions that still get rows.
     fn rest(&mut self, key: Key, file: OpenFile, pieces: &mut Vec<Piece>) -> Result<(), SinkError> {
-        if file.bytes >= self.settings.parquet.file_size {
-            pieces.extend(file.close()?);
-            return Ok(());
+        let is_full = self.resting.len() >= self.settings.resting;
+        let oldest = if is_full { self.resting.iter().min_by_key(|(_, file)| (file.last_row, file.number)) } else { None };
+        let gone = oldest.filter(|(_, oldest)| self.parked.are_over(oldest.last_row)).map(|(key, _)| key.clone());
+        if let Some(gone) = gone.and_then(|key| self.resting.remove(&key)) {
+            pieces.extend(gone.close()?);
         }
-        self.resting.insert(key, file);
-        if self.resting.len() > self.settings.resting
-            && let Some(oldest) =
-                self.resting.iter().min_by_key(|(_, file)| (file.last_row, file.number)).map(|(key, _)| key.clone())
-            && let Some(oldest) = self.resting.remove(&oldest)
-        {
-            pieces.extend(oldest.close()?);
+        if file.bytes >= self.settings.parquet.file_size || self.resting.len() >= self.settings.resting {
+            pieces.extend(file.close()?);
+        } else {
+            self.resting.insert(key, file);
         }
         Ok(())
     }

@@ -37,6 +37,9 @@ pub(super) struct Parked {
     is_leaving: bool,
     /// When they were written last, they were of more partitions than have row groups open.
     are_many: bool,
+    /// At which rows they were written last, and the time before, as the encoder counts rows.
+    written: u64,
+    before: u64,
     /// Columns that have next to no value twice, judged when they were written last.
     without_dictionary: Vec<ColumnPath>,
 }
@@ -71,6 +74,12 @@ impl Parked {
 
     pub fn are_many(&self) -> bool {
         self.are_many
+    }
+
+    /// Whether a partition that got its last rows then got none of the last two times: where rows of many come in any order, each gets
+    /// some each time, and those that wait longest are those whose turn is next.
+    pub fn are_over(&self, last_row: u64) -> bool {
+        last_row < self.before
     }
 
     /// Takes copies: the memory that the rows lie in is that of a page, with all of its rows.
@@ -118,8 +127,7 @@ impl Parked {
         let batches: Vec<&RecordBatch> = self.batches.iter().collect();
         let rows = interleave_record_batch(&batches, &places).map_err(|error| SinkError::bug(error.to_string()))?;
         if self.order.is_empty() {
-            let Parked { are_many, without_dictionary, .. } = std::mem::take(self);
-            *self = Parked { are_many, without_dictionary, ..Parked::default() };
+            (self.batches, self.bytes, self.is_leaving) = (Vec::new(), 0, false);
         }
         Ok(Leaving { rows, partitions })
     }
@@ -147,6 +155,7 @@ impl Encoder {
         let is_first = !std::mem::replace(&mut self.parked.is_leaving, true);
         if is_first {
             self.parked.are_many = self.parked.order.len() > OPEN_MAX;
+            (self.parked.before, self.parked.written) = (self.parked.written, self.row);
         }
         if self.parked.are_many {
             for key in self.in_order() {

@@ -205,6 +205,15 @@ fn partitions_that_come_one_after_the_other_have_a_file_each() {
 }
 
 #[test]
+fn where_fewer_files_may_rest_than_partitions_come_again_most_rest_nevertheless() {
+    let rows: Vec<usize> = (0..20_000).map(|row| row * 7919 % 1000).collect();
+    let (lake, ..) = lake(&rows, 1000, EncodeSettings { resting: 900, ..settings(&numbered(0, &[0])) });
+    check(&lake, &rows);
+    let of_one_file = lake.partitions.values().filter(|files| files.len() == 1).count();
+    assert!((850..=900).contains(&of_one_file), "{of_one_file} partitions have one file");
+}
+
+#[test]
 fn more_partitions_than_files_may_rest_are_handed_out_as_they_come() {
     let rows: Vec<usize> = (0..3 * 1200).collect();
     let (lake, parked, pieces) = lake(&rows, rows.len(), settings(&numbered(0, &[0])));
