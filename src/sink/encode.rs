@@ -260,10 +260,7 @@ impl Encoder {
         if self.open.contains_key(key) {
             return Ok(true);
         }
-        if self.parked.has(key) {
-            return Ok(false);
-        }
-        if self.parked.are_many() {
+        if self.parked.are_many() || self.parked.has(key) {
             return Ok(false);
         }
         if self.open.len() < OPEN_MAX {
