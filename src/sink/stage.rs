@@ -23,6 +23,9 @@ const TAIL: u64 = 8;
 /// Files that are finished at the same time.
 const SIDE_BY_SIDE: usize = 8;
 
+/// Files that wait to be finished together, at most: each may be an open one.
+const WHOLE_MAX: usize = 4 * SIDE_BY_SIDE;
+
 /// The files of one batch being staged.
 pub struct Staging {
     store: Arc<dyn Store>,
@@ -66,6 +69,9 @@ impl Staging {
         let (mut whole, mut failed) = (Vec::new(), None);
         for piece in pieces {
             failed = self.write(piece, &mut whole).await.err();
+            if failed.is_none() && whole.len() >= WHOLE_MAX {
+                failed = self.finish_files(std::mem::take(&mut whole)).await.err();
+            }
             if failed.is_some() {
                 break;
             }
