@@ -1,5 +1,5 @@
 //! How many files the process may have open. A shell mostly allows 1,024, while a load into many partitions keeps one for each that is
-//! larger than half a megabyte, and connections and databases besides.
+//! begun on the disk, and connections and databases besides.
 
 /// As many as anybody needs here, and as the service's unit allows.
 const WANTED: libc::rlim_t = 65536;

@@ -35,7 +35,7 @@ const HELD: u64 = 48 * 1024 * 1024;
 const ENDED: u64 = 12 * 1024 * 1024;
 /// What rows may take that are parked, for no more row groups may be open, bytes.
 const PARKED: u64 = 32 * 1024 * 1024;
-/// Files of a slice that wait for another row group of their partition, at most: a disk has each of them open.
+/// Files of a slice that wait for another row group of their partition, at most: of those that are begun on a disk each is open.
 const RESTING: usize = 1536;
 /// What of the files that the process may have open those of one slice may take: a 16th.
 const SLICES: usize = 16;
