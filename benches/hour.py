@@ -183,7 +183,9 @@ def main():
         with open(os.path.join(folder, "hour.jsonl"), "w") as kept:
             while time.time() - began < arguments.minutes * 60:
                 time.sleep(1)
-                sample = {"s": round(time.time() - began), "rss_mb": round(measure.resident(child.pid) / 1e6, 1), "cpu": measure.cpu_of(child.pid)}
+                own, of_files = measure.resident_kinds(child.pid)
+                sample = {"s": round(time.time() - began), "rss_mb": round((own + of_files) / 1e6, 1), "files_mb": round(of_files / 1e6, 1)}
+                sample["cpu"] = measure.cpu_of(child.pid)
                 samples.append(sample)
                 kept.write(json.dumps(sample) + "\n")
                 kept.flush()
@@ -193,11 +195,13 @@ def main():
     with sqlite3.connect(os.path.join(folder, "state", "highwater.db")) as state:
         runs = dict(state.execute("select status, count(*) from runs group by 1").fetchall())
     wrong, rows = compare(folder, names)
-    print("| minutes | resident MB, the least | median | the most |\n|--:|--:|--:|--:|")
+    print("| minutes | resident MB, the least | of it pages of files | median | the most |\n|--:|--:|--:|--:|--:|")
     length = max(1, len(samples) // 12)
     for at in range(0, len(samples), length):
-        part = sorted(sample["rss_mb"] for sample in samples[at : at + length])
-        print(f"| {samples[at]['s'] / 60:.0f} to {samples[min(at + length, len(samples)) - 1]['s'] / 60:.0f} | {part[0]:.0f} | {part[len(part) // 2]:.0f} | {part[-1]:.0f} |")
+        part = sorted(samples[at : at + length], key=lambda sample: sample["rss_mb"])
+        least, median, most = (part[which]["rss_mb"] for which in (0, len(part) // 2, -1))
+        ends = f"{samples[at]['s'] / 60:.0f} to {samples[min(at + length, len(samples)) - 1]['s'] / 60:.0f}"
+        print(f"| {ends} | {least:.0f} | {part[0]['files_mb']:.0f} | {median:.0f} | {most:.0f} |")
     print(f"{rows:,} rows in {len(names)} tables, runs {runs}, {samples[-1]['cpu'] / samples[-1]['s'] * 100:.0f} % of a core, ended with {child.returncode}")
     for line in wrong:
         print("wrong:", line)

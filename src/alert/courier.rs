@@ -138,6 +138,10 @@ impl Courier {
                 Sent { channel: channel.name, outcome }
             });
         }
+        self.tidy(book);
+    }
+
+    fn tidy(&self, book: &mut Book) {
         let channels: Vec<_> = self.lines.iter().map(|line| (line.channel.name.as_str(), &line.channel.on)).collect();
         book.tidy(&channels);
     }
@@ -225,6 +229,7 @@ impl Courier {
             self.take_answer(book, sent);
         }
         self.sends.shutdown().await;
+        self.tidy(book);
         self.save(book).await;
     }
 }

@@ -120,6 +120,8 @@ async fn a_job_that_keeps_failing_is_told_once_over_restarts() {
     assert_eq!(received[0].path, "/services/T0/CANARY-secret");
     assert!(received[0].headers.starts_with("POST ") && received[0].headers.contains("\"content-type\": \"application/json\""));
     assert!(!received[0].headers.contains("referer"), "{}", received[0].headers);
+    // The answer comes once the courier was told to stop.
+    receiver.answer_after(Duration::from_millis(300));
     desk.hear(RunEnd::Done);
     until("its end is told", || receiver.received().len() == 2).await;
     assert!(receiver.texts()[1].contains("`orders` is well again since "), "{:?}", receiver.texts());

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -10,6 +11,7 @@ use axum::response::Response;
 use tokio::sync::oneshot;
 
 use super::api::serve;
+use super::pause;
 
 /// A message as it came.
 #[derive(Clone, Debug)]
@@ -28,6 +30,7 @@ struct Inner {
     received: Vec<Received>,
     replies: VecDeque<Reply>,
     silent: bool,
+    late: Duration,
 }
 
 /// The server. It stops when it is dropped.
@@ -60,6 +63,11 @@ impl Receiver {
         self.inner.lock().unwrap().silent = true;
     }
 
+    /// From now on each message is answered so long after it came.
+    pub fn answer_after(&self, late: Duration) {
+        self.inner.lock().unwrap().late = late;
+    }
+
     pub fn received(&self) -> Vec<Received> {
         self.inner.lock().unwrap().received.clone()
     }
@@ -84,11 +92,12 @@ async fn answer(inner: Arc<Mutex<Inner>>, request: Request) -> Response {
     let message: serde_json::Value = serde_json::from_slice(&body).expect("a message is JSON");
     let text = message["text"].as_str().expect("a message has a text").to_owned();
     let headers = format!("{} {:?}", parts.method, parts.headers);
-    let (reply, silent) = {
+    let (reply, silent, late) = {
         let mut inner = inner.lock().unwrap();
         inner.received.push(Received { path: parts.uri.path().to_owned(), text, headers });
-        (inner.replies.pop_front(), inner.silent)
+        (inner.replies.pop_front(), inner.silent, inner.late)
     };
+    pause(late).await;
     if silent {
         std::future::pending::<()>().await;
     }
