@@ -54,7 +54,11 @@ struct Desk {
 
 impl Desk {
     fn open(state: Arc<dyn State>, channels: &[AlertChannel]) -> Desk {
-        let clock = Arc::new(LiveClock::new());
+        Desk::at(LiveClock::new(), state, channels)
+    }
+
+    fn at(clock: LiveClock, state: Arc<dyn State>, channels: &[AlertChannel]) -> Desk {
+        let clock = Arc::new(clock);
         let metrics = Arc::new(Metrics::new(clock.clone()));
         let (metrics_port, clock_port) = (metrics.clone(), clock.clone());
         let ports = AlertPorts { state, clock: clock_port, metrics: metrics_port, speaker: "highwater on etl-1".to_owned() };
@@ -106,7 +110,7 @@ async fn a_job_that_keeps_failing_is_told_once_over_restarts() {
     }
     desk.end().await;
     let state = Arc::new(state.reopen());
-    let desk = Desk::open(state.clone(), &channels);
+    let desk = Desk::at(LiveClock::patient(), state.clone(), &channels);
     for _ in 0..50 {
         desk.fail();
     }

@@ -76,15 +76,23 @@ impl Clock for TestClock {
     }
 }
 
-/// The machine's own clock, moved ahead at will. Waits are cut short, so that loops come round soon.
+/// The machine's own clock, moved ahead at will.
 pub struct LiveClock {
     clock: highwater::clock::SystemClock,
     ahead: Mutex<Duration>,
+    wait_max: Duration,
 }
 
 impl LiveClock {
+    /// Waits are cut short, so that loops come round soon.
     pub fn new() -> Self {
-        LiveClock { clock: highwater::clock::SystemClock::new(), ahead: Mutex::new(Duration::ZERO) }
+        LiveClock { wait_max: Duration::from_millis(20), ..Self::patient() }
+    }
+
+    /// Waits are as long as they are said to be.
+    pub fn patient() -> Self {
+        let clock = highwater::clock::SystemClock::new();
+        LiveClock { clock, ahead: Mutex::new(Duration::ZERO), wait_max: Duration::MAX }
     }
 
     pub fn jump(&self, length: Duration) {
@@ -107,7 +115,7 @@ impl Clock for LiveClock {
     }
 
     async fn sleep(&self, length: Duration) {
-        self.clock.sleep(length.min(Duration::from_millis(20))).await;
+        self.clock.sleep(length.min(self.wait_max)).await;
     }
 
     fn fraction(&self) -> f64 {
