@@ -39,6 +39,7 @@ pub mod page;
 pub mod printable;
 pub mod reject;
 pub mod schema;
+pub mod scratch;
 pub mod slice;
 pub mod stop;
 pub mod template;

@@ -21,12 +21,13 @@ use serde_json::Value;
 use crate::config::catalog::{Job, Mode, Parent};
 use crate::error::ErrorKind;
 use crate::page::{Also, Envelope, PagePosition, ParentAt, RawPage, ResponsePath, find_value, split_path};
+use crate::scratch::Scratch;
 use crate::slice::{Reach, Slice, Span};
 use crate::source::{Cap, FetchError, Judgement, Source};
 
 use super::RunError;
 use super::refine::Refinery;
-use super::roster::{Roster, Scratch};
+use super::roster::Roster;
 use super::whole::{Desk, explain, fetch};
 use first_pages::Ahead;
 use list::{Draft, Key, List, Listed, identity};

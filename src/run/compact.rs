@@ -286,6 +286,7 @@ impl Desk {
             ended: usize::MAX,
             // Files are finished partition by partition.
             parked: usize::MAX,
+            scratch: None,
             resting: 0,
             keys_max: groups.iter().map(Group::rows).max(),
         };

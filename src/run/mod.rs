@@ -53,7 +53,7 @@ pub use probe::{Probed, probe};
 pub use rebuild::{Rebuilt, rebuild};
 pub use report::{Preview, RunError, RunReport, SliceFailure};
 pub use rewind::{RewindPreview, preview as preview_rewind};
-pub use roster::{Roster, Scratch};
+pub use roster::Roster;
 pub use spool::clean as clean_spools;
 
 use std::path::PathBuf;

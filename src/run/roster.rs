@@ -18,6 +18,7 @@ use crate::error::ErrorKind;
 use crate::fault::Guards;
 use crate::ids::{BatchId, PartitionKey};
 use crate::page::ParentId;
+use crate::scratch::Scratch;
 use crate::sink::SinkError;
 use crate::sink::current::Current;
 use crate::sink::live::index_at;
@@ -27,8 +28,6 @@ use crate::slice::{Coverage, Slice, Span};
 
 use super::{Ports, RunError};
 use sheet::{Collector, Groups, Sheet, SheetWriter, merge, push_group};
-
-pub use sheet::Scratch;
 
 /// Files that a set's table of parents may have; with the next commit they become one.
 const FILES_MAX: usize = 8;

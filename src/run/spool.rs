@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use crate::error::ErrorKind;
 use crate::ids::BatchId;
 use crate::page::{Aside, PagePosition, RawPage};
+use crate::scratch;
 use crate::slice::Span;
 
 use super::RunError;
@@ -226,7 +227,9 @@ pub fn clean(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "pages" || extension == "ops" || extension == "parents")
+        if path
+            .extension()
+            .is_some_and(|extension| ["pages", "ops", scratch::PARENTS, scratch::ROWS].iter().any(|kind| extension == *kind))
             && let Err(error) = std::fs::remove_file(&path)
         {
             tracing::warn!(path = %path.display(), %error, "an old spool cannot be removed");

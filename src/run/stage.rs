@@ -16,6 +16,7 @@ use crate::ids::BatchId;
 use crate::page::RawPage;
 use crate::reject::Reject;
 use crate::schema::TableSchema;
+use crate::scratch::Scratch;
 use crate::sink::SinkError;
 use crate::sink::encode::{EncodeSettings, Encoder, Piece};
 use crate::sink::own::OwnColumns;
@@ -161,6 +162,7 @@ impl<'a> Stage<'a> {
             held: part_of(self.ports.memory, HELD),
             ended: part_of(self.ports.memory, ENDED),
             parked: part_of(self.ports.memory / 8, PARKED),
+            scratch: Some(Arc::new(Scratch::new(&self.ports.spool, self.batch))),
             resting: resting(),
             keys_max: self.keys_max,
         };
@@ -198,22 +200,23 @@ impl<'a> Stage<'a> {
     pub async fn finish(&mut self) -> Result<Option<(TableSchema, Vec<StagedFile>)>, RunError> {
         let Some(Open { line, schema, .. }) = self.open.take() else { return Ok(None) };
         let Ended { mut encoder, mut staging, mut error } = line.end().await?;
+        let mut ready = Vec::new();
         while error.is_none()
             && let Some(mut at_work) = encoder.take()
         {
             let working = move || {
-                let is_last = !at_work.has_parked();
-                let pieces = if is_last { at_work.finish() } else { at_work.unpark() };
-                ((!is_last).then_some(at_work), pieces)
+                let pieces = at_work.finish_some();
+                (at_work, pieces)
             };
-            error = match off_thread(working).await {
-                Ok((left, Ok(pieces))) => {
-                    encoder = left;
-                    staging.take(pieces).await.err().map(RunError::from)
-                }
-                Ok((_, Err(error))) => Some(error.into()),
-                Err(panicked) => Some(panicked),
-            };
+            // What came out before is written while the next is encoded.
+            let (worked, staged) = tokio::join!(off_thread(working), staging.take(std::mem::take(&mut ready)));
+            error = staged.err().map(RunError::from);
+            match worked {
+                Ok((_, Ok(None))) => {}
+                Ok((left, Ok(Some(pieces)))) => (encoder, ready) = (Some(left), pieces),
+                Ok((_, Err(failed))) => error = error.or(Some(failed.into())),
+                Err(panicked) => error = Some(panicked),
+            }
         }
         match error {
             None => Ok(Some((schema, staging.finish()?))),

@@ -1,13 +1,15 @@
-//! Rows to the bytes of Parquet files: one open file a partition, bounded in number and in memory. No input or output: the bytes
-//! are handed out in pieces as they come to be, for whoever stages them.
+//! Rows to the bytes of Parquet files: one open file a partition, bounded in number and in memory. No input or output, but for rows of
+//! very many partitions, which are sorted on local disk: the bytes are handed out in pieces as they come to be, for whoever stages them.
 
 mod ceilings;
 mod formats;
 mod open_file;
 mod parked;
 mod rows;
+mod spilled;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -18,6 +20,7 @@ use crate::cursor::CursorKey;
 use crate::ids::{BatchId, PartitionKey};
 use crate::reject::Reject;
 use crate::schema::TableSchema;
+use crate::scratch::Scratch;
 use crate::store::Part;
 
 use super::SinkError;
@@ -30,6 +33,7 @@ use self::formats::{Formats, RowGroupIs};
 use self::open_file::{OpenFile, encode_error};
 use self::parked::Parked;
 use self::rows::Columns;
+use self::spilled::{Replay, Spilled};
 
 /// Row groups open at the same time. Each takes 0.8 MB before its first row, and half a megabyte more where keys have a bloom filter;
 /// rows of further partitions are [parked].
@@ -66,6 +70,8 @@ pub struct EncodeSettings {
     pub ended: usize,
     /// Ceiling on rows that are parked, bytes.
     pub parked: usize,
+    /// Where rows of very many partitions are sorted; without such a place there are more row groups, and files.
+    pub scratch: Option<Arc<Scratch>>,
     /// Ceiling on files that wait for another row group of their partition.
     pub resting: usize,
     /// No file has more distinct keys than this, where that is known.
@@ -106,6 +112,9 @@ pub struct Encoder {
     /// Files between two row groups.
     resting: HashMap<Key, OpenFile>,
     parked: Parked,
+    spilled: Option<Spilled>,
+    /// What was spilled, being written to files.
+    replay: Option<Replay>,
     opened: usize,
     /// Counts batches, and rows, to know which file waits longest.
     turn: u64,
@@ -133,6 +142,8 @@ impl Encoder {
             open: HashMap::new(),
             resting: HashMap::new(),
             parked: Parked::default(),
+            spilled: None,
+            replay: None,
             opened: 0,
             turn: 0,
             row: 0,
@@ -392,14 +403,8 @@ impl Encoder {
     /// Ends all files.
     pub fn finish(&mut self) -> Result<Vec<Piece>, SinkError> {
         let mut pieces = Vec::new();
-        while !self.parked.is_empty() {
-            pieces.extend(self.unpark()?);
-        }
-        pieces.extend(self.encode_waiting()?);
-        let mut files: Vec<OpenFile> = self.open.drain().chain(self.resting.drain()).map(|(_, file)| file).collect();
-        files.sort_by_key(|file| file.number);
-        for file in files {
-            pieces.extend(file.close()?);
+        while let Some(some) = self.finish_some()? {
+            pieces.extend(some);
         }
         Ok(pieces)
     }

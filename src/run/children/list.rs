@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::page::{PageAt, PagePosition, ParentId, RawPage};
+use crate::scratch::{self, Kept, Scratch};
 
-use super::super::roster::Scratch;
-use super::super::roster::sheet::{Collector, Kept};
+use super::super::roster::sheet::Collector;
 
 /// Parents of a page that is read from the file, at most, and their bytes.
 const PAGE_RECORDS: usize = 256;
@@ -54,7 +54,7 @@ impl Draft {
         let file = match keep {
             false => None,
             true => {
-                let kept = Kept::new(&scratch)?;
+                let kept = Kept::new(&scratch, scratch::PARENTS)?;
                 let writer = BufWriter::new(kept.file.try_clone()?);
                 Some((kept, writer))
             }

@@ -3,11 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::ids::BatchId;
 use crate::page::ParentId;
+use crate::scratch::{self, Kept, Scratch};
 use crate::sink::parents::{Lack, ParentRow};
 
 /// Bytes of a row: the parent, what is there, and two numbers.
@@ -18,52 +16,6 @@ const BLOCK: u64 = 256;
 const HELD_MAX: usize = 1 << 16;
 /// Files of parents that are looked into, at most; then they become one.
 const RUNS_MAX: usize = 8;
-
-/// Where local files of one run are made. They are disposable: what a crash leaves of them is removed with the spools.
-#[derive(Debug)]
-pub struct Scratch {
-    folder: PathBuf,
-    owner: BatchId,
-    made: AtomicU64,
-}
-
-impl Scratch {
-    /// `owner` is an id that nobody else has.
-    pub fn new(folder: &Path, owner: BatchId) -> Self {
-        Scratch { folder: folder.to_path_buf(), owner, made: AtomicU64::new(0) }
-    }
-
-    /// A new file, open for writing and reading.
-    pub(in crate::run) fn file(&self) -> io::Result<(PathBuf, File)> {
-        std::fs::create_dir_all(&self.folder)?;
-        let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let path = self.folder.join(format!("{}-{number}.parents", self.owner));
-        let file = File::options().create_new(true).read(true).write(true).open(&path)?;
-        Ok((path, file))
-    }
-}
-
-/// A local file that goes with its value.
-#[derive(Debug)]
-pub(in crate::run) struct Kept {
-    path: PathBuf,
-    pub file: File,
-}
-
-impl Kept {
-    pub fn new(scratch: &Scratch) -> io::Result<Self> {
-        let (path, file) = scratch.file()?;
-        Ok(Kept { path, file })
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "a local file stays behind until the next run");
-        }
-    }
-}
 
 /// Rows in order, in a file that is gone with it.
 #[derive(Debug, Default)]
@@ -177,7 +129,7 @@ impl<'s> SheetWriter<'s> {
 
     pub fn push(&mut self, row: &ParentRow) -> io::Result<()> {
         if self.writer.is_none() {
-            let kept = Kept::new(self.scratch)?;
+            let kept = Kept::new(self.scratch, scratch::PARENTS)?;
             let file = kept.file.try_clone()?;
             self.writer = Some((kept, BufWriter::with_capacity(64 * 1024, file)));
         }
@@ -354,6 +306,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ids::BatchId;
 
     fn scratch() -> (tempfile::TempDir, Scratch) {
         let folder = tempfile::tempdir().expect("a folder");

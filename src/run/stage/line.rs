@@ -159,7 +159,7 @@ impl AtWork {
     fn encode(&mut self) -> Result<Vec<Piece>, SinkError> {
         if self.encoder.is_full() {
             let pieces = self.encoder.unpark()?;
-            if !self.encoder.has_parked() {
+            if !self.encoder.is_full() {
                 // What it was in lies between what stays, thousands of files in many places.
                 heap::give_back();
             }
@@ -237,6 +237,7 @@ mod tests {
             held: usize::MAX,
             ended: usize::MAX,
             parked: 256 * 1024,
+            scratch: None,
             resting: 64,
             keys_max: None,
         };

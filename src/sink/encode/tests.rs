@@ -43,6 +43,7 @@ fn settings(first: &Batch) -> EncodeSettings {
         held: usize::MAX,
         ended: usize::MAX,
         parked: 256 * 1024,
+        scratch: None,
         resting: 1200,
         keys_max: None,
     }
@@ -196,6 +197,64 @@ fn partitions_in_any_order_have_a_file_each() {
     assert_eq!(lake.partitions.values().map(Vec::len).max(), Some(1));
 }
 
+fn scratch() -> (tempfile::TempDir, Arc<Scratch>) {
+    let folder = tempfile::tempdir().unwrap();
+    let scratch = Scratch::new(folder.path(), BatchId(uuid::Uuid::nil()));
+    (folder, Arc::new(scratch))
+}
+
+#[test]
+fn very_many_partitions_are_sorted_on_the_disk_and_few_files_are_open() {
+    let rows: Vec<usize> = (0..20_000).map(|row| row * 7919 % 1000).collect();
+    let (folder, scratch) = scratch();
+    let mut encoder = Encoder::new(EncodeSettings { scratch: Some(scratch), ..settings(&numbered(0, &[0])) });
+    let (mut lake, mut first, mut on_disk) = (Lake::default(), 0, 0);
+    for batch in rows.chunks(100) {
+        lake.take(encoder.add(&numbered(first, batch)).unwrap());
+        first += batch.len() as i64;
+        while encoder.is_full() {
+            lake.take(encoder.unpark().unwrap());
+        }
+    }
+    assert!(encoder.files() <= OPEN_MAX && lake.partitions.is_empty());
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        on_disk += file.unwrap().metadata().unwrap().len();
+    }
+    let (mut most, mut most_pieces) = (0, 0);
+    while let Some(pieces) = encoder.finish_some().unwrap() {
+        most = most.max(encoder.resting.len());
+        most_pieces = most_pieces.max(pieces.len());
+        lake.take(pieces);
+    }
+    check(&lake, &rows);
+    assert!(lake.open.is_empty() && on_disk > 1 << 20, "{on_disk} bytes");
+    // Those of one bucket of 64, and those that were open before.
+    assert!(most < 80 && most_pieces < 200, "{most} files, {most_pieces} pieces");
+    assert_eq!(lake.partitions.values().map(Vec::len).max(), Some(1));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "what was read is gone before the encoder is");
+}
+
+#[test]
+fn what_the_disk_spoils_is_told_and_becomes_no_file() {
+    let rows: Vec<usize> = (0..2000).map(|row| row * 7919 % 1000).collect();
+    let (folder, scratch) = scratch();
+    let mut encoder = Encoder::new(EncodeSettings { scratch: Some(scratch), parked: 1024, ..settings(&numbered(0, &[0])) });
+    for (batch, first) in rows.chunks(500).zip((0..).step_by(500)) {
+        encoder.add(&numbered(first, batch)).unwrap();
+        while encoder.is_full() {
+            encoder.unpark().unwrap();
+        }
+    }
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let path = file.unwrap().path();
+        let half = std::fs::metadata(&path).unwrap().len() / 2;
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(half).unwrap();
+    }
+    let error = std::iter::from_fn(|| encoder.finish_some().transpose()).find_map(Result::err).unwrap();
+    assert_eq!(error.kind, crate::error::ErrorKind::Unavailable);
+    assert!(error.message.contains(&format!("rows cannot be sorted under `{}`", folder.path().display())), "{error}");
+}
+
 #[test]
 fn partitions_that_come_one_after_the_other_have_a_file_each() {
     let rows: Vec<usize> = (0..40_000).map(|row| row / 100).collect();
@@ -225,16 +284,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn no_row_is_lost_doubled_or_out_of_order_whatever_is_parked(
-        rows in prop::collection::vec(0..120_usize, 1..2000),
+        rows in prop_oneof![prop::collection::vec(0..120_usize, 1..2000), prop::collection::vec(0..700_usize, 1..4000)],
         rows_a_batch in 1..300_usize,
         parked in 0..200_000_usize,
         file_size in prop_oneof![Just(1_u64), Just(20_000), Just(64 << 20)],
         ended in prop_oneof![Just(20_000_usize), Just(usize::MAX)],
         resting in prop_oneof![0..20_usize, Just(usize::MAX)],
+        sorts in any::<bool>(),
     ) {
+        let (folder, scratch) = scratch();
         let mut settings = settings(&numbered(0, &[0]));
+        settings.scratch = sorts.then_some(scratch);
         (settings.parked, settings.parquet.file_size, settings.ended, settings.resting) = (parked, file_size, ended, resting);
         let (lake, ..) = lake(&rows, rows_a_batch, settings);
         check(&lake, &rows);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }
