@@ -378,7 +378,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let state_path = folder.path().join("state.db");
         let spool = make_spool(&state_path).map_err(|failure| failure.message).expect("made");
-        std::fs::write(spool.join("old.pages"), "x").expect("file");
+        for old in ["old.pages", "old.ops", "old-0.parents", "old-0.rows"] {
+            std::fs::write(spool.join(old), "x").expect("file");
+        }
         make_spool(&state_path).map_err(|failure| failure.message).expect("cleared");
         assert_eq!(std::fs::read_dir(&spool).expect("folder").count(), 0);
     }

@@ -7,6 +7,7 @@ mod open_file;
 mod parked;
 mod rows;
 mod spilled;
+mod unpark;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -271,7 +272,7 @@ impl Encoder {
         if self.open.contains_key(key) {
             return Ok(true);
         }
-        if self.parked.are_many() || self.parked.has(key) {
+        if self.parked.last.are_many || self.parked.has(key) {
             return Ok(false);
         }
         if self.open.len() < OPEN_MAX {
@@ -388,7 +389,7 @@ impl Encoder {
     fn rest(&mut self, key: Key, file: OpenFile, pieces: &mut Vec<Piece>) -> Result<(), SinkError> {
         let is_full = self.resting.len() >= self.settings.resting;
         let oldest = if is_full { self.resting.iter().min_by_key(|(_, file)| (file.last_row, file.number)) } else { None };
-        let gone = oldest.filter(|(_, oldest)| self.parked.are_over(oldest.last_row)).map(|(key, _)| key.clone());
+        let gone = oldest.filter(|(_, oldest)| self.parked.last.is_over(oldest.last_row)).map(|(key, _)| key.clone());
         if let Some(gone) = gone.and_then(|key| self.resting.remove(&key)) {
             pieces.extend(gone.close()?);
         }

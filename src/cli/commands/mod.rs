@@ -27,6 +27,7 @@ mod upkeep;
 mod verify;
 
 use std::future::Future;
+use std::time::Duration;
 
 use super::Context;
 use super::args::{Command, StateAction};
@@ -72,8 +73,12 @@ pub(super) fn perform(command: Command, context: &Context) -> Result<Exit, Failu
     }
 }
 
+/// A thread for blocking work that has none for so long goes. Each keeps its stack, and what its allocator has at hand, and jobs that come
+/// every few seconds would keep as many as ever worked at the same time. They are gone when a daemon that rests gives memory back.
+const IDLE_THREADS: Duration = Duration::from_millis(500);
+
 fn with_runtime(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(IDLE_THREADS).build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("start the runtime: {error}")))?;
     let ended = runtime.block_on(work);
     // After an abort some thread may still be computing what nobody waits for: do not wait either.

@@ -13,17 +13,12 @@ use arrow::compute::{interleave_record_batch, take_record_batch};
 use arrow::datatypes::DataType;
 use parquet::schema::types::ColumnPath;
 
-use super::super::distinct::without_dictionary;
-use super::formats::RowGroupIs;
-use super::open_file::{OpenFile, encode_error};
 use super::spilled::{self, Spilled};
-use super::{Encoder, Key, OPEN_MAX, Piece, SinkError, parquet_file};
+use super::{Key, SinkError};
 
 /// Partitions, and rows, that are written at once: the more, the better they share out.
 const PARTITIONS_MAX: usize = 256;
 const ROWS_MAX: usize = 8 * 1024;
-/// Of more partitions than these rows are spilled.
-const UNSORTED_MAX: usize = 128;
 /// What is kept of a partition besides its rows, and of those that came to it together, bytes.
 const PARTITION: usize = 512;
 const STRETCH: usize = size_of::<Stretch>();
@@ -39,19 +34,27 @@ pub(super) struct Parked {
     bytes: usize,
     /// They are being written until none is left.
     is_leaving: bool,
-    /// When they were written last, they were of more partitions than have row groups open.
-    are_many: bool,
-    /// At which rows they were written last, and the time before, as the encoder counts rows.
-    written: u64,
+    pub last: Last,
+}
+
+/// What was learned of rows when they were written last.
+#[derive(Default)]
+pub(super) struct Last {
+    /// They were of more partitions than have row groups open.
+    pub are_many: bool,
+    /// At which rows that was, and the time before, as the encoder counts rows.
+    at: u64,
     before: u64,
-    /// Columns that have next to no value twice, judged when they were written last.
-    without_dictionary: Vec<ColumnPath>,
+    /// Columns that had next to no value twice.
+    pub without_dictionary: Vec<ColumnPath>,
 }
 
 /// The rows of some partitions, those of one behind those of another, and which are whose. Each has all of its rows.
-struct Leaving {
-    rows: RecordBatch,
-    partitions: Vec<(Key, Range<usize>)>,
+pub(super) struct Leaving {
+    pub rows: RecordBatch,
+    pub partitions: Vec<(Key, Range<usize>)>,
+    /// They are the first ones to leave.
+    pub are_first: bool,
 }
 
 /// Rows of one of the batches.
@@ -67,7 +70,6 @@ impl Parked {
     }
 
     /// Partitions.
-    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.order.len()
     }
@@ -76,14 +78,14 @@ impl Parked {
         self.partitions.contains_key(key)
     }
 
-    pub fn are_many(&self) -> bool {
-        self.are_many
+    /// Bytes.
+    pub fn memory(&self) -> usize {
+        self.bytes
     }
 
-    /// Whether a partition that got its last rows then got none of the last two times: where rows of many come in any order, each gets
-    /// some each time, and those that wait longest are those whose turn is next.
-    pub fn are_over(&self, last_row: u64) -> bool {
-        last_row < self.before
+    /// Whether they are being written: all of them go before others come.
+    pub fn is_leaving(&self) -> bool {
+        self.is_leaving
     }
 
     /// Takes copies: the memory that the rows lie in is that of a page, with all of its rows.
@@ -109,7 +111,7 @@ impl Parked {
     }
 
     /// Rows that lie in memory of their own, those of one partition behind those of another.
-    fn put_sorted(&mut self, spilled::Rows { rows, partitions }: spilled::Rows) -> Result<(), SinkError> {
+    pub fn put_sorted(&mut self, spilled::Rows { rows, partitions }: spilled::Rows) -> Result<(), SinkError> {
         let too_many = |_| SinkError::bug("too many rows are parked");
         let batch = u32::try_from(self.batches.len()).map_err(too_many)?;
         let mut first = 0;
@@ -138,7 +140,7 @@ impl Parked {
     }
 
     /// Writes all of it to the disk.
-    fn spill(&mut self, into: &mut Spilled) -> Result<(), SinkError> {
+    pub fn spill(&mut self, into: &mut Spilled) -> Result<(), SinkError> {
         let mut buckets: BTreeMap<usize, Vec<Key>> = BTreeMap::new();
         for key in self.order.drain(..) {
             buckets.entry(into.bucket(&key)).or_default().push(key);
@@ -174,7 +176,12 @@ impl Parked {
         (self.batches, self.bytes, self.is_leaving) = (Vec::new(), 0, false);
     }
 
-    fn take_some(&mut self) -> Result<Leaving, SinkError> {
+    /// Some of the rows, to be written; `row` is how many came in all.
+    pub fn take_some(&mut self, row: u64) -> Result<Leaving, SinkError> {
+        let are_first = !std::mem::replace(&mut self.is_leaving, true);
+        if are_first {
+            (self.last.before, self.last.at) = (self.last.at, row);
+        }
         let (mut partitions, mut places) = (Vec::new(), Vec::new());
         while partitions.len() < PARTITIONS_MAX
             && places.len() < ROWS_MAX
@@ -188,142 +195,16 @@ impl Parked {
         if self.order.is_empty() {
             self.forget();
         }
-        Ok(Leaving { rows, partitions })
+        Ok(Leaving { rows, partitions, are_first })
     }
 }
 
-impl Encoder {
-    /// Whether rows that are parked are too many: they are to be [written](Self::unpark) before more come.
-    pub fn is_full(&self) -> bool {
-        // Row groups that are open take the rest, or what is written to the disk.
-        let all = self.parked.are_many && self.spilled.is_none();
-        let most = if all { self.settings.parked } else { self.settings.parked / 2 };
-        !self.parked.is_empty() && (self.parked.is_leaving || self.parked.bytes >= most)
+impl Last {
+    /// Whether a partition that got its last rows then got none of the last two times: where rows of many come in any order, each gets
+    /// some each time, and those that wait longest are those whose turn is next.
+    pub fn is_over(&self, last_row: u64) -> bool {
+        last_row < self.before
     }
-
-    /// Makes room for more rows: writes some of those that are parked, a row group for each partition; or spills all of them, where
-    /// they are of very many.
-    pub fn unpark(&mut self) -> Result<Vec<Piece>, SinkError> {
-        if self.parked.is_empty() {
-            return Ok(Vec::new());
-        }
-        // Files that are open may have to be closed for what comes now.
-        let mut pieces = self.encode_waiting()?;
-        if !self.parked.is_leaving && self.is_to_spill() {
-            self.parked.are_many = true;
-            self.end_row_groups_of_rows(&mut pieces)?;
-            self.spill()?;
-        } else {
-            self.write_parked(&mut pieces)?;
-        }
-        Ok(pieces)
-    }
-
-    fn is_to_spill(&self) -> bool {
-        self.spilled.is_some() || self.settings.scratch.is_some() && self.parked.order.len() > UNSORTED_MAX
-    }
-
-    /// Rows that were spilled stay before those that come later.
-    fn spill(&mut self) -> Result<(), SinkError> {
-        let spilled = match (&mut self.spilled, &self.settings.scratch) {
-            (Some(spilled), _) => spilled,
-            (none, Some(scratch)) => none.insert(Spilled::begin(scratch)?),
-            (None, None) => return Err(SinkError::bug("there is nowhere to sort rows")),
-        };
-        self.parked.spill(spilled)
-    }
-
-    fn end_row_groups_of_rows(&mut self, pieces: &mut Vec<Piece>) -> Result<(), SinkError> {
-        for key in self.in_order() {
-            if matches!(key, Key::Data(_))
-                && let Some(file) = self.open.remove(&key)
-            {
-                self.end_row_group(key, file, pieces)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Does some of what is left to do once the last rows came; `None` where all was done.
-    pub fn finish_some(&mut self) -> Result<Option<Vec<Piece>>, SinkError> {
-        if self.spilled.is_some() {
-            self.spill()?;
-        }
-        if let Some(spilled) = self.spilled.take() {
-            self.replay = Some(spilled.replay());
-        }
-        let mut pieces = self.encode_waiting()?;
-        let Some(replay) = &mut self.replay else {
-            if !self.parked.is_empty() {
-                self.write_parked(&mut pieces)?;
-                return Ok(Some(pieces));
-            }
-            let files = self.open.drain().chain(self.resting.drain()).map(|(_, file)| file).collect();
-            pieces.extend(close_all(files)?);
-            return Ok((!pieces.is_empty()).then_some(pieces));
-        };
-        while !self.parked.is_leaving && (self.parked.is_empty() || self.parked.bytes < self.settings.parked) {
-            let Some(rows) = replay.next()? else { break };
-            self.turn += 1;
-            self.row += rows.rows.num_rows() as u64;
-            self.parked.put_sorted(rows)?;
-        }
-        if !self.parked.is_empty() {
-            self.write_parked(&mut pieces)?;
-            return Ok(Some(pieces));
-        }
-        // Those of the bucket get no more rows; others have none yet, or some of the time before rows were spilled.
-        let over: Vec<Key> = self.resting.keys().filter(|key| replay.is_of_last(key)).cloned().collect();
-        let files = over.iter().filter_map(|key| self.resting.remove(key)).collect();
-        if !replay.next_bucket() {
-            self.replay = None;
-        }
-        pieces.extend(close_all(files)?);
-        Ok(Some(pieces))
-    }
-
-    /// Writes some of the rows that are parked: a row group for each partition.
-    fn write_parked(&mut self, pieces: &mut Vec<Piece>) -> Result<(), SinkError> {
-        let is_first = !std::mem::replace(&mut self.parked.is_leaving, true);
-        if is_first {
-            self.parked.are_many = self.parked.order.len() > OPEN_MAX;
-            (self.parked.before, self.parked.written) = (self.parked.written, self.row);
-        }
-        if self.parked.are_many {
-            self.end_row_groups_of_rows(pieces)?;
-        }
-        let Leaving { rows, partitions } = self.parked.take_some()?;
-        if is_first {
-            self.parked.without_dictionary = without_dictionary(&rows);
-        }
-        let (judged, bytes) = (self.parked.without_dictionary.clone(), rows.get_array_memory_size());
-        let count = rows.num_rows().max(1);
-        let mut files = Vec::with_capacity(partitions.len());
-        for (key, places) in partitions {
-            let rows = rows.slice(places.start, places.len());
-            let mut file = self.file(&key, RowGroupIs::Whole(&rows, &judged))?;
-            (file.last_turn, file.last_row) = (self.turn, self.row);
-            file.push(rows, bytes.saturating_mul(places.len()) / count);
-            files.push((key, file));
-        }
-        parquet_file::encode_whole(files.iter_mut().map(|(_, file)| &mut file.parquet)).map_err(encode_error)?;
-        for (key, mut file) in files {
-            pieces.extend(file.take_pieces(1));
-            self.rest(key, file, pieces)?;
-        }
-        pieces.extend(self.keep_within_memory()?);
-        Ok(())
-    }
-}
-
-/// In the order in which they were opened.
-fn close_all(mut files: Vec<OpenFile>) -> Result<Vec<Piece>, SinkError> {
-    files.sort_by_key(|file| file.number);
-    let mut pieces = Vec::new();
-    for file in files {
-        pieces.extend(file.close()?);
-    }
-    Ok(pieces)
 }
 
 /// The same rows in memory of their own.

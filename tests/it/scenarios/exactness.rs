@@ -162,7 +162,7 @@ fn of_a_partition(id: u64, partitions: u64, day: &str, word: &str) -> Record {
 #[test]
 fn rows_of_more_partitions_than_are_written_at_once_are_read_back_equal() {
     // D-63 on every kind: partitions in any order, of which more come than have row groups open, in so little memory that what waits
-    // is written several times.
+    // is written several times, or spilled.
     let Some(mut oracle) = prepared("rows_of_more_partitions_than_are_written_at_once_are_read_back_equal") else { return };
     let tried = tried!();
     let mut tables = Vec::new();
@@ -178,7 +178,9 @@ fn rows_of_more_partitions_than_are_written_at_once_are_read_back_equal() {
             run(&table);
             let files =
                 table.objects().iter().filter(|name| name.starts_with("items/") && name.ends_with(".parquet")).count() as u64;
-            assert!((partitions..=4 * partitions).contains(&files), "{kind}: {files} files of {partitions} partitions");
+            // So many that they are sorted on the disk have a file each.
+            let most = if partitions > 128 { partitions } else { 4 * partitions };
+            assert!((partitions..=most).contains(&files), "{kind}: {files} files of {partitions} partitions");
 
             // Every third row changes where rows are merged, and as many come new.
             let changed = (0..rows).step_by(3).map(|id| of_a_partition(id, partitions, "2026-03-02", "changed"));
