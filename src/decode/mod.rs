@@ -54,7 +54,7 @@ use crate::page::{Envelope, ResponsePath};
 use crate::reject::Reject;
 
 pub use decoder::Decoder;
-pub use parse::Parser;
+pub use parse::{Parsed, Parser};
 pub use raw::RawRecords;
 
 /// What a stream's pages look like, as far as it was declared.

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::page::RawPage;
+use crate::page::{Envelope, RawPage};
 
 use super::carry::carry;
+use super::read::envelope_of;
 use super::spec::Plan;
 use super::tape::Tape;
 use super::{DecodeError, DecodeSpec, format, unpack, whole};
@@ -73,6 +74,12 @@ impl Parser {
         let mut lent = LentTape { tape, home: Arc::clone(&self.tapes) };
         let tape = whole::fill(&mut lent.tape, &json).map(|()| lent);
         Ok(Parsed { body, json, starts, tape })
+    }
+
+    /// What a page says besides its records, where these are where they should be; whether they are what they should be is not looked at.
+    pub fn envelope(&self, parsed: &Parsed) -> Option<Envelope> {
+        let lent = parsed.tape.as_ref().ok()?;
+        envelope_of(&lent.tape, &parsed.json, &self.plan).ok()
     }
 }
 

@@ -59,12 +59,8 @@ pub struct Outcome {
 pub fn read(tape: &Tape, task: &Task) -> Result<Outcome, DecodeError> {
     let text = text_of(&task.body)?;
     let doc = &Document::new(tape, text, task.plan.timezone.clone());
-    let items: Vec<u32> = match locate_records(doc, &task.plan) {
-        Ok(Some(record)) if task.plan.one_record => vec![record],
-        Ok(Some(list)) => doc.records(list),
-        Ok(None) => Vec::new(),
-        Err(error) => return Err(DecodeError { envelope: Some(Box::new(envelope(doc, &task.plan, 0))), ..error }),
-    };
+    let items = records(doc, &task.plan)
+        .map_err(|error| DecodeError { envelope: Some(Box::new(envelope(doc, &task.plan, 0))), ..error })?;
     if let Some(starts) = &task.starts
         && !doc.start_at(&items, starts)
     {
@@ -77,6 +73,20 @@ pub fn read(tape: &Tape, task: &Task) -> Result<Outcome, DecodeError> {
     let marks = reader.take_marks(columns)?;
     let spans = items.iter().map(|at| doc.span(*at)).collect();
     Ok(Outcome { spans, ..reader.finish(marks, envelope)? })
+}
+
+/// What a page says besides its records.
+pub fn envelope_of(tape: &Tape, json: &[u8], plan: &Plan) -> Result<Envelope, DecodeError> {
+    let doc = &Document::new(tape, text_of(json)?, plan.timezone.clone());
+    Ok(envelope(doc, plan, records(doc, plan)?.len()))
+}
+
+fn records(doc: &Document<'_>, plan: &Plan) -> Result<Vec<u32>, DecodeError> {
+    Ok(match locate_records(doc, plan)? {
+        Some(record) if plan.one_record => vec![record],
+        Some(list) => doc.records(list),
+        None => Vec::new(),
+    })
 }
 
 /// The records' list, or the one record; `None` if it may be missing and is.

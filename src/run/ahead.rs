@@ -1,5 +1,6 @@
 //! Pages that are asked for side by side: where places are counted and the first answer tells how many pages there are, those that
-//! come next are asked for while one is worked on, and handed out in order. It is one source around another.
+//! come next are asked for while one is worked on, and handed out in order. It is one source around another. Of the first page no more
+//! is looked at before than how many there are, and that it is no error.
 //!
 //! Nothing hangs on a guess: a page is used only when it is asked for by that very place. A guess that was wrong costs a request, so
 //! none is made beyond the end that was told, and none any more in a slice where one did not come true.
@@ -17,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::config::catalog::{CountedEnd, Job, Order, PagingKind, Stream};
-use crate::decode::{DecodeSpec, Parser};
+use crate::decode::{DecodeSpec, Parsed, Parser};
 use crate::error::ErrorKind;
 use crate::fault::Guards;
 use crate::ids::PartitionKey;
@@ -94,7 +95,15 @@ struct Line {
 /// somebody to look after it would keep its place in the budget meanwhile.
 struct Asked {
     at: PagePosition,
+    /// The page before it had come when it was asked for.
+    is_behind: bool,
     answer: JoinSet<Result<RawPage, FetchError>>,
+}
+
+/// A place, and how far it is from the one before it.
+struct Apart<'a> {
+    at: &'a PagePosition,
+    before: &'a PagePosition,
 }
 
 impl Ahead {
@@ -106,7 +115,7 @@ impl Ahead {
         }
         let counts_records = matches!(job.stream.paging.kind, PagingKind::Offset { .. });
         // What is wrong with a declaration is told where the stream is read.
-        let parser = Parser::new(&DecodeSpec::of(job, Vec::new())).ok();
+        let parser = Parser::new(&DecodeSpec::of(job, pages.wanted())).ok();
         Arc::new(Ahead {
             pages,
             parser,
@@ -131,7 +140,7 @@ impl Ahead {
             line.guessed_wrong = true;
             line.asked.clear();
         }
-        line.is_beside = found.is_some() && !is_wrong;
+        line.is_beside = found.as_ref().is_some_and(|found| !found.is_behind) && !is_wrong;
         found.filter(|_| !is_wrong)
     }
 
@@ -143,8 +152,14 @@ impl Ahead {
     /// Asks for the pages behind a place, as far apart as the last two were.
     fn ask_on(&self, slice: &Slice, at: &PagePosition) {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = &mut *line;
-        let Some(before) = line.before.as_ref().filter(|_| !line.guessed_wrong) else { return };
+        if let Some(before) = line.before.clone().filter(|_| !line.guessed_wrong) {
+            let first = line.asked.len() as u64 + 1;
+            self.ask(&mut line, slice, Apart { at, before: &before }, first);
+        }
+    }
+
+    /// Asks for the pages `first` steps behind a place and on, as many as may be.
+    fn ask(&self, line: &mut Line, slice: &Slice, Apart { at, before }: Apart<'_>, first: u64) {
         let PageAt::Number(number) = at.at else { return };
         let records = at.records_before.saturating_sub(before.records_before);
         let step = if self.counts_records { records } else { 1 };
@@ -154,7 +169,7 @@ impl Ahead {
         let to_come = line.count.unwrap_or_default().saturating_sub(at.index + 1);
         let room = (self.memory / (line.largest * PAGE_COST).max(1)).min((self.at_once + WAITING_MAX) as u64 - 1);
         let most = to_come.min(room);
-        for steps in line.asked.len() as u64 + 1..=most {
+        for steps in first..=most {
             let place = PagePosition {
                 index: at.index + steps,
                 records_before: at.records_before.saturating_add(records.saturating_mul(steps)),
@@ -169,23 +184,30 @@ impl Ahead {
                 let page = pages.fetch(&slice, &asked, 1).await?;
                 drop(turn);
                 Ok(match parser {
-                    Some(parser) => prepare(page, parser).await,
+                    Some(parser) => prepare(page, parser, |_, _| ()).await.0,
                     None => page,
                 })
             });
-            line.asked.push_back(Asked { at: place, answer });
+            line.asked.push_back(Asked { at: place, is_behind: steps == 0, answer });
         }
     }
 }
 
-/// Parses a page before its turn. What goes wrong with it is found again when its turn comes, and told then.
-async fn prepare(page: RawPage, parser: Parser) -> RawPage {
+/// Parses a page before its turn, and looks at it. What goes wrong with it is found again when its turn comes, and told then.
+async fn prepare<T: Send + 'static>(
+    page: RawPage,
+    parser: Parser,
+    look: impl FnOnce(&Parser, &Parsed) -> T + Send + 'static,
+) -> (RawPage, Option<T>) {
     let unprepared = page.clone();
     let parsing = move || match parser.parse(&page) {
-        Ok(parsed) => RawPage { prepared: Prepared::of(parsed), ..page },
-        Err(_) => page,
+        Ok(parsed) => {
+            let seen = look(&parser, &parsed);
+            (RawPage { prepared: Prepared::of(parsed), ..page }, Some(seen))
+        }
+        Err(_) => (page, None),
     };
-    work_on_page(is_light(&unprepared), parsing).await.unwrap_or(unprepared)
+    work_on_page(is_light(&unprepared), parsing).await.unwrap_or((unprepared, None))
 }
 
 #[async_trait]
@@ -215,6 +237,22 @@ impl Source for Ahead {
         let page = self.pages.fetch_changed(slice, before).await?;
         self.note_size(page.as_ref().map_or(0, |page| page.body.len()));
         Ok(page)
+    }
+
+    async fn read_on(&self, slice: &Slice, first: RawPage) -> RawPage {
+        let Some(parser) = self.parser.clone().filter(|_| first.position.index == 0) else { return first };
+        let (first, envelope) = prepare(first, parser, Parser::envelope).await;
+        let (at, headers) = (&first.position, &first.headers);
+        // What is anything else is told where the page is worked on, and may well be the last one then.
+        let is_plain =
+            |envelope: &Envelope| self.judge(envelope) == Judgement::Records && self.cap(at, envelope, headers) == Cap::Within;
+        if let Some(envelope) = envelope.flatten().filter(is_plain)
+            && let Ok(Some(next)) = self.next(slice, at, &envelope, headers)
+        {
+            let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+            self.ask(&mut line, slice, Apart { at: &next, before: at }, 0);
+        }
+        first
     }
 
     async fn under_way(&self, set: &PartitionKey) -> Result<Vec<Slice>, FetchError> {
@@ -301,6 +339,7 @@ mod tests {
 
     use super::*;
     use crate::ids::PartitionKey;
+    use crate::page::Captured;
     use crate::plan::fixture;
     use crate::slice::Reach;
 
@@ -316,6 +355,16 @@ mod tests {
         most: AtomicUsize,
         waits_for: usize,
         changed: Notify,
+        body: Bytes,
+    }
+
+    fn total() -> ResponsePath {
+        ResponsePath::parse("total").expect("a path")
+    }
+
+    fn page_of(records: u64, fails: bool) -> Bytes {
+        let data: Vec<_> = (0..records).map(|id| serde_json::json!({ "id": id })).collect();
+        Bytes::from(serde_json::json!({ "data": data, "fails": fails }).to_string())
     }
 
     impl List {
@@ -330,6 +379,7 @@ mod tests {
                 most: AtomicUsize::new(0),
                 waits_for,
                 changed: Notify::new(),
+                body: Bytes::from(vec![b' '; 100]),
             }
         }
 
@@ -371,7 +421,7 @@ mod tests {
             if self.refused == Some(offset) {
                 return Err(FetchError::new(ErrorKind::Unavailable, format!("refused at `{offset}`")));
             }
-            Ok(RawPage { position: at.clone(), body: Bytes::from(vec![b' '; 100]), ..RawPage::nothing() })
+            Ok(RawPage { position: at.clone(), body: self.body.clone(), ..RawPage::nothing() })
         }
 
         fn requests(&self) -> u64 {
@@ -379,11 +429,18 @@ mod tests {
         }
 
         fn wanted(&self) -> Vec<ResponsePath> {
-            Vec::new()
+            vec![ResponsePath::parse("fails").expect("a path")]
         }
 
-        fn judge(&self, _envelope: &Envelope) -> Judgement {
-            Judgement::Records
+        fn judge(&self, envelope: &Envelope) -> Judgement {
+            match envelope.captured.values().any(|value| *value == Captured::Boolean(true)) {
+                true => Judgement::ErrorInDisguise("it fails".to_owned()),
+                false => Judgement::Records,
+            }
+        }
+
+        fn told(&self, _at: &PagePosition, envelope: &Envelope, _headers: &HeaderMap) -> Option<u64> {
+            envelope.captured.get(&total())?.text()?.parse().ok()
         }
 
         fn pages(&self, _slice: &Slice, _envelope: &Envelope, _headers: &HeaderMap) -> Option<u64> {
@@ -431,6 +488,49 @@ mod tests {
         assert_eq!(seen, (0..10).map(|page| page * 10).collect::<Vec<_>>());
         assert_eq!(list.most.load(Ordering::SeqCst), AT_ONCE_MAX);
         assert_eq!(list.requests(), 10, "none is asked for twice, or behind the end");
+    }
+
+    #[tokio::test]
+    async fn what_follows_the_first_page_is_asked_for_before_it_is_worked_on() {
+        let list = Arc::new(List { body: page_of(10, false), ..List::new(95, 1) });
+        let source = ahead(&list, 1 << 20);
+        let slice = Slice { partition: PartitionKey::default(), reach: Reach::Snapshot };
+        let first = source.fetch(&slice, &PagePosition::start(), 1).await.expect("a page");
+        let first = source.read_on(&slice, first).await;
+        while list.requests() < 1 + (AT_ONCE_MAX + WAITING_MAX) as u64 {
+            tokio::task::yield_now().await;
+        }
+        assert!(first.prepared.take::<Parsed>().is_some(), "nothing is done twice");
+        let mut seen = vec![0];
+        let mut at = Some(PagePosition::start().after(10, PageAt::Number(10)));
+        while let Some(position) = at {
+            let page = source.fetch(&slice, &position, 1).await.expect("a page");
+            seen.push(List::at(&page.position));
+            let envelope = Envelope { records: list.size(List::at(&position)), ..Envelope::default() };
+            // It had come when the second was asked for, which is as if they were read one after the other.
+            let told = Envelope {
+                captured: [(total(), Captured::Number(position.index.min(2).to_string()))].into(),
+                ..envelope.clone()
+            };
+            assert_eq!(source.is_overtaken(&position, &told, &page.headers), position.index == 2, "page {}", position.index);
+            at = source.next(&slice, &position, &envelope, &page.headers).expect("a place");
+        }
+        assert_eq!(seen, (0..10).map(|page| page * 10).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_asked_for_behind_a_first_page_that_may_be_an_error() {
+        for body in [page_of(10, true), Bytes::from_static(b"{\"error\": \"busy\"}"), Bytes::from_static(b"{\"data\": [")] {
+            let list = Arc::new(List { body, ..List::new(95, 1) });
+            let source = ahead(&list, 1 << 20);
+            let slice = Slice { partition: PartitionKey::default(), reach: Reach::Snapshot };
+            let first = source.fetch(&slice, &PagePosition::start(), 1).await.expect("a page");
+            source.read_on(&slice, first).await;
+            for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(list.requests(), 1);
+        }
     }
 
     #[tokio::test]

@@ -98,8 +98,6 @@ pub struct Closed {
     pub partition: Vec<(String, Option<String>)>,
     pub rows: u64,
     pub bytes: u64,
-    /// Hex SHA-256 of all the file's bytes.
-    pub sha256: String,
     /// Of keys and cursors, where the rows have such columns.
     pub ranges: Ranges,
 }

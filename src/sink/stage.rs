@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader};
+use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use crate::config::catalog::Job;
@@ -14,7 +16,7 @@ use crate::ids::{BatchId, DatasetName, PartitionKey, Seq};
 use crate::store::{StagedWriter, Store, StoreError};
 
 use super::encode::{Closed, Piece};
-use super::record::{FileEntry, FileRole};
+use super::record::{FileEntry, FileRole, hex};
 use super::{SinkError, layout};
 
 /// Bytes at a Parquet file's end: the metadata's length and the magic number.
@@ -37,6 +39,8 @@ pub struct Staging {
     /// The store is being prepared.
     preparing: JoinSet<Result<(), StoreError>>,
     open: HashMap<usize, Box<dyn StagedWriter>>,
+    /// By the files' numbers.
+    digests: HashMap<usize, Sha256>,
     staged: Vec<StagedFile>,
 }
 
@@ -44,13 +48,16 @@ pub struct Staging {
 #[derive(Clone, Debug)]
 pub struct StagedFile {
     pub path: String,
+    /// Hex SHA-256 of all the file's bytes.
+    pub sha256: String,
     pub closed: Closed,
 }
 
 impl Staging {
     /// `first` is the number of the first file: numbers of a staging that was given up are not used again.
     pub fn new(store: Arc<dyn Store>, dataset: DatasetName, batch: BatchId, first: usize, guards: Guards) -> Self {
-        Staging { store, dataset, batch, first, guards, preparing: JoinSet::new(), open: HashMap::new(), staged: Vec::new() }
+        let (preparing, open, digests) = (JoinSet::new(), HashMap::new(), HashMap::new());
+        Staging { store, dataset, batch, first, guards, preparing, open, digests, staged: Vec::new() }
     }
 
     /// Has the store prepared while the first rows are still encoded. To be called within a runtime, where some will be written.
@@ -61,13 +68,23 @@ impl Staging {
     }
 
     pub async fn take(&mut self, pieces: Vec<Piece>) -> Result<(), SinkError> {
-        if !pieces.is_empty()
-            && let Some(Ok(prepared)) = self.preparing.join_next().await
-        {
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        if let Some(Ok(prepared)) = self.preparing.join_next().await {
             prepared?;
         }
-        let (mut whole, mut failed) = (Vec::new(), None);
+        let to_come = pieces.iter().map(|piece| (piece.file, piece.bytes.clone())).collect();
+        let (mut digests, first) = (std::mem::take(&mut self.digests), self.staged.len());
+        let digesting = tokio::task::spawn_blocking(move || {
+            digest(&mut digests, to_come);
+            digests
+        });
+        let (mut whole, mut numbers, mut failed) = (Vec::new(), Vec::new(), None);
         for piece in pieces {
+            if piece.closed.is_some() {
+                numbers.push(piece.file);
+            }
             failed = self.write(piece, &mut whole).await.err();
             if failed.is_none() && whole.len() >= WHOLE_MAX {
                 failed = self.finish_files(std::mem::take(&mut whole)).await.err();
@@ -77,7 +94,13 @@ impl Staging {
             }
         }
         let finished = self.finish_files(whole).await;
-        failed.map_or(finished, Err)
+        self.digests = digesting.await.map_err(|error| SinkError::bug(format!("the work on a digest panicked: {error}")))?;
+        failed.map_or(finished, Err)?;
+        for (file, number) in self.staged.iter_mut().skip(first).zip(numbers) {
+            let digest = self.digests.remove(&number).unwrap_or_default();
+            file.sha256 = hex(&digest.finalize());
+        }
+        Ok(())
     }
 
     /// Writes a piece; a file that ends with it is `whole`.
@@ -95,7 +118,7 @@ impl Staging {
         }
         match piece.closed {
             None => drop(self.open.insert(piece.file, writer)),
-            Some(closed) => whole.push((writer, StagedFile { path, closed })),
+            Some(closed) => whole.push((writer, StagedFile { path, sha256: String::new(), closed })),
         }
         Ok(())
     }
@@ -130,6 +153,13 @@ impl Staging {
             writer.abort().await;
         }
         drop_staged(self.store.as_ref(), self.staged.iter().map(|file| file.path.as_str())).await;
+    }
+}
+
+/// A digest takes as long as the bytes take to be written, and is made meanwhile.
+fn digest(digests: &mut HashMap<usize, Sha256>, pieces: Vec<(usize, Bytes)>) {
+    for (file, bytes) in pieces {
+        digests.entry(file).or_default().update(&bytes);
     }
 }
 
@@ -173,14 +203,24 @@ pub async fn drop_staged<'a>(store: &dyn Store, paths: impl Iterator<Item = &'a 
 pub fn entries(job: &Job, set: &PartitionKey, seq: Seq, batch: BatchId, staged: &[StagedFile]) -> Vec<FileEntry> {
     let (dataset, table) = (&job.dataset, &job.table);
     let entry = |(number, file): (usize, &StagedFile)| {
-        let Closed { role, directory, partition, rows, bytes, sha256, ranges } = file.closed.clone();
+        let Closed { role, directory, partition, rows, bytes, ranges } = file.closed.clone();
         let path = match role {
             FileRole::Data => layout::data_file(table, &directory, seq, number, batch),
             FileRole::DeadLetters => layout::dead_letters_file(dataset, seq, number, batch),
             FileRole::Tombstones => layout::tombstones_file(dataset, seq, number, batch),
             FileRole::Parents => layout::parents_file(dataset, seq, number, batch),
         };
-        FileEntry { role, path, staged: file.path.clone(), bytes, rows, sha256, partition, ranges, set: set.clone() }
+        FileEntry {
+            role,
+            path,
+            staged: file.path.clone(),
+            bytes,
+            rows,
+            sha256: file.sha256.clone(),
+            partition,
+            ranges,
+            set: set.clone(),
+        }
     };
     staged.iter().enumerate().map(entry).collect()
 }

@@ -46,6 +46,10 @@ impl Source for FaultySource {
         }
     }
 
+    async fn read_on(&self, slice: &Slice, first: RawPage) -> RawPage {
+        self.inner.read_on(slice, first).await
+    }
+
     async fn under_way(&self, set: &PartitionKey) -> Result<Vec<Slice>, FetchError> {
         self.inner.under_way(set).await
     }

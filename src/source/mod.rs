@@ -31,6 +31,12 @@ pub trait Source: Send + Sync {
         self.fetch(slice, &PagePosition::start(), 1).await.map(Some)
     }
 
+    /// Told of a slice's first page before it is worked on, by whoever is going to read the slice to its end: what comes next may be asked
+    /// for. Gives the page back, on which some of the work may be done.
+    async fn read_on(&self, _slice: &Slice, first: RawPage) -> RawPage {
+        first
+    }
+
     /// Slices of a parameter set that an earlier run began to have written out by the source, and that a new one would have written
     /// out again if it chose another end.
     async fn under_way(&self, _set: &PartitionKey) -> Result<Vec<Slice>, FetchError> {

@@ -2,12 +2,11 @@
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use super::super::SinkError;
 use super::super::own::{self, Ranges};
 use super::super::parquet_file::ParquetFile;
-use super::super::record::{FileRole, hex};
+use super::super::record::FileRole;
 use super::{Closed, Piece};
 
 pub(super) struct OpenFile {
@@ -20,7 +19,6 @@ pub(super) struct OpenFile {
     rows: u64,
     /// Those that were handed out.
     pub bytes: u64,
-    hash: Sha256,
     ranges: Ranges,
     /// When rows came last, as the encoder counts batches and rows.
     pub last_turn: u64,
@@ -43,7 +41,6 @@ impl OpenFile {
             partition,
             rows: 0,
             bytes: 0,
-            hash: Sha256::new(),
             ranges: Ranges::default(),
             last_turn: 0,
             last_row: 0,
@@ -76,18 +73,15 @@ impl OpenFile {
     }
 
     fn pieces(&mut self, parts: Vec<Bytes>) -> Vec<Piece> {
-        for bytes in &parts {
-            self.hash.update(bytes);
-            self.bytes += bytes.len() as u64;
-        }
+        self.bytes += parts.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
         parts.into_iter().map(|bytes| Piece { file: self.number, bytes, closed: None }).collect()
     }
 
     pub fn close(mut self) -> Result<Vec<Piece>, SinkError> {
         let parts = self.parquet.finish().map_err(encode_error)?;
         let mut pieces = self.pieces(parts);
-        let OpenFile { number: file, role, directory, partition, rows, bytes, hash, ranges, .. } = self;
-        let closed = Closed { role, directory, partition, rows, bytes, sha256: hex(&hash.finalize()), ranges };
+        let OpenFile { number: file, role, directory, partition, rows, bytes, ranges, .. } = self;
+        let closed = Closed { role, directory, partition, rows, bytes, ranges };
         match pieces.last_mut() {
             Some(last) => last.closed = Some(closed),
             None => pieces.push(Piece { file, bytes: Bytes::new(), closed: Some(closed) }),
