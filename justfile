@@ -72,6 +72,11 @@ bench-merge FOLDER *OPTIONS:
     cargo build --locked --release
     {{target}}/test-tools/venv/bin/python benches/merge.py {{target}}/release/highwater {{FOLDER}} {{OPTIONS}}
 
+# Ten gigabytes in one slice through a control group of half a gigabyte, with `limits.memory` of 128 MiB.
+stream FOLDER *OPTIONS:
+    cargo build --locked --release
+    {{target}}/test-tools/venv/bin/python benches/stream.py {{target}}/release/highwater {{FOLDER}} {{OPTIONS}}
+
 # How well a quota is used and kept, judged by a server's own log; `--only declared,told` for some of it.
 bench-quota FOLDER *OPTIONS:
     cargo build --locked --release

@@ -33,6 +33,7 @@ pub mod fault;
 pub mod freshness;
 pub mod heap;
 pub mod ids;
+pub mod image;
 pub mod ledger;
 pub mod outbound;
 pub mod page;

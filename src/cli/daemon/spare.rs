@@ -1,5 +1,5 @@
 //! Memory that runs leave behind goes back to the system. What a run frees lies between what others still use, where the allocator keeps
-//! it for the next one; a daemon that rests has no use for it (docs/adr/0045).
+//! it for the next one, and the code that it took stays mapped; a daemon that rests has no use for either (docs/adr/0045, 0048).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::heap;
+use crate::image;
 use crate::stop::Stop;
 
 /// After work has ended, for so long other work may begin, which would only ask for the memory again.
@@ -35,13 +36,19 @@ impl Spare {
     /// Gives memory back whenever work has ended, until `stop` is asked for.
     pub async fn give_back(self: Arc<Self>, clock: Arc<dyn Clock>, stop: Stop) {
         let mut last = clock.elapsed();
+        // The start is such work, too.
+        self.ended.notify_one();
         while !stop.requested() {
             tokio::select! {
                 () = stop.wait() => return,
                 () = async { self.ended.notified().await; clock.sleep(PAUSE).await } => {}
             }
             if self.is_due(clock.elapsed().saturating_sub(last)) {
-                if let Err(error) = tokio::task::spawn_blocking(heap::give_back).await {
+                let giving = || {
+                    heap::give_back();
+                    image::give_back();
+                };
+                if let Err(error) = tokio::task::spawn_blocking(giving).await {
                     tracing::warn!(%error, "memory could not be given back");
                 }
                 last = clock.elapsed();

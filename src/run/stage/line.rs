@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::error::ErrorKind;
 use crate::heap;
+use crate::image;
 use crate::schema::TableSchema;
 use crate::sink::SinkError;
 use crate::sink::encode::{Encoder, Piece};
@@ -101,8 +102,7 @@ impl Line {
 
 async fn work(encoder: Encoder, mut staging: Staging, mut line: mpsc::Receiver<Waiting>, room: Arc<Semaphore>) -> Ended {
     let mut idle = Some(AtWork { encoder, taken: VecDeque::new(), hurries: false, rooms: Vec::new() });
-    let mut taken = Vec::new();
-    let mut ready = Vec::new();
+    let (mut taken, mut ready) = (Vec::new(), Vec::new());
     let mut error = None;
     while error.is_none() {
         if !idle.as_ref().is_some_and(AtWork::is_behind) {
@@ -120,6 +120,8 @@ async fn work(encoder: Encoder, mut staging: Staging, mut line: mpsc::Receiver<W
             let pieces = at_work.encode();
             (at_work, pieces)
         };
+        // Rows are on their way from end to end.
+        image::give_back_start();
         // What came out before is written while the next is encoded.
         let (encoded, staged) = tokio::join!(off_thread(encoding), staging.take(std::mem::take(&mut ready)));
         error = staged.err().map(RunError::from);
