@@ -28,6 +28,8 @@ pub struct Courier {
     ports: AlertPorts,
     events: mpsc::Receiver<Event>,
     setups: watch::Receiver<Option<Setup>>,
+    /// What was left to tell is not known to be settled before it is known to whom it was to be told.
+    is_set_up: bool,
     lines: Vec<Line>,
     sends: JoinSet<Sent>,
 }
@@ -49,7 +51,7 @@ struct Sent {
 
 impl Courier {
     pub(super) fn new(ports: AlertPorts, events: mpsc::Receiver<Event>, setups: watch::Receiver<Option<Setup>>) -> Self {
-        Courier { ports, events, setups, lines: Vec::new(), sends: JoinSet::new() }
+        Courier { ports, events, setups, is_set_up: false, lines: Vec::new(), sends: JoinSet::new() }
     }
 
     /// Works until `stop`. To be stopped after the last run, so that its end is still taken in. What is not told by then is told
@@ -107,6 +109,7 @@ impl Courier {
     fn take_setup(&mut self, book: &mut Book) {
         let Some(setup) = self.setups.borrow_and_update().clone() else { return };
         book.set(&setup, self.ports.clock.now());
+        self.is_set_up = true;
         let mut before = std::mem::take(&mut self.lines);
         for channel in setup.channels {
             let known = before.iter().position(|line| line.channel.name == channel.name);
@@ -142,6 +145,9 @@ impl Courier {
     }
 
     fn tidy(&self, book: &mut Book) {
+        if !self.is_set_up {
+            return;
+        }
         let channels: Vec<_> = self.lines.iter().map(|line| (line.channel.name.as_str(), &line.channel.on)).collect();
         book.tidy(&channels);
     }
@@ -214,17 +220,16 @@ impl Courier {
             self.take_events(book, event);
         }
         self.work(book).await;
-        let answers = async {
-            let mut answers = Vec::new();
+        let mut answers = Vec::new();
+        let answered = async {
             while let Some(sent) = self.sends.join_next().await {
                 answers.push(sent);
             }
-            answers
         };
-        let answers = tokio::select! {
-            answers = answers => answers,
-            () = self.ports.clock.sleep(GRACE) => Vec::new(),
-        };
+        tokio::select! {
+            () = answered => {}
+            () = self.ports.clock.sleep(GRACE) => {}
+        }
         for sent in answers {
             self.take_answer(book, sent);
         }

@@ -216,8 +216,16 @@ impl Source for Ahead {
         let asked = if attempt == 1 { self.take(slice, at) } else { None };
         // The page whose turn it is waits for none of those that may ask.
         let turn = if asked.is_none() { self.turns.try_acquire().ok() } else { None };
-        if attempt == 1 {
-            self.ask_on(slice, at);
+        match attempt {
+            1 => self.ask_on(slice, at),
+            // What was asked for behind this page has come before it now.
+            _ => self
+                .line
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .asked
+                .iter_mut()
+                .for_each(|asked| asked.is_behind = false),
         }
         let page = match asked {
             Some(mut asked) => match asked.answer.join_next().await {
@@ -358,7 +366,7 @@ mod tests {
         body: Bytes,
     }
 
-    fn total() -> ResponsePath {
+    fn total_path() -> ResponsePath {
         ResponsePath::parse("total").expect("a path")
     }
 
@@ -440,7 +448,7 @@ mod tests {
         }
 
         fn told(&self, _at: &PagePosition, envelope: &Envelope, _headers: &HeaderMap) -> Option<u64> {
-            envelope.captured.get(&total())?.text()?.parse().ok()
+            envelope.captured.get(&total_path())?.text()?.parse().ok()
         }
 
         fn pages(&self, _slice: &Slice, _envelope: &Envelope, _headers: &HeaderMap) -> Option<u64> {
@@ -509,13 +517,32 @@ mod tests {
             let envelope = Envelope { records: list.size(List::at(&position)), ..Envelope::default() };
             // It had come when the second was asked for, which is as if they were read one after the other.
             let told = Envelope {
-                captured: [(total(), Captured::Number(position.index.min(2).to_string()))].into(),
+                captured: [(total_path(), Captured::Number(position.index.min(2).to_string()))].into(),
                 ..envelope.clone()
             };
             assert_eq!(source.is_overtaken(&position, &told, &page.headers), position.index == 2, "page {}", position.index);
             at = source.next(&slice, &position, &envelope, &page.headers).expect("a place");
         }
         assert_eq!(seen, (0..10).map(|page| page * 10).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_for_behind_a_page_came_before_it_where_that_is_asked_for_again() {
+        let list = Arc::new(List { body: page_of(10, false), ..List::new(95, 1) });
+        let source = ahead(&list, 1 << 20);
+        let slice = Slice { partition: PartitionKey::default(), reach: Reach::Snapshot };
+        let told = |total: &str| Envelope {
+            captured: [(total_path(), Captured::Number(total.to_owned()))].into(),
+            records: 10,
+            ..Envelope::default()
+        };
+        let first = source.fetch(&slice, &PagePosition::start(), 1).await.expect("a page");
+        let first = source.read_on(&slice, first).await;
+        let first = source.fetch(&slice, &first.position, 2).await.expect("a page");
+        assert!(!source.is_overtaken(&first.position, &told("96"), &first.headers));
+        let next = source.next(&slice, &first.position, &told("96"), &first.headers).expect("a place").expect("another");
+        let second = source.fetch(&slice, &next, 1).await.expect("a page");
+        assert!(source.is_overtaken(&second.position, &told("95"), &second.headers));
     }
 
     #[tokio::test]

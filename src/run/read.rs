@@ -225,7 +225,7 @@ impl<'a> Reading<'a> {
             self.bytes += page.body.len() as u64;
             return Ok(());
         }
-        let mut at_desk = self.desk.whole(self.job, source, &self.asked, source.read_on(&self.asked, page).await).await?;
+        let mut at_desk = self.desk.whole(self.job, source, &self.asked, self.read_on(page).await).await?;
         loop {
             let (whole, refined) = at_desk;
             let failed = |error: FetchError| RunError::new(error.kind, chain(&error));

@@ -40,7 +40,7 @@ pub struct Staging {
     preparing: JoinSet<Result<(), StoreError>>,
     open: HashMap<usize, Box<dyn StagedWriter>>,
     /// By the files' numbers.
-    digests: HashMap<usize, Sha256>,
+    digests: Digests,
     staged: Vec<StagedFile>,
 }
 
@@ -74,17 +74,22 @@ impl Staging {
         if let Some(Ok(prepared)) = self.preparing.join_next().await {
             prepared?;
         }
+        let numbers: Vec<usize> = pieces.iter().filter(|piece| piece.closed.is_some()).map(|piece| piece.file).collect();
         let to_come = pieces.iter().map(|piece| (piece.file, piece.bytes.clone())).collect();
-        let (mut digests, first) = (std::mem::take(&mut self.digests), self.staged.len());
-        let digesting = tokio::task::spawn_blocking(move || {
-            digest(&mut digests, to_come);
-            digests
-        });
-        let (mut whole, mut numbers, mut failed) = (Vec::new(), Vec::new(), None);
+        let (digests, first) = (std::mem::take(&mut self.digests), self.staged.len());
+        let (digests, written) = tokio::join!(digest(digests, to_come), self.write_all(pieces));
+        self.digests = digests?;
+        written?;
+        for (file, number) in self.staged.iter_mut().skip(first).zip(numbers) {
+            let digest = self.digests.remove(&number).unwrap_or_default();
+            file.sha256 = hex(&digest.finalize());
+        }
+        Ok(())
+    }
+
+    async fn write_all(&mut self, pieces: Vec<Piece>) -> Result<(), SinkError> {
+        let (mut whole, mut failed) = (Vec::new(), None);
         for piece in pieces {
-            if piece.closed.is_some() {
-                numbers.push(piece.file);
-            }
             failed = self.write(piece, &mut whole).await.err();
             if failed.is_none() && whole.len() >= WHOLE_MAX {
                 failed = self.finish_files(std::mem::take(&mut whole)).await.err();
@@ -94,13 +99,7 @@ impl Staging {
             }
         }
         let finished = self.finish_files(whole).await;
-        self.digests = digesting.await.map_err(|error| SinkError::bug(format!("the work on a digest panicked: {error}")))?;
-        failed.map_or(finished, Err)?;
-        for (file, number) in self.staged.iter_mut().skip(first).zip(numbers) {
-            let digest = self.digests.remove(&number).unwrap_or_default();
-            file.sha256 = hex(&digest.finalize());
-        }
-        Ok(())
+        failed.map_or(finished, Err)
     }
 
     /// Writes a piece; a file that ends with it is `whole`.
@@ -156,11 +155,21 @@ impl Staging {
     }
 }
 
-/// A digest takes as long as the bytes take to be written, and is made meanwhile.
-fn digest(digests: &mut HashMap<usize, Sha256>, pieces: Vec<(usize, Bytes)>) {
-    for (file, bytes) in pieces {
-        digests.entry(file).or_default().update(&bytes);
+type Digests = HashMap<usize, Sha256>;
+
+/// Digests take as long as bytes take to be written, and are made meanwhile.
+async fn digest(mut digests: Digests, pieces: Vec<(usize, Bytes)>) -> Result<Digests, SinkError> {
+    let work = move || {
+        for (file, bytes) in pieces {
+            digests.entry(file).or_default().update(&bytes);
+        }
+        digests
+    };
+    #[cfg(any(test, debug_assertions))]
+    if crate::fault::waits_for_work() {
+        return Ok(work());
     }
+    tokio::task::spawn_blocking(work).await.map_err(|error| SinkError::bug(format!("the work on digests panicked: {error}")))
 }
 
 async fn finish_file(

@@ -13,7 +13,7 @@ use arrow::compute::{interleave_record_batch, take_record_batch};
 use arrow::datatypes::DataType;
 use parquet::schema::types::ColumnPath;
 
-use super::spilled::{self, Spilled};
+use super::spilled::{self, SEGMENT_MAX, Spilled};
 use super::{Key, SinkError};
 
 /// Partitions, and rows, that are written at once: the more, the better they share out.
@@ -106,12 +106,14 @@ impl Parked {
             self.put_stretch(key, stretch);
         }
         let taken = take_record_batch(rows, &UInt32Array::from(numbers)).map_err(|error| SinkError::bug(error.to_string()))?;
-        self.put_batch(compact(&taken)?);
+        let rows = compact(&taken)?;
+        let bytes = rows.get_array_memory_size();
+        self.put_batch(rows, bytes);
         Ok(())
     }
 
     /// Rows that lie in memory of their own, those of one partition behind those of another.
-    pub fn put_sorted(&mut self, spilled::Rows { rows, partitions }: spilled::Rows) -> Result<(), SinkError> {
+    pub fn put_sorted(&mut self, spilled::Rows { rows, bytes, partitions }: spilled::Rows) -> Result<(), SinkError> {
         let too_many = |_| SinkError::bug("too many rows are parked");
         let batch = u32::try_from(self.batches.len()).map_err(too_many)?;
         let mut first = 0;
@@ -120,7 +122,7 @@ impl Parked {
             self.put_stretch(key, Stretch { batch, first, count });
             first += count;
         }
-        self.put_batch(rows);
+        self.put_batch(rows, bytes);
         Ok(())
     }
 
@@ -134,13 +136,16 @@ impl Parked {
         stretches.push(stretch);
     }
 
-    fn put_batch(&mut self, rows: RecordBatch) {
-        self.bytes += rows.get_array_memory_size() + rows.num_columns() * COLUMN;
+    /// `bytes` is what the values take.
+    fn put_batch(&mut self, rows: RecordBatch, bytes: usize) {
+        self.bytes += bytes + rows.num_columns() * COLUMN;
         self.batches.push(rows);
     }
 
     /// Writes all of it to the disk.
     pub fn spill(&mut self, into: &mut Spilled) -> Result<(), SinkError> {
+        let rows: usize = self.batches.iter().map(RecordBatch::num_rows).sum();
+        let at_once = (rows.saturating_mul(SEGMENT_MAX) / self.bytes.max(1)).max(1);
         let mut buckets: BTreeMap<usize, Vec<Key>> = BTreeMap::new();
         for key in self.order.drain(..) {
             buckets.entry(into.bucket(&key)).or_default().push(key);
@@ -149,11 +154,21 @@ impl Parked {
             let (mut places, mut partitions) = (Vec::new(), Vec::with_capacity(keys.len()));
             for key in &keys {
                 let Key::Data(values) = key else { return Err(SinkError::bug("rows of no table are parked")) };
-                let before = places.len();
-                self.take_places(key, &mut places);
-                partitions.push((values, places.len() - before));
+                let mut of_key = Vec::new();
+                self.take_places(key, &mut of_key);
+                for some in of_key.chunks(at_once) {
+                    places.extend_from_slice(some);
+                    partitions.push((values, some.len()));
+                    if places.len() >= at_once {
+                        into.put(bucket, &compact(&self.rows(&places)?)?, &partitions)?;
+                        places.clear();
+                        partitions.clear();
+                    }
+                }
             }
-            into.put(bucket, &compact(&self.rows(&places)?)?, &partitions)?;
+            if !places.is_empty() {
+                into.put(bucket, &compact(&self.rows(&places)?)?, &partitions)?;
+            }
         }
         self.forget();
         Ok(())

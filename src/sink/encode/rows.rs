@@ -43,6 +43,19 @@ impl Columns {
         self.filed.fields.iter().any(|field| field.name == name)
     }
 
+    /// How deep the columns of the files are nested; 1 without nested ones.
+    pub fn depth(&self) -> usize {
+        fn of(field: &ArrowField) -> usize {
+            let deepest = match field.data_type() {
+                DataType::List(item) | DataType::LargeList(item) | DataType::Map(item, _) => of(item),
+                DataType::Struct(fields) => fields.iter().map(|field| of(field)).max().unwrap_or_default(),
+                _ => 0,
+            };
+            deepest + 1
+        }
+        self.file_schema.fields().iter().map(|field| of(field)).max().unwrap_or_default()
+    }
+
     /// Rows of a file of the same table, with the columns of today.
     pub fn carried(&self, rows: &RecordBatch) -> Result<RecordBatch, SinkError> {
         table::conform(rows, &self.filed, &self.file_schema)

@@ -20,8 +20,12 @@ use crate::scratch::{self, Kept, Scratch};
 
 /// So many that a bucket of some thousands of partitions has few of them, and so few that what is parked makes segments of some 256 KiB.
 const BUCKETS: usize = 64;
+/// A segment comes to about so many bytes at most, where one row is not more by itself.
+pub(super) const SEGMENT_MAX: usize = 1024 * 1024;
+/// Columns that are nested deeper are not written: arrow reads none back that are nested as deep as 64.
+pub(super) const DEPTH_MAX: usize = 32;
 
-/// Rows on disk. They take none of the memory but for 16 bytes a segment.
+/// Rows on disk. Between two segments they take no memory but for 16 bytes each, and a segment's.
 pub(super) struct Spilled {
     folder: PathBuf,
     kept: Kept,
@@ -40,6 +44,8 @@ struct Segment {
 /// Rows of one bucket, those of one partition behind those of another, and how many each has.
 pub(super) struct Rows {
     pub rows: RecordBatch,
+    /// What they take in memory. They lie in one piece of it, which arrow counts once a buffer.
+    pub bytes: usize,
     pub partitions: Vec<(Key, usize)>,
 }
 
@@ -75,11 +81,13 @@ impl Spilled {
         self.kept.file.write_all(&self.buffer).map_err(|error| failed(&self.folder, &error))?;
         let segment = Segment { begin: self.end, length: self.buffer.len() };
         self.end += self.buffer.len() as u64;
+        self.buffer.shrink_to(SEGMENT_MAX);
         self.buckets.get_mut(bucket).ok_or_else(|| SinkError::bug("there is no such bucket"))?.push(segment);
         Ok(())
     }
 
     pub fn replay(mut self) -> Replay {
+        self.buffer = Vec::new();
         let buckets = std::mem::take(&mut self.buckets).into_iter().enumerate();
         Replay { spilled: self, buckets, last: None, segments: Vec::new().into_iter() }
     }
@@ -130,7 +138,7 @@ fn parse(bytes: &[u8]) -> Option<Rows> {
     let rows = StreamReader::try_new(Cursor::new(rows), None).ok()?.next()?.ok()?;
     let count = partitions.iter().try_fold(0_usize, |all, (_, count)| all.checked_add(*count))?;
     let partitions = partitions.into_iter().map(|(values, count)| (Key::Data(values), count)).collect();
-    (count == rows.num_rows()).then_some(Rows { rows, partitions })
+    (count == rows.num_rows()).then_some(Rows { rows, bytes: bytes.len(), partitions })
 }
 
 fn failed(folder: &std::path::Path, error: &io::Error) -> SinkError {

@@ -124,6 +124,8 @@ struct Lake {
     open: HashMap<usize, Vec<u8>>,
     /// Of each partition, the row numbers of its files, in the order in which they were closed.
     partitions: HashMap<String, Vec<Vec<i64>>>,
+    /// The most that a file has.
+    row_groups: usize,
 }
 
 impl Lake {
@@ -133,7 +135,9 @@ impl Lake {
             let Some(closed) = piece.closed else { continue };
             let bytes = Bytes::from(self.open.remove(&piece.file).unwrap());
             let mut found = Vec::new();
-            for rows in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
+            let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+            self.row_groups = self.row_groups.max(reader.metadata().num_row_groups());
+            for rows in reader.build().unwrap() {
                 let rows = rows.unwrap();
                 let column = |name: &str| rows.column_by_name(name).unwrap().clone();
                 let (texts, lists) = (column("text"), column("list"));
@@ -231,7 +235,30 @@ fn very_many_partitions_are_sorted_on_the_disk_and_few_files_are_open() {
     // Those of one bucket of 64, and those that were open before.
     assert!(most < 80 && most_pieces < 200, "{most} files, {most_pieces} pieces");
     assert_eq!(lake.partitions.values().map(Vec::len).max(), Some(1));
+    // The few that had a row group open before rows were spilled have another.
+    assert!(lake.row_groups <= 2, "{} row groups", lake.row_groups);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "what was read is gone before the encoder is");
+}
+
+#[test]
+fn columns_that_are_nested_too_deep_to_be_read_back_are_not_spilled() {
+    let (folder, scratch) = scratch();
+    let names: Vec<Option<String>> = (0..300).map(|partition| Some(format!("{partition}"))).collect();
+    let mut deep: ArrayRef = Arc::new(Int64Array::from_iter_values(0..300));
+    for _ in 0..60 {
+        deep = Arc::new(StructArray::from(vec![(Arc::new(Field::new("x", deep.data_type().clone(), true)), deep)]));
+    }
+    let names: ArrayRef = Arc::new(names.into_iter().collect::<StringViewArray>());
+    let rows = RecordBatch::try_from_iter_with_nullable([("deep", deep, true), ("p", names, true)]).unwrap();
+    let batch = Batch { rows, page: 0, extracted_at: Timestamp::UNIX_EPOCH, marks: None };
+    let mut encoder = Encoder::new(EncodeSettings { scratch: Some(scratch), parked: 1024, ..settings(&batch) });
+    let mut pieces = encoder.add(&batch).unwrap();
+    while encoder.is_full() {
+        pieces.extend(encoder.unpark().unwrap());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+    pieces.extend(encoder.finish().unwrap());
+    assert_eq!(pieces.iter().filter_map(|piece| piece.closed.as_ref()).map(|closed| closed.rows).sum::<u64>(), 300);
 }
 
 #[test]

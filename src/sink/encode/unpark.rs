@@ -4,7 +4,7 @@ use super::super::distinct::without_dictionary;
 use super::formats::RowGroupIs;
 use super::open_file::{OpenFile, encode_error};
 use super::parked::Leaving;
-use super::spilled::Spilled;
+use super::spilled::{DEPTH_MAX, Spilled};
 use super::{Encoder, Key, OPEN_MAX, Piece, SinkError, parquet_file};
 
 /// Of more partitions than these rows are spilled.
@@ -38,7 +38,8 @@ impl Encoder {
     }
 
     fn is_to_spill(&self) -> bool {
-        self.spilled.is_some() || self.settings.scratch.is_some() && self.parked.len() > UNSORTED_MAX
+        let may_be = self.settings.scratch.is_some() && self.columns.depth() <= DEPTH_MAX;
+        self.spilled.is_some() || may_be && self.parked.len() > UNSORTED_MAX
     }
 
     /// Rows that were spilled stay before those that come later.
@@ -80,7 +81,7 @@ impl Encoder {
             pieces.extend(close_all(files)?);
             return Ok((!pieces.is_empty()).then_some(pieces));
         };
-        while !self.parked.is_leaving() && (self.parked.is_empty() || self.parked.memory() < self.settings.parked) {
+        while !self.parked.is_leaving() && (self.parked.is_empty() || self.parked.memory() < self.settings.parked / 2) {
             let Some(rows) = replay.next()? else { break };
             self.turn += 1;
             self.row += rows.rows.num_rows() as u64;

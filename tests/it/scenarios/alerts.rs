@@ -135,6 +135,32 @@ async fn a_job_that_keeps_failing_is_told_once_over_restarts() {
 
 // O-19
 #[tokio::test]
+async fn an_end_that_could_not_be_told_is_told_after_the_restart() {
+    let receiver = Receiver::start();
+    let channels = [channel("ops", &receiver.url(PATH))];
+    let state = Arc::new(MemoryState::new());
+    let desk = Desk::open(state.clone(), &channels);
+    desk.fail();
+    until("the failure is told", || receiver.received().len() == 1).await;
+    until("and known to be told", || {
+        desk.metrics.render(&Gauges::default()).contains("highwater_alerts_total{outcome=\"delivered\"} 1")
+    })
+    .await;
+    receiver.reply([(503, vec![])]);
+    desk.hear(RunEnd::Done);
+    desk.clock.jump(Duration::from_secs(2));
+    until("its end is refused", || receiver.received().len() == 2).await;
+    desk.end().await;
+    let state = Arc::new(state.reopen());
+    let desk = Desk::at(LiveClock::patient(), state.clone(), &channels);
+    until("its end is told", || receiver.received().len() == 3).await;
+    assert!(receiver.texts()[2].contains("`orders` is well again since "), "{:?}", receiver.texts());
+    desk.end().await;
+    assert_eq!(state.conditions().await.unwrap(), []);
+}
+
+// O-19
+#[tokio::test]
 async fn a_table_that_gets_too_old_is_late_without_any_event() {
     let receiver = Receiver::start();
     let channels = [channel("ops", &receiver.url(PATH))];
