@@ -235,8 +235,8 @@ fn very_many_partitions_are_sorted_on_the_disk_and_few_files_are_open() {
     // Those of one bucket of 64, and those that were open before.
     assert!(most < 80 && most_pieces < 200, "{most} files, {most_pieces} pieces");
     assert_eq!(lake.partitions.values().map(Vec::len).max(), Some(1));
-    // The few that had a row group open before rows were spilled have another.
-    assert!(lake.row_groups <= 2, "{} row groups", lake.row_groups);
+    // Of a bucket's rows, which were spilled some twenty times, and not of each time.
+    assert!(lake.row_groups <= 6, "{} row groups", lake.row_groups);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "what was read is gone before the encoder is");
 }
 
