@@ -71,7 +71,7 @@ fn heavy(count: u64) -> Vec<Record> {
 
 #[test]
 fn more_than_the_machine_has_goes_through_in_one_slice() {
-    // O-07, two hundred megabytes of it; `just stream` is for ten gigabytes.
+    // O-07 on parquet-local: two hundred megabytes of it; `just stream` is for ten gigabytes.
     const NAME: &str = "more_than_the_machine_has_goes_through_in_one_slice";
     let Some(mut oracle) = prepared(NAME) else { return };
     let Some(group) = Group::new(NAME) else { return skip(NAME, "no right to limit the memory of a process") };
