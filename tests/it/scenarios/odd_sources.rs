@@ -35,6 +35,8 @@ struct Scripted {
     /// The source's clock, and ours.
     now: String,
     here: String,
+    /// How often it was told to look ahead.
+    looked_ahead: Arc<AtomicU64>,
 }
 
 #[async_trait]
@@ -55,6 +57,11 @@ impl Source for Scripted {
             address: "fake://rows".to_owned(),
             ..RawPage::nothing()
         })
+    }
+
+    async fn read_on(&self, _slice: &Slice, first: RawPage) -> RawPage {
+        self.looked_ahead.fetch_add(1, Ordering::SeqCst);
+        first
     }
 
     fn requests(&self) -> u64 {
@@ -86,11 +93,13 @@ struct Place {
     store: MemoryStore,
     state: Arc<MemoryState>,
     runs: AtomicU64,
+    looked_ahead: Arc<AtomicU64>,
 }
 
 impl Place {
     fn new() -> Self {
-        Place { project: Project::new(), store: MemoryStore::new(), state: Arc::new(MemoryState::new()), runs: AtomicU64::new(1) }
+        let (state, runs) = (Arc::new(MemoryState::new()), AtomicU64::new(1));
+        Place { project: Project::new(), store: MemoryStore::new(), state, runs, looked_ahead: Arc::default() }
     }
 
     /// The job over a stream with the given cursor, and more lines of its file.
@@ -121,7 +130,8 @@ impl Place {
     /// The same with what goes wrong at the store.
     fn run_under(&self, plan: &Arc<FaultPlan>, job: &Job, pages: &[&str], now: &str, here: &str) -> Result<RunReport, RunError> {
         let pages = pages.iter().map(|page| (*page).to_owned()).collect();
-        let source = Scripted { pages, now: now.to_owned(), here: here.to_owned() };
+        let looked_ahead = Arc::clone(&self.looked_ahead);
+        let source = Scripted { pages, now: now.to_owned(), here: here.to_owned(), looked_ahead };
         let ports = Ports {
             state: self.state.clone(),
             store: Arc::new(FaultyStore::new(Arc::new(self.store.clone()), plan.clone())),
@@ -141,6 +151,19 @@ impl Place {
 
     fn files(&self, folder: &str) -> Vec<String> {
         block_on(self.store.list(folder)).unwrap().into_iter().map(|listed| listed.path).collect()
+    }
+}
+
+/// Where records come in an order, they may say that the first page is the last: whatever was asked for behind it would be wasted.
+#[test]
+fn nothing_is_looked_ahead_for_where_records_may_say_that_no_more_is_needed() {
+    let page = "[{\"id\":1,\"at\":\"2026-01-02T00:00:00Z\"},{\"id\":2,\"at\":\"2026-01-02T00:00:00Z\"}]";
+    for (order, looks) in [("", 1), ("order = \"ascending\"", 0), ("order = \"descending\"", 0)] {
+        let place = Place::new();
+        let cursor = format!("field = \"at\"\ntype = \"timestamp\"\nquery = {{ since = \"{{{{ from }}}}\" }}\n{order}");
+        let job = place.job(&cursor, "[window]\nstart = \"2026-01-01\"");
+        assert_eq!(place.run(&job, &[page], NOW).unwrap().counts.kept, 2, "{order}");
+        assert_eq!(place.looked_ahead.load(Ordering::SeqCst), looks, "{order}");
     }
 }
 
