@@ -46,8 +46,6 @@ impl Reading<'_> {
         Ok(next.filter(|_| !progress.is_over(&self.reach)))
     }
 
-    /// Whether the API gives no more of what was asked for, so that something may be missing. That it says so beforehand is no matter
-    /// where an order lets reading begin again behind what came.
     /// Has what comes behind a first page asked for. Not where that may be otherwise than the source counts, or this page the last one,
     /// for its records say so: these are looked at first.
     pub(super) async fn read_on(&self, first: RawPage) -> RawPage {
@@ -57,6 +55,8 @@ impl Reading<'_> {
         }
     }
 
+    /// Whether the API gives no more of what was asked for, so that something may be missing. That it says so beforehand is no matter
+    /// where an order lets reading begin again behind what came.
     pub(super) fn is_too_much(&self, cap: Cap) -> bool {
         match cap {
             Cap::Within => false,

@@ -25,7 +25,7 @@ pub(super) const SEGMENT_MAX: usize = 1024 * 1024;
 /// Columns that are nested deeper are not written: arrow reads none back that are nested as deep as 64.
 pub(super) const DEPTH_MAX: usize = 32;
 
-/// Rows on disk. Between two segments they take no memory but for 16 bytes each, and a segment's.
+/// Rows on disk. In memory there are 16 bytes for each segment, and room for the next one.
 pub(super) struct Spilled {
     folder: PathBuf,
     kept: Kept,
@@ -53,8 +53,9 @@ pub(super) struct Rows {
 pub(super) struct Replay {
     spilled: Spilled,
     buckets: std::iter::Enumerate<vec::IntoIter<Vec<Segment>>>,
+    /// The number of the bucket at work; `None` before the first.
     last: Option<usize>,
-    /// What is left of the bucket at work.
+    /// What is left of that bucket.
     segments: vec::IntoIter<Segment>,
 }
 

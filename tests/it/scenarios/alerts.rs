@@ -87,6 +87,14 @@ impl Desk {
         self.hear(RunEnd::of(ErrorKind::Unavailable, "fetch page 3: status 503".to_owned()));
     }
 
+    /// A failure, until the receiver was told and the courier knows that it was.
+    async fn fail_and_tell(&self, receiver: &Receiver) {
+        self.fail();
+        until("the failure is told", || receiver.received().len() == 1).await;
+        let delivered = "highwater_alerts_total{outcome=\"delivered\"} 1";
+        until("and known to be told", || self.metrics.render(&Gauges::default()).contains(delivered)).await;
+    }
+
     async fn end(mut self) {
         self.stop.request();
         assert!(self.courier.join_next().await.unwrap().is_ok());
@@ -100,11 +108,7 @@ async fn a_job_that_keeps_failing_is_told_once_over_restarts() {
     let channels = [channel("ops", &receiver.url(PATH))];
     let state = Arc::new(MemoryState::new());
     let desk = Desk::open(state.clone(), &channels);
-    desk.fail();
-    until("the failure is told", || receiver.received().len() == 1).await;
-    let delivered =
-        |desk: &Desk| desk.metrics.render(&Gauges::default()).contains("highwater_alerts_total{outcome=\"delivered\"} 1");
-    until("and known to be told", || delivered(&desk)).await;
+    desk.fail_and_tell(&receiver).await;
     for _ in 0..50 {
         desk.fail();
     }
@@ -140,12 +144,7 @@ async fn an_end_that_could_not_be_told_is_told_after_the_restart() {
     let channels = [channel("ops", &receiver.url(PATH))];
     let state = Arc::new(MemoryState::new());
     let desk = Desk::open(state.clone(), &channels);
-    desk.fail();
-    until("the failure is told", || receiver.received().len() == 1).await;
-    until("and known to be told", || {
-        desk.metrics.render(&Gauges::default()).contains("highwater_alerts_total{outcome=\"delivered\"} 1")
-    })
-    .await;
+    desk.fail_and_tell(&receiver).await;
     receiver.reply([(503, vec![])]);
     desk.hear(RunEnd::Done);
     desk.clock.jump(Duration::from_secs(2));
