@@ -3,6 +3,7 @@
 //! A lock on a file beside it (`<file>.lock`) says who lives: whoever holds it may take over every lease that stands in the
 //! file, for their owners are dead. Readers (`status`, `runs`) take no lock and see the last transaction that was committed.
 //! One connection does everything in turn: transactions are short, and none ever waits for another of the same process.
+//! A transaction is on the disk when it ends, but for those that mean nothing once the process is gone: see `Flush`.
 
 mod batches;
 mod conditions;
@@ -39,6 +40,21 @@ pub struct SqliteState {
     live: Mutex<BTreeMap<DatasetName, Epoch>>,
     /// Held as long as this lives; `None` for a reader.
     lock: Option<File>,
+    /// The file has a log ahead of it, in which transactions keep their order whether they are flushed or not.
+    logged: bool,
+}
+
+/// When what a transaction wrote is on the disk.
+///
+/// With a log ahead of the file commits at `NORMAL` keep their order, and the first one at `FULL` flushes all before it: power that
+/// fails takes the last ones, as a kill before them would have. <https://www.sqlite.org/pragma.html#pragma_synchronous>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flush {
+    /// When it ends: something outside of the file is built on it.
+    Now,
+    /// With the next one that is flushed, which comes before anything is built on it. For what says that this process is at work, and of
+    /// what: where the power fails, the process is no more.
+    WithTheNext,
 }
 
 impl SqliteState {
@@ -72,18 +88,23 @@ impl SqliteState {
         self.pool.close().await;
     }
 
-    fn new(pool: SqlitePool, path: &Path, lock: Option<File>) -> Self {
-        SqliteState { pool, path: path.to_owned(), live: Mutex::default(), lock }
+    fn new(pool: SqlitePool, path: &Path, lock: Option<File>, logged: bool) -> Self {
+        SqliteState { pool, path: path.to_owned(), live: Mutex::default(), lock, logged }
     }
 
     /// A transaction that writes. It takes the file's write lock at once: one that began as a reader could not go on as a writer
     /// after somebody else wrote.
-    async fn begin(&self, action: &str) -> Result<Transaction<'static, Sqlite>, StateError> {
+    async fn begin(&self, action: &str, flush: Flush) -> Result<Transaction<'static, Sqlite>, StateError> {
         if self.lock.is_none() {
             let message = format!("`{}` was opened to be read", self.path.display());
             return Err(StateError { kind: crate::error::ErrorKind::Bug, action: action.to_owned(), message });
         }
-        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| state_error(action, &error))
+        // Each says it for itself: the connection keeps what the last one said.
+        let begin = match flush {
+            Flush::WithTheNext if self.logged => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
+            _ => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
+        };
+        self.pool.begin_with(begin).await.map_err(|error| state_error(action, &error))
     }
 
     fn live(&self) -> MutexGuard<'_, BTreeMap<DatasetName, Epoch>> {
@@ -137,11 +158,11 @@ impl State for SqliteState {
     }
 
     async fn start_run(&self, run: &RunRow) -> Result<(), StateError> {
-        history::note_run(self, "note that the run began", run).await
+        history::note_run(self, "note that the run began", run, Flush::WithTheNext).await
     }
 
     async fn finish_run(&self, run: &RunRow) -> Result<(), StateError> {
-        history::note_run(self, "note how the run went", run).await
+        history::note_run(self, "note how the run went", run, Flush::Now).await
     }
 
     async fn runs(&self, job: Option<&JobName>, limit: u32) -> Result<Vec<RunRow>, StateError> {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::datasets::check_epoch;
 use super::errors::{state_error, value_error};
-use super::{SqliteState, commit};
+use super::{Flush, SqliteState, commit};
 use crate::ids::{BatchId, DatasetName};
 use crate::state::values::{from_integer, from_json, from_text, status_from, status_name, to_integer, to_json, to_text};
 use crate::state::{BatchNote, BatchStatus, CLOSED_BATCHES_MAX, Lease, StateError};
@@ -18,7 +18,7 @@ pub(super) async fn note(state: &SqliteState, lease: &Lease, note: &BatchNote) -
     let covers = to_json(&note.covers).map_err(bad)?;
     let numbers = [note.seq, lease.epoch, note.rows, note.bytes];
     let [seq, epoch, rows, bytes] = numbers.map(to_integer);
-    let mut transaction = state.begin(&action).await?;
+    let mut transaction = state.begin(&action, Flush::Now).await?;
     check_epoch(&action, &mut transaction, lease).await?;
     sqlx::query(
         "INSERT INTO batch (batch, dataset, seq, epoch, status, staged_json, covers_json, row_count, byte_count, noted_at)
@@ -54,7 +54,7 @@ pub(super) async fn open(state: &SqliteState, dataset: &DatasetName) -> Result<V
 
 pub(super) async fn mark(state: &SqliteState, lease: &Lease, batch: BatchId, status: BatchStatus) -> Result<(), StateError> {
     let action = format!("mark batch {batch} as {}", status_name(status));
-    let mut transaction = state.begin(&action).await?;
+    let mut transaction = state.begin(&action, Flush::Now).await?;
     check_epoch(&action, &mut transaction, lease).await?;
     set_status(&action, &mut transaction, &lease.dataset, batch, status).await?;
     commit(&action, transaction).await

@@ -5,7 +5,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::errors::{state_error, value_error};
-use super::{SqliteState, commit};
+use super::{Flush, SqliteState, commit};
 use crate::ids::JobName;
 use crate::state::values::{from_json, from_text, to_json, to_text};
 use crate::state::{Condition, ConditionKey, StateError};
@@ -22,7 +22,7 @@ pub(super) async fn all(state: &SqliteState) -> Result<Vec<Condition>, StateErro
 pub(super) async fn put(state: &SqliteState, condition: &Condition) -> Result<(), StateError> {
     let action = "note what is wrong";
     let told = to_json(&condition.told).map_err(|message| value_error(action, message))?;
-    let mut transaction = state.begin(action).await?;
+    let mut transaction = state.begin(action, Flush::Now).await?;
     sqlx::query(
         "INSERT OR REPLACE INTO condition (job, kind, detail, since, reason, cleared_at, told_json)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -42,7 +42,7 @@ pub(super) async fn put(state: &SqliteState, condition: &Condition) -> Result<()
 
 pub(super) async fn forget(state: &SqliteState, key: &ConditionKey) -> Result<(), StateError> {
     let action = "forget what was wrong";
-    let mut transaction = state.begin(action).await?;
+    let mut transaction = state.begin(action, Flush::Now).await?;
     sqlx::query("DELETE FROM condition WHERE job = ?1 AND kind = ?2 AND detail = ?3")
         .bind(key.job.as_str())
         .bind(&key.kind)

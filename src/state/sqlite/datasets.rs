@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::errors::{state_error, value_error};
-use super::{SqliteState, batches, commit};
+use super::{Flush, SqliteState, batches, commit};
 use crate::error::ErrorKind;
 use crate::fault::Guards;
 use crate::ids::{BatchId, DatasetName, Epoch};
@@ -15,7 +15,8 @@ use crate::state::{DatasetState, Lease, StateError};
 pub(super) async fn lease(state: &SqliteState, dataset: &DatasetName, owner: &str, now: Timestamp) -> Result<Lease, StateError> {
     let action = format!("take the lease of {dataset}");
     let reserved = Reserved::take(state, dataset, &action)?;
-    let mut transaction = state.begin(&action).await?;
+    // What is done under it is noted, or told of, before it counts.
+    let mut transaction = state.begin(&action, Flush::WithTheNext).await?;
     let empty = DatasetState::default();
     let (coverage, pending, fingerprint) = jsons(&empty).map_err(|message| value_error(&action, message))?;
     sqlx::query(
@@ -86,7 +87,7 @@ pub(super) async fn release(state: &SqliteState, lease: &Lease) -> Result<(), St
         }
     }
     let epoch = to_integer(lease.epoch).map_err(|message| value_error(&action, message))?;
-    let mut transaction = state.begin(&action).await?;
+    let mut transaction = state.begin(&action, Flush::WithTheNext).await?;
     sqlx::query("UPDATE dataset SET owner = NULL, leased_at = NULL WHERE name = ?1 AND epoch = ?2")
         .bind(lease.dataset.as_str())
         .bind(epoch)
@@ -125,7 +126,7 @@ pub(super) async fn advance(
     let bad = |message: String| value_error(&action, message);
     let (coverage, pending, fingerprint) = jsons(known).map_err(bad)?;
     let seq = to_integer(known.seq).map_err(bad)?;
-    let mut transaction = state.begin(&action).await?;
+    let mut transaction = state.begin(&action, Flush::Now).await?;
     check_epoch(&action, &mut transaction, lease).await?;
     sqlx::query(
         "UPDATE dataset SET seq = ?2, record_hash = ?3, generation = ?4, coverage_json = ?5, pending_json = ?6, fingerprint_json = ?7

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row};
 
 use super::errors::{state_error, value_error};
-use super::{SqliteState, commit};
+use super::{Flush, SqliteState, commit};
 use crate::ids::{ClaimId, JobName};
 use crate::state::values::{from_text, to_text};
 use crate::state::{DueTimes, StateError};
@@ -39,7 +39,7 @@ fn read(action: &str, row: &SqliteRow) -> Result<(JobName, DueTimes), StateError
 
 pub(super) async fn set(state: &SqliteState, rows: &[(JobName, DueTimes)]) -> Result<(), StateError> {
     let action = "note the due times";
-    let mut transaction = state.begin(action).await?;
+    let mut transaction = state.begin(action, Flush::Now).await?;
     for part in rows.chunks(ROWS_AT_ONCE) {
         let mut query = QueryBuilder::new(
             "INSERT OR REPLACE INTO due (job, last_due, next_due, schedule, owed_after, parked_until, parked_reason, claim) ",
@@ -67,7 +67,7 @@ pub(super) async fn claim(
     next_due: Option<Timestamp>,
 ) -> Result<bool, StateError> {
     let action = format!("claim the due time {due_at} of {job}");
-    let mut transaction = state.begin(&action).await?;
+    let mut transaction = state.begin(&action, Flush::Now).await?;
     let done = sqlx::query(
         "UPDATE due SET last_due = ?2, claim = ?3, next_due = ?4, owed_after = NULL, parked_until = NULL, parked_reason = NULL
          WHERE job = ?1 AND (last_due IS NULL OR last_due < ?2 OR (last_due = ?2 AND claim = ?3))",
@@ -85,7 +85,7 @@ pub(super) async fn claim(
 
 pub(super) async fn forget(state: &SqliteState, jobs: &[JobName]) -> Result<(), StateError> {
     let action = "forget due times";
-    let mut transaction = state.begin(action).await?;
+    let mut transaction = state.begin(action, Flush::Now).await?;
     for job in jobs {
         sqlx::query("DELETE FROM due WHERE job = ?1")
             .bind(job.as_str())

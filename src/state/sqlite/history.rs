@@ -8,16 +8,16 @@ use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::errors::{state_error, value_error};
-use super::{SqliteState, commit};
+use super::{Flush, SqliteState, commit};
 use crate::ids::{JobName, RunId};
 use crate::state::values::{from_integer, from_json, from_text, to_integer, to_json, to_text};
 use crate::state::{EventRow, HISTORY_MAX, RunRow, StateError};
 
-pub(super) async fn note_run(state: &SqliteState, action: &str, run: &RunRow) -> Result<(), StateError> {
+pub(super) async fn note_run(state: &SqliteState, action: &str, run: &RunRow, flush: Flush) -> Result<(), StateError> {
     let bad = |message: String| value_error(action, message);
     let counts = to_json(&run.counts).map_err(bad)?;
     let [requests, bytes, files, commits] = [run.requests, run.bytes, run.files, run.commits].map(to_integer);
-    let mut transaction = state.begin(action).await?;
+    let mut transaction = state.begin(action, flush).await?;
     sqlx::query(
         "INSERT OR REPLACE INTO runs (run, job, started_at, finished_at, status, counts_json, requests, bytes, files, commits, error)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
@@ -52,7 +52,7 @@ pub(super) async fn note_run(state: &SqliteState, action: &str, run: &RunRow) ->
 /// Runs that nobody finished, by the time the file lock is ours, ended with their process.
 pub(super) async fn bury_runs(state: &SqliteState) -> Result<(), StateError> {
     let action = "note which runs were cut off";
-    let mut transaction = state.begin(action).await?;
+    let mut transaction = state.begin(action, Flush::Now).await?;
     sqlx::query("UPDATE runs SET status = 'failed', error = 'the process ended before the run did' WHERE status = 'running'")
         .execute(&mut *transaction)
         .await
@@ -97,7 +97,7 @@ fn read_run(action: &str, row: &SqliteRow) -> Result<RunRow, StateError> {
 pub(super) async fn note_event(state: &SqliteState, event: EventRow) -> Result<(), StateError> {
     let action = "note an event";
     let job = event.job.as_ref().map_or("", JobName::as_str);
-    let mut transaction = state.begin(action).await?;
+    let mut transaction = state.begin(action, Flush::Now).await?;
     sqlx::query("INSERT OR IGNORE INTO events (at, job, kind, text) VALUES (?1, ?2, ?3, ?4)")
         .bind(to_text(event.at))
         .bind(job)

@@ -6,7 +6,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::errors::{state_error, value_error};
-use super::{SqliteState, commit};
+use super::{Flush, SqliteState, commit};
 use crate::ledger::{Ledger, LedgerEntry, LedgerError, check_text};
 use crate::state::StateError;
 use crate::state::values::{from_integer, from_text, to_integer, to_text};
@@ -43,7 +43,7 @@ impl Ledger for SqliteState {
                  WHERE account = ?1 AND (version = ?2 OR (version = ?3 AND entry = ?4 AND at = ?5))"
             }
         };
-        let mut transaction = self.begin(&action).await?;
+        let mut transaction = self.begin(&action, Flush::Now).await?;
         let done = sqlx::query(statement).bind(account).bind(before).bind(after).bind(text).bind(to_text(at));
         let done = done.execute(&mut *transaction).await.map_err(|error| state_error(&action, &error))?;
         commit(&action, transaction).await?;

@@ -5,12 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::Connection;
-use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, Connection};
 
 use super::errors::{DAMAGED, judge_io, state_error};
-use super::{SqliteState, history};
+use super::{Flush, SqliteState, commit, history};
 use crate::error::ErrorKind;
 use crate::fault::Guards;
 use crate::state::StateError;
@@ -38,11 +38,13 @@ pub(super) async fn for_writing(path: &Path) -> Result<SqliteState, StateError> 
     make_file(path).map_err(|error| io_error(&action, &error))?;
     let pool = connect(&action, options(path)).await?;
     check_integrity(&action, &pool).await?;
-    if let Found::Newer(version) = found(&action, &pool).await? {
+    let found = found(&action, &pool).await?;
+    if let Found::Newer(version) = found {
         return Err(newer(&action, version));
     }
-    migrate(&action, &pool).await?;
-    let state = SqliteState::new(pool, path, Some(lock));
+    let logged = is_logged(&action, &pool).await?;
+    let state = SqliteState::new(pool, path, Some(lock), logged);
+    migrate(&action, &state, matches!(found, Found::Empty)).await?;
     history::bury_runs(&state).await?;
     Ok(state)
 }
@@ -55,9 +57,9 @@ pub(super) async fn for_reading(path: &Path) -> Result<SqliteState, StateError> 
     }
     let pool = connect(&action, options(path).read_only(true).create_if_missing(false)).await?;
     match found(&action, &pool).await? {
-        Found::Current => Ok(SqliteState::new(pool, path, None)),
+        Found::Current => Ok(SqliteState::new(pool, path, None, false)),
         Found::Newer(version) => Err(newer(&action, version)),
-        Found::Older => {
+        Found::Empty | Found::Older => {
             Err(config("the state is of an older highwater, or not finished; `highwater run` or `serve` brings it up to date"))
         }
     }
@@ -158,7 +160,8 @@ async fn check_integrity(action: &str, pool: &SqlitePool) -> Result<(), StateErr
 }
 
 enum Found {
-    /// Without tables, or with those of an older program.
+    /// Nobody made its tables yet.
+    Empty,
     Older,
     Current,
     Newer(i64),
@@ -171,7 +174,7 @@ async fn found(action: &str, pool: &SqlitePool) -> Result<Found, StateError> {
         .await
         .map_err(told)?;
     if tables == 0 {
-        return Ok(Found::Older);
+        return Ok(Found::Empty);
     }
     let version: Option<i64> =
         sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(pool).await.map_err(told)?;
@@ -189,24 +192,32 @@ fn newer(action: &str, version: i64) -> StateError {
     StateError { kind: ErrorKind::Config, action: action.to_owned(), message }
 }
 
-async fn migrate(action: &str, pool: &SqlitePool) -> Result<(), StateError> {
-    // One commit after the other: with a log ahead of the file these keep their order without a flush each, and the first commit
-    // behind them flushes all. Power that fails before leaves a state of some migration, from which the next start goes on.
-    // https://www.sqlite.org/pragma.html#pragma_synchronous
-    let told = |error: sqlx::Error| state_error(action, &error);
-    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(pool).await.map_err(told)?;
-    if mode == "wal" {
-        // The pool has one connection; should it be replaced, the next one flushes.
-        sqlx::query("PRAGMA synchronous = NORMAL").execute(pool).await.map_err(told)?;
-    }
-    match MIGRATIONS.run(pool).await {
-        Ok(()) => sqlx::query("PRAGMA synchronous = FULL").execute(pool).await.map(drop).map_err(told),
-        Err(sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _)) => {
-            Err(state_error(action, &error))
-        }
+/// Whether the file has a log ahead of it, which not every file system can have.
+async fn is_logged(action: &str, pool: &SqlitePool) -> Result<bool, StateError> {
+    let mode: Result<String, _> = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(pool).await;
+    mode.map(|mode| mode == "wal").map_err(|error| state_error(action, &error))
+}
+
+/// All migrations that are missing, in one transaction: power that fails leaves the state as it was, or with all of them.
+async fn migrate(action: &str, state: &SqliteState, is_empty: bool) -> Result<(), StateError> {
+    let mut transaction = state.begin(action, Flush::WithTheNext).await?;
+    let migrated = match is_empty {
+        true => make_tables(&mut transaction).await,
+        false => MIGRATIONS.run(&mut *transaction).await,
+    };
+    match migrated {
+        Ok(()) => commit(action, transaction).await,
+        Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => Err(state_error(action, &error)),
         // Tables that were made by another program, or changed by hand.
         Err(other) => Err(StateError { kind: ErrorKind::Config, action: action.to_owned(), message: other.to_string() }),
     }
+}
+
+/// The same as one migration after the other, in fewer steps: each is a way to the file's thread and back, which a first run waits for.
+async fn make_tables(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
+    let all: Vec<&str> = MIGRATIONS.iter().map(|migration| migration.sql.as_str()).collect();
+    sqlx::raw_sql(AssertSqlSafe(all.join("\n"))).execute(&mut *connection).await?;
+    MIGRATIONS.skip(connection, None).await
 }
 
 /// Reads a page of the file, in turn with everybody else: a transaction that hangs shows.

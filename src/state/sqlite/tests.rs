@@ -211,13 +211,71 @@ async fn the_file_is_for_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn every_commit_is_flushed() {
+async fn what_something_is_built_on_is_flushed() {
     let folder = tempfile::tempdir().unwrap();
     let state = SqliteState::open(&path(&folder)).await.unwrap();
     let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&state.pool).await.unwrap();
-    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&state.pool).await.unwrap();
     let foreign_keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&state.pool).await.unwrap();
-    assert_eq!((mode.as_str(), synchronous, foreign_keys), ("wal", 2, 1));
+    assert_eq!((mode.as_str(), foreign_keys), ("wal", 1));
+    let (now, job) = (Timestamp::UNIX_EPOCH, JobName::new("orders"));
+    // As the last transaction left the connection: flushed at its end, or with the next one.
+    let said = async || -> i64 { sqlx::query_scalar("PRAGMA synchronous").fetch_one(&state.pool).await.unwrap() };
+    let (flushed, later) = (2, 1);
+    let lease = state.lease(&DatasetName::new("orders"), "me", now).await.unwrap();
+    assert_eq!(said().await, later, "a lease");
+    let batch = BatchId(uuid::Uuid::from_u128(1));
+    let (status, staged, covers) = (BatchStatus::Prepared, Vec::new(), Vec::new());
+    let note = BatchNote { batch, seq: 1, status, staged, covers, rows: 0, bytes: 0, noted_at: now };
+    state.note_batch(&lease, &note).await.unwrap();
+    assert_eq!(said().await, flushed, "a batch that will be decided");
+    state.release(&lease).await.unwrap();
+    assert_eq!(said().await, later, "a lease that is given back");
+    let lease = state.lease(&DatasetName::new("orders"), "me", now).await.unwrap();
+    state.advance(&lease, &DatasetState { seq: 1, ..DatasetState::default() }, Some(batch)).await.unwrap();
+    assert_eq!(said().await, flushed, "what is known of a table");
+    state.release(&lease).await.unwrap();
+    assert!(state.put_entry("api", 0, "{}", now).await.unwrap());
+    assert_eq!(said().await, flushed, "what a budget has spent");
+    let run = crate::state::contract::running("orders", "");
+    state.start_run(&run).await.unwrap();
+    assert_eq!(said().await, later, "that a run began");
+    state.finish_run(&run).await.unwrap();
+    assert_eq!(said().await, flushed, "how a run went");
+    state.start_run(&run).await.unwrap();
+    assert!(state.put_tokens("ab12", 0, &"{}".into(), now).await.unwrap());
+    assert_eq!(said().await, flushed, "a token");
+    state.start_run(&run).await.unwrap();
+    state.set_due_times(&[(job, DueTimes::default())]).await.unwrap();
+    assert_eq!(said().await, flushed, "when a job is due");
+}
+
+#[tokio::test]
+async fn tables_made_at_once_are_those_of_one_migration_after_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut found = Vec::new();
+    for (name, version) in [("at once.db", None), ("each.db", Some(1))] {
+        let file = folder.path().join(name);
+        if let Some(version) = version {
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+            let pool = SqlitePool::connect_with(options).await.unwrap();
+            sqlx::migrate!("src/state/migrations").run_to(version, &pool).await.unwrap();
+            pool.close().await;
+        }
+        let state = SqliteState::open(&file).await.unwrap();
+        let tables: Vec<(String, Option<String>)> =
+            sqlx::query_as("SELECT name, sql FROM sqlite_schema ORDER BY name").fetch_all(&state.pool).await.unwrap();
+        let migrations: Vec<(i64, String, bool, Vec<u8>)> =
+            sqlx::query_as("SELECT version, description, success, checksum FROM _sqlx_migrations ORDER BY version")
+                .fetch_all(&state.pool)
+                .await
+                .unwrap();
+        assert!(tables.len() > migrations.len() && !migrations.is_empty());
+        found.push((tables, migrations));
+        state.close().await;
+        // What was made at once is found as it should be.
+        SqliteState::open(&file).await.unwrap();
+    }
+    assert_eq!(found[0], found[1]);
 }
 
 #[tokio::test]

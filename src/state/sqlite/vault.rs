@@ -6,7 +6,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::errors::{state_error, value_error};
-use super::{SqliteState, commit};
+use super::{Flush, SqliteState, commit};
 use crate::config::secret::{ExposeSecret, SecretString};
 use crate::state::StateError;
 use crate::state::values::{from_integer, from_text, to_integer, to_text};
@@ -38,7 +38,7 @@ impl TokenVault for SqliteState {
             }
         };
         let told = |error: sqlx::Error| state_error(action, &error);
-        let mut transaction = self.begin(action).await?;
+        let mut transaction = self.begin(action, Flush::Now).await?;
         let done = sqlx::query(statement).bind(credential).bind(before).bind(after).bind(text.expose_secret()).bind(to_text(at));
         let done = done.execute(&mut *transaction).await.map_err(told)?;
         if before == 0 {
