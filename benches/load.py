@@ -130,11 +130,12 @@ class Bench:
         return self.apis[rows]
 
     def done(self, case, tool):
-        mine = [entry for entry in report.read(self.figures) if (entry["case"], entry["tool"]) == (case, tool)]
+        table = self.arguments.table if case.startswith(("noop", "delta")) else None
+        mine = [entry for entry in report.read(self.figures) if (entry["case"], entry["tool"], entry.get("table")) == (case, tool, table)]
         return sum(1 for entry in mine if entry.get("others", 0) <= report.DISTURBED)
 
     def keep(self, case, tool, figures):
-        entry = {"case": case, "tool": tool, **figures}
+        entry = {"case": case, "tool": tool, "at": round(time.time()), **figures}
         with open(self.figures, "a") as file:
             file.write(json.dumps(entry) + "\n")
         print("  ".join(f"{key} {value}" for key, value in entry.items()), flush=True)
@@ -223,7 +224,7 @@ class Bench:
         for tool in self.each(case, ["ours"]):
             folder, api, rows = self.table(case.split("-")[1])
             figures = measure.measure(self.ours(folder), self.log, api.cpu)
-            self.keep(case, tool, {**figures, "rows": rows, "request": round(self.request(api), 4)})
+            self.keep(case, tool, {**figures, "rows": rows, "table": rows, "request": round(self.request(api), 4)})
 
     def delta(self, case):
         mode = case.split("-")[1]

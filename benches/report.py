@@ -45,8 +45,12 @@ def middle(entries, key):
 
 
 def ratio(ones, others, key):
-    """The median of what `ones` took by what `others` did in the same turn: a machine's speed swings, and less so within a turn."""
-    turns = [one[key] / other[key] for one, other in zip(ones, others) if other[key]]
+    """The median of what each of `ones` took by what the one of `others` did that was measured next to it: a machine's speed swings, and
+    less so within a turn."""
+    if not others:
+        return None
+    pairs = [(one, min(others, key=lambda other: abs(other["at"] - one["at"]))) for one in ones]
+    turns = [one[key] / other[key] for one, other in pairs if other[key]]
     return statistics.median(turns) if turns else None
 
 
@@ -75,21 +79,22 @@ def loads(entries):
 
 
 def others(entries):
-    def of(case):
-        return undisturbed([entry for entry in entries if entry["case"] == case and entry["ok"]])
+    def of(case, table=None):
+        return undisturbed([entry for entry in entries if entry["case"] == case and entry["ok"] and entry.get("table") == table])
 
+    tables = sorted({entry["table"] for entry in entries if "table" in entry})
     changes = ["", "### On a table that is there", "", "| what | runs | wall ms | over the request ms | CPU ms | peak RSS MB |", "|---|--:|--:|--:|--:|--:|"]
-    for mode in ("append", "merge"):
-        if found := of(f"noop-{mode}"):
+    for mode, table in [(mode, table) for mode in ("append", "merge") for table in tables]:
+        if found := of(f"noop-{mode}", table):
             over = statistics.median(entry["wall"] - entry["request"] for entry in found)
             changes.append(
-                f"| nothing to do, {mode}, {found[0]['rows']:,} rows | {len(found)} | {middle(found, 'wall') * 1e3:.0f} | {over * 1e3:.0f} "
+                f"| nothing to do, {mode}, {table:,} rows | {len(found)} | {middle(found, 'wall') * 1e3:.0f} | {over * 1e3:.0f} "
                 f"| {middle(found, 'cpu') * 1e3:.0f} | {middle(found, 'rss_mb'):.0f} |"
             )
-    for mode in ("append", "merge"):
-        if found := of(f"delta-{mode}"):
+    for mode, table in [(mode, table) for mode in ("append", "merge") for table in tables]:
+        if found := of(f"delta-{mode}", table):
             changes.append(
-                f"| {found[0]['rows']:,} records more, {mode}, {found[0]['table']:,} rows | {len(found)} | {middle(found, 'wall') * 1e3:.0f} | "
+                f"| {found[0]['rows']:,} records more, {mode}, {table:,} rows | {len(found)} | {middle(found, 'wall') * 1e3:.0f} | "
                 f"| {middle(found, 'cpu') * 1e3:.0f} | {middle(found, 'rss_mb'):.0f} |"
             )
     many = ["", "### Many jobs", "", "| what | runs | wall s | CPU | peak RSS MB |", "|---|--:|--:|--:|--:|"]

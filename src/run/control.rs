@@ -49,8 +49,9 @@ async fn try_write(job: &Job, ports: &Ports, row: &RunRow) -> Result<(), RunErro
             _ => write_schema_changes(job, ports, known).await,
         }
     };
-    // Two folders, which know nothing of each other.
-    tokio::try_join!(write_runs(job, ports, runs), changes).map(drop)
+    // Two folders, which know nothing of each other: where one cannot be written, the other is.
+    let (runs, changes) = tokio::join!(write_runs(job, ports, runs), changes);
+    runs.and(changes)
 }
 
 async fn write_runs(job: &Job, ports: &Ports, runs: Vec<RunRow>) -> Result<(), RunError> {

@@ -46,8 +46,8 @@ pub struct SqliteState {
 
 /// When what a transaction wrote is on the disk.
 ///
-/// With a log ahead of the file commits at `NORMAL` keep their order, and the first one at `FULL` flushes all before it: power that
-/// fails takes the last ones, as a kill before them would have. <https://www.sqlite.org/pragma.html#pragma_synchronous>
+/// With a log ahead of the file commits at `NORMAL` keep their order, and the first one at `FULL` that writes something flushes all before
+/// it: power that fails takes the last ones, as a kill before them would have. <https://www.sqlite.org/pragma.html#pragma_synchronous>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flush {
     /// When it ends: something outside of the file is built on it.

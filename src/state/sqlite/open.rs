@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Connection};
 
 use super::errors::{DAMAGED, judge_io, state_error};
@@ -201,23 +201,19 @@ async fn is_logged(action: &str, pool: &SqlitePool) -> Result<bool, StateError> 
 /// All migrations that are missing, in one transaction: power that fails leaves the state as it was, or with all of them.
 async fn migrate(action: &str, state: &SqliteState, is_empty: bool) -> Result<(), StateError> {
     let mut transaction = state.begin(action, Flush::WithTheNext).await?;
-    let migrated = match is_empty {
-        true => make_tables(&mut transaction).await,
-        false => MIGRATIONS.run(&mut *transaction).await,
-    };
-    match migrated {
+    if is_empty {
+        // The same as one after the other, in fewer steps: each is a way to the file's thread and back, which a first run waits for.
+        let all: Vec<&str> = MIGRATIONS.iter().map(|migration| migration.sql.as_str()).collect();
+        let made = sqlx::raw_sql(AssertSqlSafe(all.join("\n"))).execute(&mut *transaction).await;
+        made.map_err(|error| state_error(action, &error))?;
+    }
+    // What `run` and `skip` do: tables that were just made are only told of. Through these it would be no future that can be sent.
+    match MIGRATIONS.run_direct(None, &mut *transaction, is_empty).await {
         Ok(()) => commit(action, transaction).await,
         Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => Err(state_error(action, &error)),
         // Tables that were made by another program, or changed by hand.
         Err(other) => Err(StateError { kind: ErrorKind::Config, action: action.to_owned(), message: other.to_string() }),
     }
-}
-
-/// The same as one migration after the other, in fewer steps: each is a way to the file's thread and back, which a first run waits for.
-async fn make_tables(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
-    let all: Vec<&str> = MIGRATIONS.iter().map(|migration| migration.sql.as_str()).collect();
-    sqlx::raw_sql(AssertSqlSafe(all.join("\n"))).execute(&mut *connection).await?;
-    MIGRATIONS.skip(connection, None).await
 }
 
 /// Reads a page of the file, in turn with everybody else: a transaction that hangs shows.

@@ -245,8 +245,16 @@ async fn what_something_is_built_on_is_flushed() {
     assert!(state.put_tokens("ab12", 0, &"{}".into(), now).await.unwrap());
     assert_eq!(said().await, flushed, "a token");
     state.start_run(&run).await.unwrap();
-    state.set_due_times(&[(job, DueTimes::default())]).await.unwrap();
+    state.set_due_times(&[(job.clone(), DueTimes::default())]).await.unwrap();
     assert_eq!(said().await, flushed, "when a job is due");
+    state.start_run(&run).await.unwrap();
+    assert!(state.claim_due(&job, now, crate::ids::ClaimId(uuid::Uuid::from_u128(1)), None).await.unwrap());
+    assert_eq!(said().await, flushed, "that a due time was taken");
+    // Without a log ahead of the file nothing keeps an order that is not flushed.
+    let state = SqliteState { logged: false, ..state };
+    state.start_run(&run).await.unwrap();
+    let said: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&state.pool).await.unwrap();
+    assert_eq!(said, flushed, "that a run began, without a log");
 }
 
 #[tokio::test]
@@ -276,6 +284,31 @@ async fn tables_made_at_once_are_those_of_one_migration_after_the_other() {
         SqliteState::open(&file).await.unwrap();
     }
     assert_eq!(found[0], found[1]);
+}
+
+#[tokio::test]
+async fn tables_are_made_all_or_none() {
+    // Somebody else's tables, one of which is called like one of ours: of a new state, and of one that is to be brought up to date.
+    for (version, in_the_way) in [(None, "CREATE TABLE vault (x)"), (Some(1), "CREATE TABLE condition (x)")] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("highwater.db");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+        let pool = SqlitePool::connect_with(options.clone()).await.unwrap();
+        if let Some(version) = version {
+            sqlx::migrate!("src/state/migrations").run_to(version, &pool).await.unwrap();
+        }
+        sqlx::raw_sql(in_the_way).execute(&pool).await.unwrap();
+        let tables = async |pool: &SqlitePool| -> Vec<Option<String>> {
+            sqlx::query_scalar("SELECT sql FROM sqlite_schema ORDER BY name").fetch_all(pool).await.unwrap()
+        };
+        let before = tables(&pool).await;
+        pool.close().await;
+        let error = refused(SqliteState::open(&file).await);
+        assert!(error.message.contains("already exists"), "{error}");
+        let pool = SqlitePool::connect_with(options).await.unwrap();
+        assert_eq!(tables(&pool).await, before);
+        pool.close().await;
+    }
 }
 
 #[tokio::test]
