@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::{Certificate, Client, Identity, Proxy};
 
 use crate::config::catalog::{ClientIdentity, Source};
@@ -14,6 +15,9 @@ use crate::source::FetchError;
 
 use super::resolver::{GuardedResolver, Lookup, NameRule};
 
+/// gzip is taken off by `gunzip`, the others by the client.
+const ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, br, zstd, deflate");
+
 /// A server that is there answers a connection within this.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Longest silence within a body. Shorter than the whole timeout, so that a connection that died is noticed early.
@@ -22,6 +26,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 pub(super) fn client(source: &Source, secrets: &dyn SecretSource, lookup: Arc<dyn Lookup>) -> Result<Client, FetchError> {
     let rule = NameRule::new(&source.base_url, source.proxy.as_ref(), source.allow_private);
     let mut builder = outbound::client()
+        .no_gzip()
+        .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, ENCODINGS)]))
         .connect_timeout(source.timeout.min(CONNECT_MAX))
         .read_timeout(source.timeout.min(SILENCE_MAX))
         .timeout(source.timeout)

@@ -294,7 +294,7 @@ impl Exchange {
         let address = self.credentials.redactor().clean(&without_query(&url));
         let (status, headers) = (response.status(), response.headers().clone());
         let taken_down = response.extensions().get::<TakenDown>().copied();
-        // What the client knows how to decompress it has taken off.
+        // What the transport knows how to unpack it has taken off.
         if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
             let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
             let message = format!("{address} answers in a content encoding that is not understood: `{encoding}`");

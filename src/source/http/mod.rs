@@ -20,6 +20,7 @@ mod exchange;
 mod export;
 mod failure;
 mod graphql;
+mod gunzip;
 mod http_source;
 mod origin;
 mod paging;

@@ -11,6 +11,7 @@ use crate::error::ErrorKind;
 use crate::source::FetchError;
 
 use super::failure::Failure;
+use super::gunzip::gunzipped;
 use super::recording::{self, Found, Wire};
 use super::redact::Redactor;
 use super::request::Request;
@@ -87,7 +88,7 @@ impl Transport {
         if let Some(payload) = &sending.request.payload {
             builder = builder.body(payload.bytes.clone());
         }
-        let response = builder.send().await.map_err(Unsent::Network)?;
+        let response = gunzipped(builder.send().await.map_err(Unsent::Network)?);
         let Some((tape, asked)) = kept else { return Ok(response) };
         let (status, headers) = (response.status(), response.headers().clone());
         let (body, is_whole) = read(response, sending.body_max).await.map_err(Unsent::Network)?;

@@ -19,6 +19,7 @@ use crate::stop::Stop;
 
 use super::super::body::{BodyError, read_all};
 use super::super::failure::Failure;
+use super::super::gunzip::gunzipped;
 use super::super::origin::{OriginRule, without_query};
 use super::super::retry::{Attempts, Decision};
 use super::super::status::Remedy;
@@ -121,6 +122,7 @@ impl Line {
         let client = self.transport.client().map_err(|error| (Denial::new(error.kind, error.message), Remedy::None))?;
         let request = client.request(method, url.clone()).headers(headers).body(body);
         let response = request.timeout(self.timeout.min(TIMEOUT_MAX)).send().await.map_err(failed)?;
+        let response = gunzipped(response);
         let (status, headers) = (response.status(), response.headers().clone());
         let body = read_all(response, BODY_MAX).await.map_err(|error| match error {
             BodyError::TooLarge => {

@@ -297,6 +297,26 @@ async fn a_compressed_body_that_was_cut_off_is_asked_for_again() {
     assert_eq!(server.seen().len(), 5);
 }
 
+#[tokio::test]
+async fn a_compressed_body_of_several_members_is_read_to_its_end() {
+    use flate2::write::GzEncoder;
+    use std::io::Write;
+    let member = |text: String| {
+        let mut packed = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(text.as_bytes()).unwrap();
+        packed.finish().unwrap()
+    };
+    let rows = |from: u32| (from..from + 3_000).map(|id| format!("{{\"id\":{id}}}")).collect::<Vec<_>>().join(",");
+    let (first, second) = (format!("[{}", rows(0)), format!(",{}]", rows(3_000)));
+    let packed = [member(first.clone()), member(second.clone())].concat();
+    for header in ["Content-Encoding: gzip\r\n", "content-encoding: X-GZIP\r\n"] {
+        let server = Server::script(vec![raw("200 OK", header, &packed)]);
+        let page = World::new().fetch(&job(&server.url(""))).await.unwrap();
+        assert_eq!(page.body, first.clone() + &second, "{header}");
+        assert!(!page.headers.contains_key("content-encoding"));
+    }
+}
+
 // 300,002 bytes of JSON each.
 const BOMBS: [(&str, &str); 3] = [
     (
