@@ -94,6 +94,17 @@ impl TableSchema {
     }
 }
 
+impl ColumnType {
+    /// Lists and structs that stand in each other, at most; 0 for a scalar.
+    pub fn levels(&self) -> usize {
+        match self {
+            ColumnType::List(item) => 1 + item.column_type.levels(),
+            ColumnType::Struct(fields) => 1 + fields.iter().map(|field| field.column_type.levels()).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+}
+
 impl fmt::Display for ColumnType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

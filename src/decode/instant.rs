@@ -42,7 +42,7 @@ pub fn exact_timestamp(text: &str) -> Option<i64> {
 /// What a cursor takes for a point in time is one in a column that is declared to hold them, too: else a record would have its place
 /// in time and no value for it.
 pub fn declared_timestamp(text: &str, zone: &TimeZone) -> Option<i64> {
-    cursor_timestamp(text, zone).filter(|micros| YEARS.contains(&micros.div_euclid(MICROS)))
+    point_in_time(text, zone).filter(|micros| YEARS.contains(&micros.div_euclid(MICROS)))
 }
 
 /// A date `YYYY-MM-DD` as days since 1970-01-01.
@@ -57,14 +57,18 @@ pub fn date(text: &str) -> Option<i32> {
 /// A cursor's point in time, in microseconds rounded towards the past. Without an offset it is a wall-clock time in `zone`: in a gap the
 /// later reading, in an overlap the first. A date alone is its midnight.
 pub fn cursor_timestamp(text: &str, zone: &TimeZone) -> Option<i64> {
-    let micros = match parse(text.as_bytes()) {
+    point_in_time(text, zone).and_then(in_range)
+}
+
+/// The same, also of the last day of the year 9999, by which many an API says that something has no end.
+fn point_in_time(text: &str, zone: &TimeZone) -> Option<i64> {
+    match parse(text.as_bytes()) {
         Some(parts) => match parts.offset_seconds {
-            Some(offset) => micros_of(&parts, offset)?,
-            None => local_micros(&parts, zone)?,
+            Some(offset) => micros_of(&parts, offset),
+            None => local_micros(&parts, zone),
         },
-        None => foreign_micros(text, zone)?,
-    };
-    in_range(micros)
+        None => foreign_micros(text, zone),
+    }
 }
 
 /// A cursor's date as its midnight in `zone`; where the clocks skip midnight, the first moment of that day.

@@ -8,7 +8,7 @@ use crate::page::join_path;
 
 use super::DecodeError;
 use super::document::{Document, Item};
-use super::kind::{FIELDS_MAX, Hold, Kind, Node, Object};
+use super::kind::{FIELDS_MAX, Hold, Kind, LEVELS_MAX, Node, Object};
 
 /// A record that does not fit, or a job that does not want to go on.
 pub struct Misfit {
@@ -123,15 +123,15 @@ pub fn collision(doc: &Document<'_>, object: &Object, at: u32) -> Option<String>
 
 /// Joins what a record holds into the tree of fields.
 pub fn absorb_record(doc: &Document<'_>, root: &mut Object, record: u32) -> Result<(), DecodeError> {
-    absorb_fields(doc, root, record)?;
+    absorb_fields(doc, root, record, 0)?;
     match root.nodes.len() > FIELDS_MAX {
         true => Err(DecodeError::new(ErrorKind::Data, format!("the records have more than `{FIELDS_MAX}` fields"))),
         false => Ok(()),
     }
 }
 
-/// Into an object of which some fields may not move.
-fn absorb_fields(doc: &Document<'_>, object: &mut Object, at: u32) -> Result<(), DecodeError> {
+/// Into an object of which some fields may not move, so many levels below the record.
+fn absorb_fields(doc: &Document<'_>, object: &mut Object, at: u32, level: usize) -> Result<(), DecodeError> {
     for (key, at) in doc.distinct_members(at) {
         let place = object.place_or_new(key);
         if object.nodes.len() > FIELDS_MAX {
@@ -144,21 +144,21 @@ fn absorb_fields(doc: &Document<'_>, object: &mut Object, at: u32) -> Result<(),
             }
             continue;
         }
-        absorb(doc, &mut object.nodes[place], at)?;
+        absorb(doc, &mut object.nodes[place], at, level)?;
     }
     Ok(())
 }
 
-fn absorb(doc: &Document<'_>, node: &mut Node, at: u32) -> Result<(), DecodeError> {
+fn absorb(doc: &Document<'_>, node: &mut Node, at: u32, level: usize) -> Result<(), DecodeError> {
     if doc.is_null(at) {
         return Ok(());
     }
     if node.hold == Hold::Open {
-        return absorb_open(doc, node, at);
+        return absorb_open(doc, node, at, level);
     }
     match (&mut node.kind, doc.item(at)) {
         (Kind::Object(object), Item::Object(_)) => {
-            absorb_fields(doc, object, at)?;
+            absorb_fields(doc, object, at, level + 1)?;
             if object.nodes.len() > FIELDS_MAX {
                 let message = format!("the objects of one field have more than `{FIELDS_MAX}` fields: `{}`", node.name);
                 return Err(DecodeError::new(ErrorKind::Data, message));
@@ -166,7 +166,7 @@ fn absorb(doc: &Document<'_>, node: &mut Node, at: u32) -> Result<(), DecodeErro
         }
         (Kind::List(item), Item::List(_)) => {
             for at in doc.items(at) {
-                absorb(doc, item, at)?;
+                absorb(doc, item, at, level + 1)?;
             }
         }
         _ => {}
@@ -174,22 +174,24 @@ fn absorb(doc: &Document<'_>, node: &mut Node, at: u32) -> Result<(), DecodeErro
     Ok(())
 }
 
-fn absorb_open(doc: &Document<'_>, node: &mut Node, at: u32) -> Result<(), DecodeError> {
+fn absorb_open(doc: &Document<'_>, node: &mut Node, at: u32, level: usize) -> Result<(), DecodeError> {
     match (&node.kind, doc.item(at)) {
+        // Joined below, which makes JSON of what is nested.
+        (Kind::Null, _) if level >= LEVELS_MAX => {}
         (Kind::Null, Item::Object(_)) => node.kind = Kind::Object(Object::default()),
         (Kind::Null, Item::List(_)) => node.kind = Kind::new_list(),
         _ => {}
     }
     match (&mut node.kind, doc.item(at)) {
         (Kind::Object(object), Item::Object(_)) => {
-            absorb_fields(doc, object, at)?;
+            absorb_fields(doc, object, at, level + 1)?;
             if object.nodes.len() > FIELDS_MAX {
                 node.kind = Kind::Json;
             }
         }
         (Kind::List(item), Item::List(_)) => {
             for at in doc.items(at) {
-                absorb(doc, item, at)?;
+                absorb(doc, item, at, level + 1)?;
             }
         }
         (kind, _) => kind.join(doc.kind_of(at)),

@@ -23,6 +23,8 @@ use super::own::Ranges;
 
 /// The version of everything under `_highwater` and of the files' layout.
 pub const FORMAT: u32 = 1;
+/// Columns with fewer levels can be read back for sure: each takes three levels of JSON at most, and a reader goes 128 deep.
+const SURE_LEVELS: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -204,7 +206,23 @@ impl Record {
         let mut bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| SinkError::bug(format!("record {} of {} cannot be written: {error}", self.seq, self.dataset)))?;
         bytes.push(b'\n');
+        self.check_levels(&bytes)?;
         Ok(Bytes::from(bytes))
+    }
+
+    /// What nobody could read back must not be decided: it would be the end of the table.
+    fn check_levels(&self, bytes: &[u8]) -> Result<(), SinkError> {
+        let fields = self.schema.fields.iter().chain(&self.read_schema.fields);
+        let Some(deepest) = fields.max_by_key(|field| field.column_type.levels()) else { return Ok(()) };
+        let levels = deepest.column_type.levels();
+        if levels < SURE_LEVELS || Record::from_bytes(bytes, &self.dataset, self.seq).is_ok() {
+            return Ok(());
+        }
+        let name = &deepest.name;
+        Err(SinkError::data(format!(
+            "the column `{name}` of {} is nested `{levels}` levels deep, more than the table's log can hold: keep it as JSON text, `[columns] {name} = \"json\"`",
+            self.table
+        )))
     }
 
     /// Reads the record at `seq`. One of a newer format, of another seq, or that is no whole record is an error: whoever reads
@@ -317,6 +335,7 @@ pub fn fingerprint_changes(written: &BTreeMap<String, String>, now: &BTreeMap<St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::{ColumnType, Field};
 
     #[test]
     fn a_spoilt_record_is_refused() {
@@ -327,6 +346,35 @@ mod tests {
         // D-59
         let error = Record::from_bytes(b"{\"format\": 2}", &dataset, 3).expect_err("newer");
         assert_eq!(error.kind, ErrorKind::Config);
+    }
+
+    #[test]
+    fn what_could_not_be_read_back_is_not_written() {
+        let record = |levels: usize| {
+            let nest = |inner: ColumnType, level: usize| match level % 2 {
+                0 => ColumnType::Struct(vec![Field::new("f", inner)]),
+                _ => ColumnType::List(Box::new(Field::new("item", inner))),
+            };
+            let column_type = (0..levels).fold(ColumnType::Json, nest);
+            let record = serde_json::json!({
+                "format": FORMAT, "seq": 1, "generation": 1, "batch": uuid::Uuid::nil(), "kind": "load", "dataset": "orders",
+                "job": "orders", "table": "orders", "fingerprint": {}, "covers": [], "read_schema": [], "schema": [],
+                "partition_by": [], "counts": Counts::default(), "add": [], "remove": [],
+                "created_at": "2026-01-01T00:00:00Z", "previous": ""
+            });
+            let record: Record = serde_json::from_value(record).expect("a record");
+            Record { schema: TableSchema { fields: vec![Field::new("replies", column_type)] }, ..record }
+        };
+        for levels in 0..100 {
+            match record(levels).to_bytes() {
+                Ok(bytes) => assert_eq!(Record::from_bytes(&bytes, &DatasetName::new("orders"), 1).ok(), Some(record(levels))),
+                Err(error) => {
+                    assert!(levels > SURE_LEVELS, "{levels}");
+                    assert!(error.to_string().contains("`[columns] replies = \"json\"`"), "{error}");
+                }
+            }
+        }
+        assert!(record(99).to_bytes().is_err());
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl SettleMachine {
         match outcome {
             Outcome::Found(Some(bytes)) if self.guards.hash_chain && hash(&bytes) != self.head.state.record_hash => {
                 let message = format!(
-                    "record {seq} of the log of {} is not the one that was committed: the log was edited, or the table was replaced by another one",
+                    "record {seq} of the log of {} is not the one that was committed: the log was edited, or the table was replaced by another one; if the table is right as it is, `highwater state rebuild` takes it so",
                     self.dataset
                 );
                 self.end(Settled::Refused(SinkError::data(message)))

@@ -85,6 +85,12 @@ fn a_declared_column_takes_what_a_cursor_takes() {
         assert_eq!(declared_timestamp(text, &berlin), cursor_timestamp(text, &berlin), "{text}");
     }
     assert_eq!(declared_timestamp("2026-07-01T12:00:00", &berlin), Some(utc("2026-07-01T10:00:00Z")));
+    // And, as a column that is not declared does, what means that something has no end.
+    for text in ["9999-12-31T23:59:59Z", "9999-12-31 23:59:59"] {
+        assert_eq!(declared_timestamp(text, &TimeZone::UTC), Some(253_402_300_799_000_000), "{text}");
+    }
+    assert_eq!(declared_timestamp("9999-12-31", &TimeZone::UTC), Some(253_402_214_400_000_000));
+    assert_eq!(declared_timestamp("9999-12-31T23:59:59-01:00", &TimeZone::UTC), None, "no four digits say that year");
 }
 
 #[test]

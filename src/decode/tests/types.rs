@@ -1,6 +1,7 @@
 use super::show::{columns, decode_all, decode_one, rows};
 use crate::config::catalog::DeclaredType;
 use crate::decode::fixture::{page, schema, spec, spec_declared};
+use crate::decode::kind::LEVELS_MAX;
 use crate::decode::{DecodeSpec, Decoder};
 use crate::error::ErrorKind;
 use crate::page::ResponsePath;
@@ -32,6 +33,18 @@ fn scalars_get_the_narrowest_type_that_holds_them_all() {
     check(&["true", "1", "\"x\""], "text", &[r#""true""#, r#""1""#, r#""x""#]);
     check(&[r#""2026-01-31T10:00:00+02:00""#, "null"], "timestamp", &["2026-01-31T08:00:00Z", "-"]);
     check(&[r#""2026-01-31""#, r#""0000-02-29""#], "date", &["2026-01-31", "0000-02-29"]);
+}
+
+#[test]
+fn what_is_nested_deeper_than_a_table_can_hold_stays_json_text() {
+    for depth in [3, 16, 40] {
+        let tree = format!("{}{}", "[{\"replies\":".repeat(depth), "}]".repeat(depth)).replace(":}", ":null}");
+        let (found, shown) = column(&[&tree, "null"]);
+        let levels = found.matches("list(").count() + found.matches("struct(").count();
+        assert_eq!((levels, found.contains("json")), ((2 * depth).min(LEVELS_MAX), 2 * depth > LEVELS_MAX), "{found}");
+        // Not a level is lost.
+        assert_eq!(shown[0].matches('[').count(), depth, "{shown:?}");
+    }
 }
 
 #[test]

@@ -206,6 +206,25 @@ fn a_record_that_moves_to_the_next_page_is_there_once() {
     assert_eq!(report.counts.kept, 2);
 }
 
+/// A tree of comments, however deep: what is committed can be read again, and the next run goes on.
+#[test]
+fn records_that_are_nested_very_deep_end_no_table() {
+    let tree = |id: u32, depth: usize| {
+        let (open, close) = ("{\"text\":\"t\",\"replies\":[".repeat(depth), "]}".repeat(depth));
+        format!("[{{\"id\":{id},\"at\":\"2026-01-{id:02}T00:00:00Z\",\"replies\":[{open}{close}]}}]")
+    };
+    for depths in [[30, 2], [2, 60], [60, 60]] {
+        let place = Place::new();
+        let job = place.job(TIME, "");
+        for (id, depth) in (4..).zip(depths) {
+            let report = place.run(&job, &[&tree(id, depth)], &format!("2026-01-{id:02}T12:00:00Z")).expect("a run");
+            assert_eq!((report.counts.kept, report.failed.len()), (1, 0), "{depths:?}");
+        }
+        let verified = block_on(verify(&place.store, &job.dataset)).expect("a recount");
+        assert_eq!((verified.rows, verified.problems.len()), (2, 0), "{depths:?}: {verified:?}");
+    }
+}
+
 #[test]
 fn a_source_that_is_years_ahead_is_not_believed() {
     let place = Place::new();
