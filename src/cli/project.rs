@@ -176,7 +176,9 @@ impl Project {
             Err(error) => {
                 let failure = Failure::of(error.kind, error.to_string());
                 Err(match failure.exit {
-                    Exit::TryLater => failure.help("another highwater works in this project: try again when it is done"),
+                    Exit::TryLater => failure.help(
+                        "another highwater works in this project: try again when it is done, or stop it first if it is a daemon",
+                    ),
                     _ => failure.help(format!("the state stands in `{}`", path.display())),
                 })
             }
