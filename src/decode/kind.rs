@@ -12,7 +12,7 @@ use crate::schema::{ColumnType, Field, TableSchema};
 /// Fields of one object in a column; objects with more of them are maps in disguise and stay JSON text.
 pub const FIELDS_MAX: usize = 2_000;
 /// Objects and lists that may stand in each other in a column, as comments do in the ones that they answer; what is nested deeper stays
-/// JSON text. The columns stand in the log's records as JSON, some three levels for one, and JSON of more than 128 levels is read by none.
+/// JSON text. The columns stand in the log's records as JSON, up to three levels for one, and serde_json reads no more than 128.
 pub const LEVELS_MAX: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
