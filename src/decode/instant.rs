@@ -142,31 +142,61 @@ fn floor_micros(instant: Timestamp) -> i64 {
     i64::try_from(instant.as_nanosecond().div_euclid(1000)).unwrap_or(i64::MAX)
 }
 
-fn parse(text: &[u8]) -> Option<Parts> {
-    if text.len() < 19 || text[13] != b':' || text[16] != b':' {
-        return None;
+/// Eight bytes with digits at some of their places.
+struct Form {
+    /// With zeros for digits.
+    word: u64,
+    /// What may be added to a byte, less that of `word`, without its highest bit being set: for a digit 9 and less, else nothing.
+    room: u64,
+}
+
+const DATE: Form = Form::of(b"0000-00-");
+const CLOCK: Form = Form::of(b"00:00:00");
+
+impl Form {
+    const fn of(form: &[u8; 8]) -> Form {
+        let (mut room, mut place) = ([0; 8], 0);
+        while place < 8 {
+            room[place] = if form[place] == b'0' { 0x7f - 9 } else { 0x7f };
+            place += 1;
+        }
+        Form { word: u64::from_le_bytes(*form), room: u64::from_le_bytes(room) }
     }
+
+    /// The values of the digits at their places; `None` where the bytes have another form. All eight are looked at together: what does not
+    /// fit has its highest bit set, or gets it, and what that spoils behind it is looked at no more.
+    #[inline(always)]
+    fn values(&self, bytes: &[u8; 8]) -> Option<[i64; 8]> {
+        const HIGHS: u64 = 0x8080_8080_8080_8080;
+        let values = u64::from_le_bytes(*bytes) ^ self.word;
+        let fits = (values.wrapping_add(self.room) | values) & HIGHS == 0;
+        fits.then(|| values.to_le_bytes().map(i64::from))
+    }
+}
+
+fn parse(text: &[u8]) -> Option<Parts> {
+    let (clock, rest) = text.get(11..)?.split_first_chunk::<8>()?;
+    let [h, hh, _, m, mm, _, s, ss] = CLOCK.values(clock)?;
+    let (hour, minute, second) = (h * 10 + hh, m * 10 + mm, s * 10 + ss);
     let day = parse_date(&text[..10])?;
     let marked = match text[10] {
         b'T' | b't' => true,
         b' ' => false,
         _ => return None,
     };
-    let (hour, minute, second) = (two(text, 11)?, two(text, 14)?, two(text, 17)?);
-    let (micros, fraction_digits) = parse_fraction(&text[19..])?;
+    let (micros, fraction_digits) = parse_fraction(rest)?;
     let fraction_length = if fraction_digits == 0 { 0 } else { fraction_digits + 1 };
-    let offset_seconds = parse_offset(&text[19 + fraction_length..])?;
+    let offset_seconds = parse_offset(&rest[fraction_length..])?;
     let midnight =
-        hour == 24 && minute == 0 && second == 0 && text[19..19 + fraction_length].iter().all(|byte| matches!(byte, b'.' | b'0'));
+        hour == 24 && minute == 0 && second == 0 && rest[..fraction_length].iter().all(|byte| matches!(byte, b'.' | b'0'));
     let valid = (hour < 24 || midnight) && minute < 60 && second <= 60;
     valid.then_some(Parts { day, hour, minute, second, micros, fraction_digits, marked, offset_seconds })
 }
 
+#[inline]
 fn parse_date(text: &[u8]) -> Option<i64> {
-    if text[4] != b'-' || text[7] != b'-' {
-        return None;
-    }
-    let (year, month, day) = (two(text, 0)? * 100 + two(text, 2)?, two(text, 5)?, two(text, 8)?);
+    let [y, yy, yyy, yyyy, _, m, mm, _] = DATE.values(text.first_chunk()?)?;
+    let (year, month, day) = (y * 1000 + yy * 100 + yyy * 10 + yyyy, m * 10 + mm, two(text, 8)?);
     if !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) {
         return None;
     }

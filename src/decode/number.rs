@@ -11,32 +11,49 @@ pub fn is_json_number(text: &[u8]) -> bool {
 /// Where the number ends that begins at `start`, as JSON writes one; `None` where none does, or one that is not at its end there.
 #[inline]
 pub fn end_of_json_number(text: &[u8], start: usize) -> Option<usize> {
-    let skip_digits = |mut at: usize| {
-        while let Some(b'0'..=b'9') = text.get(at) {
-            at += 1;
-        }
-        at
-    };
     let first = start + usize::from(text.get(start) == Some(&b'-'));
-    let mut at = skip_digits(first);
+    let mut at = skip_digits(text, first);
     if at == first || (at > first + 1 && text[first] == b'0') {
         return None;
     }
+    // What mostly stands behind one.
+    if let Some(b',' | b'}') = text.get(at) {
+        return Some(at);
+    }
     if text.get(at) == Some(&b'.') {
         let fraction = at + 1;
-        at = skip_digits(fraction);
+        at = skip_digits(text, fraction);
         if at == fraction {
             return None;
         }
     }
     if let Some(b'e' | b'E') = text.get(at) {
         let exponent = at + 1 + usize::from(matches!(text.get(at + 1), Some(b'+' | b'-')));
-        at = skip_digits(exponent);
+        at = skip_digits(text, exponent);
         if at == exponent {
             return None;
         }
     }
     (!matches!(text.get(at), Some(b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'))).then_some(at)
+}
+
+/// The place behind the digits at `at`, eight of which are looked at together: less `0`, a digit is at most 9, and no more than 0x7f with
+/// 0x76 added to it. What is none may spoil the bytes behind it, but not those before.
+#[inline]
+fn skip_digits(text: &[u8], mut at: usize) -> usize {
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    while let Some(bytes) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let values = u64::from_le_bytes(*bytes) ^ 0x3030_3030_3030_3030;
+        let others = (values.wrapping_add(0x7676_7676_7676_7676) | values) & HIGHS;
+        if others != 0 {
+            return at + others.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while let Some(b'0'..=b'9') = text.get(at) {
+        at += 1;
+    }
+    at
 }
 
 /// Whether a text is a number as people write one in a string: a sign of either kind, leading zeros allowed.

@@ -7,7 +7,7 @@
 use super::document::shorten;
 use super::escapes;
 use super::number::end_of_json_number;
-use super::trail::{Trail, UNKNOWN};
+use super::trail::{Met, Trail, UNKNOWN};
 
 /// Objects and lists in each other; deeper input is refused before anything recurses into it.
 pub const DEPTH_MAX: usize = 128;
@@ -105,7 +105,7 @@ impl Tape {
         if body.len() >= u32::MAX as usize {
             return Err(Malformed::Other("the body is larger than 4 GiB".to_owned()));
         }
-        Walk { tape: self, text: body, body: body.as_bytes(), at: 0, open: Vec::new() }.document().map_err(|malformed| *malformed)
+        Walk { tape: self, text: body, body: body.as_bytes(), open: Vec::new() }.document().map_err(|malformed| *malformed)
     }
 }
 
@@ -116,7 +116,6 @@ struct Walk<'a> {
     tape: &'a mut Tape,
     text: &'a str,
     body: &'a [u8],
-    at: usize,
     /// Those around the innermost object or list that is not at its end.
     open: Vec<Open>,
 }
@@ -125,7 +124,8 @@ struct Walk<'a> {
 #[derive(Clone, Copy)]
 struct Open {
     place: u32,
-    is_object: bool,
+    /// What ends it.
+    close: u8,
     /// Nothing is in it yet.
     is_empty: bool,
     /// The key that it stands behind, and in an object the last key so far.
@@ -133,45 +133,69 @@ struct Open {
     last: u16,
 }
 
+/// Where the walk is goes from step to step by value, so that it stays in a register.
 impl Walk<'_> {
     fn document(&mut self) -> Step<()> {
-        self.skip_space();
-        if self.at == self.body.len() {
+        let (mut at, first) = self.see(0);
+        if first.is_none() {
             return Err(Malformed::Empty.into());
         }
-        if self.value(UNKNOWN)? {
+        let (behind, is_open) = self.value(UNKNOWN, at, first)?;
+        at = behind;
+        if is_open {
             let outermost = self.begun(UNKNOWN)?;
-            self.inside(outermost)?;
+            at = self.inside(outermost, at)?;
         }
-        self.skip_space();
-        if self.at < self.body.len() { Err(Malformed::More(self.at).into()) } else { Ok(()) }
+        match self.see(at) {
+            (_, None) => Ok(()),
+            (at, Some(_)) => Err(Malformed::More(at).into()),
+        }
+    }
+
+    /// The next byte that is no space, and where it stands.
+    #[inline(always)]
+    fn see(&self, at: usize) -> (usize, Option<u8>) {
+        match self.body.get(at) {
+            Some(byte) if *byte > b' ' => (at, Some(*byte)),
+            _ => self.see_behind_space(at),
+        }
+    }
+
+    #[inline(never)]
+    fn see_behind_space(&self, mut at: usize) -> (usize, Option<u8>) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.body.get(at) {
+            at += 1;
+        }
+        (at, self.body.get(at).copied())
     }
 
     /// From behind the beginning of an object or list to behind its end.
-    fn inside(&mut self, mut innermost: Open) -> Step<()> {
+    fn inside(&mut self, mut innermost: Open, mut at: usize) -> Step<usize> {
         loop {
-            self.skip_space();
-            let close = if innermost.is_object { b'}' } else { b']' };
-            match self.body.get(self.at) {
-                Some(byte) if *byte == close => {
-                    self.close(innermost.place);
+            let (here, byte) = self.see(at);
+            at = here;
+            match byte {
+                Some(byte) if byte == innermost.close => {
+                    self.close(innermost.place, at);
+                    at += 1;
                     match self.open.pop() {
                         Some(outer) => innermost = outer,
-                        None => return Ok(()),
+                        None => return Ok(at),
                     }
                     continue;
                 }
-                Some(b',') if !innermost.is_empty => {
-                    self.at += 1;
-                    self.skip_space();
-                }
+                Some(b',') if !innermost.is_empty => at = self.see(at + 1).0,
                 Some(_) if innermost.is_empty => innermost.is_empty = false,
-                Some(_) => return Err(misplaced(',', self.at)),
+                Some(_) => return Err(misplaced(',', at)),
                 None => return Err(Malformed::CutOff.into()),
             }
-            let (key, behind) = match innermost.is_object {
+            let (key, behind) = match innermost.close == b'}' {
                 true => {
-                    let key = self.key(&mut innermost)?;
+                    let (key, end) = self.key(&innermost, at)?;
+                    at = self.see(end).0;
+                    if key != UNKNOWN {
+                        innermost.last = key;
+                    }
                     (key, key)
                 }
                 false => {
@@ -181,86 +205,88 @@ impl Walk<'_> {
                     (UNKNOWN, innermost.behind)
                 }
             };
-            if self.value(key)? {
+            let (end, is_open) = self.value(key, at, self.body.get(at).copied())?;
+            at = end;
+            if is_open {
                 self.open.push(innermost);
                 innermost = self.begun(behind)?;
             }
         }
     }
 
-    /// A key with its colon; its number. Only a key without one gets an element.
-    #[inline]
-    fn key(&mut self, object: &mut Open) -> Step<u16> {
-        let key = match self.tape.trail.expected(self.body, self.at, object.behind, object.last) {
-            Some((key, length)) => {
-                self.at += length + 2;
-                key
-            }
-            None => self.unexpected_key(object)?,
+    /// A key with its colon; its number, and the place behind. Only a key without one gets an element.
+    #[inline(always)]
+    fn key(&mut self, object: &Open, at: usize) -> Step<(u16, usize)> {
+        match self.tape.trail.expected(self.body, at, object.behind, object.last) {
+            Some(Met { number, end, has_colon: true }) => Ok((number, end)),
+            met => self.key_in_pieces(met, object, at),
+        }
+    }
+
+    /// A key that was not expected, or whose colon stands further on.
+    #[inline(never)]
+    fn key_in_pieces(&mut self, met: Option<Met>, object: &Open, at: usize) -> Step<(u16, usize)> {
+        let (key, end) = match met {
+            Some(Met { number, end, .. }) => (number, end),
+            None => self.unexpected_key(object, at)?,
         };
-        if key != UNKNOWN {
-            object.last = key;
+        match self.see(end) {
+            (colon, Some(b':')) => Ok((key, colon + 1)),
+            (at, Some(_)) => Err(misplaced(':', at)),
+            (_, None) => Err(Malformed::CutOff.into()),
         }
-        self.skip_space();
-        match self.body.get(self.at) {
-            Some(b':') => self.at += 1,
-            Some(_) => return Err(misplaced(':', self.at)),
-            None => return Err(Malformed::CutOff.into()),
-        }
-        self.skip_space();
-        Ok(key)
     }
 
     #[cold]
-    fn unexpected_key(&mut self, object: &Open) -> Step<u16> {
-        match self.body.get(self.at) {
+    fn unexpected_key(&mut self, object: &Open, at: usize) -> Step<(u16, usize)> {
+        match self.body.get(at) {
             Some(b'"') => {}
-            Some(_) => return Err(misplaced('"', self.at)),
+            Some(_) => return Err(misplaced('"', at)),
             None => return Err(Malformed::CutOff.into()),
         }
         let place = self.tape.elements.len();
-        self.string(UNKNOWN)?;
-        let Element { kind: Kind::Text, start, word, .. } = self.tape.elements[place] else { return Ok(UNKNOWN) };
+        let end = self.string(UNKNOWN, at)?;
+        let Element { kind: Kind::Text, start, word, .. } = self.tape.elements[place] else { return Ok((UNKNOWN, end)) };
         let name = self.text.get(start as usize + 1..(start + 1 + word) as usize).unwrap_or_default();
         let key = self.tape.trail.learn(name, object.behind, object.last);
         if key != UNKNOWN {
             self.tape.elements.truncate(place);
         }
-        Ok(key)
+        Ok((key, end))
     }
 
-    /// The value of `key`, or an item; of an object or list its beginning. Whether it was one.
-    #[inline]
-    fn value(&mut self, key: u16) -> Step<bool> {
-        match self.body.get(self.at) {
-            Some(b'"') => self.string(key)?,
-            Some(b'-' | b'0'..=b'9') => self.number(key)?,
+    /// The value of `key`, or an item, that begins at `at` with this byte; of an object or list its beginning. The place behind, and
+    /// whether it was one.
+    #[inline(always)]
+    fn value(&mut self, key: u16, at: usize, first: Option<u8>) -> Step<(usize, bool)> {
+        let end = match first {
+            Some(b'"') => self.string(key, at)?,
+            Some(b'-' | b'0'..=b'9') => self.number(key, at)?,
             Some(open @ (b'{' | b'[')) => {
-                let kind = if *open == b'{' { Kind::Object } else { Kind::List };
-                self.push(kind, key, self.at, 0);
-                self.at += 1;
-                return Ok(true);
+                let kind = if open == b'{' { Kind::Object } else { Kind::List };
+                self.push(kind, key, at, 0);
+                return Ok((at + 1, true));
             }
-            Some(b'n') => self.literal("null", Kind::Null, key)?,
-            Some(b't') => self.literal("true", Kind::True, key)?,
-            Some(b'f') => self.literal("false", Kind::False, key)?,
-            _ => return Err(self.no_value()),
-        }
-        Ok(false)
+            Some(b'n') => self.literal(b"null", Kind::Null, key, at)?,
+            Some(b't') => self.literal(b"true", Kind::True, key, at)?,
+            Some(b'f') => self.literal(b"false", Kind::False, key, at)?,
+            _ => return Err(self.no_value(at)),
+        };
+        Ok((end, false))
     }
 
     #[cold]
-    fn no_value(&self) -> Box<Malformed> {
-        match self.text.get(self.at..).map(|rest| rest.chars().next()) {
+    fn no_value(&self, at: usize) -> Box<Malformed> {
+        match self.text.get(at..).map(|rest| rest.chars().next()) {
             Some(None) => Malformed::CutOff.into(),
             found => {
                 let character = found.flatten().unwrap_or('\u{fffd}');
-                other(format!("no value begins with `{}`, at byte `{}`", character.escape_debug(), self.at))
+                other(format!("no value begins with `{}`, at byte `{at}`", character.escape_debug()))
             }
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, kind: Kind, key: u16, start: usize, word: usize) {
         // Both are within the body, which is shorter than 4 GiB.
         self.tape.elements.push(Element { kind, key, start: start as u32, word: word as u32 });
@@ -273,42 +299,43 @@ impl Walk<'_> {
             return Err(other(format!("objects and lists are nested deeper than `{DEPTH_MAX}`")));
         }
         let place = self.tape.elements.len() - 1;
-        let is_object = self.tape.elements[place].kind == Kind::Object;
-        Ok(Open { place: place as u32, is_object, is_empty: true, behind, last: UNKNOWN })
+        let close = if self.tape.elements[place].kind == Kind::Object { b'}' } else { b']' };
+        Ok(Open { place: place as u32, close, is_empty: true, behind, last: UNKNOWN })
     }
 
-    fn close(&mut self, place: u32) {
+    fn close(&mut self, place: u32, at: usize) {
         let end = self.tape.elements.len();
-        self.push(Kind::End, UNKNOWN, self.at, 0);
-        self.at += 1;
+        self.push(Kind::End, UNKNOWN, at, 0);
         self.tape.elements[place as usize].word = end as u32;
     }
 
-    fn literal(&mut self, literal: &str, kind: Kind, key: u16) -> Step<()> {
-        let rest = &self.body[self.at..];
-        if rest.starts_with(literal.as_bytes()) {
-            self.push(kind, key, self.at, literal.len());
-            self.at += literal.len();
-            return Ok(());
+    #[inline(always)]
+    fn literal<const N: usize>(&mut self, literal: &[u8; N], kind: Kind, key: u16, at: usize) -> Step<usize> {
+        if self.body.get(at..at + N) == Some(literal) {
+            self.push(kind, key, at, N);
+            return Ok(at + N);
         }
-        match literal.as_bytes().starts_with(rest) {
-            true => Err(Malformed::CutOff.into()),
-            false => Err(other(format!("what should be `{literal}` is something else, at byte `{}`", self.at))),
-        }
-    }
-
-    #[inline]
-    fn number(&mut self, key: u16) -> Step<()> {
-        let start = self.at;
-        let Some(end) = end_of_json_number(self.body, start) else { return Err(self.no_number()) };
-        self.push(Kind::Number, key, start, end - start);
-        self.at = end;
-        Ok(())
+        Err(self.no_literal(literal, at))
     }
 
     #[cold]
-    fn no_number(&self) -> Box<Malformed> {
-        let rest = &self.body[self.at..];
+    fn no_literal(&self, literal: &[u8], at: usize) -> Box<Malformed> {
+        match literal.starts_with(&self.body[at..]) {
+            true => Malformed::CutOff.into(),
+            false => other(format!("what should be `{}` is something else, at byte `{at}`", String::from_utf8_lossy(literal))),
+        }
+    }
+
+    #[inline(always)]
+    fn number(&mut self, key: u16, start: usize) -> Step<usize> {
+        let Some(end) = end_of_json_number(self.body, start) else { return Err(self.no_number(start)) };
+        self.push(Kind::Number, key, start, end - start);
+        Ok(end)
+    }
+
+    #[cold]
+    fn no_number(&self, at: usize) -> Box<Malformed> {
+        let rest = &self.body[at..];
         let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E');
         let number = &rest[..rest.iter().position(|byte| !is_part(byte)).unwrap_or(rest.len())];
         // A number at the end might go on.
@@ -318,20 +345,19 @@ impl Walk<'_> {
         other(format!("a number is none: `{}`", shorten(&String::from_utf8_lossy(number), 40)))
     }
 
-    #[inline]
-    fn string(&mut self, key: u16) -> Step<()> {
-        let start = self.at;
+    #[inline(always)]
+    fn string(&mut self, key: u16, start: usize) -> Step<usize> {
         let end = find_quote_or_escape(self.body, start + 1).ok_or(Malformed::CutOff)?;
         if self.body[end] == b'"' {
             self.push(Kind::Text, key, start, end - start - 1);
-            self.at = end + 1;
-            return Ok(());
+            return Ok(end + 1);
         }
         self.escaped_string(key, start, end)
     }
 
     /// A string whose first escape stands at `escape`.
-    fn escaped_string(&mut self, key: u16, start: usize, escape: usize) -> Step<()> {
+    #[inline(never)]
+    fn escaped_string(&mut self, key: u16, start: usize, escape: usize) -> Step<usize> {
         let from = self.tape.unescaped.len();
         let (mut copied, mut at) = (start + 1, escape);
         loop {
@@ -348,15 +374,7 @@ impl Walk<'_> {
         // What is unescaped is never longer than its escapes.
         self.tape.escaped.push(Escaped { from: from as u32, to: self.tape.unescaped.len() as u32, end: (at + 1) as u32 });
         self.push(Kind::Escaped, key, start, number);
-        self.at = at + 1;
-        Ok(())
-    }
-
-    #[inline]
-    fn skip_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.body.get(self.at) {
-            self.at += 1;
-        }
+        Ok(at + 1)
     }
 }
 
@@ -372,7 +390,7 @@ fn misplaced(expected: char, at: usize) -> Box<Malformed> {
 
 /// Where the next quote or backslash stands. Most strings are short: the first bytes are looked at eight at a time (Mycroft's test for a
 /// zero byte: exact for the lowest one, which is all that is asked for), and only then whoever is fast with many is called.
-#[inline]
+#[inline(always)]
 fn find_quote_or_escape(body: &[u8], mut at: usize) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
@@ -387,6 +405,11 @@ fn find_quote_or_escape(body: &[u8], mut at: usize) -> Option<usize> {
         }
         at += 8;
     }
+    find_further_on(body, at)
+}
+
+#[inline(never)]
+fn find_further_on(body: &[u8], at: usize) -> Option<usize> {
     memchr::memchr2(b'"', b'\\', body.get(at..)?).map(|within| at + within)
 }
 

@@ -21,8 +21,6 @@ const TRIED: usize = 3;
 pub struct Trail {
     /// By number; the first stands for the document.
     keys: Vec<Key>,
-    /// The keys with their quotes, in words of eight bytes, the last of a key filled up with zeros.
-    words: Vec<u64>,
     names: HashMap<Box<str>, u16, RandomState>,
     /// Parent and name to key.
     places: HashMap<(u16, u16), u16, RandomState>,
@@ -30,22 +28,45 @@ pub struct Trail {
 
 #[derive(Debug)]
 struct Key {
-    /// Without quotes.
-    name: Box<str>,
-    /// Its first word, the number of all of them, and which bits of the last one count.
-    from: usize,
-    count: usize,
-    mask: u64,
+    /// How it mostly stands in a page: in quotes, with a colon. The first bytes in one number, and which bits of it count.
+    head: u128,
+    mask: u128,
+    /// All of them.
+    quoted: Box<[u8]>,
     /// The key that came first in an object behind it.
     first: u16,
     /// The key that came next in its own object.
     next: u16,
+    /// Without quotes.
+    name: Box<str>,
+}
+
+/// Bytes of a key that are looked at together.
+const HEAD: usize = 16;
+
+impl Key {
+    /// The place behind it, and true, or without a colon right behind its closing quote the place behind that, and false.
+    #[inline(never)]
+    fn stands_at(&self, body: &[u8], at: usize) -> Option<(usize, bool)> {
+        let (colon, name) = self.quoted.split_last()?;
+        let rest = body.get(at..)?.strip_prefix(name)?;
+        let has_colon = rest.first() == Some(colon);
+        Some((at + name.len() + usize::from(has_colon), has_colon))
+    }
+}
+
+/// A key that was expected, and the place behind it, with the colon if that follows at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Met {
+    pub number: u16,
+    pub end: usize,
+    pub has_colon: bool,
 }
 
 impl Default for Trail {
     fn default() -> Self {
-        let document = Key { name: Box::default(), from: 0, count: 0, mask: 0, first: UNKNOWN, next: UNKNOWN };
-        Trail { keys: vec![document], words: Vec::new(), names: HashMap::default(), places: HashMap::default() }
+        let document = Key { head: 0, mask: 0, quoted: Box::default(), first: UNKNOWN, next: UNKNOWN, name: Box::default() };
+        Trail { keys: vec![document], names: HashMap::default(), places: HashMap::default() }
     }
 }
 
@@ -67,31 +88,30 @@ impl Trail {
         self.keys.get(usize::from(number)).map(|key| key.name.as_ref()).unwrap_or_default()
     }
 
-    /// The number and the length of the key whose opening quote stands at `at`, if it is one of those that come after `last` in an object
-    /// behind `parent`; `last` is [`UNKNOWN`] at its beginning.
-    #[inline]
-    pub fn expected(&self, body: &[u8], at: usize, parent: u16, last: u16) -> Option<(u16, usize)> {
+    /// The key whose opening quote stands at `at`, if it is one of those that come after `last` in an object behind `parent`; `last` is
+    /// [`UNKNOWN`] at its beginning. `None` also where the body ends within the next [`HEAD`] bytes.
+    #[inline(always)]
+    pub fn expected(&self, body: &[u8], at: usize, parent: u16, last: u16) -> Option<Met> {
+        let head = u128::from_le_bytes(*body.get(at..)?.first_chunk::<HEAD>()?);
         let mut number = if last == UNKNOWN { self.keys[parent as usize].first } else { self.keys[last as usize].next };
         for _ in 0..TRIED {
             if number == UNKNOWN {
                 return None;
             }
             let key = &self.keys[number as usize];
-            if self.stands_at(key, body, at) {
-                return Some((number, key.name.len()));
+            let differs = (head ^ key.head) & key.mask;
+            if differs == 0 && key.quoted.len() <= HEAD {
+                return Some(Met { number, end: at + key.quoted.len(), has_colon: true });
+            }
+            // The last byte that counts is the colon, or one of a long key.
+            if differs & key.mask >> 8 == 0
+                && let Some((end, has_colon)) = key.stands_at(body, at)
+            {
+                return Some(Met { number, end, has_colon });
             }
             number = key.next;
         }
         None
-    }
-
-    #[inline]
-    fn stands_at(&self, key: &Key, body: &[u8], at: usize) -> bool {
-        let words = &self.words[key.from..key.from + key.count];
-        let Some((last, others)) = words.split_last() else { return false };
-        let Some((bytes, _)) = body.get(at..at + 8 * words.len()).map(<[u8]>::as_chunks::<8>) else { return false };
-        let found = |index: usize| u64::from_le_bytes(bytes[index]);
-        (found(others.len()) ^ last) & key.mask == 0 && others.iter().enumerate().all(|(index, word)| found(index) == *word)
     }
 
     /// Takes a key in that was not expected; its number.
@@ -116,12 +136,10 @@ impl Trail {
         // A name is known by the first of its keys.
         let known = *self.names.entry(name.into()).or_insert(number);
         self.places.insert((parent, known), number);
-        let quoted = [b"\"", name.as_bytes(), b"\""].concat();
-        let from = self.words.len();
-        self.words.extend(quoted.chunks(8).map(|bytes| bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))));
-        let mask = u64::MAX >> (8 * (7 - (quoted.len() - 1) % 8));
-        let count = self.words.len() - from;
-        self.keys.push(Key { name: name.into(), from, count, mask, first: UNKNOWN, next: UNKNOWN });
+        let quoted = [b"\"", name.as_bytes(), b"\":"].concat();
+        let head = quoted.iter().take(HEAD).rev().fold(0, |word, byte| word << 8 | u128::from(*byte));
+        let mask = u128::MAX >> (8 * HEAD.saturating_sub(quoted.len()));
+        self.keys.push(Key { head, mask, quoted: quoted.into(), first: UNKNOWN, next: UNKNOWN, name: name.into() });
         Some(number)
     }
 }
@@ -136,14 +154,20 @@ mod tests {
             let mut trail = Trail::default();
             let name = "k".repeat(length);
             let number = trail.learn(&name, UNKNOWN, UNKNOWN);
-            let filler = "x".repeat(8);
-            let body = format!("\"{name}\"{filler}");
-            assert_eq!(trail.expected(body.as_bytes(), 0, UNKNOWN, UNKNOWN), Some((number, length)));
-            let likes = [format!("\"{name}k\"{filler}"), format!("\"{name}\\\"{filler}"), format!(" {name}\"{filler}")];
-            for like in likes {
-                assert_eq!(trail.expected(like.as_bytes(), 0, UNKNOWN, UNKNOWN), None, "{like}");
+            let filler = "x".repeat(HEAD);
+            let met = |body: &str| trail.expected(body.as_bytes(), 0, UNKNOWN, UNKNOWN);
+            let body = format!("\"{name}\":{filler}");
+            assert_eq!(met(&body), Some(Met { number, end: length + 3, has_colon: true }));
+            for spaced in [" :", "\n:", "x", ""] {
+                let met = met(&format!("\"{name}\"{spaced}{filler}"));
+                assert_eq!(met, Some(Met { number, end: length + 2, has_colon: false }), "{length}");
             }
-            assert_eq!(trail.expected(&body.as_bytes()[..length], 0, UNKNOWN, UNKNOWN), None, "it ends before");
+            let likes = [format!("\"{name}k\":{filler}"), format!("\"{name}\\\":{filler}"), format!(" {name}\":{filler}")];
+            for like in likes {
+                assert_eq!(met(&like), None, "{like}");
+            }
+            assert_eq!(met(&body[..length]), None, "it ends before");
+            assert_eq!(met(&body[..HEAD - 1]), None, "it ends soon");
         }
         assert_eq!(Trail::default().learn(&"k".repeat(LENGTH_MAX + 1), UNKNOWN, UNKNOWN), UNKNOWN);
     }
@@ -161,9 +185,9 @@ mod tests {
         let inner = trail.learn("id", numbers[1], UNKNOWN);
         assert!(inner != numbers[0] && inner != UNKNOWN);
         assert_eq!(trail.learn("id", numbers[1], UNKNOWN), inner);
-        let find = |text: &[u8], last| trail.expected(text, 0, UNKNOWN, last).map(|(number, _)| number);
-        assert_eq!(find(b"\"b\"       ", numbers[0]), Some(numbers[3]));
-        assert_eq!(find(b"\"c\"       ", numbers[0]), None, "too far");
+        let find = |text: &[u8], last| trail.expected(text, 0, UNKNOWN, last).map(|met| met.number);
+        assert_eq!(find(b"\"b\":[1,2,3,4,5,6]", numbers[0]), Some(numbers[3]));
+        assert_eq!(find(b"\"c\":[1,2,3,4,5,6]", numbers[0]), None, "too far");
     }
 
     #[test]
