@@ -31,6 +31,7 @@ pub mod error;
 pub mod event;
 pub mod fault;
 pub mod freshness;
+pub mod gzip;
 pub mod heap;
 pub mod ids;
 pub mod image;

@@ -6,9 +6,9 @@ mod output;
 mod zip;
 
 use bytes::Bytes;
-use flate2::bufread::GzDecoder;
 
 use crate::config::catalog::Packing;
+use crate::gzip::Members;
 
 use super::DecodeError;
 use output::{CHUNK, Halt, Output};
@@ -19,6 +19,8 @@ const ZIP: &[u8] = b"PK\x03\x04";
 /// An archive without an entry has nothing but its end.
 const EMPTY_ZIP: &[u8] = b"PK\x05\x06";
 
+/// What is unpacked at once, bytes: what comes out is counted before the next, and is a thousand times as much at most.
+const PACKED: usize = 4 * 1024;
 /// Windows of a zstd frame up to 128 MiB, as zstd itself allows; the body's cap may ask for less.
 const ZSTD_WINDOW_LOG: std::ops::RangeInclusive<u32> = 17..=27;
 
@@ -27,7 +29,7 @@ pub fn unpack(body: &Bytes, packing: Packing, body_max: u64) -> Result<Bytes, De
     let Some(packing) = named(packing, body) else { return Ok(body.clone()) };
     let mut out = Output { bytes: Vec::new(), packed: body.len(), body_max };
     match packing {
-        Packing::Gzip => gunzip(body, &mut out)?,
+        Packing::Gzip => gunzip(body, &mut out).map_err(|halt| halt.explain("gzip"))?,
         Packing::Deflate => inflate::deflate(body, &mut out)?,
         Packing::Zstd => unzstd(body, &mut out)?,
         Packing::Brotli => {
@@ -71,22 +73,16 @@ fn name(packing: Packing) -> &'static str {
     }
 }
 
-/// One member after the other, as RFC 1952 allows.
-fn gunzip(body: &[u8], out: &mut Output) -> Result<(), DecodeError> {
-    let mut rest = body;
-    // Each member takes at least its header off the rest.
-    loop {
-        let mut member = GzDecoder::new(rest);
-        out.drain(&mut member).map_err(|halt| halt.explain("gzip"))?;
-        rest = member.into_inner();
-        // Archives on tape are filled up with zeros, and gzip itself does not mind.
-        if rest.iter().all(|byte| *byte == 0) {
-            return Ok(());
-        }
-        if !rest.starts_with(GZIP) {
-            return Err(DecodeError::unavailable("there is more after the end of the gzip stream"));
-        }
+/// A body that is to be packed has a member.
+fn gunzip(body: &[u8], out: &mut Output) -> Result<(), Halt> {
+    if body.is_empty() {
+        return Err(Halt::CutOff);
     }
+    let mut members = Members::default();
+    for piece in body.chunks(PACKED) {
+        out.take(members.take(piece)?)?;
+    }
+    out.take(members.end()?)
 }
 
 fn unzstd(body: &[u8], out: &mut Output) -> Result<(), DecodeError> {

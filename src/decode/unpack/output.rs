@@ -1,6 +1,6 @@
 //! What comes out of a packed body, counted as it comes.
 
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 
 use super::super::DecodeError;
 
@@ -42,6 +42,11 @@ impl Output {
         Ok(())
     }
 
+    pub fn take(&mut self, bytes: Vec<u8>) -> Result<(), Halt> {
+        self.bytes.extend(bytes);
+        self.check().map_err(Halt::Refused)
+    }
+
     /// Takes all that a reader gives.
     pub fn drain(&mut self, mut reader: impl Read) -> Result<(), Halt> {
         let mut chunk = vec![0; CHUNK];
@@ -53,9 +58,17 @@ impl Output {
                     self.check().map_err(Halt::Refused)?;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(Halt::CutOff),
-                Err(error) => return Err(Halt::Broken(error.to_string())),
+                Err(error) => return Err(error.into()),
             }
+        }
+    }
+}
+
+impl From<io::Error> for Halt {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::UnexpectedEof => Halt::CutOff,
+            _ => Halt::Broken(error.to_string()),
         }
     }
 }

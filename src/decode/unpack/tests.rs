@@ -168,7 +168,10 @@ fn members_and_frames_one_after_the_other_are_one_body() {
         TEXT,
         "filled up with zeros"
     );
-    assert_eq!(error(Packing::Auto, [gzip(TEXT), b"junk".to_vec()].concat()).1, "there is more after the end of the gzip stream");
+    assert_eq!(
+        error(Packing::Auto, [gzip(TEXT), b"junk".to_vec()].concat()).1,
+        "the body cannot be unpacked as gzip: there is more after the end of the gzip stream"
+    );
     assert_eq!(
         error(Packing::Deflate, [zlib(TEXT), b"junk".to_vec()].concat()).1,
         "there is more after the end of the deflate stream"
@@ -200,7 +203,8 @@ fn a_changed_byte_is_noticed() {
     let mut body = gzip(TEXT);
     let middle = body.len() - 6;
     body[middle] ^= 1;
-    assert_eq!(error(Packing::Auto, body).0, Kind::Unavailable);
+    let told = "the body cannot be unpacked as gzip: it is cut off, or its checksum is another";
+    assert_eq!(error(Packing::Auto, body), (Kind::Unavailable, told.to_owned()));
     let mut body = zip(&[Item { method: 0, packed: TEXT.to_vec(), ..file("a", TEXT) }]);
     body[40] ^= 1;
     assert_eq!(error(Packing::Auto, body).1, "the body cannot be unpacked as zip: the checksum is another");

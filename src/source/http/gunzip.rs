@@ -1,18 +1,14 @@
-//! Takes `Content-Encoding: gzip` off an answer, one member after the other (RFC 1952, 2.2: a file is a series of members). The client's
-//! own layer stops behind the first one without a word, and logs that were appended to each other are of many.
-
-use std::io::{self, ErrorKind, Write};
+//! Takes `Content-Encoding: gzip` off an answer, to its last member: the client's own layer stops behind the first one without a word.
 
 use bytes::Bytes;
-use flate2::write::GzDecoder;
 use futures::stream::{self, Stream, StreamExt};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use reqwest::{Body, Response};
 
+use crate::gzip::Members;
+
 /// What is unpacked at once, bytes: it becomes a thousand times as much at most, and whoever counts what comes out stops soon enough.
 const PIECE: usize = 8 * 1024;
-/// What each member begins with.
-const MAGIC: u8 = 0x1f;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -58,67 +54,10 @@ fn unpacked<E: Into<Error>>(packed: impl Stream<Item = Result<Bytes, E>> + Unpin
     })
 }
 
-/// Where in a series of members the bytes are.
-#[derive(Default)]
-enum Members {
-    /// Nothing came yet; an answer without a body has no member either.
-    #[default]
-    Nothing,
-    Within(Box<GzDecoder<Vec<u8>>>),
-    /// Behind the end of one.
-    Between,
-    /// Archives on tape are filled up with zeros, and gzip itself does not mind.
-    Padding,
-}
-
-impl Members {
-    /// What comes out of these bytes.
-    fn take(&mut self, mut packed: &[u8]) -> io::Result<Vec<u8>> {
-        let mut plain = Vec::new();
-        while let Some(first) = packed.first() {
-            match self {
-                Members::Within(member) => {
-                    let taken = member.write(packed)?;
-                    plain.append(member.get_mut());
-                    packed = packed.get(taken..).unwrap_or_default();
-                    if taken == 0 {
-                        plain.append(&mut self.end()?);
-                        *self = Members::Between;
-                    }
-                }
-                Members::Nothing | Members::Between if *first == MAGIC => {
-                    *self = Members::Within(Box::new(GzDecoder::new(Vec::new())));
-                }
-                Members::Between | Members::Padding if packed.iter().all(|byte| *byte == 0) => {
-                    *self = Members::Padding;
-                    packed = &[];
-                }
-                Members::Nothing => return Err(spoilt("this is no gzip stream")),
-                Members::Between | Members::Padding => return Err(spoilt("there is more after the end of the gzip stream")),
-            }
-        }
-        Ok(plain)
-    }
-
-    /// The last bytes of a member that is whole; an error if it is not.
-    fn end(&mut self) -> io::Result<Vec<u8>> {
-        match self {
-            Members::Within(member) => {
-                member.try_finish()?;
-                Ok(std::mem::take(member.get_mut()))
-            }
-            _ => Ok(Vec::new()),
-        }
-    }
-}
-
-fn spoilt(message: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, message)
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::io::Write;
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
