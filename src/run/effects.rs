@@ -13,7 +13,7 @@ use crate::ids::BatchId;
 use crate::sink::commit::{Effect, Outcome};
 use crate::sink::current::Current;
 use crate::sink::delta::{Exposed, Exposure};
-use crate::sink::live::{index_before, index_position, load_index};
+use crate::sink::live::{index_after, index_before, index_position};
 use crate::sink::record::Record;
 use crate::sink::{SinkError, layout};
 use crate::state::{BatchNote, Lease, StateError};
@@ -151,16 +151,18 @@ impl Subject<'_> {
         if store.size(&next).await.map_err(|error| chain(&error))?.is_some() {
             return Ok(());
         }
-        let mut index = match self.index.take() {
-            Some(index) if index.seq + 1 == record.seq || index.seq == record.seq => index,
-            _ => load_index(store, dataset, Some((record.seq, &self.state.record_hash))).await.map_err(|error| chain(&error))?,
+        let hash = &self.state.record_hash;
+        let (bytes, index) = match self.index.take() {
+            Some(mut index) if index.seq + 1 == record.seq || index.seq == record.seq => {
+                if index.seq < record.seq {
+                    index.apply(record, hash);
+                }
+                (index.to_bytes().map_err(|error| chain(&error))?, Some(index))
+            }
+            _ => index_after(store, dataset, record, hash).await.map_err(|error| chain(&error))?,
         };
-        if index.seq < record.seq {
-            index.apply(record, &self.state.record_hash);
-        }
-        let bytes = index.to_bytes().map_err(|error| chain(&error))?;
         store.put(&layout::current(dataset), bytes).await.map_err(|error| chain(&error))?;
-        *self.index = Some(index);
+        *self.index = index;
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::ids::{DatasetName, PartitionKey, Seq};
 use crate::page::Answered;
@@ -12,6 +13,10 @@ use crate::schema::TableSchema;
 use super::own::Ranges;
 use super::record::{FORMAT, FileEntry, FileRole, Record, RecordKind};
 use super::{SinkError, layout};
+
+/// What stands before the live data files. A quote in a text is escaped, and no name in what stands before them is a user's: it is the
+/// first such place.
+const BEFORE_FILES: &[u8] = b",\"files\":";
 
 /// The live data files after a record, and how to read them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -107,6 +112,27 @@ impl Current {
         }
     }
 
+    /// The index after a record that takes nothing away, written into the text of the one before: of very many files only those that
+    /// came are made values. `None` where the record does more than that, or the text is not of the record before it.
+    pub fn grown(before: &[u8], record: &Record, record_hash: &str) -> Option<Bytes> {
+        if !record.remove.is_empty() || !record.restore.is_empty() {
+            return None;
+        }
+        let (beginning, known, end) = split(before)?;
+        let mut index = Self::from_bytes(&[beginning, b"{}", end].concat())?;
+        if index.seq + 1 != record.seq || index.record_hash != record.previous {
+            return None;
+        }
+        let (rows, bytes) = (index.rows, index.bytes);
+        index.apply(record, record_hash);
+        (index.rows, index.bytes) = (index.rows + rows, index.bytes + bytes);
+        let written = index.to_bytes().ok()?;
+        let (beginning, added, end) = split(&written)?;
+        let (known, added) = (inside(known)?, inside(added)?);
+        let comma: &[u8] = if known.is_empty() || added.is_empty() { b"" } else { b"," };
+        Some(Bytes::from([beginning, b"{", known, comma, added, b"}", end].concat()))
+    }
+
     /// Whether a file counts, whatever it is for.
     pub fn names(&self, path: &str) -> bool {
         [&self.files, &self.tombstones, &self.parents, &self.dead_letters].iter().any(|files| files.contains_key(path))
@@ -139,6 +165,21 @@ impl Current {
     }
 }
 
+/// What stands before the live data files, their object, and what stands behind it.
+fn split(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let begin = text.windows(BEFORE_FILES.len()).position(|window| window == BEFORE_FILES)? + BEFORE_FILES.len();
+    let (beginning, rest) = text.split_at_checked(begin)?;
+    let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<&RawValue>();
+    let files = values.next()?.ok()?.get().len();
+    let (files, end) = rest.split_at_checked(files)?;
+    Some((beginning, files, end))
+}
+
+/// What stands between the brackets of an object.
+fn inside(object: &[u8]) -> Option<&[u8]> {
+    Some(object.strip_prefix(b"{")?.strip_suffix(b"}")?.trim_ascii())
+}
+
 /// Where a dataset's index stands.
 pub fn path(dataset: &DatasetName) -> String {
     layout::current(dataset)
@@ -146,7 +187,109 @@ pub fn path(dataset: &DatasetName) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::sink::live::index_after;
+    use crate::sink::record::hash;
+    use crate::store::Store;
+    use crate::store::memory::MemoryStore;
+
+    /// A file whose place, folder and parameter set would rather be something else.
+    fn entry(role: &str, number: u64) -> Value {
+        let kind = [",\"files\":{", "}}", "ä \\ \"", "plain"][number as usize % 4];
+        json!({
+            "role": role, "path": format!("t/kind={kind}/part-{number}"), "staged": "s", "bytes": number + 7, "rows": number,
+            "sha256": "", "partition": [["kind", kind], ["other", null]], "set": kind,
+        })
+    }
+
+    fn record(seq: Seq, previous: &str, add: &[Value], others: Value) -> Record {
+        let mut record = json!({
+            "format": FORMAT, "seq": seq, "generation": 1, "batch": uuid::Uuid::from_u128(u128::from(seq)), "kind": "load",
+            "dataset": "t", "job": "t", "table": "t\",\"files\":{", "fingerprint": {}, "covers": [],
+            "read_schema": TableSchema::default(), "schema": TableSchema::default(), "partition_by": ["kind", ",\"files\":{"],
+            "counts": crate::batch::Counts::default(), "add": add, "remove": [], "created_at": "2026-01-01T00:00:00Z",
+            "previous": previous,
+        });
+        record.as_object_mut().unwrap().extend(others.as_object().unwrap().clone());
+        serde_json::from_value(record).expect("a record")
+    }
+
+    #[test]
+    fn an_index_grows_in_its_text_as_it_does_in_its_values() {
+        let answered = |question: &str| json!({ "answered": [question, { "asked": ",\"files\":{\"" }] });
+        let steps = [
+            (vec![entry("data", 1), entry("data", 2), entry("dead_letters", 3)], answered("a")),
+            (vec![], answered("b")),
+            (vec![entry("data", 5)], answered("b")),
+            (vec![entry("tombstones", 6), entry("parents", 7)], json!({ "content": ["a", "digest"] })),
+            (vec![entry("data", 8), entry("data", 9)], json!({ "kind": "replace", "content": ["a", "other"] })),
+            (vec![entry("data", 10)], json!({ "kind": "compact" })),
+        ];
+        let (mut index, mut text) = (Current::default(), Current::default().to_bytes().unwrap());
+        for (seq, (add, others)) in (1..).zip(steps) {
+            let (before, hash) = (index.clone(), format!("hash {seq}"));
+            let next = record(seq, &index.record_hash, &add, others.clone());
+            index.apply(&next, &hash);
+            // The very first index says nothing of its format.
+            text = match seq {
+                1 => index.to_bytes().unwrap(),
+                _ => Current::grown(&text, &next, &hash).expect("it only adds"),
+            };
+            assert_eq!(Current::from_bytes(&text).as_ref(), Some(&index), "{}", String::from_utf8_lossy(&text));
+            assert_eq!(Current::position(&text), Some((seq, hash.clone())));
+
+            let more = |key: &str, value: Value| {
+                let mut others = others.clone();
+                others.as_object_mut().unwrap().insert(key.to_owned(), value);
+                record(seq, &before.record_hash, &add, others)
+            };
+            let text = before.to_bytes().unwrap();
+            let removes = more("remove", json!(["t/part"]));
+            let restores = more("restore", json!({ "files": { "f": { "bytes": 1, "rows": 1 } } }));
+            let (later, foreign) = (more("seq", json!(seq + 1)), more("previous", json!("another")));
+            for refused in [removes, restores, later, foreign] {
+                assert_eq!(Current::grown(&text, &refused, &hash), None, "{refused:?}");
+            }
+            let pretty = serde_json::to_vec_pretty(&before).unwrap();
+            for (cut, text) in [&text[..text.len() - 1], &text[..text.len() / 2], &pretty, b"", b",\"files\":", b",\"files\":7}"]
+                .iter()
+                .enumerate()
+            {
+                assert_eq!(Current::grown(text, &next, &hash), None, "{cut}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_index_is_written_on_without_being_read_whole() {
+        let dataset = DatasetName::new("t");
+        for (files, is_large) in [(5, false), (3_000, true)] {
+            let store = MemoryStore::new();
+            let first = record(1, "", &(0..files).map(|number| entry("data", number)).collect::<Vec<_>>(), json!({}));
+            let (mut before, first_bytes) = (Current::default(), first.to_bytes().unwrap());
+            before.apply(&first, &hash(&first_bytes));
+            let second = record(2, &before.record_hash, &[entry("data", files)], json!({}));
+            let second_bytes = second.to_bytes().unwrap();
+            let second_hash = hash(&second_bytes);
+            store.put(&layout::record(&dataset, 1), first_bytes).await.unwrap();
+            store.put(&layout::record(&dataset, 2), second_bytes).await.unwrap();
+            let mut expected = before.clone();
+            expected.apply(&second, &second_hash);
+            // As it should be there; of nobody; gone.
+            for (found, grows) in
+                [(Some(before.to_bytes().unwrap()), is_large), (Some(Bytes::from_static(b"{}")), false), (None, false)]
+            {
+                match found {
+                    Some(found) => store.put(&path(&dataset), found).await.unwrap(),
+                    None => store.delete(&path(&dataset)).await.unwrap(),
+                }
+                let (bytes, index) = index_after(&store, &dataset, &second, &second_hash).await.unwrap();
+                assert_eq!((Current::from_bytes(&bytes).as_ref(), index.is_none()), (Some(&expected), grows), "{files} files");
+            }
+        }
+    }
 
     #[test]
     fn an_index_says_in_its_first_bytes_of_which_record_it_is() {

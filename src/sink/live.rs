@@ -1,5 +1,6 @@
 //! The files of a table that count now, and how to read them.
 
+use bytes::Bytes;
 use futures::StreamExt;
 
 use crate::config::catalog::{Job, TableFormat};
@@ -16,6 +17,8 @@ use super::{SinkError, layout};
 const LOOKS_AT_ONCE: usize = 16;
 /// Within so many bytes an index says which record it is of.
 const POSITION_MAX: u64 = 512;
+/// From so many bytes on an index is of so many files that making values of them takes several times its text, for each run at work.
+const LARGE: usize = 256 * 1024;
 
 /// A table as a reader sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,6 +68,16 @@ pub async fn live_table(store: &dyn Store, job: &Job) -> Result<Option<LiveTable
 /// log where that lags, is missing, or belongs to another chain.
 pub async fn load_index(store: &dyn Store, dataset: &DatasetName, at: Option<(Seq, &str)>) -> Result<Current, SinkError> {
     let found = store.get(&layout::current(dataset), layout::SMALL_OBJECT_MAX).await?;
+    index_from(store, dataset, found, at).await
+}
+
+/// [`load_index`], where `found` is what `current.json` holds.
+async fn index_from(
+    store: &dyn Store,
+    dataset: &DatasetName,
+    found: Option<Bytes>,
+    at: Option<(Seq, &str)>,
+) -> Result<Current, SinkError> {
     let mut index = found.and_then(|bytes| Current::from_bytes(&bytes)).unwrap_or_default();
     let foreign = match at {
         Some((seq, hash)) => index.seq > seq || index.seq == seq && index.record_hash != hash,
@@ -99,6 +112,24 @@ pub async fn load_index(store: &dyn Store, dataset: &DatasetName, at: Option<(Se
         }
         index.apply(&record, &hash(&bytes));
     }
+}
+
+/// What `current.json` is to hold after a record that was decided, whose bytes have this hash; and the index itself, where it was needed
+/// for that.
+pub async fn index_after(
+    store: &dyn Store,
+    dataset: &DatasetName,
+    record: &Record,
+    record_hash: &str,
+) -> Result<(Bytes, Option<Current>), SinkError> {
+    let found = store.get(&layout::current(dataset), layout::SMALL_OBJECT_MAX).await?;
+    if let Some(before) = found.as_ref().filter(|bytes| bytes.len() >= LARGE)
+        && let Some(grown) = Current::grown(before, record, record_hash)
+    {
+        return Ok((grown, None));
+    }
+    let index = index_from(store, dataset, found, Some((record.seq, record_hash))).await?;
+    Ok((index.to_bytes()?, Some(index)))
 }
 
 /// Whether the record that an index is of is the log's own.
