@@ -43,11 +43,13 @@ impl Asked {
             what: self.what,
             set: self.set.as_deref().map(PartitionKey::from_words),
             may_empty: false,
+            may_lose: 0,
             asked_by: context.environment.user.clone().unwrap_or_else(|| "an unknown user".to_owned()),
             why: self.why,
         };
         let preview = look(context, project, job, &rewind).await?;
         rewind.may_empty = !preview.definition_changes.is_empty();
+        rewind.may_lose = preview.files_removed;
         if !self.yes {
             match context.terminal.json {
                 true => context.terminal.document(&preview)?,
@@ -109,11 +111,15 @@ fn describe(job: &Job, preview: &RewindPreview) -> String {
         lines.push(format!("  generation: {}", preview.generation));
         return printable(&lines.join("\n"));
     }
+    let (files, rows) = (counted(preview.files_removed, "file"), counted(preview.rows_removed, "row"));
     match preview.definition_changes.as_slice() {
+        [] if preview.files_removed > 0 => lines.push(format!(
+            "  removes:    {files} with {rows}, {}: not in the lake any more, or of another size; what is read again is compared with the rest",
+            size(preview.bytes_removed)
+        )),
         [] => lines.push("  removes:    no file now: rows that are read again are compared with what is there".to_owned()),
         changes => {
             lines.push(format!("  changed:    {}", one_line(&changes.join("; "))));
-            let (files, rows) = (counted(preview.files_removed, "file"), counted(preview.rows_removed, "row"));
             lines.push(format!("  removes:    {files} with {rows}, {}: the table is emptied first", size(preview.bytes_removed)));
         }
     }

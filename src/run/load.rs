@@ -28,7 +28,7 @@ use super::hold::while_held;
 use super::mark::{mark_text, marks};
 use super::order::{More, Rest};
 use super::read::{SliceRead, read_slice};
-use super::{Ports, RunError, RunReport, SliceFailure, collect, control, expire, history_row, rewind, settle};
+use super::{Ports, RunError, RunReport, SliceFailure, collect, control, expire, history_row, lost, rewind, settle};
 
 /// How often in a row a rival may be first before the run steps back.
 const READS_MAX: u32 = 5;
@@ -453,7 +453,10 @@ async fn load_slice(
             *head = settle::settle(job, ports, lease, index, report).await.map_err(Failure::Run)?;
             return Ok(Loaded::RivalWasFirst);
         }
-        Err(error) => return Err(Failure::Slice(error)),
+        Err(error) => {
+            let explained = lost::explained(error, job, ports.store.as_ref(), index.as_ref());
+            return Err(Failure::Slice(Box::pin(explained).await));
+        }
     };
     report.pages += read.pages;
     report.bytes += read.bytes;

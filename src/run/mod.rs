@@ -20,6 +20,7 @@ mod history_row;
 mod hold;
 mod keyed;
 mod load;
+mod lost;
 mod mark;
 mod misfits;
 mod options;

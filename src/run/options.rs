@@ -34,6 +34,9 @@ pub struct Rewind {
     /// It was shown that the table would be emptied, and meant: a daemon that works with other files must not find that out alone.
     #[serde(default)]
     pub may_empty: bool,
+    /// So many files were shown to be lost, which leave the table: no more may be by then.
+    #[serde(default)]
+    pub may_lose: u64,
     /// Who asked: a user's name.
     pub asked_by: String,
     /// Why, as the operator said it.
@@ -44,7 +47,8 @@ pub struct Rewind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum RewindKind {
-    /// Everything is read again; the table is emptied first if the job means something else than the table.
+    /// Everything is read again. The table is emptied first if the job means something else than the table; else files of it that are
+    /// lost leave it.
     Full,
     /// What lies in `[from, to)` of the cursor is read again.
     Range { from: Option<Bound>, to: Option<Bound> },
@@ -144,7 +148,7 @@ mod tests {
         let range = RewindKind::Range { from: "2026-01-01".parse().ok(), to: None };
         assert_eq!(range.to_string(), "run --from 2026-01-01");
         let set = Some(PartitionKey::of([("a", "1")]));
-        let rewind = Rewind { what: range, set, may_empty: false, asked_by: "alice".to_owned(), why: None };
+        let rewind = Rewind { what: range, set, may_empty: false, may_lose: 0, asked_by: "alice".to_owned(), why: None };
         let options = RunOptions { force: true, rewind: Some(rewind), as_of: None };
         let json = serde_json::to_string(&options).expect("JSON");
         assert_eq!(serde_json::from_str::<RunOptions>(&json).expect("options"), options);

@@ -2,7 +2,9 @@
 //! the hole like any other.
 //!
 //! What a rewind comes to is computed without input and output ([`plan`]), once to be shown before it is confirmed and once under
-//! the lease, so that what is decided is right even where something happened in between.
+//! the lease, so that what is decided is right even where something happened in between. Only which files are [lost] the store says.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -27,7 +29,7 @@ use super::blank::blank;
 use super::commit::{decide, unfinished};
 use super::mark::{mark_text, marks};
 use super::options::{Bound, Rewind, RewindKind};
-use super::{Ports, RunError, RunReport, rollback, settle};
+use super::{Ports, RunError, RunReport, lost, rollback, settle};
 
 /// How often in a row a rival may be first before the rewind steps back.
 const RIVALS_MAX: u32 = 5;
@@ -41,10 +43,26 @@ pub struct RewindPlan {
     pub covers: Vec<Cover>,
     /// All live files leave the table: it is loaded anew by another definition.
     pub empties: bool,
+    /// Live files that leave the table for they are [lost].
+    pub lost: BTreeSet<String>,
     /// What is covered afterwards.
     pub coverage: Coverage,
     /// Something of it changes what is known.
     pub changes: bool,
+}
+
+impl RewindPlan {
+    /// Files leave the table that are lost. Whose rows stood in them is not known, for a merge carries those of others along: sets that
+    /// the job does not have any more are read again, too, if it ever has them again.
+    fn lose(&mut self, job: &Job, lost: BTreeSet<String>) {
+        if !lost.is_empty() {
+            let gone: Vec<Cover> = self.coverage.partitions.keys().map(|set| everything(job, &self.coverage, set)).collect();
+            gone.iter().for_each(|cover| self.coverage.forget(cover));
+            self.uncovers.extend(gone);
+            self.changes = true;
+        }
+        self.lost = lost;
+    }
 }
 
 /// What a rewind would do, for whoever has to confirm it.
@@ -64,7 +82,7 @@ pub struct RewindPreview {
     pub slices: u64,
     /// Those of them that are read because of the rewind.
     pub slices_again: u64,
-    /// Files, rows and bytes that leave the table at once.
+    /// Files, rows and bytes that leave the table at once: all of it, where its definition has changed, else what is lost of them.
     pub files_removed: u64,
     pub rows_removed: u64,
     pub bytes_removed: u64,
@@ -92,11 +110,15 @@ pub async fn preview(
     if let RewindKind::Rollback(to) = asked.what {
         return preview_rollback(job, asked, to, state, store, now).await;
     }
-    let planned = plan(job, asked, state, now)?;
-    let index = match planned.empties {
-        true => load_index(store, &job.dataset, Some((state.seq, &state.record_hash))).await?,
-        false => Current::default(),
-    };
+    let mut planned = plan(job, asked, state, now)?;
+    let mut leaves = Current::default();
+    if planned.empties || lost::matter(job, asked) {
+        leaves = load_index(store, &job.dataset, Some((state.seq, &state.record_hash))).await?;
+    }
+    if !planned.empties {
+        planned.lose(job, lost::of_table(store, &leaves).await?);
+        leaves.files.retain(|path, _| planned.lost.contains(path));
+    }
     let before = crate::plan::outline(job, &state.coverage, now);
     let after = crate::plan::outline(job, &planned.coverage, now);
     let sets = affected(job, asked)?.into_iter().filter(|set| !set.is_none()).collect();
@@ -109,9 +131,9 @@ pub async fn preview(
         mark_after: mark_text(job, &planned.coverage),
         slices: after.total(),
         slices_again: after.beyond(&before),
-        files_removed: index.files.len() as u64,
-        rows_removed: index.rows,
-        bytes_removed: index.bytes,
+        files_removed: if planned.empties { leaves.files.len() } else { planned.lost.len() } as u64,
+        rows_removed: leaves.files.values().map(|file| file.rows).sum(),
+        bytes_removed: leaves.files.values().map(|file| file.bytes).sum(),
         files_back: 0,
         rows_back: 0,
         bytes_back: 0,
@@ -474,7 +496,11 @@ async fn propose(
         let note = note(job, asked, head, &planned.coverage, &did);
         return Ok(Some((rollback::record(job, ports, &head.state, planned, note.clone()), note)));
     }
-    let planned = plan(job, asked, &head.state, ports.clock.now())?;
+    let mut planned = plan(job, asked, &head.state, ports.clock.now())?;
+    if !planned.empties && lost::matter(job, asked) {
+        let store = ports.store.as_ref();
+        planned.lose(job, lost::of_table(store, index_at(store, &job.dataset, head, index).await?).await?);
+    }
     if !planned.changes {
         return Ok(None);
     }
@@ -485,7 +511,21 @@ async fn propose(
         );
         return Err(RunError::new(ErrorKind::Conflict, message));
     }
-    let note = note(job, asked, head, &planned.coverage, if planned.empties { ", the table was emptied" } else { "" });
+    if planned.lost.len() as u64 > asked.may_lose {
+        let message = format!(
+            "{} files of the table {} are not in the lake any more, or of another size, such as `{}`, and not as many were so when this was confirmed: look again and confirm it",
+            planned.lost.len(),
+            job.table,
+            planned.lost.first().map(String::as_str).unwrap_or_default()
+        );
+        return Err(RunError::new(ErrorKind::Conflict, message));
+    }
+    let did = match planned.lost.len() {
+        _ if planned.empties => ", the table was emptied".to_owned(),
+        0 => String::new(),
+        lost => format!(", {lost} files left the table for they were lost"),
+    };
+    let note = note(job, asked, head, &planned.coverage, &did);
     Ok(Some((record(job, ports, head, planned, note.clone(), index).await?, note)))
 }
 
@@ -503,7 +543,7 @@ async fn record(
             let index = index_at(ports.store.as_ref(), &job.dataset, head, index).await?;
             index.files.keys().chain(index.tombstones.keys()).chain(index.parents.keys()).cloned().collect()
         }
-        false => Vec::new(),
+        false => planned.lost.into_iter().collect(),
     };
     let blank = blank(job, ports, &head.state, RecordKind::Rewind, ports.clock.batch_id());
     Ok(Record {

@@ -5,7 +5,6 @@ use crate::config::catalog::{Job, TableFormat};
 use crate::dataset::DatasetState;
 use crate::error::ErrorKind;
 use crate::ids::{PartitionKey, Seq};
-use crate::sink::SinkError;
 use crate::sink::history::{LookBack, come_back, look_back};
 use crate::sink::record::{FileEntry, FileRole, Record, RecordKind, fingerprint, fingerprint_changes};
 use crate::slice::{Cover, Coverage};
@@ -13,7 +12,7 @@ use crate::store::Store;
 
 use super::blank::{blank, blank_as};
 use super::rewind::everything;
-use super::{Ports, RunError};
+use super::{Ports, RunError, lost};
 
 /// What a rollback comes to.
 pub(super) struct RollbackPlan {
@@ -69,15 +68,22 @@ pub(super) async fn plan(job: &Job, to: Seq, state: &DatasetState, store: &dyn S
     if let Some(first) = look.not_kept.first() {
         return gone(first, look.not_kept.len());
     }
-    let mut missing = Vec::new();
-    for file in &look.back {
-        let size = store.size(&file.kept).await.map_err(SinkError::from)?;
-        if size != Some(file.file.bytes) {
-            missing.push(file.file.path.as_str());
-        }
-    }
+    let missing = lost::of(store, look.back.iter().map(|back| (back.kept.as_str(), back.file.bytes))).await?;
     if let Some(first) = missing.first() {
-        return gone(first, missing.len());
+        let named = look.back.iter().find(|back| back.kept == *first).map_or(*first, |back| &back.file.path);
+        return gone(named, missing.len());
+    }
+    // Who has no way to get them back rather goes back without them.
+    let stay = look.stay.iter().filter(|_| lost::may_leave(job));
+    let missing = lost::of(store, stay.map(|file| (file.path.as_str(), file.bytes))).await?;
+    if let Some(first) = missing.first() {
+        let message = format!(
+            "the table {} cannot go back to record {to}: of the files that it has had since then, {} are not in the lake any more, or of another size, such as `{first}`; put them back, or read all of it again with `highwater run {} --full`",
+            job.table,
+            missing.len(),
+            job.name
+        );
+        return Err(RunError::new(ErrorKind::Data, message));
     }
     let known = state.coverage.partitions.keys().chain(job.sets.iter().map(|set| &set.partition));
     let mut sets: Vec<PartitionKey> = known.cloned().collect();

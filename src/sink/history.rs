@@ -69,6 +69,8 @@ pub struct LookBack {
     pub back: Vec<Back>,
     /// Files that are live now and were not then.
     pub leave: Vec<FileEntry>,
+    /// Files that are live now and were so then.
+    pub stay: Vec<FileEntry>,
     /// Of `back`: those that no history has, for they were deleted at once.
     pub not_kept: Vec<String>,
 }
@@ -126,8 +128,9 @@ pub async fn look_back(store: &dyn Store, dataset: &DatasetName, to: Seq, head: 
             _ => not_kept.push(file.path.clone()),
         }
     }
-    let leave = files.live.values().filter(|file| !then.contains_key(files.first_name(&file.path))).cloned().collect();
-    Ok(LookBack { record, coverage: coverage_then, coverage_now: coverage, back, leave, not_kept })
+    let was_there = |file: &FileEntry| then.contains_key(files.first_name(&file.path));
+    let (stay, leave) = files.live.values().cloned().partition(was_there);
+    Ok(LookBack { record, coverage: coverage_then, coverage_now: coverage, back, leave, stay, not_kept })
 }
 
 /// What comes back as files that a record adds: each under a new name, its staged copy the one in the history.

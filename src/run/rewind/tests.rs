@@ -28,7 +28,7 @@ fn set(name: &str) -> PartitionKey {
 }
 
 fn asked(what: RewindKind) -> Rewind {
-    Rewind { what, set: None, may_empty: true, asked_by: "alice".to_owned(), why: None }
+    Rewind { what, set: None, may_empty: true, may_lose: 0, asked_by: "alice".to_owned(), why: None }
 }
 
 fn range(from: &str, to: &str) -> RewindKind {
@@ -59,6 +59,28 @@ fn refusal(job: &Job, what: RewindKind) -> String {
 }
 
 const WINDOW: &str = "mode = \"merge\"\n[window]\nstart = \"2026-01-01T00:00:00Z\"\nstep = \"1d\"\nsettle = \"0s\"";
+
+#[test]
+fn where_files_are_lost_sets_that_the_job_has_no_more_are_uncovered_too() {
+    // D-67
+    let (job, gone) = (job(TIME, WINDOW), set("gone"));
+    let mut state = state(&job);
+    state.coverage.add(&Cover::Span { partition: gone.clone(), from: None, to: at(NOW) });
+    let full = plan(&job, &asked(RewindKind::Full), &state, at(NOW)).expect("a plan");
+    for lost in [BTreeSet::new(), BTreeSet::from(["t/part-1".to_owned()])] {
+        let mut planned = full.clone();
+        planned.lose(&job, lost.clone());
+        let mut covered = state.coverage.clone();
+        planned.uncovers.iter().for_each(|cover| covered.forget(cover));
+        assert_eq!(planned.coverage, covered, "what is decided comes to what is known");
+        assert_eq!(covered.spans(&gone).is_empty(), !lost.is_empty(), "{covered:?}");
+        assert!(spans(&planned, "a").is_empty() && spans(&planned, "b").is_empty());
+    }
+    // Nothing else is to be done, and yet something changes.
+    let mut planned = RewindPlan::default();
+    planned.lose(&job, BTreeSet::from(["t/part-1".to_owned()]));
+    assert!(planned.changes);
+}
 
 #[test]
 fn a_range_becomes_a_hole_in_each_set() {

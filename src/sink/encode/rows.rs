@@ -69,23 +69,13 @@ impl Columns {
             if conformed.column_by_name(&by.column).is_none()
                 && let Some(column) = rows.column_by_name(&by.column)
             {
-                let mut fields: Vec<_> = conformed.schema().fields().iter().cloned().collect();
-                let mut columns = conformed.columns().to_vec();
-                fields.push(Arc::new(ArrowField::new(&by.column, column.data_type().clone(), true)));
-                columns.push(column.clone());
-                conformed = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-                    .map_err(|error| SinkError::bug(error.to_string()))?;
+                let field = ArrowField::new(&by.column, column.data_type().clone(), true);
+                conformed = beside(&conformed, [(field, column.clone())])?;
             }
         }
         if let Some(marks) = &batch.marks {
-            let mut fields: Vec<_> = conformed.schema().fields().iter().cloned().collect();
-            let mut columns = conformed.columns().to_vec();
-            for (field, column) in own::mark_columns(marks, &settings.own)? {
-                fields.push(Arc::new(field.to_arrow()));
-                columns.push(column);
-            }
-            conformed = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-                .map_err(|error| SinkError::bug(error.to_string()))?;
+            let marks = own::mark_columns(marks, &settings.own)?.into_iter();
+            conformed = beside(&conformed, marks.map(|(field, column)| (field.to_arrow(), column)))?;
         }
         Ok(conformed)
     }
@@ -111,6 +101,19 @@ impl Columns {
         RecordBatch::try_new_with_options(self.file_schema.clone(), columns, &options)
             .map_err(|error| SinkError::bug(error.to_string()))
     }
+}
+
+/// The rows with more columns behind theirs; of both there may be none.
+fn beside(rows: &RecordBatch, more: impl IntoIterator<Item = (ArrowField, ArrayRef)>) -> Result<RecordBatch, SinkError> {
+    let mut fields: Vec<_> = rows.schema().fields().iter().cloned().collect();
+    let mut columns = rows.columns().to_vec();
+    for (field, column) in more {
+        fields.push(Arc::new(field));
+        columns.push(column);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+        .map_err(|error| SinkError::bug(error.to_string()))
 }
 
 /// Keys that were deleted, with the cursor of their deletion.

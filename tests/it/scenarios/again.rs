@@ -79,6 +79,39 @@ fn one_table_that_is_broken_keeps_upkeep_from_no_other() {
 }
 
 #[test]
+fn a_file_that_somebody_took_away_is_read_again_with_everything() {
+    // D-67
+    for (mode, spoilt) in [("merge", None), ("merge", Some("cut off")), ("merge", Some("")), ("append", None)] {
+        let (api, project) = table(mode);
+        let files = project.listing("lake/items").into_keys().collect::<Vec<_>>();
+        let late = "{\"id\":7,\"updated_at\":\"2026-03-04T00:00:00Z\",\"name\":\"late\"}";
+        let late = Record { json: late.to_owned(), cursor: Some("2026-03-04T00:00:00Z".parse().unwrap()) };
+        match spoilt {
+            Some(text) => std::fs::write(project.at(&files[0]), text).unwrap(),
+            None => std::fs::remove_file(project.at(&files[0])).unwrap(),
+        }
+        if mode == "merge" {
+            api.add_records("items", [late]);
+            api.set_now("2026-03-06T00:00:00Z");
+            let told = call(&project, &["run", "items"], 1).stderr;
+            assert!(told.contains(&files[0]["lake/".len()..]) && told.contains("highwater run items --full"), "{told}");
+        }
+        let told = call(&project, &["state", "rollback", "items", "--to", "1", "--yes"], 1).stderr;
+        assert!(told.contains("1 are not in the lake any more") && told.contains("highwater run items --full"), "{told}");
+        let shown = call(&project, &["run", "items", "--full"], 64).stdout;
+        assert!(shown.contains("1 file with 30 rows") && shown.contains("not in the lake any more"), "{shown}");
+        call(&project, &["run", "items", "--full", "--yes"], 0);
+        assert_eq!(rows(&project), r#"{"n":30,"ids":30}"#, "{mode}");
+        call(&project, &["verify"], 0);
+        // With all files there everything is compared with what is there, and no file leaves.
+        let files = project.listing("lake/items");
+        let shown = call(&project, &["run", "items", "--full", "--yes"], 0).stdout;
+        assert!(shown.contains("no file now"), "{shown}");
+        assert_eq!(project.listing("lake/items"), files, "{mode}");
+    }
+}
+
+#[test]
 fn a_range_is_shown_confirmed_and_read_again() {
     // D-66, D-67
     for mode in ["append", "merge"] {

@@ -158,3 +158,20 @@ fn a_counting_link_that_leads_to_its_own_page_is_noticed_at_once() {
     assert!(ended.stderr.contains("leads to the very page it came with"), "{ended:?}");
     assert_eq!(desk.asked().len(), 2);
 }
+
+#[test]
+fn records_of_which_no_column_has_a_type_yet_are_rows() {
+    for mode in ["append", "replace"] {
+        let rows = shelf(&[json!({}), json!({ "id": null })]);
+        let desk = Desk::start(whole(&rows));
+        let project = project(&desk, "", &format!("mode = \"{mode}\"\n"));
+        assert_eq!(counts(&run(&project)), (2, 0, 0), "{mode}");
+        assert_eq!(query(&project, "SELECT COUNT(*) AS n FROM items"), r#"{"n":2}"#, "{mode}");
+        // The column comes with its first value.
+        rows.lock().unwrap().push(json!({ "id": 7 }));
+        run(&project);
+        let expected = if mode == "append" { r#"{"n":5,"ids":1}"# } else { r#"{"n":3,"ids":1}"# };
+        assert_eq!(query(&project, "SELECT COUNT(*) AS n, COUNT(id) AS ids FROM items"), expected, "{mode}");
+        highwater(&project, &["verify"]).run().expect_code(0);
+    }
+}

@@ -92,6 +92,7 @@ impl Life {
                 what: RewindKind::Rollback(seq),
                 set: None,
                 may_empty: true,
+                may_lose: 0,
                 asked_by: "somebody".to_owned(),
                 why: None,
             }),

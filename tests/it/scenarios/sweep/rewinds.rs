@@ -12,7 +12,7 @@ use super::{SIDES, assert_right, block_on, effects, in_parallel, kill, placed};
 use crate::world::dice::Dice;
 
 pub(super) fn options(what: RewindKind) -> RunOptions {
-    let rewind = Rewind { what, set: None, may_empty: true, asked_by: "the sweep".to_owned(), why: None };
+    let rewind = Rewind { what, set: None, may_empty: true, may_lose: 0, asked_by: "the sweep".to_owned(), why: None };
     RunOptions { rewind: Some(rewind), ..RunOptions::default() }
 }
 
