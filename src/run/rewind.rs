@@ -523,7 +523,8 @@ async fn propose(
     let did = match planned.lost.len() {
         _ if planned.empties => ", the table was emptied".to_owned(),
         0 => String::new(),
-        lost => format!(", {lost} files left the table for they were lost"),
+        1 => ", a file that was lost left the table".to_owned(),
+        lost => format!(", {lost} files that were lost left the table"),
     };
     let note = note(job, asked, head, &planned.coverage, &did);
     Ok(Some((record(job, ports, head, planned, note.clone(), index).await?, note)))
