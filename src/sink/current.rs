@@ -113,19 +113,19 @@ impl Current {
     }
 
     /// The index after a record that takes nothing away, written into the text of the one before: of very many files only those that
-    /// came are made values. `None` where the record does more than that, or the text is not of the record before it.
+    /// came are made values. `None` where the record does more than that, or the text is not of the record before it or says what cannot be.
     pub fn grown(before: &[u8], record: &Record, record_hash: &str) -> Option<Bytes> {
         if !record.remove.is_empty() || !record.restore.is_empty() {
             return None;
         }
         let (beginning, known, end) = split(before)?;
         let mut index = Self::from_bytes(&[beginning, b"{}", end].concat())?;
-        if index.seq + 1 != record.seq || index.record_hash != record.previous {
+        if index.seq.checked_add(1) != Some(record.seq) || index.record_hash != record.previous {
             return None;
         }
         let (rows, bytes) = (index.rows, index.bytes);
         index.apply(record, record_hash);
-        (index.rows, index.bytes) = (index.rows + rows, index.bytes + bytes);
+        (index.rows, index.bytes) = (index.rows.checked_add(rows)?, index.bytes.checked_add(bytes)?);
         let written = index.to_bytes().ok()?;
         let (beginning, added, end) = split(&written)?;
         let (known, added) = (inside(known)?, inside(added)?);

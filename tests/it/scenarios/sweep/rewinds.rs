@@ -7,7 +7,7 @@ use highwater::error::ErrorKind;
 use highwater::fault::{FaultPlan, Guards};
 use highwater::run::{Rewind, RewindKind, RunOptions};
 
-use super::life::{Fixture, Home};
+use super::life::{Fixture, Home, listing};
 use super::{SIDES, assert_right, block_on, effects, in_parallel, kill, placed};
 use crate::world::dice::Dice;
 
@@ -120,6 +120,48 @@ fn everything_is_read_again_and_killed_anywhere() {
     // D-67
     for fixture in [Fixture::new(), Fixture::merge()] {
         assert_right(&rewind_sweep(&fixture, &fixture, Home::memory, &options(RewindKind::Full)));
+    }
+}
+
+#[test]
+fn lost_files_are_left_behind_and_killed_anywhere() {
+    // D-67
+    let none = || Arc::new(FaultPlan::none());
+    let shown = |may_lose| {
+        let options = options(RewindKind::Full);
+        RunOptions { rewind: options.rewind.map(|rewind| Rewind { may_lose, ..rewind }), ..RunOptions::default() }
+    };
+    for fixture in [Fixture::new(), Fixture::merge()] {
+        let lacking = async || {
+            let home = Home::memory();
+            fixture.live(&home, &none(), Guards::standing()).await.expect("a clean load");
+            let files = fixture.live_files(&home).await;
+            home.store().delete(files.first().expect("a file")).await.expect("deleted");
+            home
+        };
+        let log = block_on(async {
+            let home = lacking().await;
+            let before = listing(home.store().as_ref()).await;
+            let refused = fixture.live_with(&home, &none(), Guards::standing(), &shown(0)).await.expect_err("nothing was shown");
+            assert_eq!(refused.kind, ErrorKind::Conflict, "{refused:?}");
+            let after = listing(home.store().as_ref()).await;
+            assert!(before.keys().all(|path| after.contains_key(path)), "{after:?}");
+            let counting = none();
+            let report = fixture.live_with(&home, &counting, Guards::standing(), &shown(1)).await.expect("a clean rewind");
+            assert!(report.rewound.is_some_and(|note| note.contains("lost")) && report.failed.is_empty());
+            counting.log()
+        });
+        let places: Vec<_> = (1..=log.len() as u64).flat_map(|at| SIDES.map(|side| (at, side))).collect();
+        assert_right(&in_parallel(&places, async |(at, side)| {
+            let home = lacking().await;
+            drop(fixture.live_with(&home, &kill(*at, *side), Guards::standing(), &shown(1)).await);
+            let mut wrong = match fixture.live_with(&home, &none(), Guards::standing(), &shown(1)).await {
+                Ok(report) if report.failed.is_empty() => Vec::new(),
+                other => vec![format!("it does not recover: {other:?}")],
+            };
+            wrong.extend(fixture.recover_and_check(&home, Guards::standing()).await);
+            wrong.into_iter().map(|text| format!("killed {side:?} effect {at}, `{}`: {text}", log[*at as usize - 1])).collect()
+        }));
     }
 }
 
