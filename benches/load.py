@@ -6,6 +6,7 @@
     month                     the same in pages of 1,000, partitioned by month(created_at)
     small                     a tenth of the records, start-up included; here dlt and airbyte-cdk too
     latency                   the same, each answer 50 ms late
+    latency-long              --rows records so, beside four curls
     noop-append, noop-merge   a start with nothing to do, on a table of --table rows
     delta-append, delta-merge a hundredth more, on such a table
     jobs                      100 jobs of 10,000 records each, in one run
@@ -55,12 +56,13 @@ def loads(rows):
         "partitions": (rows, 1000, 0, ["comments", "currency", "state"], ["ours"]),
         "small": (rows // 10, 1000, 0, [], ALL),
         "latency": (rows // 10, 1000, 50, [], ALL),
+        "latency-long": (rows, 1000, 50, [], ["ours", "curl4"]),
         "large": (rows * 10, 1000, 0, [], ["ours", "duckdb2"]),
         "large-month": (rows * 10, 1000, 0, MONTH, ["ours", "duckdb2"]),
     }
 
 
-CASES = ["pages-1000", "pages-100", "month", "small", "latency", "noop-append", "noop-merge", "delta-append", "delta-merge", "jobs", "idle-5", "idle-10000"]
+CASES = ["pages-1000", "pages-100", "month", "small", "latency", "latency-long", "noop-append", "noop-merge", "delta-append", "delta-merge", "jobs", "idle-5", "idle-10000"]
 LARGE = {"large", "large-month", "partitions"}
 
 

@@ -23,6 +23,7 @@ TITLES = {
     "partitions": "{rows:,} records, pages of 1,000, in 1,440 partitions, rows of all of them in turn",
     "small": "{rows:,} records, pages of 1,000, start-up included",
     "latency": "{rows:,} records, pages of 1,000, each answer 50 ms late",
+    "latency-long": "{rows:,} records, pages of 1,000, each answer 50 ms late",
     "large": "{rows:,} records, pages of 1,000",
     "large-month": "{rows:,} records, pages of 1,000, partitioned by `month(created_at)`",
 }
@@ -130,9 +131,10 @@ def aims(entries):
         ("DuckDB's CPU / ours, pages of 100", ">=", 1.5, by("pages-100", "duckdb2", "ours", "cpu")),
         ("dlt's CPU / ours, a tenth of the records", ">=", 15, by("small", "dlt", "ours", "cpu")),
         ("airbyte-cdk's CPU / ours, a tenth of the records", ">=", 13, by("small", "airbyte", "ours", "cpu")),
-        ("our wall / DuckDB's, pages of 1,000", "<=", 0.67, by("pages-1000", "ours", "duckdb2", "wall")),
-        ("our wall / DuckDB's, pages of 100", "<=", 0.67, by("pages-100", "ours", "duckdb2", "wall")),
-        ("our wall / that of four curls, 50 ms late", "<=", 1.1, by("latency", "ours", "curl4", "wall")),
+        ("our wall / DuckDB's, pages of 1,000", "<=", 0.667, by("pages-1000", "ours", "duckdb2", "wall")),
+        ("our wall / DuckDB's, pages of 100", "<=", 0.667, by("pages-100", "ours", "duckdb2", "wall")),
+        ("our wall / that of four curls, 50 ms late, a tenth of the records", "<=", 1.1, by("latency", "ours", "curl4", "wall")),
+        ("our wall / that of four curls, 50 ms late", "<=", 1.1, by("latency-long", "ours", "curl4", "wall")),
         ("peak RSS MB, plain", "<=", 120, of("pages-1000", "ours", "rss_mb")),
         ("peak RSS MB, partitioned by month", "<=", 120, of("month", "ours", "rss_mb")),
         ("peak RSS MB, 1,440 open partitions", "<=", 120, of("partitions", "ours", "rss_mb")),
@@ -148,7 +150,7 @@ def aims(entries):
     for what, side, aim, found in rows:
         if found is not None:
             met = found >= aim if side == ">=" else found <= aim
-            lines.append(f"| {what} | {side} {aim} | {found:.2f} | {'met' if met else '**missed**'} |")
+            lines.append(f"| {what} | {side} {aim} | {found:.3g} | {'met' if met else '**missed**'} |")
     return lines if len(lines) > 5 else []
 
 

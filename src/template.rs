@@ -12,7 +12,8 @@ use std::sync::{Arc, LazyLock};
 
 use http::HeaderValue;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
+use minijinja::value::ValueKind;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter};
 
 pub use json::{DEPTH_MAX, JsonTemplate};
 pub use scope::{RESERVED, Scope};
@@ -26,6 +27,7 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut engine = Environment::new();
     engine.set_undefined_behavior(UndefinedBehavior::Strict);
     engine.set_auto_escape_callback(|_| AutoEscape::None);
+    engine.set_formatter(written);
     // A text is sent as it was written, its last newline included.
     engine.set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build().expect("the default delimiters are valid"));
     engine.set_fuel(Some(FUEL));
@@ -37,6 +39,20 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     }
     engine
 });
+
+/// A value as an API reads it: nothing for null, `true` and `false`, lists and objects as JSON. The engine's own way is Python's.
+fn written(output: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+    match value.kind() {
+        ValueKind::None => Ok(()),
+        ValueKind::Bool => output.write_str(if value.is_true() { "true" } else { "false" }).map_err(Error::from),
+        ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => {
+            let text = serde_json::to_string(value)
+                .map_err(|_| Error::new(ErrorKind::BadSerialization, "a value in the template is none that JSON has"))?;
+            output.write_str(&text).map_err(Error::from)
+        }
+        _ => escape_formatter(output, state, value),
+    }
+}
 
 /// A checked template.
 #[derive(Clone, Debug)]

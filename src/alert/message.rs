@@ -61,7 +61,8 @@ fn way_out(detail: &str, job: &JobName) -> String {
         BY_FILES => "It does not run before the file is right: `highwater check`, then `systemctl reload highwater`".to_owned(),
         FOR_TIME => "It goes on by itself then.".to_owned(),
         _ => format!(
-            "It does not run before its file or its secret is changed: then `systemctl reload highwater`. History: `highwater runs {}`",
+            "It is tried once an hour, and at once after its file or its secret was changed and `systemctl reload highwater`, or \
+             `restart` where the secret stands in the environment or is a credential of systemd. History: `highwater runs {}`",
             foreign(job.as_str())
         ),
     }
@@ -122,7 +123,7 @@ mod tests {
         • `orders` fails since 2026-01-31 07:08 UTC: fetch page 3: status 503. What was committed stands, the next run reads the rest. History: `highwater runs orders`
         • `orders` is late since 2026-01-31 07:08 UTC: its table is 3h old and should be at most 2h old. Look: `highwater status`, `highwater runs orders`
         • `orders` is parked since 2026-01-31 07:08 UTC: jobs/orders.toml:3:1: unknown key. It does not run before the file is right: `highwater check`, then `systemctl reload highwater`
-        • `orders` is parked since 2026-01-31 07:08 UTC: GET https://api/x answered 401. It does not run before its file or its secret is changed: then `systemctl reload highwater`. History: `highwater runs orders`
+        • `orders` is parked since 2026-01-31 07:08 UTC: GET https://api/x answered 401. It is tried once an hour, and at once after its file or its secret was changed and `systemctl reload highwater`, or `restart` where the secret stands in the environment or is a credential of systemd. History: `highwater runs orders`
         • `orders` is parked since 2026-01-31 07:08 UTC: the source wants no request; until 2026-01-31 12:00 UTC. It goes on by itself then.
         • `orders`: the table's columns changed at 2026-01-31 07:08 UTC: new column `tip`. Whoever reads the table may want to know.
         • `orders`: what had been committed was gone from the lake, as was noticed at 2026-01-31 07:08 UTC: the state knew 9, the log ends at 7; what is missing is read again. Look for who removed it, then: `highwater verify orders`

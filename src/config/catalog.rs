@@ -155,7 +155,8 @@ impl Job {
             stream.cursor = None;
         }
         let (mode, on_type_change) = (Mode::Append, OnTypeChange::NewColumn);
-        Some(Job { stream, mode, on_type_change, steps: Vec::new(), columns: BTreeMap::new(), ..self.clone() })
+        let (steps, columns, partition_by) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Some(Job { stream, mode, on_type_change, steps, columns, partition_by, ..self.clone() })
     }
 
     /// Whether coverage tells of each record that the stream is gone over for: children with a cursor of their own.

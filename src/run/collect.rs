@@ -45,7 +45,7 @@ impl Heap {
 /// What was collected, or would be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Collected {
-    /// Staged for batches that came to nothing.
+    /// Staged for batches that came to nothing, and files whose writer was killed.
     pub staged: Heap,
     /// Where the table's files stand, written by us, and named by no record any more.
     pub orphans: Heap,
@@ -93,14 +93,27 @@ pub(super) async fn sweep_up(
     dry_run: bool,
 ) -> Result<Collected, RunError> {
     let mut collected = Collected::default();
-    if head.state.seq == 0 {
-        // Nothing was ever decided: what is in the folders is not known to be ours.
+    let store = ports.store.as_ref();
+    let mut unfinished = Vec::new();
+    for folder in [layout::own_folder(&job.dataset), layout::delta_log(&job.table)] {
+        unfinished.extend(store.unfinished(&folder).await.map_err(SinkError::from)?);
+    }
+    if head.state.seq == 0 && unfinished.is_empty() {
         return Ok(collected);
     }
-    let store = ports.store.as_ref();
     let now = store_now(job, store).await?;
     let min_age = if ports.guards.young_is_live { job.keep.gc_min_age } else { SignedDuration::ZERO };
     let is_old = |listed: &Listed| age(now, listed.modified) >= min_age;
+    collected.staged = take(store, unfinished.into_iter().filter(is_old), dry_run).await?;
+    if head.state.seq == 0 {
+        // Nothing was ever decided: what else is in the folders is not known to be ours.
+        return Ok(collected);
+    }
+
+    let holes = holes(&list(store, &layout::log_folder(&job.dataset)).await?, job, head.state.seq);
+    if let Some(holes) = holes {
+        return Err(RunError::new(ErrorKind::Data, holes));
+    }
 
     let mut named: BTreeSet<String> =
         ports.state.open_batches(&job.dataset).await?.iter().map(|note| note.batch.to_string()).collect();
@@ -112,7 +125,7 @@ pub(super) async fn sweep_up(
     let staged = staged.into_iter().filter(|listed| {
         is_old(listed) && layout::batch_of_staged(&job.dataset, &listed.path).is_some_and(|batch| !named.contains(batch))
     });
-    collected.staged = take(store, staged, dry_run).await?;
+    collected.staged.add(&take(store, staged, dry_run).await?);
 
     let live = index_at(store, &job.dataset, head, index).await?;
     let is_live = |path: &str| ports.guards.named_is_live && live.names(path);
@@ -137,6 +150,23 @@ pub(super) async fn sweep_up(
 
     collected.history = end_history(job, store, now, dry_run).await?;
     Ok(collected)
+}
+
+/// Which records of a log are missing before its end, and what to do: what they told of the table's files is lost with them.
+pub(super) fn holes(log: &[Listed], job: &Job, last: Seq) -> Option<String> {
+    let found: BTreeSet<&str> = log.iter().map(|listed| listed.path.as_str()).collect();
+    let mut missing = (1..=last).filter(|seq| !found.contains(layout::record(&job.dataset, *seq).as_str()));
+    let first = missing.next()?;
+    let others = match missing.count() {
+        0 => "is".to_owned(),
+        count => format!("and {count} more up to {last} are"),
+    };
+    Some(format!(
+        "record {first} {others} missing from the log of {dataset}, and rows may be with what they told of: `highwater verify {name}` says of \
+         which files, `highwater run {name} --full` reads everything again",
+        dataset = job.dataset,
+        name = job.name,
+    ))
 }
 
 /// What left the table longer ago than `history`. A file's own age says nothing of when it left, where leaving is a rename: its

@@ -9,7 +9,7 @@ use crate::config::catalog::{Job, Mode, TableFormat};
 use crate::config::units::duration_text;
 use crate::dataset::DatasetState;
 use crate::error::{ErrorKind, chain};
-use crate::event::Event;
+use crate::event::{Event, Recovery};
 use crate::fault::Guards;
 use crate::ids::PartitionKey;
 use crate::plan;
@@ -95,7 +95,13 @@ async fn tidy_up(job: &Job, ports: &Ports, lease: &Lease, report: &mut RunReport
             ports.keep_event(job, "collected", &text).await;
         }
         Ok(_) => {}
-        Err(error) => tracing::warn!(job.id = %job.name, "{}: garbage stays where it is: {error}", job.name),
+        Err(error) => {
+            tracing::warn!(job.id = %job.name, "{}: garbage stays where it is: {error}", job.name);
+            // Nothing else of a run goes over the log.
+            if error.kind == ErrorKind::Data {
+                settle::note(job, ports, report, Recovery::Lost, error.message).await;
+            }
+        }
     }
 }
 

@@ -368,9 +368,9 @@ impl<'a> Reading<'a> {
             return Ok(None);
         }
         let schema = self.schema_of(refined)?;
-        // What a step made of earlier pages may have hung on a type that has just changed, even where no row was left to stage.
-        let steps_saw_other_types = !refined.changes.is_empty() && self.spool.pages() > 1 && !self.job.steps.is_empty();
-        let is_other = steps_saw_other_types || self.known_schema().is_some_and(|known| *known != schema);
+        // What became of earlier pages may hang on a type that has just changed, and a page without a row does not tell its columns.
+        let is_other =
+            (!refined.changes.is_empty() && self.spool.pages() > 1) || self.known_schema().is_some_and(|known| *known != schema);
         Ok(Some(schema).filter(|_| !is_other))
     }
 

@@ -9,7 +9,7 @@ use arrow::datatypes::Schema;
 use bytes::Bytes;
 
 use crate::batch::{Batch, Counts, RowMarks};
-use crate::config::catalog::{Job, Mode, Order, PagingKind};
+use crate::config::catalog::{Job, Mode, Order, PagingKind, PartitionColumn};
 use crate::cursor::CursorKey;
 use crate::decode::{DecodeError, DecodeSpec, Decoded, Decoder, RawRecords};
 use crate::error::ErrorKind;
@@ -21,8 +21,9 @@ use crate::schema::TableSchema;
 use crate::sink::content::content_hashes;
 use crate::sink::merge::OpKind;
 use crate::sink::own;
+use crate::sink::partition::unfit;
 use crate::slice::{CursorMark, Reach, Slice, Span};
-use crate::transform::{Steps, TransformError, Transformed};
+use crate::transform::{RejectedRow, Steps, TransformError, Transformed};
 
 use super::order::{self, PageOrder};
 use super::recent::Recent;
@@ -59,6 +60,7 @@ pub(super) struct Gone {
 pub(super) struct Refinery {
     decoder: Decoder,
     steps: Steps,
+    partition_by: Vec<PartitionColumn>,
     reach: Reach,
     /// The largest cursor seen of those that have a mark, with the keys at it.
     largest: Option<Largest>,
@@ -141,6 +143,7 @@ impl Refinery {
         Ok(Refinery {
             decoder,
             steps: Steps::new(job)?,
+            partition_by: job.partition_by.clone(),
             reach: slice.reach.clone(),
             largest: None,
             undo: Undo::default(),
@@ -272,7 +275,11 @@ impl Refinery {
     /// A page without a row has nothing for the steps, and perhaps none of the columns that they name.
     fn transform(&self, rows: RecordBatch) -> Result<Transformed, RefineError> {
         if rows.num_rows() > 0 {
-            return Ok(self.steps.apply(rows)?);
+            let transformed = self.steps.apply(rows)?;
+            let unfit = unfit(&transformed.rows, &self.partition_by).into_iter();
+            let rejected =
+                unfit.map(|unfit| RejectedRow { row: unfit.row, field: unfit.column.to_owned(), reason: unfit.reason });
+            return Ok(transformed.without(rejected.collect())?);
         }
         let rows = RecordBatch::new_empty(Arc::new(Schema::empty()));
         Ok(Transformed { rows, places: None, filtered: 0, rejected: Vec::new() })
@@ -404,13 +411,8 @@ fn check_counts(page: u64, counts: &Counts) -> Result<(), RefineError> {
     Err(RefineError::Slice { kind: ErrorKind::Bug, message })
 }
 
-fn transform_rejects(
-    page: &RawPage,
-    raw: &RawRecords,
-    places: &[u64],
-    rejected: Vec<crate::transform::RejectedRow>,
-) -> Vec<Reject> {
-    let reject = |rejected: crate::transform::RejectedRow| {
+fn transform_rejects(page: &RawPage, raw: &RawRecords, places: &[u64], rejected: Vec<RejectedRow>) -> Vec<Reject> {
+    let reject = |rejected: RejectedRow| {
         let place = places.get(rejected.row).copied().unwrap_or_default();
         Reject {
             at: RejectedAt::Transform,

@@ -112,7 +112,7 @@ async fn tell(job: &Job, ports: &Ports, head: &Head, report: &mut RunReport) {
     }
 }
 
-async fn note(job: &Job, ports: &Ports, report: &mut RunReport, recovery: Recovery, text: String) {
+pub(super) async fn note(job: &Job, ports: &Ports, report: &mut RunReport, recovery: Recovery, text: String) {
     ports.keep_event(job, recovery.name(), &text).await;
     ports.events.tell(Event::Recovered { job: job.name.clone(), recovery, what: text.clone() });
     report.recovered.push(text);

@@ -7,6 +7,11 @@ use crate::ids::{BatchId, DatasetName, Seq};
 /// Largest record, index or other small object that is read whole, bytes.
 pub const SMALL_OBJECT_MAX: u64 = 256 * 1024 * 1024;
 
+/// All of ours but the table's own files.
+pub fn own_folder(dataset: &DatasetName) -> String {
+    format!("_highwater/{dataset}")
+}
+
 pub fn log_folder(dataset: &DatasetName) -> String {
     format!("_highwater/{dataset}/log")
 }
@@ -88,6 +93,11 @@ pub fn control(dataset: &DatasetName, table: &str) -> String {
 /// How far the log was looked through for a control table.
 pub fn looked(dataset: &DatasetName, table: &str) -> String {
     format!("_highwater/{dataset}/{table}.json")
+}
+
+/// Where a Delta table's own log stands.
+pub fn delta_log(table: &str) -> String {
+    format!("{table}/_delta_log")
 }
 
 /// The folders with files that records name: the table's, then those of ours.

@@ -28,6 +28,7 @@ pub mod query;
 pub mod record;
 mod row_groups;
 pub mod settle;
+mod side_by_side;
 pub mod stage;
 pub mod stored_file;
 pub mod table;

@@ -1,7 +1,7 @@
 //! A Parquet file while it is written: row group after row group, the columns of each side by side on what cores there are.
 
 use std::io::{Write, sink};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
@@ -14,20 +14,14 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{WriterPropertiesBuilder, WriterPropertiesPtr};
 use parquet::file::writer::TrackedWrite;
 use parquet::schema::types::SchemaDescPtr;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::pages::{Chunk, Chunks, Packer};
 use super::parts::Parts;
 use super::row_groups::RowGroups;
+use super::side_by_side::side_by_side;
 
 /// What a Parquet file begins with.
 const MAGIC: &[u8] = b"PAR1";
-/// Threads that work on the columns of one encoder at the same time, at most.
-const THREADS_MAX: usize = 4;
-/// Threads that help any of them, at most.
-const HELPERS_MAX: usize = 64;
-/// Fewer bytes of rows are not worth a second thread.
-const SIDE_BY_SIDE_MIN: usize = 512 * 1024;
 
 /// How row groups are written. Files share it: it takes several times what a file takes between two row groups.
 pub struct Format {
@@ -255,55 +249,9 @@ fn leaf_count(data_type: &DataType) -> usize {
     }
 }
 
-/// Does a piece of work for each item, which come with their weights, and returns what came of them in their order. The heaviest are
-/// begun first. Without a second thread where all of it is about so few `bytes` that it is not worth one.
-fn side_by_side<T: Send, R: Send>(
-    items: Vec<(usize, T)>,
-    bytes: usize,
-    work: impl Fn(T) -> Result<R, ParquetError> + Sync,
-) -> Result<Vec<R>, ParquetError> {
-    let threads = if bytes < SIDE_BY_SIDE_MIN { 1 } else { THREADS_MAX.min(items.len()) };
-    let Some(helpers) = helpers().filter(|_| threads > 1) else {
-        return items.into_iter().map(|(_, item)| work(item)).collect();
-    };
-    let mut results: Vec<Option<Result<R, ParquetError>>> = items.iter().map(|_| None).collect();
-    let mut left: Vec<_> = items.into_iter().zip(&mut results).collect();
-    left.sort_by_key(|((weight, _), _)| *weight);
-    let left = Mutex::new(left);
-    let take_turns = || {
-        loop {
-            // In a statement of its own: the lock must be free while the work is done.
-            let next = left.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(((_, item), result)) = next else { return };
-            *result = Some(work(item));
-        }
-    };
-    helpers.in_place_scope(|scope| {
-        for _ in 1..threads.min(helpers.current_num_threads() + 1) {
-            scope.spawn(|_| take_turns());
-        }
-        take_turns();
-    });
-    let lost = || Err(ParquetError::General("a column was not encoded".to_owned()));
-    results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
-}
-
-/// Threads that are there for whoever encodes: one less than there are cores. `None` where there would be none.
-fn helpers() -> Option<&'static ThreadPool> {
-    static HELPERS: OnceLock<Option<ThreadPool>> = OnceLock::new();
-    let begin = || {
-        let count = std::thread::available_parallelism().map_or(1, usize::from).min(HELPERS_MAX + 1) - 1;
-        let builder = ThreadPoolBuilder::new().num_threads(count).thread_name(|number| format!("encode-{number}"));
-        // Zero would mean as many as there are cores. Without a helper the work is done all the same.
-        if count == 0 { None } else { builder.build().ok() }
-    };
-    HELPERS.get_or_init(begin).as_ref()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use arrow::array::{Array, BooleanArray, Float64Array, Int64Array, LargeListArray, StringViewArray, StructArray};
     use arrow::buffer::OffsetBuffer;
@@ -314,6 +262,7 @@ mod tests {
     use parquet::file::properties::{EnabledStatistics, WriterProperties};
     use parquet::schema::types::ColumnPath;
 
+    use super::super::side_by_side::SIDE_BY_SIDE_MIN;
     use super::*;
 
     /// A number, a text, a struct of both, a list of structs, and numbers of other kinds.
@@ -460,25 +409,5 @@ mod tests {
         file.push(rows.clone(), 0);
         encode(std::iter::once(&mut file)).unwrap();
         read(file.finish().unwrap()).0
-    }
-
-    #[test]
-    fn the_heaviest_is_begun_first_and_an_error_is_told() {
-        let begun = Mutex::new(Vec::new());
-        let items = vec![(1, "light"), (9, "heavy"), (5, "other")];
-        let names = side_by_side(items.clone(), usize::MAX, |name| {
-            begun.lock().unwrap().push(name);
-            Ok(name)
-        });
-        assert_eq!(names.unwrap(), ["light", "heavy", "other"]);
-        if helpers().is_some() {
-            assert_ne!(begun.into_inner().unwrap()[2], "heavy");
-        }
-        let done = AtomicUsize::new(0);
-        let failed = side_by_side(items, usize::MAX, |name| {
-            done.fetch_add(1, Ordering::Relaxed);
-            if name == "other" { Err(ParquetError::General("it broke".to_owned())) } else { Ok(()) }
-        });
-        assert_eq!((failed.unwrap_err().to_string().as_str(), done.into_inner()), ("Parquet error: it broke", 3));
     }
 }

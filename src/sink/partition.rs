@@ -24,6 +24,44 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.'
 /// Directory values of some rows: one a partition column; `None` is null.
 pub type Values = Vec<Option<String>>;
 
+/// A row whose value makes no directory.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unfit<'a> {
+    pub row: usize,
+    pub column: &'a str,
+    pub reason: String,
+}
+
+/// The rows whose texts make no directory; at most one entry a row, in order.
+pub fn unfit<'a>(rows: &RecordBatch, columns: &'a [PartitionColumn]) -> Vec<Unfit<'a>> {
+    let mut found = Vec::new();
+    for column in columns.iter().filter(|column| column.unit == PartitionUnit::Value) {
+        let Some(texts) = rows.column_by_name(&column.column).and_then(|array| array.as_string_view_opt()) else { continue };
+        let reasons = texts.iter().enumerate().filter_map(|(row, text)| Some((row, why_unfit(text?)?)));
+        found.extend(reasons.map(|(row, reason)| Unfit { row, column: &column.column, reason }));
+    }
+    found.sort_by_key(|unfit| unfit.row);
+    found.dedup_by_key(|unfit| unfit.row);
+    found
+}
+
+/// Why a text is no name of a directory, if it is none.
+fn why_unfit(text: &str) -> Option<String> {
+    match text {
+        // Some would read it back as null, others as text.
+        "" => Some("an empty text names no partition".to_owned()),
+        NULL_DIRECTORY => Some(format!("the name of the partition of rows without a value: `{text}`")),
+        // Three bytes stand for one that is encoded.
+        text if text.len() <= VALUE_MAX / 3 => None,
+        text => match utf8_percent_encode(text, PLAIN).map(str::len).sum::<usize>() {
+            length if length > VALUE_MAX => {
+                Some(format!("too long for the name of a partition, which takes {VALUE_MAX} bytes, encoded: `{length}`"))
+            }
+            _ => None,
+        },
+    }
+}
+
 /// The numbers of the rows of each partition, in order of first appearance. Rows keep their order.
 pub fn split(rows: &RecordBatch, columns: &[PartitionColumn]) -> Result<Vec<(Values, Vec<u32>)>, SinkError> {
     let count = u32::try_from(rows.num_rows()).map_err(|_| SinkError::bug("a page of more than 2^32 rows"))?;
@@ -64,12 +102,14 @@ pub fn directory(columns: &[PartitionColumn], values: &Values) -> Result<String,
     let mut parts = Vec::with_capacity(columns.len());
     for (column, value) in columns.iter().zip(values) {
         let value = match value {
+            // DuckDB takes the word for null before it decodes what is encoded.
+            Some(value) if value.eq_ignore_ascii_case("null") => format!("%{:02X}{}", value.as_bytes()[0], &value[1..]),
             Some(value) => utf8_percent_encode(value, PLAIN).to_string(),
             None => NULL_DIRECTORY.to_owned(),
         };
         if value.len() > VALUE_MAX {
-            return Err(SinkError::data(format!(
-                "a value of `{}` is too long for a directory's name ({} bytes encoded): partition by another column",
+            return Err(SinkError::bug(format!(
+                "a value of the partition column `{}` was let through though it has {} bytes encoded",
                 column.column,
                 value.len()
             )));
@@ -251,11 +291,9 @@ fn plain_values(array: &arrow::array::ArrayRef, column: &PartitionColumn) -> Res
     let (mut buckets, mut known) = (Buckets::default(), HashMap::default());
     for value in text {
         buckets.push(value, &mut known, |value| match value {
-            // An empty directory value would be read back as null by some and as text by others.
-            Some("") => Err(SinkError::data(format!(
-                "a value of the partition column `{}` is empty text: derive another column for it",
-                column.column
-            ))),
+            Some("") => {
+                Err(SinkError::bug(format!("an empty value of the partition column `{}` was let through", column.column)))
+            }
             value => Ok(value.map(|text| Key::Text(text.to_owned()))),
         })?;
     }
@@ -329,13 +367,38 @@ mod tests {
     #[test]
     fn values_are_encoded_and_bounded() {
         let column = PartitionColumn { column: "name".into(), unit: PartitionUnit::Value };
-        let names: ArrayRef = Arc::new(StringViewArray::from(vec!["a/b=c é", "..", &"x".repeat(300)]));
+        let names: ArrayRef =
+            Arc::new(StringViewArray::from(vec!["a/b=c é", "..", &"x".repeat(300), "NULL", "null", "nullable"]));
         let rows = RecordBatch::try_from_iter_with_nullable([("name", names, true)]).expect("a batch");
         let parts = split(&rows, std::slice::from_ref(&column)).expect("splits");
         let made: Vec<_> = parts.iter().map(|(values, _)| directory(std::slice::from_ref(&column), values)).collect();
         assert_eq!(made[0].as_deref().ok(), Some("name=a%2Fb%3Dc%20%C3%A9"));
         assert_eq!(made[1].as_deref().ok(), Some("name=.."));
         assert!(made[2].is_err());
+        let nulls: Vec<_> = made[3..].iter().map(|made| made.as_deref().ok()).collect();
+        assert_eq!(nulls, [Some("name=%4EULL"), Some("name=%6Eull"), Some("name=nullable")]);
+    }
+
+    #[test]
+    fn rows_that_have_no_partition_are_named() {
+        let column = |name: &str| PartitionColumn { column: name.into(), unit: PartitionUnit::Value };
+        // A byte that is encoded takes three.
+        let (fits, long) = ("é".repeat(30), "é".repeat(31));
+        let one: ArrayRef = Arc::new(StringViewArray::from(vec![Some(""), None, Some("x"), Some(&fits), Some(&long), Some("")]));
+        let other: ArrayRef = Arc::new(StringViewArray::from(vec![Some("x"), Some(""), None, Some("x"), Some("x"), Some("")]));
+        let number: ArrayRef = Arc::new(Int64Array::from(vec![1; 6]));
+        let rows = RecordBatch::try_from_iter_with_nullable([("one", one, true), ("other", other, true), ("n", number, true)]);
+        let (rows, columns) = (rows.expect("a batch"), [column("n"), column("one"), column("other"), column("away")]);
+        let found = unfit(&rows, &columns);
+        let places: Vec<_> = found.iter().map(|unfit| (unfit.row, unfit.column)).collect();
+        assert_eq!(places, [(0, "one"), (1, "other"), (4, "one"), (5, "one")]);
+        assert_eq!(found[2].reason, "too long for the name of a partition, which takes 180 bytes, encoded: `186`");
+        let unplaced = (0..rows.num_rows()).filter(|row| {
+            let split = split(&rows.slice(*row, 1), &columns[..3]);
+            split.and_then(|parts| directory(&columns[..3], &parts[0].0)).is_err()
+        });
+        assert_eq!(unplaced.collect::<Vec<_>>(), [0, 1, 4, 5]);
+        assert!(why_unfit(NULL_DIRECTORY).is_some() && why_unfit("__HIVE__").is_none());
     }
 
     #[test]

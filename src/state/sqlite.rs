@@ -53,7 +53,7 @@ enum Flush {
     /// When it ends: something outside of the file is built on it.
     Now,
     /// With the next one that is flushed, which comes before anything is built on it. For what says that this process is at work, and of
-    /// what: where the power fails, the process is no more.
+    /// what: where the power fails, the process is no more. And for events, on which nothing is built.
     WithTheNext,
 }
 

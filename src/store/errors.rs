@@ -4,8 +4,8 @@ use std::error::Error as _;
 use std::io;
 
 use secrecy::{ExposeSecret, SecretString};
+use thiserror::Error;
 
-use super::StoreError;
 use crate::error::ErrorKind;
 
 /// The store's name in `object_store::Error::Generic` for a local disk.
@@ -14,6 +14,17 @@ const LOCAL: &str = "LocalFileSystem";
 const EPERM: i32 = rustix::io::Errno::PERM.raw_os_error();
 const NO_LINKS: &str = "not permitted: the file system lacks hard links, which this needs (FAT, exFAT and some that are mounted over a \
     network do), or the folder is protected: take a folder on ext4, XFS, Btrfs, ZFS or APFS, or an object store";
+
+/// Why a store did not do what was asked. Never means that it was not done.
+#[derive(Debug, Error)]
+#[error("{verb} `{address}`: {message}")]
+pub struct StoreError {
+    pub kind: ErrorKind,
+    pub verb: &'static str,
+    pub address: String,
+    /// What the store said, without credentials.
+    pub message: String,
+}
 
 /// Turns an error of object_store into ours. `secrets` are blotted out of whatever text is passed on.
 pub(super) fn store_error(

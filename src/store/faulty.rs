@@ -73,6 +73,10 @@ impl Store for FaultyStore {
         self.effect("list", prefix, self.inner.list(prefix)).await
     }
 
+    async fn unfinished(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        self.effect("unfinished", prefix, self.inner.unfinished(prefix)).await
+    }
+
     /// That a store is probed is no effect of a run.
     async fn prepare(&self) -> Result<(), StoreError> {
         self.inner.prepare().await

@@ -5,6 +5,7 @@
 //! are unfinished files, object_store's and our own: listings leave them out, and so does every reader's glob for `.parquet`.
 
 mod staged;
+mod unfinished;
 
 use std::fs::{self, File};
 use std::io;
@@ -18,6 +19,7 @@ use object_store::ObjectStoreExt;
 use object_store::local::LocalFileSystem;
 
 use self::staged::StagedFile;
+use self::unfinished::{remove_unfinished, unfinished_below, whole_of};
 use super::errors::{io_error, is_missing};
 use super::objects::Objects;
 use super::upload::Upload;
@@ -25,11 +27,8 @@ use super::{Listed, Part, Published, PutAbsent, StagedWriter, Store, StoreError}
 use crate::error::ErrorKind;
 use crate::fault::Guards;
 
-/// Numbers of unfinished files that are free, one after the other, before a higher one is not looked for.
-const FREE_MAX: usize = 4;
-
 /// A disk takes what comes: bytes of a file that are written in one, and that wait of many.
-const PART: Part = Part::Any { one: 512 * 1024, all: 8 * 1024 * 1024 };
+const PART: Part = Part::Any { one: 1024 * 1024, all: 8 * 1024 * 1024 };
 
 /// Whether a folder can be written to, or be made where it is not there; looked at without leaving a trace.
 pub fn look_for_room(folder: &Path) -> Result<(), StoreError> {
@@ -111,12 +110,13 @@ impl LocalStore {
         StoreError { kind, verb, address: self.address(""), message }
     }
 
-    async fn blocking<F>(&self, verb: &'static str, path: &str, work: F) -> Result<(), StoreError>
+    async fn blocking<T, F>(&self, verb: &'static str, path: &str, work: F) -> Result<T, StoreError>
     where
-        F: FnOnce() -> io::Result<()> + Send + 'static,
+        T: Send + 'static,
+        F: FnOnce() -> io::Result<T> + Send + 'static,
     {
         match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => Err(io_error(verb, self.address(path), &error)),
             Err(_) => Err(self.own_error(verb, ErrorKind::Bug, "a blocking task ended early".to_owned())),
         }
@@ -199,6 +199,12 @@ impl Store for LocalStore {
         }
     }
 
+    async fn unfinished(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        let Some(opened) = self.there("list")? else { return Ok(Vec::new()) };
+        let (folder, root) = (self.file("list", prefix, opened)?, opened.root.clone());
+        self.blocking("list", prefix, move || unfinished_below(&folder, &root)).await
+    }
+
     fn part(&self) -> Part {
         PART
     }
@@ -248,6 +254,11 @@ impl Store for LocalStore {
 
     async fn delete(&self, path: &str) -> Result<(), StoreError> {
         let Some(opened) = self.there("delete")? else { return Ok(()) };
+        if let Some((whole, number)) = whole_of(path) {
+            let file = unfinished::named(&self.file("delete", whole, opened)?, number);
+            let root = opened.root.clone();
+            return self.blocking("delete", path, move || unfinished::remove(&file, &root)).await;
+        }
         opened.objects.delete(path).await?;
         self.tidy(path, opened).await;
         Ok(())
@@ -288,30 +299,6 @@ fn sync_up(path: &Path, root: &Path) -> io::Result<()> {
 
 fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
-}
-
-/// The name of a file that is being written.
-fn unfinished(file: &Path, number: u32) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(format!("#{number}"));
-    name.into()
-}
-
-/// Removes `file#1`, `file#2` ...: what was being written when the process was killed. A writer takes the first number that is free, so
-/// that behind some that are free there is none. The folder is not gone through: it may hold a hundred thousand files.
-fn remove_unfinished(file: &Path) -> io::Result<()> {
-    let mut free = 0;
-    for number in 1.. {
-        match fs::remove_file(unfinished(file, number)) {
-            Ok(()) => free = 0,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => free += 1,
-            Err(error) => return Err(error),
-        }
-        if free == FREE_MAX {
-            break;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

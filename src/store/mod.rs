@@ -20,13 +20,13 @@ pub mod probe;
 mod s3;
 pub mod sound;
 mod upload;
+pub use errors::StoreError;
 pub use upload::Part;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use thiserror::Error;
 
 use crate::config::catalog::{Sink, SinkPlace};
 use crate::config::secret::SecretSource;
@@ -79,7 +79,12 @@ pub trait Store: Send + Sync {
     /// All objects whose path begins with `prefix` + `/`, in order of path. Never relied on for correctness of a commit.
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError>;
 
-    /// Finds out ahead of the first write what that would have to wait for. Nothing to do where it waits for nothing.
+    /// Files below `prefix` whose writers never came to their end, by the paths that [`delete`](Self::delete) takes; no listing has them.
+    async fn unfinished(&self, _prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Finds out ahead of the first write what that would have to wait for.
     async fn prepare(&self) -> Result<(), StoreError> {
         Ok(())
     }
@@ -136,15 +141,4 @@ pub trait StagedWriter: Send {
     async fn finish(&mut self) -> Result<u64, StoreError>;
     /// Gives up; what was written is dropped as far as possible.
     async fn abort(&mut self);
-}
-
-/// Why a store did not do what was asked. Never means that it was not done.
-#[derive(Debug, Error)]
-#[error("{verb} `{address}`: {message}")]
-pub struct StoreError {
-    pub kind: ErrorKind,
-    pub verb: &'static str,
-    pub address: String,
-    /// What the store said, without credentials.
-    pub message: String,
 }

@@ -176,7 +176,8 @@ impl Probe<'_> {
             return Ok(vec![Finding::new("listing", Verdict::Odd, message)]);
         };
         let old = |modified: Timestamp| own.modified.duration_since(modified) > LEFT_OVER;
-        for left in listed.iter().filter(|one| old(one.modified)).take(REMOVED_MAX) {
+        let unfinished = self.store.unfinished(FOLDER).await.unwrap_or_default();
+        for left in listed.iter().chain(&unfinished).filter(|one| old(one.modified)).take(REMOVED_MAX) {
             // At best: whatever stays is taken by a later probe.
             drop(self.store.delete(&left.path).await);
         }

@@ -81,6 +81,10 @@ impl Store for SoundStore {
         self.inner.list(prefix).await
     }
 
+    async fn unfinished(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        self.inner.unfinished(prefix).await
+    }
+
     async fn prepare(&self) -> Result<(), StoreError> {
         self.fit().await.map(drop)
     }

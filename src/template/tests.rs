@@ -24,6 +24,32 @@ fn an_absent_bound_renders_to_nothing() {
 }
 
 #[test]
+fn values_are_written_as_apis_read_them() {
+    let pairs = [
+        ("yes", Value::from(true)),
+        ("no", Value::from(false)),
+        ("none", Value::from(())),
+        ("n", Value::from(1.5)),
+        ("i", Value::from(7)),
+        ("list", Value::from(vec![Value::from(1), Value::from("a"), Value::from(())])),
+        ("map", Value::from_pairs([("k", Value::from(vec![Value::from(true)]))])),
+    ];
+    let scope = Scope::new().set_value("parent", Value::from_pairs(pairs));
+    for (text, expected) in [
+        ("{{ parent.yes }}/{{ parent.no }}", "true/false"),
+        ("[{{ parent.none }}]", "[]"),
+        ("{{ parent.n }} {{ parent.i }}", "1.5 7"),
+        ("{{ parent.list }}", "[1,\"a\",null]"),
+        ("{{ parent.map }}", "{\"k\":[true]}"),
+        ("{{ none }}{{ 1 == 1 }}{{ [1, 2] }}", "true[1,2]"),
+        ("{{ parent.list[1] }}", "a"),
+    ] {
+        assert_eq!(render(text, &scope).as_deref(), Ok(expected), "{text}");
+    }
+    assert!(render("{{ parent.missing }}", &scope).unwrap_err().contains("undefined"));
+}
+
+#[test]
 fn an_undefined_name_is_an_error_that_names_the_scope() {
     let scope = Scope::new().set("owner", "secret-value");
     let error = render("{{ ownr }}", &scope).unwrap_err();

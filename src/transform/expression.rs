@@ -7,6 +7,7 @@ mod evaluate;
 mod functions;
 mod nulls;
 mod times;
+mod widths;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -28,7 +29,8 @@ pub(super) const TABLE: &str = "batch";
 #[derive(Clone, Debug)]
 pub(super) struct Expression {
     tree: Box<Expr>,
-    columns: BTreeSet<String>,
+    /// Names of columns, and paths to fields of structs.
+    paths: BTreeSet<Vec<String>>,
 }
 
 impl Expression {
@@ -47,12 +49,10 @@ impl Expression {
         if let ControlFlow::Break(problem) = tree.visit(&mut StripTable { table }) {
             return Err(problem);
         }
-        let mut columns = BTreeSet::new();
+        let mut paths = BTreeSet::new();
         let outcome = visit_expressions(&tree, |part| match vet(part) {
             Ok(()) => {
-                if let Some(root) = root_column(part) {
-                    columns.insert(root.to_owned());
-                }
+                paths.extend(column_path(part));
                 ControlFlow::Continue(())
             }
             Err(problem) => ControlFlow::Break(problem),
@@ -62,14 +62,21 @@ impl Expression {
         }
         // polars knows how many arguments a function takes, and which operators and types there are.
         match polars::sql::sql_expr(tree.to_string()) {
-            Ok(_) => Ok(Expression { tree: Box::new(tree), columns }),
+            Ok(_) => Ok(Expression { tree: Box::new(tree), paths }),
             Err(error) => Err(polars_text(&error)),
         }
     }
 
     /// The columns that it names, outermost names of structs.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
-        self.columns.iter().map(String::as_str)
+        let mut before = None;
+        let roots = self.paths.iter().filter_map(|path| path.first()).map(String::as_str);
+        roots.filter(move |root| before.replace(*root) != Some(*root))
+    }
+
+    /// The same with the fields of structs that it names.
+    pub fn paths(&self) -> impl Iterator<Item = &[String]> {
+        self.paths.iter().map(Vec::as_slice)
     }
 
     /// The column, if the expression is nothing but a column's name.
@@ -104,10 +111,10 @@ fn polars_text(error: &polars::error::PolarsError) -> String {
     }
 }
 
-fn root_column(part: &Expr) -> Option<&str> {
+fn column_path(part: &Expr) -> Option<Vec<String>> {
     match part {
-        Expr::Identifier(name) => Some(&name.value),
-        Expr::CompoundIdentifier(names) => names.first().map(|name| name.value.as_str()),
+        Expr::Identifier(name) => Some(vec![name.value.clone()]),
+        Expr::CompoundIdentifier(names) => Some(names.iter().map(|name| name.value.clone()).collect()),
         _ => None,
     }
 }

@@ -1,13 +1,16 @@
 //! A batch on its way through the steps, with the place that each row had at the start.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, NullArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, NullArray, RecordBatch, RecordBatchOptions};
+use arrow::buffer::NullBuffer;
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 
-use super::{RejectedRow, Transformed};
+use super::{RejectedRow, TransformError, Transformed};
 use crate::error::ErrorKind;
+use crate::schema;
 
 /// Columns with this beginning are the sink's own.
 pub(super) const RESERVED: &str = "_hw_";
@@ -144,6 +147,86 @@ impl Rows {
             .map_err(|error| Fault::bug(format!("cannot add a column: {error}")))?;
         Ok(())
     }
+}
+
+impl Rows {
+    /// Makes sure that columns exist whose values a step works with, by the paths to them. A row whose value is of another type than
+    /// the column, and so stands in a [sibling](is_sibling), is rejected: the step would take it for null.
+    pub fn demand_values<'a, S: AsRef<str> + 'a>(&mut self, paths: impl IntoIterator<Item = &'a [S]>) -> Result<(), Fault> {
+        let mut strays: BTreeMap<usize, (String, String)> = BTreeMap::new();
+        for path in paths {
+            self.demand(path.first().map(AsRef::as_ref))?;
+            let schema = self.batch.schema();
+            find_strays(schema.fields(), self.batch.columns(), None, path, &mut |row, found| {
+                strays.entry(row).or_insert_with(|| {
+                    let path: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
+                    let reason = format!(
+                        "a step works with this column, and the value is {found}: declare the field's type under [columns]"
+                    );
+                    (path.join("."), reason)
+                });
+            });
+        }
+        self.reject(strays.into_iter().map(|(row, (field, reason))| (row, field, reason)).collect())
+    }
+}
+
+impl Transformed {
+    /// Without some of its rows, which count as rejected. They are told by their number among `rows`, in order.
+    ///
+    /// # Errors
+    /// `Bug` for a row that is not there.
+    pub fn without(self, unfit: Vec<RejectedRow>) -> Result<Transformed, TransformError> {
+        if unfit.is_empty() {
+            return Ok(self);
+        }
+        let bug = |message: String| TransformError { kind: ErrorKind::Bug, message };
+        let Transformed { rows, places, filtered, mut rejected } = self;
+        let places = places.unwrap_or_else(|| (0..rows.num_rows()).collect());
+        let mut stays = vec![true; rows.num_rows()];
+        for unfit in unfit {
+            let (Some(stays), Some(place)) = (stays.get_mut(unfit.row), places.get(unfit.row)) else {
+                return Err(bug(format!("row {} of {} was to be rejected", unfit.row, rows.num_rows())));
+            };
+            *stays = false;
+            rejected.push(RejectedRow { row: *place, ..unfit });
+        }
+        rejected.sort_by_key(|rejected| rejected.row);
+        let places = places.into_iter().zip(&stays).filter(|(_, stays)| **stays).map(|(place, _)| place).collect();
+        let rows = filter_record_batch(&rows, &BooleanArray::from(stays)).map_err(|error| bug(error.to_string()))?;
+        Ok(Transformed { rows, places: Some(places), filtered, rejected })
+    }
+}
+
+/// The rows that have a value in a sibling of what a path leads to, with its type; of a struct's, those where it is there.
+fn find_strays<S: AsRef<str>>(
+    fields: &Fields,
+    columns: &[ArrayRef],
+    there: Option<&NullBuffer>,
+    path: &[S],
+    found: &mut impl FnMut(usize, &str),
+) {
+    let Some((name, inner)) = path.split_first() else { return };
+    for (field, column) in fields.iter().zip(columns) {
+        let there = NullBuffer::union(there, column.nulls());
+        if is_sibling(name.as_ref(), field) {
+            let data_type = field.name()[name.as_ref().len() + 2..].trim_end_matches('_');
+            let has_value = |row: &usize| there.as_ref().is_none_or(|there| there.is_valid(*row));
+            (0..column.len()).filter(has_value).for_each(|row| found(row, data_type));
+        } else if field.name() == name.as_ref()
+            && !inner.is_empty()
+            && let Some(column) = column.as_struct_opt()
+        {
+            find_strays(column.fields(), column.columns(), there.as_ref(), inner, found);
+        }
+    }
+}
+
+/// Whether a column holds the values of another one that are not of its type: `amount__float64` those of `amount`.
+pub(super) fn is_sibling(base: &str, field: &Field) -> bool {
+    let Some(data_type) = field.name().strip_prefix(base).and_then(|rest| rest.strip_prefix("__")) else { return false };
+    let found = schema::Field::from_arrow(field);
+    found.is_ok_and(|found| found.column_type.to_string() == data_type.trim_end_matches('_'))
 }
 
 pub(super) fn reserved(name: &str) -> String {

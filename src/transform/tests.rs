@@ -487,3 +487,103 @@ proptest! {
         }
     }
 }
+
+/// Rows 0 to 2: an amount of the column's type, one of another, none; the same of a field of a struct, which is hidden in row 2.
+fn strays() -> RecordBatch {
+    let user = StructArray::new(
+        Fields::from(vec![Field::new("age", DataType::Int64, true), Field::new("age__text", DataType::Utf8View, true)]),
+        vec![
+            Arc::new(Int64Array::from(vec![Some(30), None, None])),
+            Arc::new(StringViewArray::from(vec![None, Some("old"), Some("hidden")])),
+        ],
+        Some(NullBuffer::from(vec![true, true, false])),
+    );
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new(Int64Array::from(vec![1, 2, 3]))),
+        ("amount", Arc::new(Int64Array::from(vec![Some(10), None, None]))),
+        ("amount__float64_", Arc::new(Float64Array::from(vec![None, Some(10.5), None]))),
+        // A field of the source: what it is called by is not what it is.
+        ("amount__text", Arc::new(Int64Array::from(vec![7, 7, 7]))),
+        ("user", Arc::new(user)),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap()
+}
+
+#[test]
+fn a_value_of_another_type_is_no_null_to_a_step() {
+    let cast = StepKind::Cast(vec![("amount".to_owned(), ColumnType::Text)]);
+    let select = sql("SELECT id, amount AS a FROM batch");
+    for (kind, path, found, left) in [
+        (filter("amount > 0"), "amount", "float64", vec![1]),
+        (filter("amount > 0 OR amount IS NULL"), "amount", "float64", vec![1, 3]),
+        (filter("user.age > 0"), "user.age", "text", vec![1]),
+        (derive("b", "amount * 2"), "amount", "float64", vec![1, 3]),
+        (derive("b", "COALESCE(user.age, 0)"), "user.age", "text", vec![1, 3]),
+        (cast, "amount", "float64", vec![1, 3]),
+        (select, "amount", "float64", vec![1, 3]),
+        (sql("SELECT * FROM batch WHERE amount IS NULL"), "amount", "float64", vec![3]),
+    ] {
+        let name = format!("{kind:?}");
+        let transformed = steps_of(vec![kind]).unwrap().apply(strays()).unwrap();
+        let [rejected] = transformed.rejected.as_slice() else { panic!("{name}: {:?}", transformed.rejected) };
+        assert_eq!((rejected.row, rejected.field.as_str()), (1, path), "{name}");
+        assert!(rejected.reason.contains(&format!("the value is {found}: declare")), "{name}: {}", rejected.reason);
+        let ids = transformed.rows.column_by_name("id").unwrap().as_primitive::<Int64Type>().values().to_vec();
+        assert_eq!(ids, left, "{name}");
+    }
+    // What does not work with it lets it pass.
+    assert_eq!(steps_of(vec![filter("id > 1")]).unwrap().apply(strays()).unwrap().rows.num_rows(), 2);
+}
+
+#[test]
+fn what_holds_the_values_of_another_type_goes_where_the_column_goes() {
+    let after = |kind: StepKind| {
+        let rows = steps_of(vec![kind]).unwrap().apply(strays()).unwrap().rows;
+        rows.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(after(StepKind::Drop(texts(&["amount"]))), ["id", "amount__text", "user"]);
+    assert_eq!(after(sql("SELECT * EXCLUDE (amount) FROM batch")), ["id", "amount__text", "user"]);
+    assert_eq!(after(StepKind::Select(texts(&["amount", "id"]))), ["amount", "amount__float64_", "id"]);
+    assert_eq!(after(StepKind::Select(texts(&["amount__float64_", "amount"]))), ["amount__float64_", "amount"]);
+    let renamed = after(StepKind::Rename(pairs(&[("amount", "price")])));
+    assert_eq!(renamed, ["id", "price", "price__float64_", "amount__text", "user"]);
+    let flat = after(StepKind::Flatten { columns: texts(&["user"]), separator: "_".to_owned() });
+    assert_eq!(flat[4..], ["user_age", "user_age__text"]);
+}
+
+#[test]
+fn whole_numbers_have_64_bits_wherever_they_come_from() {
+    let at = "2024-03-31T23:59:58.25Z".parse::<jiff::Timestamp>().unwrap().as_microsecond();
+    let tags = LargeListArray::from_iter_primitive::<Int64Type, _, _>(vec![Some(Vec::<Option<i64>>::new())]);
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("t", Arc::new(TimestampMicrosecondArray::from(vec![at]).with_timezone("UTC"))),
+        ("title", Arc::new(StringViewArray::from(vec!["abc"]))),
+        ("tags", Arc::new(tags)),
+        ("small", Arc::new(arrow::array::Int32Array::from(vec![3000]))),
+        ("wide", Arc::new(Int64Array::from(vec![300]))),
+    ];
+    let rows = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap();
+    for (text, expected) in [
+        ("EXTRACT(YEAR FROM t) * 10000 + EXTRACT(MONTH FROM t) * 100 + EXTRACT(DAY FROM t)", 20_240_331),
+        ("EXTRACT(HOUR FROM t) * 60", 1_380),
+        ("EXTRACT(QUARTER FROM t) * 500", 500),
+        ("EXTRACT(DOW FROM t) - 100 * EXTRACT(WEEK FROM t)", -1_300),
+        ("DATE_PART('hour', t) * 100 + DATE_PART('minute', t)", 2_359),
+        ("LENGTH(title) - 10", -7),
+        ("OCTET_LENGTH(title) - CHAR_LENGTH(title) - 1", -1),
+        ("ARRAY_LENGTH(tags) - 1", -1),
+        ("STRPOS(title, 'x') - 5", -5),
+        ("small * 1000000", 3_000_000_000),
+        ("CAST(wide AS SMALLINT) * 1000", 300_000),
+        ("CASE WHEN wide > 1 THEN LENGTH(title) ELSE 0 END - 4", -1),
+    ] {
+        let transformed = steps_of(vec![derive("x", text)]).unwrap().apply(rows.clone()).unwrap();
+        let found = transformed.rows.column_by_name("x").unwrap();
+        assert_eq!(found.as_primitive_opt::<Int64Type>().map(|found| found.value(0)), Some(expected), "{text}: {found:?}");
+        let filtered = steps_of(vec![filter(&format!("{text} = {expected}"))]).unwrap().apply(rows.clone()).unwrap();
+        assert_eq!(filtered.rows.num_rows(), 1, "{text}");
+    }
+    // Parts that are no whole numbers stay what they are.
+    let transformed = steps_of(vec![derive("x", "EXTRACT(MILLISECOND FROM t)")]).unwrap().apply(rows).unwrap();
+    assert_eq!(transformed.rows.column_by_name("x").unwrap().as_primitive::<Float64Type>().value(0), 58_250.0);
+}

@@ -272,14 +272,20 @@ impl RequestPlan {
 /// before they enter the template, for afterwards nobody could tell their slashes from the template's own.
 pub(super) fn below(
     base_url: &Url,
-    path: &Template,
+    template: &Template,
     scope: impl FnOnce(&dyn Fn(&str) -> String) -> Scope,
 ) -> Result<Url, FetchError> {
     let scope = scope(&|text| utf8_percent_encode(text, VALUE).to_string());
-    let rendered = path.render(&scope).map_err(|why| config(&format!("path: {why}")))?;
+    let rendered = template.render(&scope).map_err(|why| config(&format!("path: {why}")))?;
     let path = utf8_percent_encode(rendered.trim_start_matches('/'), LITERAL).to_string();
     if path.split('/').any(is_dots) {
         return Err(config(&format!("path: `{path}` has a step `.` or `..`")));
+    }
+    // It would lead to another address, of all records in place of one.
+    let is_hollow = |path: &str| (path.contains("//"), path.ends_with('/'));
+    let (meant, found) = (is_hollow(template.text().trim().trim_start_matches('/')), is_hollow(&path));
+    if (found.0 && !meant.0) || (found.1 && !meant.1) {
+        return Err(config(&format!("path: `{path}` has an empty step: a value in it is null or an empty text")));
     }
     let mut url = base_url.clone();
     if !path.is_empty() {

@@ -97,7 +97,7 @@ fn read_run(action: &str, row: &SqliteRow) -> Result<RunRow, StateError> {
 pub(super) async fn note_event(state: &SqliteState, event: EventRow) -> Result<(), StateError> {
     let action = "note an event";
     let job = event.job.as_ref().map_or("", JobName::as_str);
-    let mut transaction = state.begin(action, Flush::Now).await?;
+    let mut transaction = state.begin(action, Flush::WithTheNext).await?;
     sqlx::query("INSERT OR IGNORE INTO events (at, job, kind, text) VALUES (?1, ?2, ?3, ?4)")
         .bind(to_text(event.at))
         .bind(job)

@@ -14,7 +14,8 @@ use bytes::Bytes;
 use super::super::StoreError;
 use super::super::errors::io_error;
 use super::super::upload::Destination;
-use super::{make_folder, sync, unfinished};
+use super::unfinished::named;
+use super::{make_folder, sync};
 use crate::error::ErrorKind;
 
 /// Bytes that the disk is told to take at once.
@@ -104,7 +105,7 @@ impl Unfinished {
     fn begin(path: &Path, is_synced: bool) -> io::Result<Self> {
         let mut number = 1;
         loop {
-            let name = unfinished(path, number);
+            let name = named(path, number);
             match File::options().write(true).create_new(true).open(&name) {
                 Ok(file) => return Ok(Unfinished { file, name: Some(name), written: 0, given: 0 }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,

@@ -220,3 +220,41 @@ async fn of_many_files_less_waits_in_memory() {
     assert_eq!(first.finish().await.unwrap(), 100_000);
     assert_eq!(store.get(&stage_path(0), 1 << 20).await.unwrap().map(|found| found.len()), Some(100_000));
 }
+
+#[tokio::test]
+async fn what_was_being_written_is_found_and_taken_by_its_own_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::new(folder.path());
+    assert_eq!(LocalStore::new(&folder.path().join("nowhere")).unfinished("a").await.unwrap(), vec![]);
+    assert_eq!(store.unfinished("a").await.unwrap(), vec![]);
+    store.put("a/b/whole.json", Bytes::from_static(b"whole")).await.unwrap();
+    for name in [
+        "a/b/whole.json#1",
+        "a/b/whole.json#13",
+        "a/c/other#2",
+        "a/b/#1",
+        "a/b/x#",
+        "a/b/x#+1",
+        "a/b/x#1.json",
+        "a/b/x#1#2",
+        "z#1",
+    ] {
+        fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
+        fs::write(folder.path().join(name), "half").unwrap();
+    }
+    // A name of several bytes that are no text, and a link out of the folder.
+    use std::os::unix::ffi::OsStrExt;
+    fs::write(folder.path().join("a").join(std::ffi::OsStr::from_bytes(b"\xff#1")), "half").unwrap();
+    std::os::unix::fs::symlink(folder.path(), folder.path().join("a/loop")).unwrap();
+    std::os::unix::fs::symlink(folder.path().join("z#1"), folder.path().join("a/link#1")).unwrap();
+    let found = store.unfinished("a").await.unwrap();
+    let names: Vec<_> = found.iter().map(|listed| (listed.path.as_str(), listed.size)).collect();
+    assert_eq!(names, [("a/b/whole.json#1", 4), ("a/b/whole.json#13", 4), ("a/c/other#2", 4)]);
+    for listed in &found {
+        store.delete(&listed.path).await.unwrap();
+        store.delete(&listed.path).await.unwrap();
+    }
+    assert_eq!(store.get("a/b/whole.json", 10).await.unwrap(), Some(Bytes::from_static(b"whole")));
+    assert!(!folder.path().join("a/c").exists() && folder.path().join("z#1").exists());
+    assert_eq!(store.unfinished("a").await.unwrap(), vec![]);
+}

@@ -12,7 +12,7 @@ use sqlparser::ast::{Expr, visit_expressions};
 
 use super::super::rows::Fault;
 use super::times::{self, Constant};
-use super::{Expression, TABLE, is_temporal, nulls, polars_text};
+use super::{Expression, TABLE, is_temporal, nulls, polars_text, widths};
 use crate::crossing;
 use crate::error::ErrorKind;
 use crate::schema::ColumnType;
@@ -41,6 +41,7 @@ pub(in super::super) fn evaluate(batch: &RecordBatch, expressions: &[&Expression
     for expression in expressions {
         let mut tree = nulls::fold(&expression.tree, &schema).map_err(Fault::config)?;
         times::settle(&mut tree, &schema, &mut constants).map_err(Fault::config)?;
+        widths::widen(&mut tree);
         folded.push(tree);
     }
     let input = input(batch, expressions, &constants)?;
@@ -69,10 +70,11 @@ fn input(batch: &RecordBatch, expressions: &[&Expression], constants: &[Constant
     let rows = u32::try_from(batch.num_rows()).map_err(|_| Fault::bug("a batch of more than 2^32 rows"))?;
     let (mut fields, mut arrays) = (Vec::new(), Vec::new());
     for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
-        let is_named = expressions.iter().any(|expression| expression.columns.contains(field.name()));
+        let is_named = expressions.iter().any(|expression| expression.columns().any(|column| column == field.name()));
         if is_named && *field.data_type() != DataType::Null {
-            fields.push(Arc::clone(field));
-            arrays.push(Arc::clone(array));
+            let array = widths::whole(array).map_err(Fault::bug)?;
+            fields.push(Arc::new(field.as_ref().clone().with_data_type(array.data_type().clone())));
+            arrays.push(array);
         }
     }
     for constant in constants {
@@ -151,17 +153,13 @@ fn collect(input: &RecordBatch, query: &str) -> Result<DataFrame, String> {
 
 /// Gives the type that our tables have for what polars computed.
 fn settle_type(array: &ArrayRef) -> Result<ArrayRef, String> {
-    let wanted = match array.data_type() {
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => {
-            DataType::Int64
-        }
+    let array = match array.data_type() {
         DataType::Timestamp(TimeUnit::Second | TimeUnit::Millisecond, zone) => {
-            DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
+            let wanted = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+            cast(array, &wanted).map_err(|error| error.to_string())?
         }
-        other => other.clone(),
+        _ => widths::whole(array)?,
     };
-    let array =
-        if wanted == *array.data_type() { Arc::clone(array) } else { cast(array, &wanted).map_err(|error| error.to_string())? };
     match ColumnType::from_arrow(array.data_type()) {
         Ok(_) => Ok(array),
         Err(found) => Err(format!("the result has the type {found}, which no table can hold: CAST it to another")),

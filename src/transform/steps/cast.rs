@@ -39,7 +39,7 @@ pub(super) fn check_target(target: &ColumnType) -> Result<(), String> {
 }
 
 pub(super) fn apply(mut rows: Rows, columns: &[(String, ColumnType)]) -> Result<Rows, Fault> {
-    rows.demand(columns.iter().map(|(column, _)| column.as_str()))?;
+    rows.demand_values(columns.iter().map(|(column, _)| std::slice::from_ref(column)))?;
     let mut result = rows.columns();
     // One reason a row: that of the first column that does not fit.
     let mut misfits: Vec<(usize, String, String)> = Vec::new();

@@ -8,7 +8,7 @@ use super::super::expression::{Expression, evaluate};
 use super::super::rows::{Fault, Rows};
 
 pub(super) fn apply(mut rows: Rows, columns: &[(String, Expression)]) -> Result<Rows, Fault> {
-    rows.demand(columns.iter().flat_map(|(_, expression)| expression.columns()))?;
+    rows.demand_values(columns.iter().flat_map(|(_, expression)| expression.paths()))?;
     let mut failures = Vec::new();
     let mut computed = Vec::with_capacity(columns.len());
     for (name, expression) in columns {

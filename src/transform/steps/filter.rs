@@ -11,7 +11,7 @@ use crate::schema::ColumnType;
 const FIELD: &str = "";
 
 pub(super) fn apply(mut rows: Rows, predicate: &Expression) -> Result<Rows, Fault> {
-    rows.demand(predicate.columns())?;
+    rows.demand_values(predicate.paths())?;
     let evaluated = evaluate(&rows.batch, &[predicate])?;
     let failed = evaluated.failed.into_iter();
     rows.reject(failed.map(|(index, reason)| (index, FIELD.to_owned(), format!("the filter fails: {reason}"))).collect())?;

@@ -10,7 +10,7 @@ use sqlparser::ast::{
 };
 
 use super::super::expression::{Expression, TABLE, evaluate, parser, syntax_error};
-use super::super::rows::{Fault, RESERVED, Rows, reserved};
+use super::super::rows::{Fault, RESERVED, Rows, is_sibling, reserved};
 use super::filter;
 
 /// A query that was looked through.
@@ -213,7 +213,7 @@ pub(super) fn apply(mut rows: Rows, query: &Query) -> Result<Rows, Fault> {
     for target in &query.targets {
         match target {
             Target::All { except } => rows.demand(except.iter().map(String::as_str))?,
-            Target::Column { expression, .. } => rows.demand(expression.columns())?,
+            Target::Column { expression, .. } => rows.demand_values(expression.paths())?,
         }
     }
     if let Some(selection) = &query.selection {
@@ -229,7 +229,8 @@ fn project(mut rows: Rows, targets: &[Target]) -> Result<Rows, Fault> {
         match target {
             Target::All { except } => {
                 let columns = rows.columns();
-                result.extend(columns.into_iter().filter(|(field, _)| !except.contains(field.name())));
+                let is_gone = |field: &Field| except.iter().any(|name| name == field.name() || is_sibling(name, field));
+                result.extend(columns.into_iter().filter(|(field, _)| !is_gone(field)));
             }
             Target::Column { name, expression } => {
                 if let Some(source) = expression.plain_column() {

@@ -263,3 +263,39 @@ fn a_state_whose_first_run_was_killed_at_once_is_no_end_to_reading_again() {
         call(&project, &["verify"], 0);
     }
 }
+
+#[test]
+fn what_a_killed_writer_was_writing_is_collected_after_a_day() {
+    // D-69
+    let (_api, project) = table("append");
+    let before = project.listing("lake");
+    let ours = [
+        "_highwater/items/staging/01900000-0000-7000-8000-000000000000/0000.staged#1",
+        "_highwater/items/staging/01900000-0000-7000-8000-000000000000/0001.staged#12",
+        "_highwater/items/log/00000000000000000001.json#1",
+        "_highwater/items/current.json#2",
+        "items/_delta_log/00000000000000000007.json#1",
+    ];
+    // Not called as a writer calls what it writes, or not where it writes.
+    let others = ["_highwater/items/log/notes#a", "_highwater/items/log/notes#01", "items/notes#1"];
+    let day = std::time::Duration::from_secs(25 * 60 * 60);
+    for (age, collected) in [(std::time::Duration::ZERO, 0), (day, ours.len())] {
+        for path in ours.iter().chain(&others) {
+            let path = project.at(&format!("lake/{path}"));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "half").unwrap();
+            let written = std::fs::File::options().append(true).open(&path).unwrap();
+            written.set_modified(written.metadata().unwrap().modified().unwrap() - age).unwrap();
+        }
+        for (dry, told) in [(&["gc", "items", "--json", "--dry-run"][..], collected), (&["gc", "items", "--json"], collected)] {
+            let staged = &call(&project, dry, 0).json()[0]["staged"];
+            assert_eq!((&staged["objects"], &staged["bytes"]), (&told.into(), &(4 * told).into()), "{dry:?}");
+        }
+    }
+    for path in others {
+        std::fs::remove_file(project.at(&format!("lake/{path}"))).unwrap();
+    }
+    assert_eq!(project.listing("lake"), before);
+    assert!(!project.at("lake/_highwater/items/staging/01900000-0000-7000-8000-000000000000").exists());
+    call(&project, &["verify"], 0);
+}

@@ -184,6 +184,43 @@ fn records_that_do_not_fit_go_to_the_dead_letters_in_the_same_commit() {
 }
 
 #[test]
+fn a_record_that_no_partition_can_hold_goes_to_the_dead_letters_and_the_others_are_loaded() {
+    // S-26
+    let mut records = feed::plain(1, 10, "2026-02-01T00:00:00Z");
+    let at = "2026-02-01T00:00:00Z";
+    for (id, name) in [(90, String::new()), (91, "é".repeat(31)), (92, "é".repeat(30))] {
+        let json = format!("{{\"id\":{id},\"updated_at\":\"{at}\",\"name\":\"{name}\"}}");
+        records.push(Record { json, cursor: Some(at.parse().unwrap()) });
+    }
+    for (mode, steps) in [("append", ""), ("merge", ""), ("append", "[[steps]]\nfilter = \"id <> 1\"\n")] {
+        let api = api_with(Pages::None, 100, records.clone());
+        let project = Project::of_items(&api, &Pages::None, 100);
+        project.edit("jobs/items.toml", "mode = \"append\"", &format!("mode = \"{mode}\""));
+        project.edit("jobs/items.toml", "[\"month(updated_at)\"]", "[\"name\"]");
+        let job = std::fs::read_to_string(project.at("jobs/items.toml")).unwrap();
+        project.write("jobs/items.toml", &(job + steps));
+        let report = run(&project);
+        let (stay, goes) = if steps.is_empty() { (11, 0) } else { (10, 1) };
+        let counts = &report["counts"];
+        assert_eq!(
+            (kept(&report), counts["rejected"].as_u64(), counts["filtered"].as_u64()),
+            (stay, Some(2), Some(goes)),
+            "{report}"
+        );
+        let letters: Vec<String> =
+            project.listing("lake/_highwater/items/dead_letters").into_keys().filter(|path| path.ends_with(".parquet")).collect();
+        let texts = read_texts(&std::fs::read(project.at(&letters[0])).unwrap());
+        for expected in ["an empty text names no partition", "which takes 180 bytes, encoded: `186`", "\"id\":90", "\"id\":91"] {
+            assert!(texts.iter().any(|text| text.contains(expected)), "{expected} is not in {texts:?}");
+        }
+        let held = format!("name={}", "%C3%A9".repeat(30));
+        assert!(project.listing("lake/items").keys().any(|path| path.contains(&held)), "{mode}");
+        assert_eq!(kept(&run(&project)), 0, "{mode}");
+        highwater(&project, &["verify", "items"]).run().expect_code(0);
+    }
+}
+
+#[test]
 fn a_page_that_is_refused_for_good_is_put_aside_and_the_slice_counts_as_read() {
     let api = api_with(Pages::None, 100, feed::plain(1, 10, "2026-02-01T00:00:00Z"));
     let project = Project::of_items(&api, &Pages::None, 100);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use highwater::config;
-use highwater::config::catalog::Job;
+use highwater::config::catalog::{Job, Mode};
 use highwater::event::Events;
 use highwater::fault::{Ending, FaultPlan, Guards, Side};
 use highwater::page::{Envelope, PageAt, PagePosition, RawPage, ResponsePath};
@@ -186,6 +186,29 @@ fn a_source_that_does_not_heed_which_page_is_asked_for_ends_no_run_well() {
     // An empty page behind two that are the same shows that it does heed it, as where page 0 is page 1 as well.
     let report = place.run(&job, &[page, page], NOW).expect("a run");
     assert_eq!((report.counts.fetched, report.counts.kept, report.counts.duplicate), (4, 2, 2));
+}
+
+#[test]
+fn a_page_of_which_no_row_is_left_still_changes_the_types_of_those_before_it() {
+    // S-26
+    let record = |id: u64, name: &str| format!(r#"[{{"id":{id},"at":"2026-01-0{id}T00:00:00Z","name":{name}}}]"#);
+    let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(200));
+    for mode in [Mode::Append, Mode::Merge] {
+        for (first, second, kept, folders) in
+            [("\"x\"", long.as_str(), 1, &["%22x%22"][..]), ("\"\"", r#"{"a":1}"#, 2, &["%22%22", "%7B%22a%22%3A1%7D"])]
+        {
+            let place = Place::new();
+            let mut job = place.job(TIME, "partition_by = [\"name\"]");
+            job.mode = mode;
+            let report = place.run(&job, &[&record(1, first), &record(2, second)], NOW).expect("a run");
+            assert_eq!((report.counts.kept, report.counts.rejected), (kept, 2 - kept), "{mode:?} {first}: {report:?}");
+            let names = place.files("rows");
+            assert!(folders.iter().all(|folder| names.iter().any(|name| name.contains(&format!("name={folder}/")))), "{names:?}");
+            let report = place.run(&job, &[&record(5, "\"y\"")], "2026-01-06T12:00:00Z").expect("another run");
+            assert_eq!(report.counts.kept, 1, "{mode:?} {first}: {report:?}");
+            assert!(place.files("rows").iter().any(|name| name.contains("name=%22y%22/")), "{:?}", place.files("rows"));
+        }
+    }
 }
 
 #[test]

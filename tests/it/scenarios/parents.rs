@@ -60,7 +60,8 @@ impl Town {
             let (since, until) = (bound("since"), bound("until"));
             let within = |shop: &&Shop| shop.changed_at >= since && (until.is_empty() || shop.changed_at < until);
             let rows = shops.iter().filter(within);
-            let rows = rows.map(|shop| json!({ "at": shop.changed_at, "id": shop.id, "names": [{ "code": code(shop.id) }] }));
+            let rows = rows
+                .map(|shop| json!({ "at": shop.changed_at, "id": shop.id, "text": "", "names": [{ "code": code(shop.id) }] }));
             return (200, part(rows.collect(), SHOPS_A_PAGE));
         }
         let asked =
@@ -149,6 +150,18 @@ fn every_order_of_every_shop_is_there_once() {
     });
     run(&project);
     check(&town, &project);
+}
+
+#[test]
+fn what_children_are_partitioned_by_says_nothing_of_their_parents() {
+    // C-58, S-26: each shop has an empty text of the name by which orders are partitioned.
+    let town = Town::of((1..=4).map(|id| shop(id, 1 + id, 2)).collect());
+    let desk = town.desk();
+    for parent in ["", ", changed_only = true"] {
+        let project = project(&desk, parent, "partition_by = [\"text\"]\n");
+        let report = run(&project);
+        assert_eq!((&report["counts"]["kept"], &report["counts"]["rejected"]), (&8.into(), &0.into()), "{report}");
+    }
 }
 
 #[test]

@@ -85,6 +85,30 @@ async fn paths_are_joined_below_the_base() {
 }
 
 #[tokio::test]
+async fn a_value_that_is_nothing_is_no_step_of_a_path() {
+    let server = answering();
+    let mut job = job(&server.url("/v1"));
+    job.sets = vec![set(&[("owner", "")])];
+    for (path, leads_to) in [
+        ("/repos/{{ owner }}/x", None),
+        ("/repos/{{ owner }}", None),
+        ("/repos/{% if owner %}{{ owner }}/{% endif %}x", Some("/v1/repos/x")),
+        ("{{ owner }}/repos/", Some("/v1/repos/")),
+        ("/repos/x//{{ owner }}", None),
+        ("/repos//x{{ owner }}", Some("/v1/repos//x")),
+    ] {
+        job.stream.path = template(path);
+        match leads_to {
+            Some(expected) => assert_eq!(target_of(&server, &job).await, expected),
+            None => {
+                let error = World::new().try_open(&job).err().unwrap();
+                assert!(error.kind == ErrorKind::Config && error.message.contains("has an empty step"), "{path}: {error:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_parameter_cannot_leave_its_place() {
     // S-31
     let server = answering();
