@@ -299,3 +299,23 @@ fn what_a_killed_writer_was_writing_is_collected_after_a_day() {
     assert!(!project.at("lake/_highwater/items/staging/01900000-0000-7000-8000-000000000000").exists());
     call(&project, &["verify"], 0);
 }
+
+#[test]
+fn a_record_gone_from_the_middle_of_the_log_is_named_and_nothing_is_collected() {
+    // D-67
+    let (api, project) = table("append");
+    let late = "{\"id\":900,\"updated_at\":\"2026-03-04T00:00:00Z\",\"name\":\"late\"}";
+    api.add_records("items", [Record { json: late.to_owned(), cursor: Some("2026-03-04T00:00:00Z".parse().unwrap()) }]);
+    api.set_now("2026-03-06T00:00:00Z");
+    run(&project);
+    call(&project, &["gc", "items"], 0);
+    let first = project.listing("lake/_highwater/items/log").into_keys().next().unwrap();
+    let kept = std::fs::read(project.at(&first)).unwrap();
+    std::fs::remove_file(project.at(&first)).unwrap();
+    let before = project.listing("lake");
+    let told = call(&project, &["gc", "items"], 1).stderr;
+    assert!(told.contains("missing from the log of items") && told.contains("highwater run items --full"), "{told}");
+    assert_eq!(project.listing("lake"), before);
+    std::fs::write(project.at(&first), kept).unwrap();
+    call(&project, &["gc", "items"], 0);
+}
