@@ -1,12 +1,14 @@
 //! The types of columns: what a stream's records hold, and what a table's files hold.
 
 mod arrow_types;
+mod sibling;
 mod widen;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use sibling::{is_sibling, sibling_name};
 pub use widen::{Widening, widen};
 
 /// The type of a column or of a part of one. Everything that can stand in a file.

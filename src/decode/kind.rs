@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use ahash::RandomState;
 
-use crate::schema::{ColumnType, Field, TableSchema};
+use crate::schema::{ColumnType, Field, TableSchema, is_sibling, sibling_name};
 
 /// Fields of one object in a column; objects with more of them are maps in disguise and stay JSON text.
 pub const FIELDS_MAX: usize = 2_000;
@@ -130,8 +130,7 @@ impl Object {
             if base.hold != Hold::Committed || node.hold != Hold::Committed || nested {
                 continue;
             }
-            let name = sibling_name(&base.name, &node.kind);
-            if node.name.strip_prefix(&name).is_none_or(|rest| rest.bytes().any(|byte| byte != b'_')) {
+            if !is_sibling(&base.name, &node.name, &node.kind.column_type()) {
                 continue;
             }
             // Where the source has a field of that very name, the one with more underscores is ours.
@@ -173,7 +172,7 @@ impl Object {
         let mut fields: Vec<Field> = self.nodes.iter().map(Node::field).collect();
         for place in self.with_misfits() {
             let node = &self.nodes[place];
-            let mut name = sibling_name(&node.name, &node.misfits);
+            let mut name = sibling_name(&node.name, &node.misfits.column_type());
             // A field of the source may have this very name.
             while self.place(&name).is_some() {
                 name.push('_');
@@ -186,10 +185,6 @@ impl Object {
     pub fn schema(&self) -> TableSchema {
         TableSchema { fields: self.fields() }
     }
-}
-
-fn sibling_name(base: &str, kind: &Kind) -> String {
-    format!("{base}__{}", kind.column_type())
 }
 
 impl Kind {

@@ -10,6 +10,7 @@
 //! both. So a page whose answer tells of another number than the one before is asked for again, and the rest one after the other.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -65,6 +66,8 @@ pub struct Ahead {
     at_once: usize,
     /// Held by whoever has asked and has no answer yet.
     turns: Arc<Semaphore>,
+    /// The last page whose turn it was had not come by then.
+    is_late: Arc<AtomicBool>,
     /// Whether a place is a number of records; else one of pages.
     counts_records: bool,
     /// Bytes that pages which wait may take.
@@ -122,6 +125,7 @@ impl Ahead {
             parser,
             at_once,
             turns: Arc::new(Semaphore::new(at_once)),
+            is_late: Arc::default(),
             counts_records,
             memory: memory / 8,
             line: Mutex::default(),
@@ -177,7 +181,7 @@ impl Ahead {
                 at: PageAt::Number(number.saturating_add(step.saturating_mul(steps))),
                 parent: None,
             };
-            let pages = Arc::clone(&self.pages);
+            let (pages, is_late) = (Arc::clone(&self.pages), Arc::clone(&self.is_late));
             let (parser, slice, asked) = (self.parser.clone(), slice.clone(), place.clone());
             // Places stand in line as they are asked for, whichever task is the first to run: the page whose turn it is would come late.
             let mut in_line = Box::pin(Arc::clone(&self.turns).acquire_owned());
@@ -191,7 +195,7 @@ impl Ahead {
                 let page = pages.fetch(&slice, &asked, 1).await?;
                 drop(turn);
                 Ok(match parser {
-                    Some(parser) => prepare(page, parser, |_, _| ()).await.0,
+                    Some(parser) => prepare(page, parser, is_late.load(Ordering::Relaxed), |_, _| ()).await.0,
                     None => page,
                 })
             });
@@ -204,6 +208,7 @@ impl Ahead {
 async fn prepare<T: Send + 'static>(
     page: RawPage,
     parser: Parser,
+    is_late: bool,
     look: impl FnOnce(&Parser, &Parsed) -> T + Send + 'static,
 ) -> (RawPage, Option<T>) {
     let unprepared = page.clone();
@@ -214,7 +219,7 @@ async fn prepare<T: Send + 'static>(
         }
         Err(_) => (page, None),
     };
-    work_on_page(is_light(&unprepared), parsing).await.unwrap_or((unprepared, None))
+    work_on_page(is_light(&unprepared), is_late, parsing).await.unwrap_or((unprepared, None))
 }
 
 #[async_trait]
@@ -235,11 +240,16 @@ impl Source for Ahead {
                 .for_each(|asked| asked.is_behind = false),
         }
         let page = match asked {
-            Some(mut asked) => match asked.answer.join_next().await {
-                Some(Ok(answer)) => answer?,
-                Some(Err(error)) => return Err(FetchError::new(ErrorKind::Bug, format!("a request ahead: {error}"))),
-                None => return Err(FetchError::new(ErrorKind::Bug, "a request ahead has no answer")),
-            },
+            Some(mut asked) => {
+                let here = asked.answer.try_join_next();
+                self.is_late.store(here.is_none(), Ordering::Relaxed);
+                let answer = if here.is_some() { here } else { asked.answer.join_next().await };
+                match answer {
+                    Some(Ok(answer)) => answer?,
+                    Some(Err(error)) => return Err(FetchError::new(ErrorKind::Bug, format!("a request ahead: {error}"))),
+                    None => return Err(FetchError::new(ErrorKind::Bug, "a request ahead has no answer")),
+                }
+            }
             None => self.pages.fetch(slice, at, attempt).await?,
         };
         drop(turn);
@@ -256,7 +266,7 @@ impl Source for Ahead {
 
     async fn read_on(&self, slice: &Slice, first: RawPage) -> RawPage {
         let Some(parser) = self.parser.clone().filter(|_| first.position.index == 0) else { return first };
-        let (first, envelope) = prepare(first, parser, Parser::envelope).await;
+        let (first, envelope) = prepare(first, parser, false, Parser::envelope).await;
         let (at, headers) = (&first.position, &first.headers);
         // What is anything else is told where the page is worked on, and may well be the last one then.
         let is_plain =

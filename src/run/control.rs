@@ -25,36 +25,28 @@ const RUNS_MAX: u32 = 100;
 /// Records that are looked at after one run; the next one goes on.
 const RECORDS_MAX: u64 = 200;
 
-/// Writes what is missing. `row` is the run that has just ended.
-pub(super) async fn write(job: &Job, ports: &Ports, row: &RunRow) {
-    if let Err(error) = Box::pin(try_write(job, ports, row)).await {
-        tracing::warn!(job.id = %job.name, error = %chain(&error), "{}: `runs` and `schema_changes` are written later", job.name);
+/// Writes which runs are missing in `runs`. `row` is the run that has just ended, as the state has it.
+pub(super) async fn write_runs(job: &Job, ports: &Ports, row: &RunRow) {
+    if let Err(error) = Box::pin(try_write_runs(job, ports, row)).await {
+        tracing::warn!(job.id = %job.name, error = %chain(&error), "{}: `runs` is written later", job.name);
     }
 }
 
-async fn try_write(job: &Job, ports: &Ports, row: &RunRow) -> Result<(), RunError> {
+/// Writes which records are missing in `schema_changes`, of a run that committed some.
+pub(super) async fn write_schema_changes(job: &Job, ports: &Ports) {
+    if let Err(error) = Box::pin(try_write_schema_changes(job, ports)).await {
+        tracing::warn!(job.id = %job.name, error = %chain(&error), "{}: `schema_changes` is written later", job.name);
+    }
+}
+
+async fn try_write_runs(job: &Job, ports: &Ports, row: &RunRow) -> Result<(), RunError> {
     let runs = ports.state.runs(Some(&job.name), RUNS_MAX).await?;
     let hour = |at: Timestamp| at.as_second().div_euclid(3_600);
     let is_first_of_hour = runs.get(1).is_some_and(|before| hour(before.started_at) != hour(row.started_at));
-    if row.commits == 0 && !is_first_of_hour {
+    let known = known(job, ports).await?;
+    if known == 0 || row.commits == 0 && !(is_first_of_hour && has_record(job, ports, known).await?) {
         return Ok(());
     }
-    let known = ports.state.dataset(&job.dataset).await?.map_or(0, |state| state.seq);
-    if known == 0 {
-        return Ok(());
-    }
-    let changes = async {
-        match row.commits {
-            0 => Ok(()),
-            _ => write_schema_changes(job, ports, known).await,
-        }
-    };
-    // Two folders, which know nothing of each other: where one cannot be written, the other is.
-    let (runs, changes) = tokio::join!(write_runs(job, ports, runs), changes);
-    runs.and(changes)
-}
-
-async fn write_runs(job: &Job, ports: &Ports, runs: Vec<RunRow>) -> Result<(), RunError> {
     let mut control = Control::open(&ports.store, &job.dataset, ControlTable::Runs).await?;
     let key = |run: &RunRow| run_key(run.started_at, run.run);
     let mut missing: Vec<RunRow> = runs.into_iter().filter(|run| run.status != "running" && !control.has(&key(run))).collect();
@@ -107,8 +99,23 @@ struct Looked {
     seq: Seq,
 }
 
+/// The last record that the state knows of; 0 before the first.
+async fn known(job: &Job, ports: &Ports) -> Result<Seq, RunError> {
+    Ok(ports.state.dataset(&job.dataset).await?.map_or(0, |state| state.seq))
+}
+
+/// Whether a record is there: where it is not, this is hardly the lake.
+async fn has_record(job: &Job, ports: &Ports, seq: Seq) -> Result<bool, RunError> {
+    let size = ports.store.size(&layout::record(&job.dataset, seq)).await.map_err(SinkError::from)?;
+    Ok(size.is_some())
+}
+
 /// Goes over the records since the last time; where that is not known, over all of them, which writes nothing twice.
-async fn write_schema_changes(job: &Job, ports: &Ports, last: Seq) -> Result<(), RunError> {
+async fn try_write_schema_changes(job: &Job, ports: &Ports) -> Result<(), RunError> {
+    let last = known(job, ports).await?;
+    if last == 0 {
+        return Ok(());
+    }
     let store = ports.store.as_ref();
     let path = layout::looked(&job.dataset, ControlTable::SchemaChanges.name());
     let found = store.get(&path, layout::SMALL_OBJECT_MAX).await.map_err(SinkError::from)?;

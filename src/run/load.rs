@@ -63,10 +63,20 @@ pub(super) async fn load(job: &Job, ports: &Ports) -> Result<RunReport, RunError
     let failed = outcome.is_err() || !report.failed.is_empty();
     let mark = report.mark.as_ref().and_then(|mark| mark.parse().ok());
     ports.events.tell(Event::RunFinished { job: job.name.clone(), run: report.run, counts: report.counts, failed, mark });
-    let finished = ports.state.finish_run(&row).await;
-    if finished.is_ok() {
-        control::write(job, ports, &row).await;
-    }
+    let changes = async {
+        if row.commits > 0 {
+            control::write_schema_changes(job, ports).await;
+        }
+    };
+    let finishing = async {
+        let finished = ports.state.finish_run(&row).await;
+        if finished.is_ok() {
+            control::write_runs(job, ports, &row).await;
+        }
+        finished
+    };
+    // Two folders, which know nothing of each other: where one cannot be written, the other is.
+    let ((), finished) = tokio::join!(changes, finishing);
     let released = ports.state.release(&lease).await;
     outcome?;
     finished?;

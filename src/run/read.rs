@@ -550,9 +550,8 @@ impl<'a> Reading<'a> {
             self.stage.abort().await;
             return Err(RunError::new(ErrorKind::Data, message));
         }
-        // Nothing is read again, and what a disk does to free it goes before the commit's fsyncs, not among them.
-        drop(self.spool);
-        let staged = self.stage.finish().await?;
+        // Nothing is read again.
+        let staged = self.stage.finish(self.spool).await?;
         let (schema, files) = staged.unwrap_or_else(|| (self.table.clone().unwrap_or_default(), Vec::new()));
         let mut desk = self.desk;
         let refinery = desk.refinery()?;

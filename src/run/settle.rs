@@ -12,6 +12,7 @@ use crate::sink::live::load_index;
 use crate::sink::settle::{Head, SettleMachine, Settled};
 use crate::sink::stage::drop_staged;
 use crate::sink::verify::unnamed_files;
+use crate::sink::{SinkError, layout};
 use crate::state::{BatchStatus, Lease};
 
 use super::effects::Subject;
@@ -62,6 +63,7 @@ async fn settle_once(job: &Job, ports: &Ports, lease: &Lease, index: &mut Option
         let head = machine.head();
         // Before the state forgets that something was lost: a refusal must hold at the next run too.
         if head.lost.is_some() && effects.contains(&Effect::Advance) {
+            check_lake(job, ports, head).await?;
             check_table(job, ports, head).await?;
         }
         let record = head.record.clone();
@@ -71,6 +73,27 @@ async fn settle_once(job: &Job, ports: &Ports, lease: &Lease, index: &mut Option
         effects = outcomes.into_iter().flat_map(|outcome| machine.step(outcome)).collect();
     }
     machine.settled().ok_or_else(|| RunError::new(ErrorKind::Bug, "the settlement stopped half way"))
+}
+
+/// Where nothing is left of a table, nor of the log of any other, it is hardly the lake that was lost: its disk is not mounted, or the
+/// address is another one. Everything would be read again, and written to where nobody looks.
+async fn check_lake(job: &Job, ports: &Ports, head: &Head) -> Result<(), RunError> {
+    let (Some(known), 0) = (head.lost, head.state.seq) else { return Ok(()) };
+    let own = ports.store.list(layout::OWN).await.map_err(SinkError::from)?;
+    if own.iter().any(|object| layout::is_record(&object.path)) {
+        return Ok(());
+    }
+    if !ports.store.list(&job.table).await.map_err(SinkError::from)?.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "the lake `{}` is empty, and {known} records of the table {} were committed to it: mount its disk, or set the `url` of {} right; if it is gone for good, `highwater state rebuild {}`, and the next run loads the table anew",
+        ports.store.address(""),
+        job.table,
+        job.sink.file,
+        job.name
+    );
+    Err(RunError::new(ErrorKind::Unavailable, message))
 }
 
 /// Where the log begins anew or has lost its end, the table's folder must hold nothing but what records name: what else is there

@@ -196,25 +196,28 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// The files as they are staged, and their columns; `None` where there was nothing to write.
-    pub async fn finish(&mut self) -> Result<Option<(TableSchema, Vec<StagedFile>)>, RunError> {
+    /// The files as they are staged, and their columns; `None` where there was nothing to write. What is done with goes once all is
+    /// encoded: a core is free for it while the disk takes the last bytes.
+    pub async fn finish<T: Send + 'static>(&mut self, done_with: T) -> Result<Option<(TableSchema, Vec<StagedFile>)>, RunError> {
         let Some(Open { line, schema, .. }) = self.open.take() else { return Ok(None) };
         let Ended { mut encoder, mut staging, mut error } = line.end().await?;
-        let mut ready = Vec::new();
+        let (mut ready, mut done_with) = (Vec::new(), Some(done_with));
         while error.is_none()
             && let Some(mut at_work) = encoder.take()
         {
+            let held = done_with.take();
             let working = move || {
                 let pieces = at_work.finish_some();
-                (at_work, pieces)
+                let held = held.filter(|_| !matches!(pieces, Ok(None)));
+                (at_work, pieces, held)
             };
             // What came out before is written while the next is encoded.
             let (worked, staged) = tokio::join!(off_thread(working), staging.take(std::mem::take(&mut ready)));
             error = staged.err().map(RunError::from);
             match worked {
-                Ok((_, Ok(None))) => {}
-                Ok((left, Ok(Some(pieces)))) => (encoder, ready) = (Some(left), pieces),
-                Ok((_, Err(failed))) => error = error.or(Some(failed.into())),
+                Ok((_, Ok(None), _)) => {}
+                Ok((left, Ok(Some(pieces)), held)) => (encoder, ready, done_with) = (Some(left), pieces, held),
+                Ok((_, Err(failed), _)) => error = error.or(Some(failed.into())),
                 Err(panicked) => error = Some(panicked),
             }
         }
@@ -248,9 +251,11 @@ fn part_of(memory: u64, wanted: u64) -> usize {
     usize::try_from(wanted.min(memory / 2)).unwrap_or(usize::MAX)
 }
 
-/// Work on a page: off the async threads, unless it is light. A panic in it is an error either way.
+/// Work on a page: off the async threads, unless it is light. A panic in it is an error either way. Where pages are waited for, whoever
+/// may look after them goes first.
 pub(super) async fn work_on_page<T: Send + 'static>(
     is_light: bool,
+    is_waited_for: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, RunError> {
     if !is_light {
@@ -258,6 +263,10 @@ pub(super) async fn work_on_page<T: Send + 'static>(
     }
     // Answers that are there, and requests that may go out, are quickly looked after, and the source works meanwhile.
     tokio::task::yield_now().await;
+    if is_waited_for {
+        // Another async thread may have been woken for the next answer, and put behind this one.
+        std::thread::yield_now();
+    }
     std::panic::catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let said = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
         RunError::new(ErrorKind::Bug, format!("work on a page panicked: {}", said.unwrap_or_default()))
@@ -307,7 +316,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_on_a_page_is_an_error_wherever_it_was() {
         for light in [true, false] {
-            let error = work_on_page(light, || panic!("as planned {}", 1)).await.map(|(): ()| ()).unwrap_err();
+            let error = work_on_page(light, true, || panic!("as planned {}", 1)).await.map(|(): ()| ()).unwrap_err();
             assert!(error.message.contains("work on a page panicked") && error.message.contains("as planned 1"), "{error:?}");
         }
     }

@@ -42,7 +42,7 @@ impl Desk {
             let refined = refinery.refine(&page);
             (refinery, refined)
         };
-        let (refinery, refined) = work_on_page(is_light, work).await?;
+        let (refinery, refined) = work_on_page(is_light, false, work).await?;
         self.0 = Some(refinery);
         Ok(refined)
     }

@@ -7,6 +7,9 @@ use crate::ids::{BatchId, DatasetName, Seq};
 /// Largest record, index or other small object that is read whole, bytes.
 pub const SMALL_OBJECT_MAX: u64 = 256 * 1024 * 1024;
 
+/// All of ours, of every table.
+pub const OWN: &str = "_highwater";
+
 /// All of ours but the table's own files.
 pub fn own_folder(dataset: &DatasetName) -> String {
     format!("_highwater/{dataset}")
@@ -18,6 +21,11 @@ pub fn log_folder(dataset: &DatasetName) -> String {
 
 pub fn record(dataset: &DatasetName, seq: Seq) -> String {
     format!("_highwater/{dataset}/log/{seq:020}.json")
+}
+
+/// Whether an object of ours is a record of some table's log.
+pub fn is_record(path: &str) -> bool {
+    path.contains("/log/") && path.ends_with(".json")
 }
 
 pub fn current(dataset: &DatasetName) -> String {

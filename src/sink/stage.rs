@@ -22,6 +22,9 @@ use super::{SinkError, layout};
 /// Bytes at a Parquet file's end: the metadata's length and the magic number.
 const TAIL: u64 = 8;
 
+/// Bytes that are hashed before others get their turn: a tenth of a millisecond.
+const DIGESTED: usize = 128 * 1024;
+
 /// Files that are finished at the same time.
 const SIDE_BY_SIDE: usize = 8;
 
@@ -63,7 +66,11 @@ impl Staging {
     /// Has the store prepared while the first rows are still encoded. To be called within a runtime, where some will be written.
     pub fn prepared_ahead(mut self) -> Self {
         let store = Arc::clone(&self.store);
-        self.preparing.spawn(async move { store.prepare().await });
+        let (staged, record) = (layout::staged(&self.dataset, self.batch, self.first), layout::record(&self.dataset, 1));
+        self.preparing.spawn(async move {
+            store.prepare(&staged).await?;
+            store.prepare(&record).await
+        });
         self
     }
 
@@ -78,7 +85,7 @@ impl Staging {
         let to_come = pieces.iter().map(|piece| (piece.file, piece.bytes.clone())).collect();
         let (digests, first) = (std::mem::take(&mut self.digests), self.staged.len());
         let (digests, written) = tokio::join!(digest(digests, to_come), self.write_all(pieces));
-        self.digests = digests?;
+        self.digests = digests;
         written?;
         for (file, number) in self.staged.iter_mut().skip(first).zip(numbers) {
             let digest = self.digests.remove(&number).unwrap_or_default();
@@ -151,25 +158,27 @@ impl Staging {
         for (_, mut writer) in self.open.drain() {
             writer.abort().await;
         }
-        drop_staged(self.store.as_ref(), self.staged.iter().map(|file| file.path.as_str())).await;
+        // One that is not there takes the folder along that was made ready for it.
+        let first = layout::staged(&self.dataset, self.batch, self.first);
+        let first = Some(first.as_str()).filter(|_| self.staged.is_empty());
+        let staged = self.staged.iter().map(|file| file.path.as_str());
+        drop_staged(self.store.as_ref(), first.into_iter().chain(staged)).await;
     }
 }
 
 type Digests = HashMap<usize, Sha256>;
 
-/// Digests take as long as bytes take to be written, and are made meanwhile.
-async fn digest(mut digests: Digests, pieces: Vec<(usize, Bytes)>) -> Result<Digests, SinkError> {
-    let work = move || {
-        for (file, bytes) in pieces {
-            digests.entry(file).or_default().update(&bytes);
+/// Digests take as long as bytes take to be written, and are made meanwhile: by the thread that is at hand, a little at a time, for one
+/// that is woken for it may be put behind the one that writes ([ADR 57](../../docs/adr/0057-digests-are-made-by-whoever-is-at-hand.md)).
+async fn digest(mut digests: Digests, pieces: Vec<(usize, Bytes)>) -> Digests {
+    for (file, bytes) in pieces {
+        let digest = digests.entry(file).or_default();
+        for some in bytes.chunks(DIGESTED) {
+            digest.update(some);
+            tokio::task::yield_now().await;
         }
-        digests
-    };
-    #[cfg(any(test, debug_assertions))]
-    if crate::fault::waits_for_work() {
-        return Ok(work());
     }
-    tokio::task::spawn_blocking(work).await.map_err(|error| SinkError::bug(format!("the work on digests panicked: {error}")))
+    digests
 }
 
 async fn finish_file(

@@ -77,9 +77,9 @@ impl Store for FaultyStore {
         self.effect("unfinished", prefix, self.inner.unfinished(prefix)).await
     }
 
-    /// That a store is probed is no effect of a run.
-    async fn prepare(&self) -> Result<(), StoreError> {
-        self.inner.prepare().await
+    /// What is made ready ahead is no effect of a run: a probe, and a folder without a file.
+    async fn prepare(&self, path: &str) -> Result<(), StoreError> {
+        self.inner.prepare(path).await
     }
 
     fn part(&self) -> Part {

@@ -205,6 +205,13 @@ impl Store for LocalStore {
         self.blocking("list", prefix, move || unfinished_below(&folder, &root)).await
     }
 
+    /// The folder, whose fsyncs and those of the folders above take several milliseconds.
+    async fn prepare(&self, path: &str) -> Result<(), StoreError> {
+        let file = self.file("stage", path, self.made("stage").await?)?;
+        let (Some(folder), is_synced) = (file.parent().map(Path::to_owned), self.guards.synced) else { return Ok(()) };
+        self.blocking("stage", path, move || ready_folder(&folder, is_synced)).await
+    }
+
     fn part(&self) -> Part {
         PART
     }
@@ -270,6 +277,11 @@ impl Store for LocalStore {
             path => self.root.join(path).display().to_string(),
         }
     }
+}
+
+/// Makes a folder and its ancestors where they are not there, durable where that is asked for.
+fn ready_folder(folder: &Path, is_synced: bool) -> io::Result<()> {
+    if is_synced { make_folder(folder) } else { fs::create_dir_all(folder) }
 }
 
 /// Makes a folder and its ancestors, durable.

@@ -85,8 +85,8 @@ impl Store for SoundStore {
         self.inner.unfinished(prefix).await
     }
 
-    async fn prepare(&self) -> Result<(), StoreError> {
-        self.fit().await.map(drop)
+    async fn prepare(&self, path: &str) -> Result<(), StoreError> {
+        self.fit().await?.prepare(path).await
     }
 
     fn part(&self) -> Part {
@@ -159,8 +159,8 @@ mod tests {
         let plan = Arc::new(FaultPlan::none().error_after(2));
         let inner: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), Arc::clone(&plan)));
         let store = Soundness::new(Arc::new(SystemClock::new())).guard(&sink(), inner);
-        store.prepare().await.unwrap_err();
-        store.prepare().await.unwrap();
+        store.prepare("a").await.unwrap_err();
+        store.prepare("a").await.unwrap();
         let after = plan.count();
         assert!(after > 5, "{:?}", plan.log());
         store.put("a", Bytes::new()).await.unwrap();

@@ -224,9 +224,8 @@ fn find_strays<S: AsRef<str>>(
 
 /// Whether a column holds the values of another one that are not of its type: `amount__float64` those of `amount`.
 pub(super) fn is_sibling(base: &str, field: &Field) -> bool {
-    let Some(data_type) = field.name().strip_prefix(base).and_then(|rest| rest.strip_prefix("__")) else { return false };
-    let found = schema::Field::from_arrow(field);
-    found.is_ok_and(|found| found.column_type.to_string() == data_type.trim_end_matches('_'))
+    let begins_so = field.name().strip_prefix(base).is_some_and(|rest| rest.starts_with("__"));
+    begins_so && schema::Field::from_arrow(field).is_ok_and(|found| schema::is_sibling(base, &found.name, &found.column_type))
 }
 
 pub(super) fn reserved(name: &str) -> String {

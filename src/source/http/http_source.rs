@@ -498,6 +498,11 @@ impl Source for HttpSource {
         };
         let complete = |next| self.completed(slice, at, next);
         let next = self.pager.next(at, envelope, headers, &address, &self.exchange.origins, &complete)?;
+        if next.is_none()
+            && let Some(doubt) = self.pager.doubt_of_total(at, envelope, headers)
+        {
+            tracing::warn!(job.id = %self.exchange.job, "{}: {doubt}", self.exchange.job);
+        }
         self.check_way_back(&address, next.as_ref())?;
         Ok(next)
     }

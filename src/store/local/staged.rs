@@ -15,7 +15,7 @@ use super::super::StoreError;
 use super::super::errors::io_error;
 use super::super::upload::Destination;
 use super::unfinished::named;
-use super::{make_folder, sync};
+use super::{ready_folder, sync};
 use crate::error::ErrorKind;
 
 /// Bytes that the disk is told to take at once.
@@ -110,8 +110,7 @@ impl Unfinished {
                 Ok(file) => return Ok(Unfinished { file, name: Some(name), written: 0, given: 0 }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => match path.parent() {
-                    Some(folder) if is_synced => make_folder(folder)?,
-                    Some(folder) => fs::create_dir_all(folder)?,
+                    Some(folder) => ready_folder(folder, is_synced)?,
                     None => return Err(error),
                 },
                 Err(error) => return Err(error),

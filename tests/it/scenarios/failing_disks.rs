@@ -119,7 +119,7 @@ fn live(disk: &FailingDisk, tried: &Tried, api: &FakeApi, series: &Series, at: u
     };
     match ended.code {
         // What tells of runs and schemas alone is written by the next run.
-        Some(0) if series.lasts && met.is_some() && !(said && says("are written later")) => {
+        Some(0) if series.lasts && met.is_some() && !(said && says("written later")) => {
             wrong.push("the disk went on failing and the run did not".to_owned());
         }
         Some(0) => {}

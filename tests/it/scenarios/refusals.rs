@@ -392,3 +392,32 @@ fn two_at_once_on_one_state() {
     drop(lock);
     loaded.mends();
 }
+
+/// A disk that is not mounted leaves no folder, or an empty one.
+#[test]
+fn a_lake_that_is_not_there_is_not_taken_for_one_that_was_lost() {
+    let loaded = Loaded::new(Pages::Token);
+    let (lake, away) = (loaded.project.at("lake"), loaded.project.at("away"));
+    std::fs::rename(&lake, &away).unwrap();
+    for is_mount_point in [false, true] {
+        if is_mount_point {
+            std::fs::create_dir(&lake).unwrap();
+        }
+        let ended = highwater(&loaded.project, &["run", "items"]).run();
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let why = "is empty, and 1 records of the table items were committed to it: mount its disk";
+        assert!(ended.stderr.contains(why) && ended.stderr.contains("`highwater state rebuild items`"), "{ended:?}");
+        assert!(std::fs::read_dir(&lake).is_ok_and(|mut left| left.next().is_none()) == is_mount_point, "something was written");
+    }
+    std::fs::remove_dir(&lake).unwrap();
+    std::fs::rename(&away, &lake).unwrap();
+    loaded.mends();
+
+    // Gone for good, and said to be.
+    std::fs::remove_dir_all(&lake).unwrap();
+    highwater(&loaded.project, &["state", "rebuild", "items"]).run().expect_code(0);
+    run(&loaded.project);
+    let counted =
+        highwater(&loaded.project, &["query", "SELECT COUNT(DISTINCT id) AS n, COUNT(*) AS rows FROM items", "--json"]).run();
+    assert!(counted.stdout.contains("\"n\":30") && counted.stdout.contains("\"rows\":30"), "{counted:?}");
+}

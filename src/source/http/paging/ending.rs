@@ -33,9 +33,11 @@ impl Pager {
                 }),
             },
             PagingKind::Page { end, page_size, .. } | PagingKind::Keyset { end, page_size, .. } => {
-                plain(counted_out(end, *page_size, &answer))
+                Ending { rule: counted_out(end, *page_size, &answer), doubt: self.doubt_of_total(at, envelope, headers) }
             }
-            PagingKind::Offset { end, page_size, .. } => plain(counted_out(end, Some(*page_size), &answer)),
+            PagingKind::Offset { end, page_size, .. } => {
+                Ending { rule: counted_out(end, Some(*page_size), &answer), doubt: self.doubt_of_total(at, envelope, headers) }
+            }
             PagingKind::PageToken { token, .. }
                 if answer
                     .value(token)
@@ -55,6 +57,24 @@ impl Pager {
             },
             PagingKind::Graphql { has_next, .. } => plain(format!("`{has_next}` is false")),
         }
+    }
+}
+
+impl Pager {
+    /// Where a first page is as full as it may be and has all that its total tells of: that may count the records of the page alone.
+    pub(in super::super) fn doubt_of_total(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Option<String> {
+        let (end, size) = match &self.paging.kind {
+            PagingKind::Page { end, page_size: Some(size), .. } | PagingKind::Offset { end, page_size: size, .. } => (end, *size),
+            _ => return None,
+        };
+        let CountedEnd::Total(path) = end else { return None };
+        let is_in_doubt = at.index == 0 && envelope.records == size && self.total(at, envelope, headers) == Some(size);
+        is_in_doubt.then(|| {
+            format!(
+                "the first page has the {size} records that were asked for, and `{path}` tells of no more; if there are more, it counts \
+                 those of a page: take `total` out, and an empty page is the end"
+            )
+        })
     }
 }
 

@@ -197,6 +197,23 @@ fn a_total_that_tells_what_is_left_is_an_error() {
 }
 
 #[test]
+fn a_total_that_may_count_the_page_is_in_doubt() {
+    let doubt = |pager: &Pager, at: &PagePosition, records, total| {
+        let envelope = envelope(records, &[("total", digits(total))]);
+        let doubt = pager.doubt_of_total(at, &envelope, &HeaderMap::new());
+        assert_eq!(pager.ending(at, &envelope, &HeaderMap::new()).doubt, doubt);
+        doubt.is_some_and(|doubt| doubt.contains("it counts those of a page"))
+    };
+    let (by_page, start) = (by_page(CountedEnd::Total(path("total"))), PagePosition::start());
+    assert!(doubt(&by_page, &start, 50, "50"));
+    assert!(doubt(&by_offset(CountedEnd::Total(path("total"))), &start, 100, "100"));
+    // A page that is not full, one of many, the last of several, and ends that are told otherwise.
+    assert!(!doubt(&by_page, &start, 49, "49") && !doubt(&by_page, &start, 50, "51"));
+    assert!(!doubt(&by_page, &at(2, 1, 50), 50, "100"));
+    assert!(!doubt(&self::by_page(CountedEnd::TotalPages(path("total"))), &start, 50, "50"));
+}
+
+#[test]
 fn an_empty_page_whose_token_leads_to_itself_is_the_end() {
     let answer = |index: u64| envelope(if index < 3 { 5 } else { 0 }, &[("meta.next", digits(&index.min(2).to_string()))]);
     assert_eq!(walk(&by_token(), answer), (4, None));
