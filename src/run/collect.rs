@@ -17,6 +17,7 @@ use crate::error::ErrorKind;
 use crate::ids::Seq;
 use crate::sink::SinkError;
 use crate::sink::current::Current;
+use crate::sink::delta;
 use crate::sink::history::files_at;
 use crate::sink::layout;
 use crate::sink::live::index_at;
@@ -95,7 +96,7 @@ pub(super) async fn sweep_up(
     let mut collected = Collected::default();
     let store = ports.store.as_ref();
     let mut unfinished = Vec::new();
-    for folder in [layout::own_folder(&job.dataset), layout::delta_log(&job.table)] {
+    for folder in [layout::own_folder(&job.dataset), delta::log_folder(&job.table)] {
         unfinished.extend(store.unfinished(&folder).await.map_err(SinkError::from)?);
     }
     if head.state.seq == 0 && unfinished.is_empty() {

@@ -103,11 +103,6 @@ pub fn looked(dataset: &DatasetName, table: &str) -> String {
     format!("_highwater/{dataset}/{table}.json")
 }
 
-/// Where a Delta table's own log stands.
-pub fn delta_log(table: &str) -> String {
-    format!("{table}/_delta_log")
-}
-
 /// The folders with files that records name: the table's, then those of ours.
 pub fn folders_of_files(table: &str, dataset: &DatasetName) -> [String; 4] {
     let ours = |role: &str| format!("_highwater/{dataset}/{role}");
