@@ -243,7 +243,6 @@ class Bench:
             folder, api, rows = self.table(mode)
             out = self.scratch()
             shutil.copytree(folder, out, dirs_exist_ok=True)
-            os.sync()
             api.tell(later=True)
             figures = measure.measure(self.ours(out), self.log, api.cpu)
             api.tell(later=False)

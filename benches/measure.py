@@ -62,7 +62,8 @@ def children():
 
 
 def measure(command, log, server_cpu, environment=None, patience=900):
-    """Runs the command once, its output into `log`; the figures, `ok` among them."""
+    """Runs the command once, its output into `log`; the figures, `ok` among them. What ran before has the disk no more."""
+    os.sync()
     peak = [0]
     ended = threading.Event()
 

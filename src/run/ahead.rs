@@ -32,7 +32,8 @@ use super::stage::{is_light, work_on_page};
 
 /// Pages of one slice that are asked for at the same time, at most.
 const AT_ONCE_MAX: usize = 4;
-/// Pages that may have come, and wait for their turn, while as many as ever are asked for.
+/// Pages that may have come, and wait for their turn, while as many as ever are asked for. Where pages are late it is as many as are
+/// asked for: what comes at once is followed at once, and not after one is worked on.
 const WAITING_MAX: usize = 2;
 /// A page takes this much more than its bytes while it waits and is worked on.
 const PAGE_COST: u64 = 4;
@@ -137,6 +138,7 @@ impl Ahead {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         if at.index == 0 || line.slice.as_ref() != Some(slice) {
             *line = Line { slice: Some(slice.clone()), ..Line::default() };
+            self.is_late.store(false, Ordering::Relaxed);
         }
         line.before = line.last.replace(at.clone());
         let found = line.asked.pop_front();
@@ -172,7 +174,8 @@ impl Ahead {
             return;
         }
         let to_come = line.count.unwrap_or_default().saturating_sub(at.index + 1);
-        let room = (self.memory / (line.largest * PAGE_COST).max(1)).min((self.at_once + WAITING_MAX) as u64 - 1);
+        let waiting = if self.is_late.load(Ordering::Relaxed) { self.at_once.max(WAITING_MAX) } else { WAITING_MAX };
+        let room = (self.memory / (line.largest * PAGE_COST).max(1)).min((self.at_once + waiting) as u64 - 1);
         let most = to_come.min(room);
         for steps in first..=most {
             let place = PagePosition {
@@ -225,9 +228,13 @@ async fn prepare<T: Send + 'static>(
 #[async_trait]
 impl Source for Ahead {
     async fn fetch(&self, slice: &Slice, at: &PagePosition, attempt: u32) -> Result<RawPage, FetchError> {
-        let asked = if attempt == 1 { self.take(slice, at) } else { None };
+        let mut asked = if attempt == 1 { self.take(slice, at) } else { None };
         // The page whose turn it is waits for none of those that may ask.
         let turn = if asked.is_none() { self.turns.try_acquire().ok() } else { None };
+        let here = asked.as_mut().and_then(|asked| asked.answer.try_join_next());
+        if asked.is_some() {
+            self.is_late.store(here.is_none(), Ordering::Relaxed);
+        }
         match attempt {
             1 => self.ask_on(slice, at),
             // What was asked for behind this page has come before it now.
@@ -241,8 +248,6 @@ impl Source for Ahead {
         }
         let page = match asked {
             Some(mut asked) => {
-                let here = asked.answer.try_join_next();
-                self.is_late.store(here.is_none(), Ordering::Relaxed);
                 let answer = if here.is_some() { here } else { asked.answer.join_next().await };
                 match answer {
                     Some(Ok(answer)) => answer?,

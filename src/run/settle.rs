@@ -87,7 +87,7 @@ async fn check_lake(job: &Job, ports: &Ports, head: &Head) -> Result<(), RunErro
         return Ok(());
     }
     let message = format!(
-        "the lake `{}` is empty, and {known} records of the table {} were committed to it: mount its disk, or set the `url` of {} right; if it is gone for good, `highwater state rebuild {}`, and the next run loads the table anew",
+        "the lake `{}` is empty, and the log of the table {} had come to record {known}: mount its disk, or set the `url` of {} right; if it is gone for good, `highwater state rebuild {}`, and the next run loads the table anew",
         ports.store.address(""),
         job.table,
         job.sink.file,

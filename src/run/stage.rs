@@ -17,11 +17,11 @@ use crate::page::RawPage;
 use crate::reject::Reject;
 use crate::schema::TableSchema;
 use crate::scratch::Scratch;
-use crate::sink::SinkError;
 use crate::sink::encode::{EncodeSettings, Encoder, Piece};
 use crate::sink::own::OwnColumns;
 use crate::sink::record::PartitionValues;
 use crate::sink::stage::{StagedFile, Staging};
+use crate::sink::{SinkError, layout};
 use crate::slice::Slice;
 
 use super::{Ports, RunError};
@@ -174,8 +174,14 @@ impl<'a> Stage<'a> {
             self.ports.guards,
         );
         // A replacement may turn out to be what the table holds, and leaves no trace then.
-        let staging = if self.job.mode == Mode::Replace { staging } else { staging.prepared_ahead() };
+        let staging = if self.job.mode == Mode::Replace { staging } else { staging.prepared_ahead(self.folders_to_come()) };
         Open { line: Line::new(Encoder::new(settings), staging, self.ports.memory), schema, has_data: false }
+    }
+
+    /// What a first commit puts something into, as far as it is known before the rows are.
+    fn folders_to_come(&self) -> Vec<String> {
+        let table = Some(self.job.table.clone()).filter(|_| self.job.partition_by.is_empty());
+        std::iter::once(layout::log_folder(&self.job.dataset)).chain(table).collect()
     }
 
     /// Gives up what was encoded so far, for rows with other columns.
@@ -196,8 +202,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// The files as they are staged, and their columns; `None` where there was nothing to write. What is done with goes once all is
-    /// encoded: a core is free for it while the disk takes the last bytes.
+    /// The files as they are staged, and their columns; `None` where there was nothing to write. What is `done_with` goes while the disk
+    /// takes the last bytes: a core is free for it then.
     pub async fn finish<T: Send + 'static>(&mut self, done_with: T) -> Result<Option<(TableSchema, Vec<StagedFile>)>, RunError> {
         let Some(Open { line, schema, .. }) = self.open.take() else { return Ok(None) };
         let Ended { mut encoder, mut staging, mut error } = line.end().await?;
@@ -205,21 +211,24 @@ impl<'a> Stage<'a> {
         while error.is_none()
             && let Some(mut at_work) = encoder.take()
         {
-            let held = done_with.take();
+            let done_with = if at_work.is_finished() { done_with.take() } else { None };
             let working = move || {
                 let pieces = at_work.finish_some();
-                let held = held.filter(|_| !matches!(pieces, Ok(None)));
-                (at_work, pieces, held)
+                (at_work, pieces)
             };
             // What came out before is written while the next is encoded.
-            let (worked, staged) = tokio::join!(off_thread(working), staging.take(std::mem::take(&mut ready)));
+            let (worked, staged) =
+                tokio::join!(off_thread(working), staging.take_and_drop(std::mem::take(&mut ready), done_with));
             error = staged.err().map(RunError::from);
             match worked {
-                Ok((_, Ok(None), _)) => {}
-                Ok((left, Ok(Some(pieces)), held)) => (encoder, ready, done_with) = (Some(left), pieces, held),
-                Ok((_, Err(failed), _)) => error = error.or(Some(failed.into())),
+                Ok((_, Ok(None))) => {}
+                Ok((left, Ok(Some(pieces)))) => (encoder, ready) = (Some(left), pieces),
+                Ok((_, Err(failed))) => error = error.or(Some(failed.into())),
                 Err(panicked) => error = Some(panicked),
             }
+        }
+        if let Some(done_with) = done_with {
+            off_thread(move || drop(done_with)).await?;
         }
         match error {
             None => Ok(Some((schema, staging.finish()?))),

@@ -32,8 +32,12 @@ pub fn current(dataset: &DatasetName) -> String {
     format!("_highwater/{dataset}/current.json")
 }
 
+pub fn batch_folder(dataset: &DatasetName, batch: BatchId) -> String {
+    format!("_highwater/{dataset}/staging/{batch}")
+}
+
 pub fn staged(dataset: &DatasetName, batch: BatchId, number: usize) -> String {
-    format!("_highwater/{dataset}/staging/{batch}/{number:04}.staged")
+    format!("{}/{number:04}.staged", batch_folder(dataset, batch))
 }
 
 /// `directory` is the hive part, such as `created_at_month=2026-01`, empty for a table without partitions.

@@ -206,11 +206,11 @@ impl ParquetFile {
     }
 }
 
-/// Encodes all that waits in these files.
+/// Encodes all that waits in these files. How much work that is hangs on the pages that it fills: at worst, on all that is open.
 pub fn encode<'a>(files: impl Iterator<Item = &'a mut ParquetFile>) -> Result<(), ParquetError> {
     let (mut work, mut bytes) = (Vec::new(), 0);
     for file in files.filter(|file| !file.waiting.is_empty()) {
-        bytes += file.waiting_bytes;
+        bytes += file.waiting_bytes + file.memory();
         work.extend(file.columns()?.into_iter().map(|column| (column.weight, column)));
     }
     side_by_side(work, bytes, |column: Column<'_>| {

@@ -9,7 +9,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 const THREADS_MAX: usize = 4;
 /// Threads that help any of them, at most.
 const HELPERS_MAX: usize = 64;
-/// Fewer bytes of rows are not worth a second thread.
+/// What is about fewer bytes is not worth a second thread.
 pub(super) const SIDE_BY_SIDE_MIN: usize = 512 * 1024;
 
 /// Does a piece of work for each item, which come with their weights, and returns what came of them in their order. The heaviest are

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader};
 use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::config::catalog::Job;
@@ -63,18 +64,26 @@ impl Staging {
         Staging { store, dataset, batch, first, guards, preparing, open, digests, staged: Vec::new() }
     }
 
-    /// Has the store prepared while the first rows are still encoded. To be called within a runtime, where some will be written.
-    pub fn prepared_ahead(mut self) -> Self {
+    /// Has the store prepared while the first rows are still encoded, with `others`, the folders that come after the files' own. To be
+    /// called within a runtime, where some will be written.
+    pub fn prepared_ahead(mut self, others: Vec<String>) -> Self {
         let store = Arc::clone(&self.store);
-        let (staged, record) = (layout::staged(&self.dataset, self.batch, self.first), layout::record(&self.dataset, 1));
+        let own = layout::batch_folder(&self.dataset, self.batch);
         self.preparing.spawn(async move {
-            store.prepare(&staged).await?;
-            store.prepare(&record).await
+            for folder in std::iter::once(own).chain(others) {
+                store.prepare(&folder).await?;
+            }
+            Ok(())
         });
         self
     }
 
     pub async fn take(&mut self, pieces: Vec<Piece>) -> Result<(), SinkError> {
+        self.take_and_drop(pieces, None::<()>).await
+    }
+
+    /// The same; what is `done_with` goes while the store is waited for.
+    pub async fn take_and_drop<T: Send + 'static>(&mut self, pieces: Vec<Piece>, done_with: Option<T>) -> Result<(), SinkError> {
         if pieces.is_empty() {
             return Ok(());
         }
@@ -84,7 +93,19 @@ impl Staging {
         let numbers: Vec<usize> = pieces.iter().filter(|piece| piece.closed.is_some()).map(|piece| piece.file).collect();
         let to_come = pieces.iter().map(|piece| (piece.file, piece.bytes.clone())).collect();
         let (digests, first) = (std::mem::take(&mut self.digests), self.staged.len());
-        let (digests, written) = tokio::join!(digest(digests, to_come), self.write_all(pieces));
+        let (handed, are_handed) = oneshot::channel();
+        // Where files end, the disk is given what it is to take before anything else is done.
+        let handed = Some(handed).filter(|_| !numbers.is_empty());
+        let meanwhile = async {
+            drop(are_handed.await);
+            let dropping = done_with.map(|done_with| tokio::task::spawn_blocking(move || drop(done_with)));
+            let digests = digest(digests, to_come).await;
+            if let Some(dropping) = dropping {
+                drop(dropping.await);
+            }
+            digests
+        };
+        let (digests, written) = tokio::join!(meanwhile, self.write_all(pieces, handed));
         self.digests = digests;
         written?;
         for (file, number) in self.staged.iter_mut().skip(first).zip(numbers) {
@@ -94,17 +115,20 @@ impl Staging {
         Ok(())
     }
 
-    async fn write_all(&mut self, pieces: Vec<Piece>) -> Result<(), SinkError> {
+    /// Lets go of `handed` once the end of files is waited for.
+    async fn write_all(&mut self, pieces: Vec<Piece>, mut handed: Option<oneshot::Sender<()>>) -> Result<(), SinkError> {
         let (mut whole, mut failed) = (Vec::new(), None);
         for piece in pieces {
             failed = self.write(piece, &mut whole).await.err();
             if failed.is_none() && whole.len() >= WHOLE_MAX {
+                drop(handed.take());
                 failed = self.finish_files(std::mem::take(&mut whole)).await.err();
             }
             if failed.is_some() {
                 break;
             }
         }
+        drop(handed);
         let finished = self.finish_files(whole).await;
         failed.map_or(finished, Err)
     }

@@ -78,8 +78,8 @@ impl Store for FaultyStore {
     }
 
     /// What is made ready ahead is no effect of a run: a probe, and a folder without a file.
-    async fn prepare(&self, path: &str) -> Result<(), StoreError> {
-        self.inner.prepare(path).await
+    async fn prepare(&self, folder: &str) -> Result<(), StoreError> {
+        self.inner.prepare(folder).await
     }
 
     fn part(&self) -> Part {

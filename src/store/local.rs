@@ -205,11 +205,10 @@ impl Store for LocalStore {
         self.blocking("list", prefix, move || unfinished_below(&folder, &root)).await
     }
 
-    /// The folder, whose fsyncs and those of the folders above take several milliseconds.
-    async fn prepare(&self, path: &str) -> Result<(), StoreError> {
-        let file = self.file("stage", path, self.made("stage").await?)?;
-        let (Some(folder), is_synced) = (file.parent().map(Path::to_owned), self.guards.synced) else { return Ok(()) };
-        self.blocking("stage", path, move || ready_folder(&folder, is_synced)).await
+    /// Makes the folder: its fsyncs and those of the folders above take several milliseconds.
+    async fn prepare(&self, folder: &str) -> Result<(), StoreError> {
+        let (made, is_synced) = (self.file("stage", folder, self.made("stage").await?)?, self.guards.synced);
+        self.blocking("stage", folder, move || if made.is_dir() { Ok(()) } else { ready_folder(&made, is_synced) }).await
     }
 
     fn part(&self) -> Part {

@@ -84,8 +84,8 @@ pub trait Store: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Does ahead of the first write at `path` what that would have to wait for.
-    async fn prepare(&self, _path: &str) -> Result<(), StoreError> {
+    /// Does ahead of the first write into `folder` what that would have to wait for.
+    async fn prepare(&self, _folder: &str) -> Result<(), StoreError> {
         Ok(())
     }
 

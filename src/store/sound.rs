@@ -85,8 +85,8 @@ impl Store for SoundStore {
         self.inner.unfinished(prefix).await
     }
 
-    async fn prepare(&self, path: &str) -> Result<(), StoreError> {
-        self.fit().await?.prepare(path).await
+    async fn prepare(&self, folder: &str) -> Result<(), StoreError> {
+        self.fit().await?.prepare(folder).await
     }
 
     fn part(&self) -> Part {

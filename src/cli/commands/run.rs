@@ -22,6 +22,7 @@ use crate::cli::signals::Signals;
 use crate::cli::text::printable;
 use crate::config::catalog::Job;
 use crate::event::Listener;
+use crate::heap;
 use crate::run::{Bound, RewindKind, RunOptions};
 use crate::source::http::recording::Wire;
 use crate::state::State;
@@ -141,7 +142,11 @@ async fn run_here_or_there(
         Err(failure) => return Err(failure),
     };
     let ends = run_until_stopped(context, project, state.clone(), jobs, &options, Wire::Network).await;
+    // The system takes milliseconds to take back what the runs took, whether it is asked to now or when the process is gone; now the
+    // disk is waited for.
+    let giving = tokio::task::spawn_blocking(heap::give_back);
     close(state).await;
+    drop(giving.await);
     Ok(ends?.iter().map(report_json).collect())
 }
 

@@ -63,6 +63,12 @@ impl Encoder {
         Ok(())
     }
 
+    /// Whether all that was added has been handed out, once the last rows came.
+    pub fn is_finished(&self) -> bool {
+        let none_open = self.open.is_empty() && self.resting.is_empty() && self.parked.is_empty();
+        none_open && self.spilled.is_none() && self.replay.is_none()
+    }
+
     /// Does some of what is left to do once the last rows came; `None` where all was done.
     pub fn finish_some(&mut self) -> Result<Option<Vec<Piece>>, SinkError> {
         if self.spilled.is_some() {

@@ -59,6 +59,7 @@ pub struct HttpSource {
     claim: Mutex<Option<Arc<Claim>>>,
     conditions: Option<Conditions>,
     is_told_of_links: AtomicBool,
+    is_told_of_total: AtomicBool,
 }
 
 /// Rows of a slice that ended longer ago than this are in no hurry.
@@ -145,6 +146,7 @@ impl HttpSource {
             exports,
             conditions,
             is_told_of_links: AtomicBool::new(false),
+            is_told_of_total: AtomicBool::new(false),
             attempts_max: source.attempts_max,
             endpoint: endpoint(&job.stream),
             base_path: source.base_url.path().trim_end_matches('/').to_owned(),
@@ -500,6 +502,7 @@ impl Source for HttpSource {
         let next = self.pager.next(at, envelope, headers, &address, &self.exchange.origins, &complete)?;
         if next.is_none()
             && let Some(doubt) = self.pager.doubt_of_total(at, envelope, headers)
+            && !self.is_told_of_total.swap(true, Ordering::Relaxed)
         {
             tracing::warn!(job.id = %self.exchange.job, "{}: {doubt}", self.exchange.job);
         }

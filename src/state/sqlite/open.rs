@@ -1,5 +1,6 @@
 //! From a path to a state that can be trusted: lock, integrity, version, migrations.
 
+use std::cmp::Ordering;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,7 +45,9 @@ pub(super) async fn for_writing(path: &Path) -> Result<SqliteState, StateError> 
     }
     let logged = is_logged(&action, &pool).await?;
     let state = SqliteState::new(pool, path, Some(lock), logged);
-    migrate(&action, &state, matches!(found, Found::Empty)).await?;
+    if !matches!(found, Found::Current) {
+        migrate(&action, &state, matches!(found, Found::Empty)).await?;
+    }
     history::bury_runs(&state).await?;
     Ok(state)
 }
@@ -57,7 +60,7 @@ pub(super) async fn for_reading(path: &Path) -> Result<SqliteState, StateError> 
     }
     let pool = connect(&action, options(path).read_only(true).create_if_missing(false)).await?;
     match found(&action, &pool).await? {
-        Found::Current => Ok(SqliteState::new(pool, path, None, false)),
+        Found::Current | Found::Altered => Ok(SqliteState::new(pool, path, None, false)),
         Found::Newer(version) => Err(newer(&action, version)),
         Found::Empty | Found::Older => {
             Err(config("the state is of an older highwater, or not finished; `highwater run` or `serve` brings it up to date"))
@@ -163,7 +166,10 @@ enum Found {
     /// Nobody made its tables yet.
     Empty,
     Older,
+    /// Made by the very migrations of this program.
     Current,
+    /// Up to the same version, by others, or not all of them whole.
+    Altered,
     Newer(i64),
 }
 
@@ -176,13 +182,21 @@ async fn found(action: &str, pool: &SqlitePool) -> Result<Found, StateError> {
     if tables == 0 {
         return Ok(Found::Empty);
     }
-    let version: Option<i64> =
-        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(pool).await.map_err(told)?;
-    let ours = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-    Ok(match version {
-        Some(version) if version > ours => Found::Newer(version),
-        Some(version) if version == ours => Found::Current,
-        _ => Found::Older,
+    let made: Vec<(i64, Vec<u8>, bool)> =
+        sqlx::query_as("SELECT version, checksum, success FROM _sqlx_migrations ORDER BY version")
+            .fetch_all(pool)
+            .await
+            .map_err(told)?;
+    let ours = MIGRATIONS.iter().map(|migration| (migration.version, &*migration.checksum, true));
+    if made.iter().map(|(version, checksum, success)| (*version, checksum.as_slice(), *success)).eq(ours.clone()) {
+        return Ok(Found::Current);
+    }
+    let newest = made.iter().filter(|(_, _, success)| *success).map(|(version, ..)| *version).max().unwrap_or_default();
+    let last = ours.map(|(version, ..)| version).max().unwrap_or_default();
+    Ok(match newest.cmp(&last) {
+        Ordering::Greater => Found::Newer(newest),
+        Ordering::Equal => Found::Altered,
+        Ordering::Less => Found::Older,
     })
 }
 

@@ -287,6 +287,22 @@ async fn tables_made_at_once_are_those_of_one_migration_after_the_other() {
 }
 
 #[tokio::test]
+async fn tables_that_others_changed_are_not_written_to() {
+    let half = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'half', 0, x'00', 1)";
+    for (change, why) in
+        [("UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 3", "has been modified"), (half, "partially applied")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let state = SqliteState::open(&path(&folder)).await.unwrap();
+        assert_eq!(sqlx::query(change).execute(&state.pool).await.unwrap().rows_affected(), 1);
+        state.close().await;
+        let error = refused(SqliteState::open(&path(&folder)).await);
+        assert!(error.kind == ErrorKind::Config && error.message.contains(why), "{error:?}");
+        SqliteState::open_read_only(&path(&folder)).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn tables_are_made_all_or_none() {
     // Somebody else's tables, one of which is called like one of ours: of a new state, and of one that is to be brought up to date.
     for (version, in_the_way) in [(None, "CREATE TABLE vault (x)"), (Some(1), "CREATE TABLE condition (x)")] {
