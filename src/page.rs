@@ -1,7 +1,7 @@
 //! One answer of an API on its way from the network to columns.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,8 +9,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::slice::Span;
+
+/// How deep a value may be nested that is taken apart.
+const DEPTH_MAX: usize = 128;
 
 /// A path into a response: `header.NAME`, or dotted into the body (`data.items`, `items.0.id`); a key that holds a dot is quoted
 /// (`'"@odata.nextLink"'`). In a list a step is an index, `-1` the last. The empty path is the body itself.
@@ -73,6 +77,57 @@ pub fn find_value<'a>(value: &'a serde_json::Value, steps: &[String]) -> Option<
         serde_json::Value::Array(items) => items.get(step.parse::<usize>().ok()?),
         other => other.get(step),
     })
+}
+
+/// The text of the value at a path's steps in a JSON text, as it stands there; steps are those of [`find_value`].
+pub fn find_text<'a>(text: &'a str, steps: &[String]) -> Option<&'a str> {
+    steps.iter().try_fold(text.trim(), |at, step| {
+        let found = match at.as_bytes().first()? {
+            b'{' => serde_json::from_str::<HashMap<String, &'a RawValue>>(at).ok()?.remove(step)?,
+            b'[' => {
+                let mut items = serde_json::from_str::<Vec<&'a RawValue>>(at).ok()?;
+                if step == "-1" { items.pop()? } else { items.get(step.parse::<usize>().ok()?)? }
+            }
+            _ => return None,
+        };
+        Some(found.get())
+    })
+}
+
+/// The value of a JSON text, with every number that is no whole one of 64 bits as the text that it is: none is rounded.
+///
+/// # Errors
+/// What is wrong with the text; nested deeper than [`DEPTH_MAX`] is.
+pub fn exact_value(text: &str) -> Result<serde_json::Value, String> {
+    exact_to(text, DEPTH_MAX)
+}
+
+fn exact_to(text: &str, depth: usize) -> Result<serde_json::Value, String> {
+    let wrong = |error: serde_json::Error| error.to_string();
+    let text = text.trim();
+    let deeper = depth.checked_sub(1).ok_or_else(|| format!("it is nested more than {DEPTH_MAX} levels deep"));
+    match text.as_bytes().first() {
+        Some(b'{') => {
+            let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).map_err(wrong)?;
+            let deeper = deeper?;
+            let fields = fields.into_iter().map(|(name, value)| Ok((name, exact_to(value.get(), deeper)?)));
+            fields.collect::<Result<_, String>>().map(serde_json::Value::Object)
+        }
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(text).map_err(wrong)?;
+            let deeper = deeper?;
+            items.into_iter().map(|item| exact_to(item.get(), deeper)).collect::<Result<_, _>>().map(serde_json::Value::Array)
+        }
+        Some(b'-' | b'0'..=b'9') => {
+            let is_whole = text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok();
+            let number: &RawValue = serde_json::from_str(text).map_err(wrong)?;
+            match is_whole && text != "-0" {
+                true => serde_json::from_str(text).map_err(wrong),
+                false => Ok(number.get().into()),
+            }
+        }
+        _ => serde_json::from_str(text).map_err(wrong),
+    }
 }
 
 /// The dotted form of a path's steps; steps that hold a dot are quoted.
@@ -221,8 +276,8 @@ pub struct Aside {
 /// Stretches of a cursor's line.
 pub type Also = Arc<Vec<Span>>;
 
-/// Names and values of fields.
-pub type Carried = Arc<Vec<(String, serde_json::Value)>>;
+/// Names of fields, and their values as JSON texts.
+pub type Carried = Arc<Vec<(String, String)>>;
 
 impl RawPage {
     /// The page of an answer that was not kept, and counts as none.
@@ -282,4 +337,45 @@ pub struct Envelope {
     pub records: u64,
     /// The answer has no body, or none that counts: nothing follows it.
     pub is_nothing: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORD: &str = r#" {"id": 100000000000000000000001, "p": 1.10, "n": -0, "big": 1e400, "list": [1, {"x": "a\u0062"}], "whole": -7, "none": null} "#;
+
+    #[test]
+    fn what_stands_at_a_path_is_found_as_it_stands_there() {
+        let found = |path: &str| find_text(RECORD, &split_path(path).unwrap());
+        for (path, text) in [
+            ("id", "100000000000000000000001"),
+            ("p", "1.10"),
+            ("list.0", "1"),
+            ("list.-1.x", r#""a\u0062""#),
+            ("list.1", r#"{"x": "a\u0062"}"#),
+            ("none", "null"),
+            ("", RECORD.trim()),
+        ] {
+            assert_eq!(found(path), Some(text), "{path}");
+        }
+        for path in ["other", "list.2", "list.x", "id.x"] {
+            assert_eq!(found(path), None, "{path}");
+        }
+        assert_eq!(find_text("no json", &["a".to_owned()]), None);
+    }
+
+    #[test]
+    fn no_number_is_rounded() {
+        let expected = serde_json::json!({
+            "id": "100000000000000000000001", "p": "1.10", "n": "-0", "big": "1e400", "list": [1, { "x": "ab" }], "whole": -7, "none": null
+        });
+        assert_eq!(exact_value(RECORD).unwrap(), expected);
+        for wrong in ["", "{", "[1,]", "01", "-", "1e", "nul", "{\"a\":1}x"] {
+            assert!(exact_value(wrong).is_err(), "{wrong}");
+        }
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(exact_value(&deep(DEPTH_MAX)).is_ok());
+        assert!(exact_value(&deep(100_000)).unwrap_err().contains("levels deep"));
+    }
 }

@@ -1,20 +1,27 @@
 //! Columns that records get from outside of their page: written into their JSON, so that everything after knows them.
 
 use bytes::Bytes;
+use memchr::memmem::Finder;
 use serde_json::Value;
 
 use super::DecodeError;
-use super::span::{record_spans, without_mark};
+use super::span::{find_member, record_spans, value_end, without_mark};
 use super::spec::Plan;
 
-/// The page with these fields in each of its records, behind the record's own: of a name that is there twice the last counts. `None`
-/// where the body has no whole list of records: whoever decodes it says what is wrong.
-pub fn carry(json: &Bytes, plan: &Plan, fields: &[(String, Value)]) -> Result<Option<Bytes>, DecodeError> {
+/// The page with these fields, whose values are JSON texts, in each of its records, behind the record's own. `None` where the body has no
+/// whole list of records: whoever decodes it says what is wrong.
+///
+/// # Errors
+/// A record has another value in a field of that name: it would be lost.
+pub fn carry(json: &Bytes, plan: &Plan, fields: &[(String, String)]) -> Result<Option<Bytes>, DecodeError> {
     let (body, body_max) = (without_mark(json), plan.body_max);
     let Some(spans) = record_spans(body, &plan.records, plan.one_record) else { return Ok(None) };
     let mut written = String::new();
+    let mut names = Vec::with_capacity(fields.len());
     for (name, value) in fields {
-        written.push_str(&format!(",{}:{value}", Value::from(name.as_str())));
+        let quoted = Value::from(name.as_str()).to_string();
+        written.push_str(&format!(",{quoted}:{value}"));
+        names.push((Finder::new(quoted.as_bytes()).into_owned(), name, value));
     }
     let size = spans.len().saturating_mul(written.len()).saturating_add(body.len());
     if size as u64 > body_max {
@@ -32,6 +39,18 @@ pub fn carry(json: &Bytes, plan: &Plan, fields: &[(String, Value)]) -> Result<Op
             carried.extend_from_slice(record);
             continue;
         };
+        for (finder, name, value) in &names {
+            let own = finder
+                .find(record)
+                .and_then(|_| find_member(record, 0, name))
+                .and_then(|at| record.get(at..value_end(record, at)?));
+            if own.is_some_and(|own| own != value.as_bytes()) {
+                return Err(DecodeError::data(format!(
+                    "a record has a field `{name}` of its own, over which `carry` would write another value: give the column another \
+                     name in `carry`"
+                )));
+            }
+        }
         carried.extend_from_slice(&record[..record.len() - 1]);
         // An empty object takes the fields without the comma before them.
         let is_empty = fields.trim_ascii().is_empty();
@@ -53,7 +72,7 @@ mod tests {
     }
 
     fn written(body: &str, plan: &Plan) -> Option<String> {
-        let fields = [("n".to_owned(), Value::from(7)), ("a \"b\"".to_owned(), Value::from("x,\"y"))];
+        let fields = [("n".to_owned(), "7".to_owned()), ("a \"b\"".to_owned(), r#""x,\"y""#.to_owned())];
         let carried = carry(&Bytes::copy_from_slice(body.as_bytes()), plan, &fields).unwrap()?;
         Some(String::from_utf8(carried.to_vec()).unwrap())
     }
@@ -91,8 +110,22 @@ mod tests {
     }
 
     #[test]
+    fn a_records_own_value_is_not_written_over() {
+        let carried = |body: &'static str| {
+            let fields = [("id".to_owned(), "7".to_owned())];
+            carry(&Bytes::from_static(body.as_bytes()), &plan("", false, 1000), &fields)
+        };
+        for body in [r#"[{"id":7}]"#, r#"[{"a":"id"}]"#, r#"[{"a":{"id":8}}]"#] {
+            assert!(carried(body).unwrap().is_some(), "{body}");
+        }
+        for body in [r#"[{},{"id":8}]"#, r#"[{"x":1, "id" : "7"}]"#, r#"[{"id":null}]"#] {
+            assert!(carried(body).unwrap_err().message.contains("a field `id` of its own"), "{body}");
+        }
+    }
+
+    #[test]
     fn what_records_carry_counts_against_the_cap() {
-        let fields = [("text".to_owned(), Value::from("x".repeat(600)))];
+        let fields = [("text".to_owned(), format!("\"{}\"", "x".repeat(600)))];
         let body = Bytes::from_static(b"[{},{}]");
         assert!(carry(&body, &plan("", false, 1000), &fields).unwrap_err().message.contains("carry"));
         assert!(carry(&body, &plan("", false, 2000), &fields).unwrap().is_some());

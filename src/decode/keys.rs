@@ -77,7 +77,7 @@ pub fn key_text(doc: &Document<'_>, fields: &[u32]) -> String {
 }
 
 /// Whether the field by which a record says that it was deleted says so: by one of the values `is`, else by anything but null, false,
-/// 0 and empty texts, such as a time or true.
+/// 0 and what is empty, such as a time or true.
 pub fn is_deleted(doc: &Document<'_>, at: Option<u32>, is: &[String]) -> bool {
     if !is.is_empty() {
         return match at.map(|at| doc.item(at)) {
@@ -91,7 +91,11 @@ pub fn is_deleted(doc: &Document<'_>, at: Option<u32>, is: &[String]) -> bool {
         Some(Item::Boolean(value)) => value,
         Some(Item::Number(digits)) => digits.parse::<f64>().is_ok_and(|number| number != 0.0),
         Some(Item::Text(text)) => !matches!(text.trim().to_ascii_lowercase().as_str(), "" | "false" | "0" | "no" | "n" | "f"),
-        Some(Item::List(_) | Item::Object(_)) => true,
+        // Between its brackets.
+        Some(Item::List(_) | Item::Object(_)) => at.is_some_and(|at| {
+            let text = doc.raw(at);
+            text.get(1..text.len().saturating_sub(1)).is_some_and(|within| !within.trim().is_empty())
+        }),
     }
 }
 
@@ -102,11 +106,6 @@ fn epoch(doc: &Document<'_>, at: u32, unit: EpochUnit) -> Option<i128> {
 /// Hex of the first 16 bytes of SHA-256 over the key fields' JSON texts, joined by commas.
 pub fn key_hash(doc: &Document<'_>, fields: &[u32]) -> String {
     let mut hash = Sha256::new();
-    for (index, at) in fields.iter().enumerate() {
-        if index > 0 {
-            hash.update(b",");
-        }
-        hash.update(doc.raw(*at));
-    }
+    hash.update(key_text(doc, fields));
     hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -31,7 +31,7 @@ pub fn record_spans(body: &[u8], steps: &[String], one_record: bool) -> Option<V
 }
 
 /// Where the value of a key starts, the last one if the key is there twice; in a list the key is an index.
-fn find_member(body: &[u8], at: usize, key: &str) -> Option<usize> {
+pub fn find_member(body: &[u8], at: usize, key: &str) -> Option<usize> {
     let is_object = *body.get(at)? == b'{';
     let mut index: usize = 0;
     let mut found = None;
@@ -66,7 +66,7 @@ fn skip_separator(body: &[u8], at: usize) -> usize {
 }
 
 /// The end of the value that starts at `at`; it counts brackets, so depth costs nothing.
-fn value_end(body: &[u8], mut at: usize) -> Option<usize> {
+pub fn value_end(body: &[u8], mut at: usize) -> Option<usize> {
     let mut depth: usize = 0;
     loop {
         match *body.get(at)? {

@@ -16,11 +16,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use http::HeaderMap;
 use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::config::catalog::{Job, Mode, Parent};
 use crate::error::ErrorKind;
-use crate::page::{Also, Envelope, PagePosition, ParentAt, RawPage, ResponsePath, find_value, split_path};
+use crate::page::{Also, Envelope, PagePosition, ParentAt, RawPage, ResponsePath, find_text, split_path};
 use crate::scratch::Scratch;
 use crate::slice::{Reach, Slice, Span};
 use crate::source::{Cap, FetchError, Judgement, Source};
@@ -291,20 +290,15 @@ impl Children {
     }
 
     /// Sends along what each record of a page carries from its parent.
-    fn carry(&self, mut page: RawPage, parent: &ParentAt) -> Result<RawPage, FetchError> {
+    fn carry(&self, mut page: RawPage, parent: &ParentAt) -> RawPage {
         if self.parent.carry.is_empty() || page.body.is_empty() {
-            return Ok(page);
+            return page;
         }
-        let bug = |error: serde_json::Error| FetchError::new(ErrorKind::Bug, format!("a parent's record is not JSON: {error}"));
-        let record: Value = serde_json::from_str(parent.record.as_deref().unwrap_or("null")).map_err(bug)?;
-        let fields: Vec<(String, Value)> = self
-            .parent
-            .carry
-            .iter()
-            .map(|(column, steps)| (column.clone(), find_value(&record, steps).cloned().unwrap_or_default()))
-            .collect();
+        let record = parent.record.as_deref().unwrap_or("null");
+        let text = |steps: &[String]| find_text(record, steps).unwrap_or("null").to_owned();
+        let fields = self.parent.carry.iter().map(|(column, steps)| (column.clone(), text(steps))).collect();
         page.carried = Some(Arc::new(fields));
-        Ok(page)
+        page
     }
 
     /// Where every parent was gone, it is rather the address that is wrong.
@@ -361,7 +355,7 @@ impl Source for Children {
             (0, 1) => self.judge_first(self.first_page(slice, &parent).await, &parent)?,
             _ => self.children.fetch(&own, &PagePosition { parent: Some(Arc::clone(&parent)), ..at.clone() }, attempt).await?,
         };
-        let mut page = RawPage { also, ..self.carry(page, &parent)? };
+        let mut page = RawPage { also, ..self.carry(page, &parent) };
         if let (None, Some(here)) = (&at.parent, self.here()) {
             // Time is closed by what the parents' page knew of it.
             (page.received_at, page.source_now) = (here.received_at, here.source_now);

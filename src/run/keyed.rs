@@ -117,7 +117,9 @@ impl Keyed {
         let (files, tombstones) = (&index.files, &index.tombstones);
         let only = self.partitions.as_ref();
         self.resolution = resolve(&ports.store, files, tombstones, &mut self.ops, rules, only).await?;
-        if !self.rejects.is_empty() && reads_again(job, head.state.generation) {
+        // From a number or a text on, the last records are read again by every run.
+        let by_mark = job.stream.window_cursor().is_some_and(|cursor| cursor.cursor_type.has_mark());
+        if !self.rejects.is_empty() && (by_mark || reads_again(job, head.state.generation)) {
             self.known_rejects = known_rejects(&ports.store, &index.dead_letters).await?;
         }
         self.place = 0;

@@ -133,7 +133,7 @@ fn nested_cursors_and_hashes_of_keys() {
     let body = r#"[{"id":"a\u0062","p":{"seq":5,"k":1.0}},{"p":{"seq":6,"k":1},"id":2}]"#;
     let decoded = decoder.decode(&page(body)).unwrap();
     let hash = |text: &str| Sha256::digest(text)[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    assert_eq!(decoded.key_hashes.unwrap(), [hash(r#""a\u0062",1.0"#), hash("2,1")]);
+    assert_eq!(decoded.key_hashes.unwrap(), [hash(r#""ab",1.0"#), hash("2,1")]);
     assert_eq!(decoded.cursor.unwrap(), [5i64, 6].map(CursorKey::from));
 }
 

@@ -29,13 +29,25 @@ const SHUT_OUT: [&str; 5] = ["UNAUTHENTICATED", "FORBIDDEN", "ACCESS_DENIED", "I
 
 /// Body paths that `judge` looks at.
 pub(super) fn wanted() -> Vec<ResponsePath> {
-    vec![first(&[]), first(&["message"]), first(&["type"]), first(&["extensions", "code"])]
+    let places = [&[][..], &["message"], &["type"], &["extensions", "code"]];
+    places.iter().flat_map(|steps| [first(steps), only(steps)]).collect()
 }
 
 /// What an answer's `errors` mean; `None` where it has none.
 pub(super) fn judge(envelope: &Envelope) -> Option<Judgement> {
-    envelope.captured.get(&first(&[])).filter(|first| **first != Captured::Null)?;
-    let (code, said) = (code(envelope), at(envelope, &["message"]).unwrap_or_default());
+    let errors = envelope.captured.get(&only(&[])).unwrap_or(&Captured::Null);
+    let is_there = match errors {
+        Captured::Null => envelope.captured.get(&first(&[])).is_some_and(|first| *first != Captured::Null),
+        // An empty list is none; one error may stand there without a list.
+        Captured::Nested => envelope.captured.contains_key(&first(&[])) || at_only(envelope, &["message"]).is_some(),
+        Captured::Boolean(false) => false,
+        other => other.text().is_some_and(|text| !text.is_empty()),
+    };
+    if !is_there {
+        return None;
+    }
+    let said = at(envelope, &["message"]).or_else(|| errors.text());
+    let (code, said) = (code(envelope), said.unwrap_or_default());
     let told = match (code.is_empty(), said.is_empty()) {
         (true, _) => said,
         (false, true) => code.clone(),
@@ -67,9 +79,18 @@ fn code(envelope: &Envelope) -> String {
     at(envelope, &["extensions", "code"]).or_else(|| at(envelope, &["type"])).unwrap_or_default()
 }
 
-/// What the first error says at a place.
+/// What the first error, or the only one, says at a place.
 fn at(envelope: &Envelope, steps: &[&str]) -> Option<String> {
-    envelope.captured.get(&first(steps)).and_then(Captured::text)
+    envelope.captured.get(&first(steps)).and_then(Captured::text).or_else(|| at_only(envelope, steps))
+}
+
+fn at_only(envelope: &Envelope, steps: &[&str]) -> Option<String> {
+    envelope.captured.get(&only(steps)).and_then(Captured::text)
+}
+
+/// A path below an error that stands where the list of them should.
+fn only(steps: &[&str]) -> ResponsePath {
+    ResponsePath::Body(std::iter::once(&"errors").chain(steps).map(|step| (*step).to_owned()).collect())
 }
 
 /// A path below the first error.
@@ -97,6 +118,28 @@ mod tests {
         let judged = judge(&answer(&[(&["message"], "Something went wrong")])).unwrap();
         assert_eq!(judged, Judgement::ErrorInDisguise("the answer has `errors`: Something went wrong".to_owned()));
         assert!(matches!(judge(&answer(&[])), Some(Judgement::ErrorInDisguise(_))));
+    }
+
+    #[test]
+    fn errors_that_are_no_list_are_errors_too() {
+        let answer = |entries: &[(&[&str], Captured)]| {
+            let captured = entries
+                .iter()
+                .map(|(steps, value)| (ResponsePath::Body(steps.iter().map(|s| (*s).to_owned()).collect()), value.clone()));
+            judge(&Envelope { captured: captured.collect(), ..Envelope::default() })
+        };
+        let text = |text: &str| Captured::Text(text.to_owned());
+        for entries in [
+            &[(&["errors"][..], Captured::Nested), (&["errors", "message"], text("half of it"))][..],
+            &[(&["errors"], text("half of it"))],
+        ] {
+            let Some(Judgement::ErrorInDisguise(told)) = answer(entries) else { panic!("{entries:?} is a page") };
+            assert!(told.ends_with("half of it"), "{told}");
+        }
+        assert!(answer(&[(&["errors"], Captured::Nested), (&["errors", "0"], Captured::Null)]).is_some());
+        for none in [Captured::Null, Captured::Nested, Captured::Boolean(false), text("")] {
+            assert_eq!(answer(&[(&["errors"], none.clone())]), None, "{none:?}");
+        }
     }
 
     #[test]

@@ -342,7 +342,7 @@ impl Source for HttpSource {
         let Some(exports) = &self.exports else {
             let request = self.plan.request(&self.pager, &self.exchange.origins, slice, at, None)?;
             let page = match self.fetch_by(&request, slice, at, attempt).await {
-                Err(error) if self.pager.is_behind_a_short_page(at) && is_no_page(error.status) => {
+                Err(error) if self.pager.is_behind_a_short_page(at) && is_no_page(error.status, at) => {
                     tracing::debug!(job.id = %self.exchange.job, "there is no page behind a short one: {error}");
                     RawPage { position: at.clone(), received_at: self.exchange.clock.now(), ..RawPage::nothing() }
                 }
@@ -511,9 +511,14 @@ impl Source for HttpSource {
     }
 }
 
-/// Whether an API that is asked for a page behind its last one answers like this.
-fn is_no_page(status: Option<u16>) -> bool {
-    matches!(status, Some(400 | 404 | 410 | 416 | 422))
+/// Whether an API that is asked for a page behind its last one answers like this. Behind more than one page, each shorter than asked
+/// for, a request that is not taken (400, 422) may as well be one for more than the API pages through.
+fn is_no_page(status: Option<u16>, at: &PagePosition) -> bool {
+    match status {
+        Some(404 | 410 | 416) => true,
+        Some(400 | 422) => at.index == 1,
+        _ => false,
+    }
 }
 
 /// Which endpoint a stream asks. Where bodies say what is asked for, as in GraphQL, one path is as many endpoints as there are streams.

@@ -12,7 +12,7 @@ use url::Url;
 use crate::config::catalog::{Cursor, CursorFormat, CursorType, Format, Job};
 use crate::error::ErrorKind;
 use crate::ids::PartitionKey;
-use crate::page::{PagePosition, ResponsePath};
+use crate::page::{PagePosition, ResponsePath, exact_value};
 use crate::slice::{Reach, Slice};
 use crate::source::FetchError;
 use crate::template::{Scope, Template};
@@ -45,8 +45,7 @@ struct Around {
 /// The record that a position stands below.
 fn parent(at: &PagePosition) -> Result<Option<Json>, FetchError> {
     let Some(record) = at.parent.as_ref().and_then(|parent| parent.record.as_ref()) else { return Ok(None) };
-    let record = serde_json::from_str(record);
-    record.map(Some).map_err(|error| bug(&format!("a parent's record is not JSON: {error}")))
+    exact_value(record).map(Some).map_err(|error| bug(&format!("a parent's record is not JSON: {error}")))
 }
 
 /// A value for templates, with every text in it written as its place wants it.
@@ -54,10 +53,10 @@ fn field(value: &Json, write: &impl Fn(&str) -> String) -> Field {
     match value {
         Json::Null => Field::from(()),
         Json::Bool(value) => Field::from(*value),
+        // Others are texts already, with the digits that they had.
         Json::Number(number) => match (number.as_i64(), number.as_u64()) {
             (Some(number), _) => Field::from(number),
             (None, Some(number)) => Field::from(number),
-            // With the digits that it had.
             (None, None) => Field::from(number.to_string()),
         },
         Json::String(text) => Field::from(write(text)),

@@ -30,7 +30,7 @@ pub(super) fn path(end: &CountedEnd) -> Option<&ResponsePath> {
     }
 }
 
-/// Whether there is a page after this one. `largest` are the records of the largest page so far, this one not counted.
+/// Whether there is a page after this one. `largest` are the records of the largest page before it.
 pub(super) fn more(end: &CountedEnd, page_size: Option<u64>, largest: u64, answer: &Answer<'_>) -> Result<bool, String> {
     let records = answer.envelope.records;
     match end {
@@ -41,9 +41,21 @@ pub(super) fn more(end: &CountedEnd, page_size: Option<u64>, largest: u64, answe
         CountedEnd::More(path) => truth("more", path, answer),
         // Servers cap page sizes silently and totals change while they are paged: what counts is what was received, against
         // the total of this very answer.
-        CountedEnd::Total(path) => Ok(answer.records_so_far() < count("total", path, answer)?),
+        CountedEnd::Total(path) => match count("total", path, answer)? {
+            0 if records > 0 => Err(format!(
+                "`{path}` tells of 0 records, and {records} came: it is not how many there are; take `total` out, and an empty page is \
+                 the end"
+            )),
+            total => Ok(answer.records_so_far() < total),
+        },
         CountedEnd::TotalPages(path) => {
             let pages = count("total_pages", path, answer)?;
+            if pages == 0 && records > 0 {
+                return Err(format!(
+                    "`{path}` tells of 0 pages, and {records} records came: it is not how many there are, or it counts from 0; take \
+                     `total_pages` out, and an empty page is the end"
+                ));
+            }
             // As many pages came as there are, and the last of them is none: another one was left out.
             if records == 0 && answer.at.index > 0 && answer.at.index + 1 == pages {
                 return Err(format!(

@@ -1,5 +1,7 @@
 //! Why no page follows, in words for whoever tries a definition out.
 
+use std::cmp::Ordering;
+
 use ::http::HeaderMap;
 
 use crate::config::catalog::{CountedEnd, PagingKind};
@@ -61,20 +63,25 @@ impl Pager {
 }
 
 impl Pager {
-    /// Where a first page is as full as it may be and has all that its total tells of: that may count the records of the page alone.
+    /// Where a first page is as full as it may be and has all that its total tells of, or even more: that may count the records of the
+    /// page alone.
     pub(in super::super) fn doubt_of_total(&self, at: &PagePosition, envelope: &Envelope, headers: &HeaderMap) -> Option<String> {
         let (end, size) = match &self.paging.kind {
             PagingKind::Page { end, page_size: Some(size), .. } | PagingKind::Offset { end, page_size: size, .. } => (end, *size),
             _ => return None,
         };
         let CountedEnd::Total(path) = end else { return None };
-        let is_in_doubt = at.index == 0 && envelope.records == size && self.total(at, envelope, headers) == Some(size);
-        is_in_doubt.then(|| {
-            format!(
-                "the first page has the {size} records that were asked for, and `{path}` tells of no more; if there are more, it counts \
-                 those of a page: take `total` out, and an empty page is the end"
-            )
-        })
+        let (records, total) = (envelope.records, self.total(at, envelope, headers)?);
+        let first = match (records == size, records.cmp(&total)) {
+            (true, Ordering::Equal) => {
+                format!("the first page has the {size} records that were asked for, and `{path}` tells of no more")
+            }
+            (_, Ordering::Greater) => format!("the first page has {records} records, and `{path}` tells of {total}"),
+            _ => return None,
+        };
+        let doubt =
+            format!("{first}; if there are more, it counts those of a page: take `total` out, and an empty page is the end");
+        (at.index == 0).then_some(doubt)
     }
 }
 

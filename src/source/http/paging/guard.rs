@@ -34,6 +34,8 @@ struct Sequence {
     steps: u64,
     steps_max: u64,
     empty: u32,
+    /// Records of the largest page. Servers cap their pages by account or by parent, too: of another sequence it says nothing.
+    largest: u64,
     told: Option<Told>,
     /// For forgetting the oldest.
     age: u64,
@@ -82,7 +84,7 @@ impl Guard {
         let mut sequences = self.sequences.lock().unwrap_or_else(PoisonError::into_inner);
         sequences.age += 1;
         let age = sequences.age;
-        let fresh = Sequence { kept: hash(&at.at), steps: 0, steps_max: 1, empty: 0, told: None, age };
+        let fresh = Sequence { kept: hash(&at.at), steps: 0, steps_max: 1, empty: 0, largest: 0, told: None, age };
         let begun = sequences.by_position.remove(&hash_position(at)).filter(|_| at.index > 0);
         let mut sequence = Sequence { age, ..begun.unwrap_or(fresh) };
         if sequence.kept == target {
@@ -95,6 +97,7 @@ impl Guard {
             sequence.steps_max = sequence.steps_max.saturating_mul(2);
         }
         sequence.told = total.map(|total| Told::next(sequence.told, total, records));
+        sequence.largest = sequence.largest.max(records);
         sequence.empty = if records == 0 { sequence.empty + 1 } else { 0 };
         if sequence.empty > EMPTY_MAX {
             return Err(format!(
@@ -105,6 +108,12 @@ impl Guard {
         sequences.by_position.insert(hash_position(next), sequence);
         sequences.forget_the_oldest();
         Ok(())
+    }
+
+    /// Records of the largest page before this position, in its sequence; 0 before the first, and where the sequence is not known.
+    pub(super) fn largest(&self, at: &PagePosition) -> u64 {
+        let sequences = self.sequences.lock().unwrap_or_else(PoisonError::into_inner);
+        sequences.by_position.get(&hash_position(at)).filter(|_| at.index > 0).map_or(0, |sequence| sequence.largest)
     }
 
     /// Forgets a sequence that has come to its end.

@@ -9,25 +9,46 @@ use crate::source::http::origin::OriginRule;
 
 use super::Answer;
 
+/// Characters of a header that a message shows.
+const SHOWN_MAX: usize = 40;
+
 pub(super) fn next(answer: &Answer<'_>, from: &Url, origins: &OriginRule) -> Result<Option<PageAt>, String> {
-    let Some(link) = next_link(answer.headers) else { return Ok(None) };
+    let Some(link) = look(answer.headers)? else { return Ok(None) };
     let (url, _) = origins.follow(from, &link).map_err(|why| format!("the next page is refused: {why}"))?;
     Ok(Some(PageAt::Url(url.into())))
 }
 
-/// The target of the first link whose relation is `next`.
+/// The target of the first link whose relation is `next`, as far as the header can be read.
 pub(super) fn next_link(headers: &HeaderMap) -> Option<String> {
+    look(headers).ok().flatten()
+}
+
+/// The target of the first link whose relation is `next`; an error where none is found and something cannot be read, which may be it.
+fn look(headers: &HeaderMap) -> Result<Option<String>, String> {
+    let mut unread = None;
     for value in headers.get_all(LINK) {
         let text = String::from_utf8_lossy(value.as_bytes());
         let mut rest: &str = &text;
         while let Some((link, tail)) = one_link(rest) {
             if link.is_next {
-                return Some(link.target.to_owned());
+                return Ok(Some(link.target.to_owned()));
             }
             rest = tail;
         }
+        if !rest.trim_matches([' ', '\t', ',']).is_empty() {
+            unread = Some(rest.chars().filter(|c| !c.is_control()).take(SHOWN_MAX).collect::<String>());
+        }
     }
-    None
+    match unread {
+        // The address of a link may hold a secret.
+        Some(unread) => {
+            let shown = unread.split(['?', '#']).next().unwrap_or_default();
+            Err(format!(
+                "the `Link` header cannot be read from `{shown}` on, as RFC 8288 has it, and what cannot be read may be the next page"
+            ))
+        }
+        None => Ok(None),
+    }
 }
 
 struct Link<'a> {
@@ -76,7 +97,8 @@ fn parameter(text: &str) -> Option<(&str, String, &str)> {
     let value = value.trim_start();
     let Some(quoted) = value.strip_prefix('"') else {
         let end = value.find([';', ',']).unwrap_or(value.len());
-        return Some((name, value[..end].trim_end().to_owned(), &value[end..]));
+        // Some write single quotes, which are none here, but part of a token.
+        return Some((name, value[..end].trim_end().trim_matches('\'').to_owned(), &value[end..]));
     };
     let mut read = String::new();
     let mut escaped = false;
@@ -117,6 +139,7 @@ mod tests {
             r#"<https://a/?p=1,2;x>; rel="first"; title="a, b; rel=\"next\"",<https://a/?p=2>; title="x"; rel="next"; type="y""#,
             r#", ,<https://a/?p=2>; crossorigin; rel="next""#,
             r#"<https://a/?p=2>; rel="next"; rel="prev""#,
+            "<https://a/?p=2>; rel='next'",
         ] {
             assert_eq!(next_of(&[value]).as_deref(), Some("https://a/?p=2"), "{value}");
         }
@@ -140,6 +163,28 @@ mod tests {
         ] {
             assert_eq!(next_of(&[value]), None, "{value}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_the_end() {
+        let looked = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(LINK, value.parse().unwrap());
+            look(&headers)
+        };
+        for value in [
+            r#"/t?page=2; rel="next""#,
+            r#"</t?page=2> rel="next""#,
+            r#"<x> junk, </t?page=2>; rel="next""#,
+            r#"<https://a/>; rel="next"#,
+        ] {
+            let error = looked(value).unwrap_err();
+            assert!(error.contains("`Link` header cannot be read") && !error.contains("page=2"), "{value}: {error}");
+        }
+        for value in ["", ", ,", r#"<https://a/>; rel="prev", "#, "<https://a/>"] {
+            assert_eq!(looked(value), Ok(None), "{value}");
+        }
+        assert_eq!(looked(r#"<https://a/?p=2>; rel="next", junk"#).unwrap().as_deref(), Some("https://a/?p=2"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The paging of one stream: which kind says what, and the guards that hold for all of them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::http::HeaderMap;
 use minijinja::Value as Field;
@@ -20,8 +20,8 @@ pub(in crate::source::http) struct Pager {
     pub(super) paging: Paging,
     /// Where keyset paging finds the field that it goes on from.
     last_field: Option<ResponsePath>,
-    /// Records of the largest page so far, of whatever sequence.
-    largest: AtomicU64,
+    /// A page had as many records as were asked for.
+    gives_full_pages: AtomicBool,
     guard: Guard,
 }
 
@@ -32,7 +32,7 @@ impl Pager {
             PagingKind::Keyset { from, .. } => Some(keyset::path(records, from)),
             _ => None,
         };
-        Pager { paging, last_field, largest: AtomicU64::new(0), guard: Guard::default() }
+        Pager { paging, last_field, gives_full_pages: AtomicBool::new(false), guard: Guard::default() }
     }
 
     /// Body paths that must be captured for `next`.
@@ -125,13 +125,26 @@ impl Pager {
     /// Whether a page before this place was shorter than asked for, in paging that ends with such a page: it may have been the last,
     /// and a refusal of this one says that it was.
     pub(in crate::source::http) fn is_behind_a_short_page(&self, at: &PagePosition) -> bool {
-        let size = match &self.paging.kind {
+        self.full_size().is_some_and(|size| at.index > 0 && at.records_before < at.index.saturating_mul(size))
+    }
+
+    /// Records of a page that is not short, in paging that ends with one that is.
+    fn full_size(&self) -> Option<u64> {
+        match &self.paging.kind {
             PagingKind::Page { end: CountedEnd::ShortPage, page_size, .. }
             | PagingKind::Keyset { end: CountedEnd::ShortPage, page_size, .. } => *page_size,
             PagingKind::Offset { end: CountedEnd::ShortPage, page_size, .. } => Some(*page_size),
             _ => None,
-        };
-        size.is_some_and(|size| at.index > 0 && at.records_before < at.index.saturating_mul(size))
+        }
+    }
+
+    /// Records of the largest page that is known where a page is judged. A server that gives as many as it is asked for does so below
+    /// every parent: the short page of each is its last, and costs no request more.
+    fn largest(&self, at: &PagePosition, records: u64) -> u64 {
+        let largest = self.guard.largest(at);
+        let Some(full) = self.full_size() else { return largest };
+        let gives_full_pages = self.gives_full_pages.fetch_or(records >= full, Ordering::Relaxed);
+        if gives_full_pages && at.parent.is_some() { largest.max(full) } else { largest }
     }
 
     fn last_path(&self) -> Option<&ResponsePath> {
@@ -156,7 +169,7 @@ impl Pager {
     ) -> Result<Option<PagePosition>, FetchError> {
         let answer = Answer { at, envelope, headers };
         let place = |why: String| FetchError::new(ErrorKind::Data, format!("paging `{}`: {why}", self.paging.kind.name()));
-        let largest = self.largest.fetch_max(envelope.records, Ordering::Relaxed);
+        let largest = self.largest(at, envelope.records);
         let next = match &self.paging.kind {
             _ if envelope.is_nothing => Ok(None),
             _ if self.is_last(&answer).map_err(place)? => Ok(None),

@@ -1,8 +1,11 @@
+use std::sync::Arc;
+
 use url::Url;
 
 use super::*;
 use crate::config::catalog::{CountedEnd, LastPage, Paging, PagingKind, Placed, TokenPlace};
 use crate::error::ErrorKind;
+use crate::page::ParentAt;
 use crate::source::FetchError;
 use crate::source::http::origin::OriginRule;
 
@@ -135,8 +138,9 @@ fn a_short_page_that_is_no_shorter_than_those_before_it_is_not_the_last() {
     for pager in [by_page(CountedEnd::ShortPage), by_offset(CountedEnd::ShortPage)] {
         let (pages, error) = walk(&pager, |index| envelope(if index < 3 { 30 } else { 12 }, &[]));
         assert_eq!((pages, error), (4, None));
-        // What is known by then holds for the next sequence.
-        assert!(step(&pager, &PagePosition::start(), &envelope(29, &[])).unwrap().is_none());
+        // Another account may be capped lower: what is known by then says nothing of the next sequence.
+        let (pages, error) = walk(&pager, |index| envelope(if index < 3 { 20 } else { 5 }, &[]));
+        assert_eq!((pages, error), (4, None));
         let (pages, error) = walk(&pager, |index| envelope(if index < 3 { 30 } else { 0 }, &[]));
         assert_eq!((pages, error), (4, None));
     }
@@ -147,7 +151,26 @@ fn a_short_page_that_is_no_shorter_than_those_before_it_is_not_the_last() {
     assert!(!pager.is_behind_a_short_page(&at(2, 1, 50)) && !pager.is_behind_a_short_page(&PagePosition::start()));
     assert!(!by_page(CountedEnd::EmptyPage).is_behind_a_short_page(&next));
     assert!(step(&pager, &next, &envelope(0, &[])).unwrap().is_none());
-    assert!(step(&pager, &PagePosition::start(), &envelope(2, &[])).unwrap().is_none());
+    assert!(step(&pager, &PagePosition::start(), &envelope(2, &[])).unwrap().is_some());
+    // Below parents a request each would be as many again.
+    let parent = ParentAt { page: PagePosition::start(), nth: 0, record: None, identity: None };
+    let below = PagePosition { parent: Some(Arc::new(parent)), ..PagePosition::start() };
+    let ends = |pager: &Pager| step(pager, &below, &envelope(3, &[])).unwrap().is_none();
+    assert!(!ends(&pager));
+    assert!(step(&pager, &PagePosition::start(), &envelope(50, &[])).unwrap().is_some());
+    assert!(ends(&pager), "the server gives as many as it is asked for");
+    assert!(step(&pager, &PagePosition::start(), &envelope(3, &[])).unwrap().is_some(), "of another account, maybe not");
+}
+
+#[test]
+fn a_total_of_nothing_beside_records_is_no_end() {
+    for (pager, what) in
+        [(by_offset(CountedEnd::Total(path("n"))), "0 records"), (by_page(CountedEnd::TotalPages(path("n"))), "0 pages")]
+    {
+        let error = step(&pager, &PagePosition::start(), &envelope(10, &[("n", digits("0"))])).unwrap_err();
+        assert!(error.message.contains(what) && error.kind == ErrorKind::Data, "{error:?}");
+        assert_eq!(step(&pager, &PagePosition::start(), &envelope(0, &[("n", digits("0"))])).unwrap(), None);
+    }
 }
 
 #[test]
