@@ -44,6 +44,11 @@ impl ResponsePath {
     }
 }
 
+/// Whether two dotted paths lead to the same place, however they are quoted.
+pub fn is_same_path(one: &str, other: &str) -> bool {
+    one == other || split_path(one).is_ok_and(|steps| split_path(other).is_ok_and(|others| steps == others))
+}
+
 /// Splits a dotted path with quoted keys into its steps; the empty text has none.
 pub fn split_path(text: &str) -> Result<Vec<String>, String> {
     let mut steps = Vec::new();
@@ -223,6 +228,8 @@ pub struct RawPage {
     pub answered: Option<Answered>,
     /// What was made of the body before the page's turn.
     pub prepared: Prepared,
+    /// For the source, of the request that was answered.
+    pub receipt: Receipt,
 }
 
 /// Work that was done on a page while it waited for its turn, for whoever knows what it is. It is taken once; without it the work is done
@@ -247,6 +254,27 @@ impl Prepared {
 impl fmt::Debug for Prepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "prepared" } else { "not prepared" })
+    }
+}
+
+/// What a source keeps of the request behind a page, to know it again when it is told what the page says. Nobody else looks into it.
+#[derive(Clone, Default)]
+pub struct Receipt(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Receipt {
+    pub fn of<T: Any + Send + Sync>(kept: Arc<T>) -> Self {
+        Receipt(Some(kept))
+    }
+
+    /// `None` where there is none of this kind.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        Arc::clone(self.0.as_ref()?).downcast().ok()
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "a receipt" } else { "no receipt" })
     }
 }
 
@@ -295,13 +323,14 @@ impl RawPage {
             also: None,
             answered: None,
             prepared: Prepared::default(),
+            receipt: Receipt::default(),
         }
     }
 
     /// The page of an answer that counts as none: nothing is in it, and nothing follows it.
     pub fn into_nothing(self) -> Self {
-        let (headers, body, prepared) = (HeaderMap::new(), Bytes::new(), Prepared::default());
-        RawPage { status: 204, headers, body, answered: None, prepared, ..self }
+        let (headers, body, prepared, receipt) = (HeaderMap::new(), Bytes::new(), Prepared::default(), Receipt::default());
+        RawPage { status: 204, headers, body, answered: None, prepared, receipt, ..self }
     }
 }
 
@@ -337,6 +366,8 @@ pub struct Envelope {
     pub records: u64,
     /// The answer has no body, or none that counts: nothing follows it.
     pub is_nothing: bool,
+    /// That of the page.
+    pub receipt: Receipt,
 }
 
 #[cfg(test)]

@@ -118,13 +118,19 @@ impl Coverage {
         }
     }
 
-    /// The covers that make up this coverage; only spans are told.
+    /// The covers that make up this coverage: a mark, or a token, as one that began with nothing.
     pub fn to_covers(&self) -> Vec<Cover> {
-        let of = |partition: &PartitionKey| {
-            let cover = |span: &Span| Cover::Span { partition: partition.clone(), from: span.from, to: span.to };
-            self.spans(partition).iter().map(cover).collect::<Vec<_>>()
+        let of = |(partition, covered): (&PartitionKey, &Covered)| {
+            let partition = partition.clone();
+            match covered {
+                Covered::Spans(spans) => {
+                    spans.iter().map(|span| Cover::Span { partition: partition.clone(), from: span.from, to: span.to }).collect()
+                }
+                Covered::Mark(mark) => vec![Cover::Mark { partition, before: None, mark: mark.clone() }],
+                Covered::Token(token) => vec![Cover::Token { partition, before: None, token: token.clone() }],
+            }
         };
-        self.partitions.keys().flat_map(of).collect()
+        self.partitions.iter().flat_map(of).collect()
     }
 
     /// The largest whole-number or text cursor seen in a partition.

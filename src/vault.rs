@@ -30,6 +30,8 @@ pub trait TokenVault: Send + Sync {
     /// may be repeated: it is `true` as well if what stands there is exactly what it would write. `Bug` for a text of more than
     /// [`TEXT_MAX`].
     async fn put_tokens(&self, credential: &str, before: u64, text: &SecretString, at: Timestamp) -> Result<bool, VaultError>;
+    /// Whether other processes may put entries there while this one is at work.
+    fn is_shared(&self) -> bool;
 }
 
 /// What is kept for a credential.

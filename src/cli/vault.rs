@@ -36,4 +36,8 @@ impl TokenVault for LentVault {
         let action = "keep the tokens of a credential".to_owned();
         Err(VaultError { kind: ErrorKind::Conflict, action, message: message.to_owned() })
     }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
 }

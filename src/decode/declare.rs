@@ -55,7 +55,7 @@ fn declare(root: &mut Object, steps: &[String], declared: &DeclaredType) -> Resu
     Ok(())
 }
 
-fn declared_kind(declared: &DeclaredType) -> Result<(Kind, ColumnType), String> {
+pub fn declared_kind(declared: &DeclaredType) -> Result<(Kind, ColumnType), String> {
     let kind = match declared {
         DeclaredType::EpochS => Kind::Epoch(EpochUnit::Seconds),
         DeclaredType::EpochMs => Kind::Epoch(EpochUnit::Millis),

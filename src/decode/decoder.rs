@@ -61,7 +61,12 @@ impl Decoder {
             received_at: page.received_at,
         };
         let outcome = parsed.tape.and_then(|lent| read(&lent.tape, &task));
-        let outcome = outcome.map_err(|error| format::explain(&parsed.body, &plan.format, error))?;
+        let outcome = outcome.map_err(|mut error| {
+            if let Some(envelope) = &mut error.envelope {
+                envelope.receipt = page.receipt.clone();
+            }
+            format::explain(&parsed.body, &plan.format, error)
+        })?;
         let mut changes = Vec::new();
         if let Some(tree) = outcome.tree {
             let schema = tree.schema();
@@ -75,7 +80,7 @@ impl Decoder {
             raw: RawRecords::new(parsed.json, outcome.spans),
             places: outcome.places,
             rejects: outcome.rejects,
-            envelope: outcome.envelope,
+            envelope: Envelope { receipt: page.receipt.clone(), ..outcome.envelope },
             cursor: outcome.cursor,
             key_hashes: outcome.key_hashes,
             keys: outcome.keys,

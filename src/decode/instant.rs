@@ -55,7 +55,7 @@ pub fn date(text: &str) -> Option<i32> {
 }
 
 /// A cursor's point in time, in microseconds rounded towards the past. Without an offset it is a wall-clock time in `zone`: in a gap the
-/// later reading, in an overlap the first. A date alone is its midnight.
+/// later reading, in an overlap the second. A date alone is its midnight.
 pub fn cursor_timestamp(text: &str, zone: &TimeZone) -> Option<i64> {
     point_in_time(text, zone).and_then(in_range)
 }
@@ -109,7 +109,9 @@ fn local_micros(parts: &Parts, zone: &TimeZone) -> Option<i64> {
 }
 
 fn zoned_micros(civil: DateTime, zone: &TimeZone) -> Option<i64> {
-    let instant = zone.to_ambiguous_timestamp(civil).compatible().ok()?;
+    // Of an hour that is there twice the second one: whoever asks an hour wider (`precision`) is given the first again by then, and would
+    // have cut off the second by taking it for the first.
+    let instant = zone.to_ambiguous_timestamp(civil).later().ok()?;
     Some(floor_micros(instant))
 }
 

@@ -1,5 +1,6 @@
 //! The cursor and the key of a record, exact.
 
+use arrow::datatypes::{Decimal128Type, DecimalType};
 use sha2::{Digest, Sha256};
 
 use crate::config::catalog::CursorType;
@@ -7,9 +8,9 @@ use crate::cursor::CursorKey;
 
 use super::document::{Document, Item, MISSING};
 use super::instant::{cursor_date, cursor_timestamp};
-use super::kind::{EpochUnit, Object};
+use super::kind::{EpochUnit, Hold, Kind, Object};
 use super::number::exact_whole;
-use super::spec::{CursorPlan, FieldPath};
+use super::spec::{CursorPlan, FieldPath, KeyField};
 use super::split::Columns;
 
 /// Longest text that is a cursor: it is kept with every row and in the mark, and goes back in an address.
@@ -60,20 +61,37 @@ pub fn cursor_value(doc: &Document<'_>, plan: &CursorPlan, at: Option<u32>) -> R
     value.map(CursorKey::Number).ok_or_else(|| format!("the cursor is not {expected}: `{}`", doc.excerpt(at)))
 }
 
-/// The key fields' JSON texts, joined by commas. A text has many spellings in JSON (`"\u00e9"` is `"é"`) and stands here in one; a
-/// number stands as the source wrote it.
-pub fn key_text(doc: &Document<'_>, fields: &[u32]) -> String {
+/// The key fields as JSON texts, joined by commas: where a field is declared, the one text of its value as that type, so that `1`, `"1"`
+/// and `1.0` are one key; else what the source wrote. A text has many spellings in JSON (`"\u00e9"` is `"é"`) and stands here in one; a
+/// number of a field that is not declared, or is a float, and an instant stand as they were written.
+pub fn key_text(doc: &Document<'_>, fields: &[u32], declared: &[KeyField]) -> String {
     let mut key = String::new();
     for (index, at) in fields.iter().enumerate() {
         if index > 0 {
             key.push(',');
         }
-        match doc.item(*at) {
-            Item::Text(text) => key.push_str(&serde_json::Value::from(text).to_string()),
-            _ => key.push_str(doc.raw(*at)),
+        let value = declared.get(index).and_then(|field| declared_text(doc, *at, field.declared.as_ref()?));
+        match (value, doc.item(*at)) {
+            (Some(value), _) => key.push_str(&value),
+            (None, Item::Text(text)) => key.push_str(&serde_json::Value::from(text).to_string()),
+            (None, _) => key.push_str(doc.raw(*at)),
         }
     }
     key
+}
+
+/// `None` where the value is no such one, and for types whose values may be written in the source's way alone.
+fn declared_text(doc: &Document<'_>, at: u32, declared: &Kind) -> Option<String> {
+    match declared {
+        Kind::Int { .. } => doc.int(at, Hold::Declared).map(|value| value.to_string()),
+        Kind::Boolean => doc.boolean(at, Hold::Declared).map(|value| value.to_string()),
+        Kind::Decimal { precision, scale } => {
+            let value = doc.decimal(at, *precision, *scale)?;
+            Some(Decimal128Type::format_decimal(value, *precision, *scale))
+        }
+        Kind::Text => doc.text(at, Hold::Declared).map(|text| serde_json::Value::from(text).to_string()),
+        _ => None,
+    }
 }
 
 /// Whether the field by which a record says that it was deleted says so: by one of the values `is`, else by anything but null, false,
@@ -103,9 +121,9 @@ fn epoch(doc: &Document<'_>, at: u32, unit: EpochUnit) -> Option<i128> {
     doc.epoch(at, unit).map(i128::from)
 }
 
-/// Hex of the first 16 bytes of SHA-256 over the key fields' JSON texts, joined by commas.
-pub fn key_hash(doc: &Document<'_>, fields: &[u32]) -> String {
+/// Hex of the first 16 bytes of SHA-256 over the [key's text](key_text).
+pub fn key_hash(key: &str) -> String {
     let mut hash = Sha256::new();
-    hash.update(key_text(doc, fields));
+    hash.update(key);
     hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }

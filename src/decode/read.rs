@@ -18,7 +18,7 @@ use super::document::{Document, Item};
 use super::keys::{Lookup, cursor_value, is_deleted, key_hash, key_text};
 use super::kind::{FIELDS_MAX, Object};
 use super::observe::{Misfit, absorb_record, collision, judge};
-use super::spec::Plan;
+use super::spec::{KeyField, Plan};
 use super::split::{Columns, SplitError, split};
 use super::tape::Tape;
 use super::whole::text_of;
@@ -100,6 +100,11 @@ fn locate_records(doc: &Document<'_>, plan: &Plan) -> Result<Option<u32>, Decode
             return Err(no_records(format!("{path} is {}, the records should stand in it", item.kind_name())));
         }
         at = doc.find(outer, std::slice::from_ref(step));
+        // An optional list may be missing, and is not where several of what it should stand in are there.
+        if at.is_none() && matches!(item, Item::List(_)) && doc.items(outer).next().is_some() && step.parse::<i64>().is_err() {
+            let path = if depth == 0 { "the body".to_owned() } else { format!("`{}`", join_path(&plan.records[..depth])) };
+            return Err(no_records(format!("{path} is {}, the records should stand in `{step}` of an object", item.kind_name())));
+        }
     }
     let path = join_path(&plan.records);
     let wanted = if plan.one_record { "record" } else { "list of records" };
@@ -262,7 +267,7 @@ impl Reader<'_, '_> {
     fn take_marks(&mut self, columns: Columns) -> Result<Marks, DecodeError> {
         let (doc, plan) = (self.doc, Arc::clone(&self.task.plan));
         let cursor_lookup = plan.cursor.as_ref().map(|cursor| (cursor, Lookup::new(&cursor.field, self.tree())));
-        let key_lookups: Vec<Lookup<'_>> = plan.key.iter().map(|path| Lookup::new(path, self.tree())).collect();
+        let key_lookups: Vec<Lookup<'_>> = plan.key.iter().map(|field| Lookup::new(&field.path, self.tree())).collect();
         let deleted_lookup = plan.deleted.as_ref().map(|path| Lookup::new(path, self.tree()));
         let mut marks = Marks { columns, cursor: Vec::new(), key_hashes: Vec::new(), keys: Vec::new(), deleted: Vec::new() };
         let mut keep = vec![true; self.rows.len()];
@@ -270,7 +275,7 @@ impl Reader<'_, '_> {
         for (row, keep) in keep.iter_mut().enumerate() {
             key.clear();
             key.extend(key_lookups.iter().map_while(|lookup| lookup.find(doc, &marks.columns, row)));
-            if let Some(path) = plan.key.get(key.len()) {
+            if let Some(KeyField { path, .. }) = plan.key.get(key.len()) {
                 let misfit = Misfit { field: path.text.clone(), reason: "the key field is missing or null".to_owned() };
                 let cursor = cursor_lookup
                     .as_ref()
@@ -296,11 +301,14 @@ impl Reader<'_, '_> {
                     }
                 }
             }
-            if plan.needs_key_hashes() {
-                marks.key_hashes.push(key_hash(doc, &key));
-            }
-            if plan.keep_keys {
-                marks.keys.push(key_text(doc, &key));
+            if plan.needs_key_hashes() || plan.keep_keys {
+                let key = key_text(doc, &key, &plan.key);
+                if plan.needs_key_hashes() {
+                    marks.key_hashes.push(key_hash(&key));
+                }
+                if plan.keep_keys {
+                    marks.keys.push(key);
+                }
             }
             if let Some(lookup) = &deleted_lookup {
                 marks.deleted.push(is_deleted(doc, lookup.find(doc, &marks.columns, row), &plan.deleted_is));

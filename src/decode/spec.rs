@@ -4,8 +4,10 @@ use jiff::tz::TimeZone;
 
 use crate::config::catalog::{CursorType, Format, Job, OnTypeChange, Packing};
 use crate::error::ErrorKind;
-use crate::page::{ResponsePath, split_path};
+use crate::page::{ResponsePath, is_same_path, split_path};
 
+use super::declare::declared_kind;
+use super::kind::Kind;
 use super::{CursorSpec, DecodeError, DecodeSpec};
 
 impl DecodeSpec {
@@ -46,7 +48,7 @@ pub struct Plan {
     pub records_optional: bool,
     pub one_record: bool,
     pub cursor: Option<CursorPlan>,
-    pub key: Vec<FieldPath>,
+    pub key: Vec<KeyField>,
     pub keep_keys: bool,
     pub deleted: Option<FieldPath>,
     /// The values of `deleted` that say so; empty for what is true by itself.
@@ -55,6 +57,13 @@ pub struct Plan {
     pub timezone: TimeZone,
     pub wanted: Vec<(ResponsePath, Vec<String>)>,
     pub on_type_change: OnTypeChange,
+}
+
+#[derive(Debug)]
+pub struct KeyField {
+    pub path: FieldPath,
+    /// What the user declared it as, if so.
+    pub declared: Option<Kind>,
 }
 
 #[derive(Debug)]
@@ -93,7 +102,7 @@ impl Plan {
             records_optional: spec.records_optional,
             one_record: spec.one_record,
             cursor: cursor.transpose()?,
-            key: spec.key.iter().map(|path| FieldPath::parse(path)).collect::<Result<_, _>>()?,
+            key: spec.key.iter().map(|path| KeyField::new(path, spec)).collect::<Result<_, _>>()?,
             keep_keys: spec.keep_keys,
             deleted: spec.deleted.as_deref().map(FieldPath::parse).transpose()?,
             deleted_is: spec.deleted_is.clone(),
@@ -107,6 +116,14 @@ impl Plan {
     pub fn needs_key_hashes(&self) -> bool {
         let has_mark = self.cursor.as_ref().is_some_and(|cursor| cursor.cursor_type.has_mark());
         has_mark && !self.key.is_empty()
+    }
+}
+
+impl KeyField {
+    fn new(path: &str, spec: &DecodeSpec) -> Result<Self, DecodeError> {
+        let declared = spec.declared.iter().find(|(declared, _)| is_same_path(declared, path));
+        let declared = declared.and_then(|(_, declared)| declared_kind(declared).ok()).map(|(kind, _)| kind);
+        Ok(KeyField { path: FieldPath::parse(path)?, declared })
     }
 }
 

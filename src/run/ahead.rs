@@ -273,10 +273,11 @@ impl Source for Ahead {
         let Some(parser) = self.parser.clone().filter(|_| first.position.index == 0) else { return first };
         let (first, envelope) = prepare(first, parser, false, Parser::envelope).await;
         let (at, headers) = (&first.position, &first.headers);
+        let envelope = envelope.flatten().map(|envelope| Envelope { receipt: first.receipt.clone(), ..envelope });
         // What is anything else is told where the page is worked on, and may well be the last one then.
         let is_plain =
             |envelope: &Envelope| self.judge(envelope) == Judgement::Records && self.cap(at, envelope, headers) == Cap::Within;
-        if let Some(envelope) = envelope.flatten().filter(is_plain)
+        if let Some(envelope) = envelope.filter(is_plain)
             && let Ok(Some(next)) = self.next(slice, at, &envelope, headers)
         {
             let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);

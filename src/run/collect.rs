@@ -146,6 +146,10 @@ pub(super) async fn sweep_up(
         // There are seldom any. The index is only an index, and somebody may have edited it: before a file goes, the log is asked.
         let named = files_at(store, &job.dataset, (head.state.seq, &head.state.record_hash)).await?;
         orphans.retain(|listed| !named.contains_key(&listed.path));
+        // A rival that went back over files of parents has given them their old seqs.
+        if store.size(&layout::record(&job.dataset, head.state.seq + 1)).await.map_err(SinkError::from)?.is_some() {
+            orphans.clear();
+        }
     }
     collected.orphans = take(store, orphans.into_iter(), dry_run).await?;
 

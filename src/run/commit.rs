@@ -131,7 +131,8 @@ pub(super) async fn decide(
         generation: record.generation,
         coverage: head.state.coverage.clone(),
         pending: head.state.pending.clone(),
-        fingerprint: state_fingerprint(job),
+        // A record may be of another definition than the job's: one that goes back, or takes back.
+        fingerprint: with_steps(record.fingerprint.clone(), job),
     };
     let dataset = &record.dataset;
     record.apply_to(&mut state.coverage);
@@ -163,7 +164,10 @@ pub(super) async fn decide(
 
 /// What of the job its coverage depends on: the steps too, for a filter decides whether there is anything to commit.
 pub(super) fn state_fingerprint(job: &Job) -> BTreeMap<String, String> {
-    let mut parts = fingerprint(job);
+    with_steps(fingerprint(job), job)
+}
+
+fn with_steps(mut parts: BTreeMap<String, String>, job: &Job) -> BTreeMap<String, String> {
     let steps: Vec<String> = job.steps.iter().map(|step| format!("{:?}", step.kind)).collect();
     parts.insert("steps".to_owned(), hash(steps.join("\n").as_bytes()));
     parts

@@ -13,12 +13,13 @@ use crate::error::ErrorKind;
 use crate::ids::{PartitionKey, Seq};
 use crate::sink::SinkError;
 use crate::sink::commit::Verdict;
-use crate::sink::compact::{Group, Rows, Wish, own_columns, plan};
+use crate::sink::compact::{Group, Rows, Wish, plan};
 use crate::sink::current::Current;
 use crate::sink::delta;
 use crate::sink::encode::{EncodeSettings, Encoder, Piece};
 use crate::sink::live::index_at;
-use crate::sink::own::{self, OwnColumns};
+use crate::sink::merge::own_columns;
+use crate::sink::own::OwnColumns;
 use crate::sink::record::{FileEntry, FileRole, Record, RecordKind, fingerprint, fingerprint_changes};
 use crate::sink::settle::Head;
 use crate::sink::stage::{Staging, entries};
@@ -272,12 +273,14 @@ struct Desk {
 
 impl Desk {
     async fn open(job: &Job, ports: &Ports, base: &Record, groups: &[Group]) -> Result<Self, RunError> {
+        let of_rows = groups.iter().filter(|group| group.role == FileRole::Data).flat_map(|group| &group.files);
+        let of_rows = of_rows.map(|(path, file)| (path.as_str(), file));
         let settings = EncodeSettings {
             // Where a file ends is said by the files that go into it: what they take is known, what rows will take is not.
             parquet: ParquetSettings { file_size: u64::MAX, ..job.sink.parquet },
             partition_by: job.partition_by.clone(),
             schema: base.schema.clone(),
-            own: all_own(job, ports, groups).await?,
+            own: own_columns(&ports.store, OwnColumns::of(job), of_rows).await?,
             batch: base.batch,
             set: PartitionKey::default(),
             memory: encoder_memory(ports.memory),
@@ -342,19 +345,6 @@ impl Desk {
         self.encoder = Some(encoder);
         Ok(self.staging.take(pieces?).await?)
     }
-}
-
-/// The columns of our own that the joined files have: what some of the old ones have must not be lost, whatever the job says today.
-async fn all_own(job: &Job, ports: &Ports, groups: &[Group]) -> Result<OwnColumns, RunError> {
-    let mut all = OwnColumns::of(job);
-    for group in groups.iter().filter(|group| group.role == FileRole::Data) {
-        for name in own_columns(&ports.store, group).await? {
-            all.metadata |= [own::COMMIT, own::EXTRACTED_AT].contains(&name.as_str());
-            all.set |= name == own::SET;
-            all.deleted |= name == own::DELETED;
-        }
-    }
-    Ok(all)
 }
 
 async fn note(job: &Job, ports: &Ports, text: &str) {

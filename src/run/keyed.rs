@@ -90,6 +90,10 @@ impl Keyed {
         if let Some(partitions) = &mut self.partitions {
             let split = partition::split(&refined.batch.rows, &job.partition_by)?;
             partitions.extend(split.into_iter().map(|(values, _)| values));
+            // A value that fits its column no more stands in another one: the row's partition was not always that of no value.
+            if partitions.iter().any(|values| values.contains(&None)) {
+                self.partitions = None;
+            }
         }
         Ok(())
     }

@@ -456,6 +456,7 @@ impl<'a> Reading<'a> {
             return Ok(());
         }
         self.stage.keys_max = Some(keyed.keys_max());
+        self.stage.carries(&keyed.resolution.touched).await?;
         let schema = keyed.schema.clone().or_else(|| self.table.clone()).unwrap_or_default();
         self.desk.refinery()?.begin_anew();
         for index in 0..self.spool.pages() {

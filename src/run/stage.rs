@@ -18,6 +18,7 @@ use crate::reject::Reject;
 use crate::schema::TableSchema;
 use crate::scratch::Scratch;
 use crate::sink::encode::{EncodeSettings, Encoder, Piece};
+use crate::sink::merge::{Touched, own_columns};
 use crate::sink::own::OwnColumns;
 use crate::sink::record::PartitionValues;
 use crate::sink::stage::{StagedFile, Staging};
@@ -55,6 +56,8 @@ pub(super) struct Stage<'a> {
     files_before: usize,
     /// How many distinct keys there are at most, where that is known before the first row.
     pub keys_max: Option<u64>,
+    /// The columns of our own that the files get.
+    own: OwnColumns,
 }
 
 struct Open {
@@ -110,7 +113,7 @@ impl Rows {
 
 impl<'a> Stage<'a> {
     pub fn new(job: &'a Job, ports: &'a Ports, slice: &'a Slice, batch: BatchId) -> Self {
-        Stage { job, ports, slice, batch, open: None, files_before: 0, keys_max: None }
+        Stage { job, ports, slice, batch, open: None, files_before: 0, keys_max: None, own: OwnColumns::of(job) }
     }
 
     /// The columns of the rows so far; `None` before there is one.
@@ -149,12 +152,19 @@ impl<'a> Stage<'a> {
         Err(error.unwrap_or_else(|| RunError::new(ErrorKind::Bug, "the work on files ended early")))
     }
 
+    /// Before the first row: rows of these files are to be carried over, with the columns of our own that they have.
+    pub async fn carries(&mut self, touched: &[Touched]) -> Result<(), RunError> {
+        let files = touched.iter().map(|touched| (touched.path.as_str(), &touched.file));
+        self.own = own_columns(&self.ports.store, OwnColumns::of(self.job), files).await?;
+        Ok(())
+    }
+
     fn begin(&self, schema: TableSchema) -> Open {
         let settings = EncodeSettings {
             parquet: self.job.sink.parquet,
             partition_by: self.job.partition_by.clone(),
             schema: schema.clone(),
-            own: OwnColumns::of(self.job),
+            own: self.own.clone(),
             batch: self.batch,
             set: self.slice.partition.clone(),
             memory: encoder_memory(self.ports.memory),

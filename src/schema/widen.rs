@@ -7,8 +7,8 @@ use super::{ColumnType, Field};
 pub enum Widening {
     /// Nothing is committed yet: any two types have a common one, JSON text at the top.
     Free,
-    /// Files are committed: only what every reader can read together - null to anything, a narrower to a wider integer, a new
-    /// nullable field.
+    /// Files are committed: only what every reader can read together - null to anything, a narrower to a wider integer, a decimal to
+    /// one of its scale, a new nullable field.
     Committed,
 }
 
@@ -30,6 +30,10 @@ pub fn widen(known: &ColumnType, found: &ColumnType, rule: Widening) -> Option<C
             Some(List(Box::new(Field { id: known.id, name: known.name.clone(), column_type: item })))
         }
         (known, found) if integer_rank(known).is_some() && integer_rank(found).is_some() => wider_integer(known, found, rule),
+        // Of computed ones with all digits that there are; what does not fit is told by whoever writes it.
+        (Decimal { scale, .. }, Decimal { scale: other, .. }) if rule == Widening::Committed && scale == other => {
+            Some(known.clone())
+        }
         _ if rule == Widening::Committed => None,
         // Uint64 is not among them: text holds it, and a float would bend most of its values.
         (Float64, other) | (other, Float64) if fits_int64(other) => Some(Float64),
@@ -166,6 +170,11 @@ mod tests {
         assert_eq!(committed(Int32, Int64), Some(Int64));
         assert_eq!(committed(Int64, Int8), Some(Int64));
         assert_eq!(committed(Int8, Uint8), Some(Int16));
+        // What was computed with decimals has 38 digits, and stands in the column that was there.
+        let decimal = |precision, scale| Decimal { precision, scale };
+        assert_eq!(committed(decimal(12, 2), decimal(38, 2)), Some(decimal(12, 2)));
+        assert_eq!(committed(decimal(38, 2), decimal(12, 2)), Some(decimal(38, 2)));
+        assert_eq!(committed(decimal(12, 2), decimal(12, 3)), None);
         for (known, found) in
             [(Int64, Float64), (Float64, Int64), (Text, Int64), (Date, Timestamp), (Int64, Uint64), (Json, Text)]
         {

@@ -14,8 +14,7 @@ use crate::store::Store;
 
 use super::SinkError;
 use super::current::{Current, CurrentFile};
-use super::merge::{check_rows, open, read_rows, unreadable};
-use super::own;
+use super::merge::{check_rows, read_rows, unreadable};
 use super::record::{FileRole, PartitionValues};
 use super::stored_file::FileRows;
 
@@ -130,19 +129,6 @@ fn worth_it(files: Vec<(&String, &CurrentFile)>, wish: &Wish) -> Option<Vec<(Str
     // A path holds the seq of its record and its place in it.
     best.sort_by_key(|(path, _)| path.rsplit('/').next().unwrap_or(path.as_str()));
     Some(best.into_iter().map(|(path, file)| (path.clone(), file.clone())).collect())
-}
-
-/// The columns of our own that some files of a group have.
-pub async fn own_columns(store: &Arc<dyn Store>, group: &Group) -> Result<Vec<String>, SinkError> {
-    let mut found: Vec<String> = Vec::new();
-    for (path, file) in &group.files {
-        for field in open(store, path, file).await?.schema().fields() {
-            if field.name().starts_with(own::PREFIX) && !found.contains(field.name()) {
-                found.push(field.name().clone());
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// The rows of a group's files, one file after the other, batch by batch.

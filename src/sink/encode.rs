@@ -45,6 +45,11 @@ const STALE: u64 = 16 * 1024;
 const PARENTS_ROWS: usize = 1 << 16;
 /// Bytes are handed out once so many are there, or with the file's end.
 const PIECE_MIN: usize = 1024 * 1024;
+/// A file's first row group is ended with so many bytes, each one behind it with twice as many as the one before, until they are as large
+/// as they may be: where rows come slowly a disk has most of them by the time that the last ones come.
+const FIRST_ROW_GROUP: usize = 2 * 1024 * 1024;
+/// How often that is.
+const GROWN_MAX: usize = 16;
 /// A row group has no more rows, however small they are.
 const ROW_GROUP_ROWS: usize = 1 << 20;
 /// Rows wait for others until they come to so many bytes: the more are encoded at once, the better they share out.
@@ -328,11 +333,12 @@ impl Encoder {
             return Ok(pieces);
         }
         parquet_file::encode(self.open.values_mut().map(|file| &mut file.parquet)).map_err(encode_error)?;
-        let row_group = usize::try_from(self.settings.parquet.row_group_size).unwrap_or(usize::MAX);
+        let row_group_size = usize::try_from(self.settings.parquet.row_group_size).unwrap_or(usize::MAX);
         for key in self.in_order() {
             let Some(file) = self.open.get_mut(&key) else { continue };
             // There may be millions of parents, all at once: they must not wait for a row group of the size that is good for readers.
             let has_enough = key == Key::Parents && file.parquet.rows() >= PARENTS_ROWS;
+            let row_group = row_group_size.min(FIRST_ROW_GROUP << file.parquet.row_groups().min(GROWN_MAX));
             if has_enough || file.parquet.rows() >= ROW_GROUP_ROWS || file.parquet.row_group_bytes() >= row_group {
                 file.parquet.end_row_group().map_err(encode_error)?;
             }

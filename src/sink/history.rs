@@ -11,7 +11,7 @@ use crate::ids::{BatchId, DatasetName, Seq};
 use crate::slice::Coverage;
 use crate::store::Store;
 
-use super::record::{FileEntry, Record, hash};
+use super::record::{FileEntry, FileRole, Record, hash};
 use super::{SinkError, layout};
 
 /// The live files of a table, with all that their records say of them. Memory is bounded by their number.
@@ -137,6 +137,8 @@ pub async fn look_back(store: &dyn Store, dataset: &DatasetName, to: Seq, head: 
 pub fn come_back(back: &[Back], seq: Seq, batch: BatchId) -> Vec<FileEntry> {
     let entry = |(number, Back { file, kept }): (usize, &Back)| {
         let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        // Of parents the order of records is the order in which they were learned of.
+        let seq = if file.role == FileRole::Parents { layout::seq_of_file(&file.path).unwrap_or(seq) } else { seq };
         let path = format!("{folder}/{}", layout::file_name(seq, number, batch));
         FileEntry { path, staged: kept.clone(), ..file.clone() }
     };

@@ -4,8 +4,10 @@
 
 use crate::ids::{BatchId, DatasetName, Seq};
 
-/// Largest record, index or other small object that is read whole, bytes.
+/// Largest record or other small object that is read whole, bytes.
 pub const SMALL_OBJECT_MAX: u64 = 256 * 1024 * 1024;
+/// Largest index that is read, bytes: of some ten million files.
+pub const INDEX_MAX: u64 = 4 << 30;
 
 /// All of ours, of every table.
 pub const OWN: &str = "_highwater";

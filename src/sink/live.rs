@@ -67,7 +67,7 @@ pub async fn live_table(store: &dyn Store, job: &Job) -> Result<Option<LiveTable
 /// The index after the record `at` (its seq and hash), or after the last one that can be seen: read from `current.json`, and from the
 /// log where that lags, is missing, or belongs to another chain.
 pub async fn load_index(store: &dyn Store, dataset: &DatasetName, at: Option<(Seq, &str)>) -> Result<Current, SinkError> {
-    let found = store.get(&layout::current(dataset), layout::SMALL_OBJECT_MAX).await?;
+    let found = store.get(&layout::current(dataset), layout::INDEX_MAX).await?;
     index_from(store, dataset, found, at).await
 }
 
@@ -122,7 +122,7 @@ pub async fn index_after(
     record: &Record,
     record_hash: &str,
 ) -> Result<(Bytes, Option<Current>), SinkError> {
-    let found = store.get(&layout::current(dataset), layout::SMALL_OBJECT_MAX).await?;
+    let found = store.get(&layout::current(dataset), layout::INDEX_MAX).await?;
     if let Some(before) = found.as_ref().filter(|bytes| bytes.len() >= LARGE)
         && let Some(grown) = Current::grown(before, record, record_hash)
     {

@@ -118,6 +118,11 @@ impl ParquetFile {
         self.waiting_bytes
     }
 
+    /// Row groups that were ended.
+    pub fn row_groups(&self) -> usize {
+        self.ended.count()
+    }
+
     /// Rows of the row group that is open, without those that wait.
     pub fn rows(&self) -> usize {
         self.open.as_ref().map_or(0, |open| open.rows)

@@ -13,13 +13,14 @@ use crate::batch::Counts;
 use crate::config::catalog::{Cursor, DeclaredType, Job, TableFormat};
 use crate::error::ErrorKind;
 use crate::ids::{BatchId, DatasetName, Generation, PartitionKey, Seq};
-use crate::page::{Answered, join_path};
-use crate::schema::TableSchema;
+use crate::page::{Answered, is_same_path, join_path};
+use crate::schema::{ColumnType, TableSchema};
 use crate::slice::{Cover, Coverage};
 
 use super::SinkError;
 use super::current::CurrentFile;
-use super::own::Ranges;
+use super::layout::SMALL_OBJECT_MAX;
+use super::own::{self, Ranges};
 
 /// The version of everything under `_highwater` and of the files' layout.
 pub const FORMAT: u32 = 1;
@@ -206,11 +207,24 @@ impl Record {
         let mut bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| SinkError::bug(format!("record {} of {} cannot be written: {error}", self.seq, self.dataset)))?;
         bytes.push(b'\n');
+        self.check_size(bytes.len() as u64)?;
         self.check_levels(&bytes)?;
         Ok(Bytes::from(bytes))
     }
 
     /// What nobody could read back must not be decided: it would be the end of the table.
+    fn check_size(&self, bytes: u64) -> Result<(), SinkError> {
+        if bytes <= SMALL_OBJECT_MAX {
+            return Ok(());
+        }
+        let (seq, table, files) = (self.seq, &self.table, self.add.len() + self.remove.len());
+        Err(SinkError::data(format!(
+            "record {seq} of {table} would name {files} files in {bytes} bytes, more than is read back: partition by less, or read \
+             smaller slices (`step`)"
+        )))
+    }
+
+    /// The same of columns.
     fn check_levels(&self, bytes: &[u8]) -> Result<(), SinkError> {
         let fields = self.schema.fields.iter().chain(&self.read_schema.fields);
         let Some(deepest) = fields.max_by_key(|field| field.column_type.levels()) else { return Ok(()) };
@@ -285,6 +299,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// The part of a fingerprint that says whether rows belong to parameter sets.
 const FOR_EACH: &str = "for_each";
+/// The part that says as what types keys are compared.
+const KEY_TYPES: &str = "primary_key as";
 /// The part that says what the table is made of.
 pub const TABLE_FORMAT: &str = "type";
 
@@ -313,10 +329,25 @@ pub fn fingerprint(job: &Job) -> BTreeMap<String, String> {
         put("parent", format!("{}{changed}: {}", parent.stream.name, carry.collect::<Vec<_>>().join(", ")));
     }
     put("primary_key", job.stream.primary_key.join(", "));
+    put(KEY_TYPES, if own::is_keyed(job) { key_types(job) } else { String::new() });
     put("mode", job.mode.name().to_owned());
     put(TABLE_FORMAT, if job.sink.format == TableFormat::Delta { "delta" } else { "" }.to_owned());
     put("partition_by", job.partition_by.iter().map(|column| column.key()).collect::<Vec<_>>().join(", "));
     parts
+}
+
+/// The declared types of key fields by which `decode` makes one key of several ways to write a value.
+fn key_types(job: &Job) -> String {
+    let of = |path: &String| {
+        let mut declared = job.columns.iter().filter(|(declared, _)| is_same_path(declared, path));
+        declared.find_map(|(_, declared)| match declared {
+            DeclaredType::Column(
+                column @ (ColumnType::Int64 | ColumnType::Boolean | ColumnType::Decimal { .. } | ColumnType::Text),
+            ) => Some(format!("{path} as {column}")),
+            _ => None,
+        })
+    };
+    job.stream.primary_key.iter().filter_map(of).collect::<Vec<_>>().join(", ")
 }
 
 /// The parts in which a job differs from what its table was written by, a sentence each.
@@ -375,6 +406,24 @@ mod tests {
             }
         }
         assert!(record(99).to_bytes().is_err());
+        // Nor one that is larger than what is read.
+        assert!(record(1).check_size(SMALL_OBJECT_MAX).is_ok());
+        let error = record(1).check_size(SMALL_OBJECT_MAX + 1).expect_err("too large");
+        assert!(error.to_string().contains("smaller slices"), "{error}");
+    }
+
+    #[test]
+    fn keys_stay_what_they_are_or_the_table_is_another() {
+        let part = |text: &str| BTreeMap::from([(KEY_TYPES.to_owned(), text.to_owned())]);
+        for (before, now) in [("", "id as int64"), ("id as int64", ""), ("id as text", "id as text, no as int64")] {
+            assert!(fingerprint_changes(&part(before), &part(before)).is_empty());
+            let changes = fingerprint_changes(&part(before), &part(now));
+            assert_eq!(changes, [format!("primary_key as was `{before}` and is `{now}`")]);
+            assert!(
+                fingerprint_changes(&BTreeMap::new(), &part(now)).is_empty(),
+                "of a record from before there was such a part"
+            );
+        }
     }
 
     #[test]

@@ -110,9 +110,19 @@ pub(super) fn conform_array(array: &ArrayRef, target: &ColumnType) -> Result<Arr
             let large = cast(array, &large_list_of(array)).map_err(|error| SinkError::bug(error.to_string()))?;
             conform_array(&large, target)
         }
-        _ => cast_with_options(array, &wanted, &CastOptions { safe: false, ..CastOptions::default() })
+        (DataType::Decimal128(..), ColumnType::Decimal { .. }) => exact(array, &wanted).map_err(|error| {
+            SinkError::data(format!(
+                "a number does not fit a column of {target}: {error}; a cast step puts the records of such numbers aside"
+            ))
+        }),
+        _ => exact(array, &wanted)
             .map_err(|error| SinkError::bug(format!("a column of {} does not become {target}: {error}", array.data_type()))),
     }
+}
+
+/// Fails where a value does not fit.
+fn exact(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, arrow::error::ArrowError> {
+    cast_with_options(array, wanted, &CastOptions { safe: false, ..CastOptions::default() })
 }
 
 fn large_list_of(array: &ArrayRef) -> DataType {

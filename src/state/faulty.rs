@@ -194,6 +194,10 @@ impl TokenVault for FaultyState {
     async fn put_tokens(&self, credential: &str, before: u64, text: &SecretString, at: Timestamp) -> Result<bool, VaultError> {
         self.effect(format!("put_tokens {before}"), self.inner.put_tokens(credential, before, text, at)).await
     }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
 }
 
 #[cfg(test)]

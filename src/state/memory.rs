@@ -331,6 +331,10 @@ impl TokenVault for MemoryState {
         }
         Ok(fits)
     }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 fn forget_old_tokens(vault: &mut BTreeMap<String, VaultEntry>, newest: &str) {

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use object_store::ObjectStoreExt;
 use object_store::local::LocalFileSystem;
 
-use self::staged::StagedFile;
+use self::staged::{StagedFile, Together};
 use self::unfinished::{remove_unfinished, unfinished_below, whole_of};
 use super::errors::{io_error, is_missing};
 use super::objects::Objects;
@@ -53,7 +53,7 @@ pub struct LocalStore {
     opened: OnceLock<Opened>,
     guards: Guards,
     /// Lives in every file that is being staged.
-    staged: Arc<()>,
+    staged: Arc<Together>,
 }
 
 struct Opened {

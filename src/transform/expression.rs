@@ -3,18 +3,20 @@
 //! An expression is read by the parser that polars itself uses, looked through (only what works row by row passes), and handed to
 //! polars as text again, with the types of the batch at hand.
 
+mod decimals;
+mod digits;
 mod evaluate;
 mod functions;
 mod nulls;
+mod standard;
 mod times;
-mod widths;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    Value, VisitMut, VisitorMut, visit_expressions,
+    UnaryOperator, Value, VisitMut, VisitorMut, visit_expressions,
 };
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::{Parser, ParserOptions};
@@ -60,8 +62,10 @@ impl Expression {
         if let ControlFlow::Break(problem) = outcome {
             return Err(problem);
         }
+        let mut settled = tree.clone();
+        standard::settle(&mut settled)?;
         // polars knows how many arguments a function takes, and which operators and types there are.
-        match polars::sql::sql_expr(tree.to_string()) {
+        match polars::sql::sql_expr(tree.to_string()).and_then(|_| polars::sql::sql_expr(settled.to_string())) {
             Ok(_) => Ok(Expression { tree: Box::new(tree), paths }),
             Err(error) => Err(polars_text(&error)),
         }
@@ -188,6 +192,11 @@ fn vet(part: &Expr) -> Result<(), String> {
         Expr::AnyOp { .. } | Expr::AllOp { .. } => {
             Err("ANY and ALL are not possible in a step: write `x IN (...)` or `ARRAY_CONTAINS(list, x)`".to_owned())
         }
+        // The parser takes all that follows for the other side.
+        Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) if is_open(right) => Err(format!(
+            "`{}` would be one value to compare with: write the comparison in parentheses, as in `(a IS DISTINCT FROM b) AND c`",
+            super::rows::shorten(&right.to_string())
+        )),
         Expr::Identifier(name) if name.value.starts_with(super::rows::RESERVED) => {
             Err(format!("the column `{name}` is added after the steps; a step cannot see it"))
         }
@@ -274,6 +283,27 @@ fn is_null(part: &Expr) -> bool {
     }
 }
 
+/// AND or OR without parentheses around it.
+fn is_open(part: &Expr) -> bool {
+    matches!(part, Expr::BinaryOp { op, .. } if is_logical(op))
+}
+
 fn is_logical(op: &BinaryOperator) -> bool {
     matches!(op, BinaryOperator::And | BinaryOperator::Or)
+}
+
+fn is_comparison(op: &BinaryOperator) -> bool {
+    use BinaryOperator::*;
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | Spaceship)
+}
+
+/// `x IN (a, b)` as `(x = a OR x = b)`. Nothing of an empty list.
+fn spell_out(expr: &Expr, list: &[Expr], negated: bool) -> Option<Expr> {
+    let binary = |left: Expr, op, right: Expr| Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) };
+    let equal = list.iter().map(|item| binary(expr.clone(), BinaryOperator::Eq, item.clone()));
+    let any = Expr::Nested(Box::new(equal.reduce(|any, next| binary(any, BinaryOperator::Or, next))?));
+    Some(match negated {
+        true => Expr::Nested(Box::new(Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(any) })),
+        false => any,
+    })
 }

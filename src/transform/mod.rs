@@ -10,8 +10,10 @@
 //! What happens to odd values:
 //! - a cast that would lose something rejects the row (`steps::cast` has the table);
 //! - an expression that fails on a value (`CAST('abc' AS INT)`, `STRPTIME` on other text) rejects that row; `TRY_CAST` gives null;
-//! - `/` always divides as float64: `1 / 0` is infinity and `0 / 0` is NaN, and both are kept, for a float64 column holds them;
-//!   `%` by zero is null;
+//! - whole numbers have 64 bits and begin anew behind their end; decimals have 38 digits, and a row for which these are not enough
+//!   is rejected; `*` of decimals rounds to the larger scale of the two;
+//! - `/` always divides as float64, decimals too: `1 / 0` is infinity and `0 / 0` is NaN, and both are kept, for a float64 column
+//!   holds them; `%` by zero is null, and there is none for decimals;
 //! - a column that never had a value has the type null: what is computed from it strictly is null too, of no type as yet.
 
 mod check;

@@ -1,3 +1,6 @@
+mod numbers;
+mod standard;
+
 use std::sync::Arc;
 
 use arrow::array::{

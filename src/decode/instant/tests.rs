@@ -99,7 +99,7 @@ fn wall_clock_times_in_gap_and_overlap() {
     let berlin = zone("Europe/Berlin");
     let read = |text| cursor_timestamp(text, &berlin);
     assert_eq!(read("2026-03-29T02:30:00"), Some(utc("2026-03-29T01:30:00Z")), "the gap: an hour later on the clock");
-    assert_eq!(read("2026-10-25T02:30:00"), Some(utc("2026-10-25T00:30:00Z")), "the overlap: the first of two");
+    assert_eq!(read("2026-10-25T02:30:00"), Some(utc("2026-10-25T01:30:00Z")), "the overlap: the second of two");
     assert_eq!(read("2026-07-01T12:00:00.123456"), Some(utc("2026-07-01T10:00:00.123456Z")));
     assert_eq!(cursor_date("2026-07-01", &berlin), Some(utc("2026-06-30T22:00:00Z")));
     // Midnight does not exist on this day in São Paulo.

@@ -1,11 +1,12 @@
 use sha2::{Digest, Sha256};
 
 use super::show::{columns, rows};
-use crate::config::catalog::CursorType;
+use crate::config::catalog::{CursorType, DeclaredType};
 use crate::cursor::CursorKey;
-use crate::decode::fixture::{page, spec_with_cursor};
+use crate::decode::fixture::{page, spec, spec_with_cursor};
 use crate::decode::{DecodeSpec, Decoded, Decoder};
 use crate::reject::RejectedAt;
+use crate::schema::ColumnType;
 
 fn decode(cursor_type: CursorType, zone: &str, values: &[&str]) -> (Decoder, Decoded) {
     let records: Vec<String> = values.iter().map(|value| format!("{{\"at\":{value}}}")).collect();
@@ -135,6 +136,28 @@ fn nested_cursors_and_hashes_of_keys() {
     let hash = |text: &str| Sha256::digest(text)[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     assert_eq!(decoded.key_hashes.unwrap(), [hash(r#""ab",1.0"#), hash("2,1")]);
     assert_eq!(decoded.cursor.unwrap(), [5i64, 6].map(CursorKey::from));
+}
+
+#[test]
+fn a_declared_key_is_one_however_its_value_is_written() {
+    let keys = |declared: &[(&str, DeclaredType)], ids: &[&str]| {
+        let declared = declared.iter().map(|(path, declared)| ((*path).to_owned(), declared.clone())).collect();
+        let spec = DecodeSpec { key: vec!["p.id".to_owned()], keep_keys: true, declared, ..spec() };
+        let records: Vec<String> = ids.iter().map(|id| format!(r#"{{"p":{{"id":{id}}}}}"#)).collect();
+        let body = format!("[{}]", records.join(","));
+        Decoder::new(spec, None).unwrap().decode(&page(body)).unwrap().keys.unwrap()
+    };
+    let column = DeclaredType::Column;
+    assert_eq!(keys(&[], &["7", "7.0", "-0"]), ["7", "7.0", "-0"], "as the source wrote it");
+    let ids = ["7", "\"7\"", "7.0", "0.7e1", "-0", "9223372036854775807"];
+    assert_eq!(keys(&[("p.id", column(ColumnType::Int64))], &ids), ["7", "7", "7", "7", "0", "9223372036854775807"]);
+    assert_eq!(keys(&[("p.\"id\"", column(ColumnType::Int64))], &["\"7\""]), ["7"], "another way to name it");
+    assert_eq!(keys(&[("id", column(ColumnType::Int64))], &["\"7\""]), ["\"7\""], "another field");
+    let text = keys(&[("p.id", column(ColumnType::Text))], &["7", "\"7\"", "\"\\u0037\"", "7.0", "true"]);
+    assert_eq!(text, ["\"7\"", "\"7\"", "\"7\"", "\"7.0\"", "\"true\""]);
+    let decimal = column(ColumnType::Decimal { precision: 4, scale: 2 });
+    assert_eq!(keys(&[("p.id", decimal)], &["7", "\"7.00\"", "7.5e0", "-0.05"]), ["7.00", "7.00", "7.50", "-0.05"]);
+    assert_eq!(keys(&[("p.id", column(ColumnType::Boolean))], &["true", "\"true\""]), ["true", "true"]);
 }
 
 #[test]

@@ -115,6 +115,10 @@ fn a_list_that_may_be_missing_is_an_empty_page() {
     }
     assert_eq!(error(optional(), r#"{"data":{"items":{}}}"#).kind, ErrorKind::Unavailable);
     assert_eq!(error(optional(), r#"{"data":"gone"}"#).kind, ErrorKind::Unavailable);
+    // Two of what the list should stand in are no list that is missing; none of it is.
+    let several = error(optional(), r#"{"data":[{"items":[{"id":1}]},{"items":[{"id":2}]}]}"#);
+    assert!(several.message.contains("`data` is a list, the records should stand in `items` of an object"), "{several:?}");
+    assert_eq!(Decoder::new(optional(), None).unwrap().decode(&page(r#"{"data":[]}"#)).unwrap().envelope.records, 0);
 }
 
 #[test]

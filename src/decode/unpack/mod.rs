@@ -5,6 +5,8 @@ mod inflate;
 mod output;
 mod zip;
 
+use std::io::Read;
+
 use bytes::Bytes;
 
 use crate::config::catalog::Packing;
@@ -32,10 +34,7 @@ pub fn unpack(body: &Bytes, packing: Packing, body_max: u64) -> Result<Bytes, De
         Packing::Gzip => gunzip(body, &mut out).map_err(|halt| halt.explain("gzip"))?,
         Packing::Deflate => inflate::deflate(body, &mut out)?,
         Packing::Zstd => unzstd(body, &mut out)?,
-        Packing::Brotli => {
-            let reader = brotli_decompressor::Decompressor::new(&body[..], CHUNK);
-            out.drain(reader).map_err(|halt| halt.explain("brotli"))?;
-        }
+        Packing::Brotli => unbrotli(body, &mut out)?,
         _ => zip::unzip(body, &mut out)?,
     }
     if let Some(inner) = recognise(&out.bytes) {
@@ -92,6 +91,17 @@ fn unzstd(body: &[u8], out: &mut Output) -> Result<(), DecodeError> {
     let window = (out.body_max.max(1).ilog2() + 1).clamp(*ZSTD_WINDOW_LOG.start(), *ZSTD_WINDOW_LOG.end());
     reader.window_log_max(window).map_err(broken)?;
     out.drain(reader).map_err(|halt| halt.explain("zstd"))
+}
+
+fn unbrotli(body: &[u8], out: &mut Output) -> Result<(), DecodeError> {
+    let mut reader = brotli_decompressor::Decompressor::new(body, CHUNK);
+    out.drain(&mut reader).map_err(|halt| halt.explain("brotli"))?;
+    // Its end is told before what it has taken in behind it, which one more reading finds; what lies further on it leaves where it is.
+    let is_done = matches!(reader.read(&mut [0]), Ok(0));
+    match is_done && reader.into_inner().is_empty() {
+        true => Ok(()),
+        false => Err(DecodeError::unavailable("there is more after the end of the brotli stream")),
+    }
 }
 
 #[cfg(test)]

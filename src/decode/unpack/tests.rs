@@ -176,6 +176,18 @@ fn members_and_frames_one_after_the_other_are_one_body() {
         error(Packing::Deflate, [zlib(TEXT), b"junk".to_vec()].concat()).1,
         "there is more after the end of the deflate stream"
     );
+    // What lies behind a piece of the body that ends with the stream is seen, too.
+    let to_the_edge = brotli(&vec![b' '; CHUNK - 4]);
+    assert_eq!(to_the_edge.len(), CHUNK);
+    for whole in [brotli(TEXT), to_the_edge] {
+        assert!(unpacked(Packing::Brotli, whole.clone(), MAX).is_ok());
+        for more in [b"x".to_vec(), b"junk".to_vec(), vec![0; 3 * CHUNK], brotli(TEXT)] {
+            assert_eq!(
+                error(Packing::Brotli, [whole.clone(), more].concat()),
+                (Kind::Unavailable, "there is more after the end of the brotli stream".to_owned())
+            );
+        }
+    }
 }
 
 #[test]

@@ -65,9 +65,8 @@ impl Exposure {
             return None;
         }
         let gone: HashSet<&String> = record.remove.iter().collect();
-        // Rows of others stay where ours are only joined, or grow old.
-        let replaces_all = record.kind != RecordKind::Void
-            && !record.kind.is_upkeep()
+        // Rows of others stay where ours are only joined, grow old, or have newer versions, be it all of them.
+        let replaces_all = matches!(record.kind, RecordKind::Replace | RecordKind::Rewind | RecordKind::Rollback)
             && removes
             && before.is_some_and(|before| before.files.keys().all(|path| gone.contains(path)));
         let (own, by) = (OwnColumns::of(job).fields(), partitions_of(record));

@@ -12,10 +12,28 @@ use crate::schema::ColumnType;
 use crate::store::Store;
 
 use super::super::SinkError;
-use super::super::own;
+use super::super::current::CurrentFile;
+use super::super::own::{self, OwnColumns};
 use super::super::stored_file::FileRows;
-use super::candidates::{check_rows, read_rows, unreadable};
+use super::candidates::{check_rows, open, read_rows, unreadable};
 use super::resolve::Touched;
+
+/// The columns of our own that rows of these files are written with, besides those that the job gives them: what some of the files have
+/// must not be lost, whatever the job says today.
+pub async fn own_columns<'f>(
+    store: &Arc<dyn Store>,
+    mut all: OwnColumns,
+    files: impl Iterator<Item = (&'f str, &'f CurrentFile)>,
+) -> Result<OwnColumns, SinkError> {
+    for (path, file) in files {
+        let rows = open(store, path, file).await?;
+        let has = |name: &str| rows.schema().column_with_name(name).is_some();
+        all.metadata |= has(own::COMMIT) || has(own::EXTRACTED_AT);
+        all.set |= has(own::SET);
+        all.deleted |= has(own::DELETED);
+    }
+    Ok(all)
+}
 
 /// The rows of one touched file, batch by batch.
 pub struct Carried<'a> {

@@ -22,7 +22,7 @@ mod rejects;
 mod resolve;
 
 pub(in crate::sink) use candidates::{check_rows, open, read_rows, unreadable};
-pub use carry::{Carried, carry};
+pub use carry::{Carried, carry, own_columns};
 pub use ops::{Op, OpKind, Ops};
 pub use rejects::known_rejects;
 pub use resolve::{Fate, Resolution, Rules, Touched, resolve};

@@ -196,8 +196,11 @@ fn passes(count: u64, cursor_texts: u64, stored_rows: u64, memory: u64) -> u128 
 }
 
 fn is_in(file: &CurrentFile, only: Option<&BTreeSet<Vec<Option<String>>>>) -> bool {
-    let values = || file.partition.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>();
-    only.is_none_or(|only| only.contains(&values()))
+    only.is_none_or(|only| {
+        let values = file.partition.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>();
+        // The value that a row has now may have been one that its column did not take.
+        values.contains(&None) || only.contains(&values)
+    })
 }
 
 /// The newest operation of each key of this pass; the others are superseded.

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::error::ErrorKind;
 use crate::event::Event;
-use crate::page::{PagePosition, RawPage};
+use crate::page::{PagePosition, RawPage, Receipt};
 use crate::quota::Claim;
 
 use super::super::FetchError;
@@ -46,7 +46,7 @@ impl HttpSource {
             let mut failure = match answer {
                 Ok(page) => {
                     self.charge_header(claim, &page);
-                    return Ok(page);
+                    return Ok(RawPage { receipt: Receipt::of(Arc::clone(claim)), ..page });
                 }
                 Err(failure) => failure,
             };

@@ -15,8 +15,9 @@ use crate::source::FetchError;
 
 use super::resolver::{GuardedResolver, Lookup, NameRule};
 
-/// gzip is taken off by `gunzip`, the others by the client.
-const ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, br, zstd, deflate");
+/// gzip is taken off by `gunzip`, zstd by the client, frame after frame. Behind the end of a brotli or deflate stream the client drops
+/// what follows without a word, so neither is asked for, and what comes in one all the same is refused.
+const ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, zstd");
 
 /// A server that is there answers a connection within this.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -27,6 +28,8 @@ pub(super) fn client(source: &Source, secrets: &dyn SecretSource, lookup: Arc<dy
     let rule = NameRule::new(&source.base_url, source.proxy.as_ref(), source.allow_private);
     let mut builder = outbound::client()
         .no_gzip()
+        .no_brotli()
+        .no_deflate()
         .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, ENCODINGS)]))
         .connect_timeout(source.timeout.min(CONNECT_MAX))
         .read_timeout(source.timeout.min(SILENCE_MAX))

@@ -290,7 +290,7 @@ impl Exchange {
     }
 
     async fn page(&self, request: &Request, arrived: Arrived, at: &PagePosition) -> Result<RawPage, Failure> {
-        let Arrived { response, url, permits: _permits, .. } = arrived;
+        let Arrived { response, url, shown, permits: _permits, .. } = arrived;
         let address = self.credentials.redactor().clean(&without_query(&url));
         let (status, headers) = (response.status(), response.headers().clone());
         let taken_down = response.extensions().get::<TakenDown>().copied();
@@ -322,7 +322,8 @@ impl Exchange {
                     return Ok(self.aside(request, (status, &headers), start, at, rule.explain(message)));
                 }
                 message.push_str(&asked::told(request, &url, self.credentials.redactor()));
-                return Err(Failure::last(ErrorKind::Data, message).under(rule));
+                // Where the rule has the token renewed, it is this one.
+                return Err(Failure { shown, ..Failure::last(ErrorKind::Data, message) }.under(rule));
             }
             None => {}
         }

@@ -55,7 +55,7 @@ pub struct HttpSource {
     /// Where a response says what its request cost.
     cost: Option<ResponsePath>,
     speaks_graphql: bool,
-    /// Of the latest request.
+    /// Of the latest request, for answers that come without their own.
     claim: Mutex<Option<Arc<Claim>>>,
     conditions: Option<Conditions>,
     is_told_of_links: AtomicBool,
@@ -408,7 +408,9 @@ impl Source for HttpSource {
 
     /// Takes in what the body tells of the budget, and looks for an error in disguise.
     fn judge(&self, envelope: &Envelope) -> Judgement {
-        let Some(claim) = self.claim.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return Judgement::Records };
+        // Pages may have been asked for since this one was: what it cost is no word about them.
+        let latest = || self.claim.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(claim) = envelope.receipt.get::<Claim>().or_else(latest) else { return Judgement::Records };
         if let Some(points) = self.cost.as_ref().and_then(|path| envelope.captured.get(path)).and_then(points) {
             self.exchange.budget.charge(&claim, points);
         }

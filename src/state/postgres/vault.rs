@@ -56,6 +56,10 @@ impl TokenVault for PostgresState {
         }
         Ok(written)
     }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
 }
 
 fn read(action: &str, row: &PgRow) -> Result<VaultEntry, StateError> {

@@ -50,6 +50,10 @@ impl TokenVault for SqliteState {
         commit(action, transaction).await?;
         Ok(done.rows_affected() == 1)
     }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 fn read(action: &str, row: &SqliteRow) -> Result<VaultEntry, StateError> {

@@ -7,9 +7,12 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use super::super::StoreError;
 use super::super::errors::io_error;
@@ -18,23 +21,30 @@ use super::unfinished::named;
 use super::{ready_folder, sync};
 use crate::error::ErrorKind;
 
-/// Bytes that the disk is told to take at once.
+/// Bytes that the disk is told to take at once, and then to keep.
 const GIVEN: u64 = 1024 * 1024;
+
+/// What the files share that are being staged in a folder.
+#[derive(Default)]
+pub(super) struct Together {
+    /// One of them is being flushed, and the disk with it.
+    is_flushing: AtomicBool,
+}
 
 pub(super) struct StagedFile {
     path: PathBuf,
     address: String,
     is_synced: bool,
-    /// As many hold it as there are files being staged, and the store.
-    among: Arc<()>,
+    /// As many hold it as there are files being staged, and the store; now and then one more, who flushes.
+    together: Arc<Together>,
     /// From the first bytes on.
     begun: Option<Unfinished>,
 }
 
 impl StagedFile {
     /// To stand at `path`, which messages call `address`. Nothing is done before there are bytes.
-    pub fn new(path: PathBuf, address: String, is_synced: bool, among: Arc<()>) -> Self {
-        StagedFile { path, address, is_synced, among, begun: None }
+    pub fn new(path: PathBuf, address: String, is_synced: bool, together: Arc<Together>) -> Self {
+        StagedFile { path, address, is_synced, together, begun: None }
     }
 
     /// Off the async threads: writes, and goes on with the file.
@@ -69,11 +79,17 @@ impl Destination for StagedFile {
     }
 
     fn open(&self) -> usize {
-        Arc::strong_count(&self.among) - 1
+        Arc::strong_count(&self.together) - 1
     }
 
     async fn part(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError> {
-        self.begun = Some(self.write(pieces, Ok).await?);
+        let together = Some(Arc::clone(&self.together)).filter(|_| self.is_synced);
+        let then = move |mut file: Unfinished| {
+            together.map_or(Ok(()), |together| file.flush_ahead(together))?;
+            Ok(file)
+        };
+        let begun = self.write(pieces, then).await?;
+        self.begun = Some(begun);
         Ok(())
     }
 
@@ -91,12 +107,15 @@ impl Destination for StagedFile {
 
 /// A file under a name that no reader takes. Goes where it is dropped.
 struct Unfinished {
-    file: File,
+    file: Arc<File>,
     /// `None` once it has its own name, or is gone.
     name: Option<PathBuf>,
     written: u64,
-    /// Of them, bytes that the disk was told to take.
+    /// Of them, bytes that the disk was told to take, and those that were flushed, or are being.
     given: u64,
+    flushed: u64,
+    /// A flush of them, which tells of what the one at the end may not tell again (fsync(2)).
+    flushing: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Unfinished {
@@ -107,7 +126,10 @@ impl Unfinished {
         loop {
             let name = named(path, number);
             match File::options().write(true).create_new(true).open(&name) {
-                Ok(file) => return Ok(Unfinished { file, name: Some(name), written: 0, given: 0 }),
+                Ok(file) => {
+                    let (file, name) = (Arc::new(file), Some(name));
+                    return Ok(Unfinished { file, name, written: 0, given: 0, flushed: 0, flushing: None });
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => match path.parent() {
                     Some(folder) => ready_folder(folder, is_synced)?,
@@ -120,7 +142,7 @@ impl Unfinished {
 
     fn write(&mut self, pieces: &[Bytes]) -> io::Result<()> {
         for piece in pieces {
-            self.file.write_all(piece)?;
+            (&*self.file).write_all(piece)?;
             self.written += piece.len() as u64;
         }
         if self.written - self.given >= GIVEN {
@@ -130,6 +152,33 @@ impl Unfinished {
         Ok(())
     }
 
+    /// Has the disk keep what it was told to take, while other bytes come: a disk that has taken bytes still holds them in a cache of its
+    /// own, and the flush at the end would wait for all of them. One file at a time: the disk flushes what it holds of any.
+    fn flush_ahead(&mut self, together: Arc<Together>) -> io::Result<()> {
+        let is_at_it = self.flushing.as_ref().is_some_and(|flushing| !flushing.is_finished());
+        if is_at_it || self.given == self.flushed || together.is_flushing.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let earlier = self.flush_ended();
+        let file = Arc::clone(&self.file);
+        self.flushed = self.given;
+        self.flushing = Some(tokio::task::spawn_blocking(move || {
+            let flushed = file.sync_data();
+            together.is_flushing.store(false, Ordering::Relaxed);
+            flushed
+        }));
+        earlier
+    }
+
+    /// How the last flush ended; waits for it.
+    fn flush_ended(&mut self) -> io::Result<()> {
+        match self.flushing.take().map(|flushing| Handle::current().block_on(flushing)) {
+            None => Ok(()),
+            Some(Ok(ended)) => ended,
+            Some(Err(_)) => Err(io::Error::other("a flush ended early")),
+        }
+    }
+
     /// Durable under its own name, if it has as many bytes as were written; its size either way.
     fn finish(mut self, path: &Path, is_synced: bool) -> io::Result<u64> {
         let size = self.file.metadata()?.len();
@@ -137,6 +186,7 @@ impl Unfinished {
             return Ok(size);
         }
         if is_synced {
+            self.flush_ended()?;
             self.file.sync_all()?;
         }
         if let Some(name) = &self.name {

@@ -12,7 +12,7 @@ use sqlparser::ast::{Expr, visit_expressions};
 
 use super::super::rows::Fault;
 use super::times::{self, Constant};
-use super::{Expression, TABLE, is_temporal, nulls, polars_text, widths};
+use super::{Expression, TABLE, decimals, digits, is_temporal, nulls, polars_text, standard};
 use crate::crossing;
 use crate::error::ErrorKind;
 use crate::schema::ColumnType;
@@ -33,20 +33,25 @@ pub(in super::super) struct Evaluated {
 }
 
 /// Evaluates expressions over the batch; all of them see the same columns. The type of a result follows from the batch's schema
-/// alone. Whole numbers come as int64 (or uint64), so that a constant has the type of a column.
+/// alone. Whole numbers come as int64 (or uint64), so that a constant has the type of a column, and decimals that were computed with
+/// 38 digits; a decimal column that is handed on keeps its precision.
 pub(in super::super) fn evaluate(batch: &RecordBatch, expressions: &[&Expression]) -> Result<Evaluated, Fault> {
     let schema = batch.schema();
     let mut folded = Vec::with_capacity(expressions.len());
     let mut constants = Vec::new();
     for expression in expressions {
         let mut tree = nulls::fold(&expression.tree, &schema).map_err(Fault::config)?;
+        standard::settle(&mut tree).map_err(Fault::config)?;
         times::settle(&mut tree, &schema, &mut constants).map_err(Fault::config)?;
-        widths::widen(&mut tree);
+        digits::widen(&mut tree);
         folded.push(tree);
     }
     let input = input(batch, expressions, &constants)?;
-    let query = query(&folded);
     let empty = input.slice(0, 0);
+    for tree in &mut folded {
+        decimals::settle(tree, &schema, &|part| type_of(&empty, part)).map_err(Fault::config)?;
+    }
+    let query = query(&folded);
     for tree in &folded {
         refuse_guessed_times(&empty, tree)?;
     }
@@ -54,13 +59,16 @@ pub(in super::super) fn evaluate(batch: &RecordBatch, expressions: &[&Expression
     run(&empty, &query).map_err(Fault::config)?;
     let (parts, failed) = run_parts(&input, &query)?;
     let mut columns = Vec::with_capacity(expressions.len());
-    for index in 0..expressions.len() {
+    for (index, expression) in expressions.iter().enumerate() {
         let arrays: Vec<&dyn Array> = parts.iter().map(|part| part.column(index).as_ref()).collect();
         let array = match arrays.as_slice() {
             [array] => Arc::clone(&array.slice(0, array.len())),
             arrays => concat(arrays).map_err(|error| Fault::bug(format!("cannot join a column's parts: {error}")))?,
         };
-        columns.push(array);
+        columns.push(match expression.plain_column().and_then(|name| schema.column_with_name(name)) {
+            Some((_, field)) => digits::restore(array, field.data_type()).map_err(Fault::bug)?,
+            None => array,
+        });
     }
     Ok(Evaluated { columns, failed })
 }
@@ -72,7 +80,7 @@ fn input(batch: &RecordBatch, expressions: &[&Expression], constants: &[Constant
     for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
         let is_named = expressions.iter().any(|expression| expression.columns().any(|column| column == field.name()));
         if is_named && *field.data_type() != DataType::Null {
-            let array = widths::whole(array).map_err(Fault::bug)?;
+            let array = digits::wide(array).map_err(Fault::bug)?;
             fields.push(Arc::new(field.as_ref().clone().with_data_type(array.data_type().clone())));
             arrays.push(array);
         }
@@ -151,6 +159,12 @@ fn collect(input: &RecordBatch, query: &str) -> Result<DataFrame, String> {
     result.map_err(|error| polars_text(&error))
 }
 
+/// The type of an expression over the batch, if it has one.
+fn type_of(empty: &RecordBatch, part: &Expr) -> Option<PolarsType> {
+    let frame = collect(empty, &query(std::slice::from_ref(part))).ok()?;
+    frame.columns().first().map(|column| column.dtype().clone())
+}
+
 /// Gives the type that our tables have for what polars computed.
 fn settle_type(array: &ArrayRef) -> Result<ArrayRef, String> {
     let array = match array.data_type() {
@@ -158,7 +172,7 @@ fn settle_type(array: &ArrayRef) -> Result<ArrayRef, String> {
             let wanted = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
             cast(array, &wanted).map_err(|error| error.to_string())?
         }
-        _ => widths::whole(array)?,
+        _ => digits::whole(array)?,
     };
     match ColumnType::from_arrow(array.data_type()) {
         Ok(_) => Ok(array),
@@ -184,15 +198,11 @@ fn refuse_guessed_times(empty: &RecordBatch, tree: &Expr) -> Result<(), Fault> {
         if let Expr::Cast { expr, data_type, .. } = part
             && is_temporal(data_type)
             && !matches!(expr.as_ref(), Expr::Value(_))
+            && type_of(empty, expr) == Some(PolarsType::String)
         {
-            let inner = query(std::slice::from_ref(expr));
-            let reads_text = collect(empty, &inner)
-                .is_ok_and(|frame| frame.columns().first().is_some_and(|column| column.dtype() == &PolarsType::String));
-            if reads_text {
-                return ControlFlow::Break(format!(
-                    "`{part}` would guess the form of the text: use a cast step (RFC 3339), or `STRPTIME({expr}, '%Y-%m-%d')`"
-                ));
-            }
+            return ControlFlow::Break(format!(
+                "`{part}` would guess the form of the text: use a cast step (RFC 3339), or `STRPTIME({expr}, '%Y-%m-%d')`"
+            ));
         }
         ControlFlow::Continue(())
     });

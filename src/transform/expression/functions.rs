@@ -173,10 +173,10 @@ pub(super) fn guesses_format(name: &str) -> bool {
 
 /// Functions that make something of a null; all others give null if one argument is null.
 pub(super) fn takes_nulls(name: &str) -> bool {
-    matches!(name, "coalesce" | "greatest" | "if" | "ifnull" | "least" | "nullif" | "concat" | "concat_ws" | "strpos")
+    matches!(name, "coalesce" | "greatest" | "if" | "ifnull" | "least" | "nullif" | "concat" | "concat_ws")
 }
 
 /// Of those, the ones that want text.
 pub(super) fn takes_null_text(name: &str) -> bool {
-    matches!(name, "concat" | "concat_ws" | "strpos")
+    matches!(name, "concat" | "concat_ws")
 }

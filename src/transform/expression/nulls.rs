@@ -2,7 +2,8 @@
 //!
 //! Such a column has no type, and polars' functions refuse it: `LENGTH(title)` would fail until the first title comes. SQL knows
 //! the answer without a type: what is computed strictly from a null is null. So the column is replaced by `NULL` in the tree, and
-//! every strict operation over a `NULL` by `NULL`; what makes something of nulls (`IS NULL`, `COALESCE`, `OR`, ...) stays for polars.
+//! every strict operation over a `NULL` by `NULL`; what makes something of nulls (`IS NULL`, `COALESCE`, `OR`, ...) stays for polars,
+//! or for `standard`.
 
 use std::ops::ControlFlow;
 
@@ -51,7 +52,6 @@ impl Fold<'_> {
             Expr::CompoundIdentifier(names) => self.is_untyped(names)?,
             Expr::IsNull(inner) if is_null(inner) => return Ok(Some(boolean(true))),
             Expr::IsNotNull(inner) if is_null(inner) => return Ok(Some(boolean(false))),
-            Expr::IsTrue(inner) | Expr::IsNotTrue(inner) | Expr::IsFalse(inner) | Expr::IsNotFalse(inner) => is_null(inner),
             Expr::Nested(inner)
             | Expr::Extract { expr: inner, .. }
             | Expr::Ceil { expr: inner, .. }
@@ -78,14 +78,7 @@ impl Fold<'_> {
                 is_null(expr) || [substring_from, substring_for].into_iter().flatten().any(|part| is_null(part))
             }
             Expr::Trim { expr, .. } => is_null(expr),
-            Expr::Position { expr, r#in } => {
-                for side in [expr, r#in] {
-                    if is_null(side) {
-                        **side = typed_null(SqlType::Varchar(None));
-                    }
-                }
-                false
-            }
+            Expr::Position { expr, r#in } => is_null(expr) || is_null(r#in),
             Expr::Case { operand: None, conditions, .. } => {
                 for when in conditions {
                     if is_null(&when.condition) {
@@ -165,7 +158,7 @@ fn fold_arguments(name: &str, args: &mut [FunctionArg]) -> bool {
     }
 }
 
-fn boolean(value: bool) -> Expr {
+pub(super) fn boolean(value: bool) -> Expr {
     Expr::Value(Value::Boolean(value).with_empty_span())
 }
 

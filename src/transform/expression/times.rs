@@ -11,9 +11,10 @@ use arrow::datatypes::{DataType, Schema};
 use jiff::civil;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Unit};
-use sqlparser::ast::{BinaryOperator, Expr, Ident, TypedString, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut};
+use sqlparser::ast::{Expr, Ident, TypedString, Value, ValueWithSpan, VisitMut, VisitorMut};
 
 use super::nulls::field_type;
+use super::{is_comparison, spell_out};
 
 /// A time that stands in an expression: the name of its column, and the value.
 pub(super) struct Constant {
@@ -83,14 +84,11 @@ impl Settle<'_> {
             }
             Expr::InList { expr, list, negated } => {
                 if let Some(data_type) = self.time_type(expr) {
-                    let mut equal = Vec::with_capacity(list.len());
-                    for item in list {
+                    for item in list.iter_mut() {
                         self.replace(item, &data_type)?;
-                        equal.push(binary(expr, BinaryOperator::Eq, item));
                     }
-                    if let Some(any) = equal.into_iter().reduce(|any, next| binary(&any, BinaryOperator::Or, &next)) {
-                        let any = Expr::Nested(Box::new(any));
-                        *part = if *negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(any) } } else { any };
+                    if let Some(spelled) = spell_out(expr, list, *negated) {
+                        *part = spelled;
                     }
                 }
             }
@@ -129,15 +127,6 @@ impl Settle<'_> {
         self.constants.push(Constant { name, data_type: data_type.clone(), value });
         Ok(())
     }
-}
-
-fn binary(left: &Expr, op: BinaryOperator, right: &Expr) -> Expr {
-    Expr::BinaryOp { left: Box::new(left.clone()), op, right: Box::new(right.clone()) }
-}
-
-fn is_comparison(op: &BinaryOperator) -> bool {
-    use BinaryOperator::*;
-    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | Spaceship)
 }
 
 /// RFC 3339, or without an offset, or a date alone: both mean UTC.

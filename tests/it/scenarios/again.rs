@@ -196,6 +196,32 @@ fn another_definition_is_loaded_anew() {
 }
 
 #[test]
+fn a_table_that_went_back_to_an_older_definition_is_emptied_before_it_is_loaded_by_a_new_one() {
+    // D-67
+    for (file, before, after) in [
+        ("sources/api.toml", "primary_key = [\"id\"]", "primary_key = [\"name\", \"id\"]"),
+        ("jobs/items.toml", "[\"month(updated_at)\"]", "[\"year(updated_at)\"]"),
+    ] {
+        let (_api, project) = table("merge");
+        let loaded = rows(&project);
+        project.edit(file, before, after);
+        call(&project, &["run", "items", "--full", "--yes"], 0);
+        let last = project.listing("lake/_highwater/items/log").len();
+        call(&project, &["state", "rollback", "items", "--to", "1", "--yes"], 0);
+        assert_eq!(rows(&project), loaded);
+        // The table is of the older definition, and the job of the new one.
+        let refused = call(&project, &["run", "items"], 78);
+        assert!(refused.stderr.contains("was loaded differently"), "{}", refused.stderr);
+        call(&project, &["run", "items", "--full", "--yes"], 0);
+        assert_eq!(rows(&project), loaded, "{after}");
+        call(&project, &["verify"], 0);
+        call(&project, &["state", "rollback", "items", "--to", &last.to_string(), "--yes"], 0);
+        assert_eq!(rows(&project), loaded);
+        run(&project);
+    }
+}
+
+#[test]
 fn a_mark_is_set_and_the_next_run_reads_from_there() {
     // D-67
     let (api, project) = table("merge");

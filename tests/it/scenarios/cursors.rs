@@ -147,6 +147,39 @@ fn a_token_is_sent_back_and_replaced_and_never_compared() {
 }
 
 #[test]
+fn a_table_that_goes_back_goes_on_with_the_token_that_it_had_then() {
+    let row = |id: u64| json!({ "id": id, "name": format!("n{id}") });
+    let changes = move |since: Option<&str>| match since {
+        None => ((1..=5).map(row).collect::<Vec<_>>(), "t5"),
+        Some("t5") => ((6..=8).map(row).collect(), "t8"),
+        _ => (Vec::new(), "t8"),
+    };
+    let desk = Desk::start(move |_, query| {
+        let (rows, sync) = changes(query.get("since").map(String::as_str));
+        (200, json!({ "data": rows, "sync": sync }))
+    });
+    // Nothing identifies the rows: what is read twice is there twice.
+    let project = project(&desk, &TOKENS.replace("primary_key = [\"id\"]\n", ""), "mode = \"append\"\n");
+    run(&project);
+    run(&project);
+    assert_eq!(mark(&project), "token t8");
+    for _ in 0..2 {
+        highwater(&project, &["state", "rollback", "items", "--to", "1", "--yes"]).run().expect_code(0);
+        assert_eq!(
+            (mark(&project), query(&project, "SELECT COUNT(*) AS n FROM items")),
+            (json!("token t5"), r#"{"n":5}"#.to_owned())
+        );
+        assert_eq!(counts(&run(&project)).0, 3);
+        assert_eq!(query(&project, "SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS ids FROM items"), r#"{"n":8,"ids":8}"#);
+    }
+    // The log alone tells the same.
+    std::fs::remove_dir_all(project.at("state")).unwrap();
+    highwater(&project, &["state", "rebuild", "items"]).run().expect_code(0);
+    assert_eq!(mark(&project), "token t8");
+    changes_nothing(&project);
+}
+
+#[test]
 fn a_token_that_the_source_has_forgotten_is_told_with_the_way_out() {
     let forgets = Arc::new(Mutex::new(false));
     let (flag, gone) = (forgets.clone(), |query: &Query| query.contains_key("since"));

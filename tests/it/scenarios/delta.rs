@@ -330,6 +330,27 @@ fn what_others_append_to_a_delta_table_stays_and_is_no_affair_of_ours() {
 }
 
 #[test]
+fn a_merge_that_writes_all_of_our_files_anew_leaves_what_others_appended() {
+    let Some(_) = oracle("a_merge_that_writes_all_of_our_files_anew_leaves_what_others_appended") else { return };
+    // D-47 on delta-local, delta-s3
+    let tried = tried!();
+    for on_disk in [true, false] {
+        let api = api_with(Pages::Token, 5, feed::plain(1, 10, "2026-02-01T00:00:00Z"));
+        let lake = if on_disk { Lake::on_disk(&api) } else { Lake::in_bucket(&api).unwrap() };
+        let lake = witnessed(lake.mode("merge"), &tried);
+        api.set_now("2026-03-01T00:00:00Z");
+        assert_eq!(run(&lake.project)["commits"], 1);
+        assert_eq!(foreign(&lake.place(), &["append", "1000", "1001"]), (2, 12));
+        // A newer version of a row in our one file.
+        api.add_records("items", feed::plain(3, 1, "2026-03-01T00:10:00Z"));
+        api.set_now("2026-03-02T00:00:00Z");
+        assert_eq!(run(&lake.project)["commits"], 1);
+        assert_eq!(foreign(&lake.place(), &["rows", "3"]), (3, 12), "ten rows of ours and two of others");
+        assert_eq!(lake.count(), 10);
+    }
+}
+
+#[test]
 fn a_delta_table_that_others_rewrote_takes_appends_and_refuses_to_be_merged_into() {
     let Some(_) = oracle("a_delta_table_that_others_rewrote") else { return };
     // D-47 on delta-local, delta-s3

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::loads::{api_with, run};
 use crate::world::api::{FakeApi, Pages, Record};
+use crate::world::dice::Dice;
 use crate::world::disk::{EIO, ENOSPC, Failing, FailingDisk, Told, believed, told};
 use crate::world::feed;
 use crate::world::kind::{Kind, Table, Tried, prepared, tried};
@@ -199,4 +200,40 @@ fn a_call_on_the_disk_fails_at_any_place_of_a_run() {
     let table = tried.table(Kind::ParquetLocal, &api, PAGE).merging();
     let (_, calls) = on(&disk, &table, LAKE, Failing::none(), Some("synced"));
     assert!(!believed(&calls).is_empty(), "the guard guards nothing");
+}
+
+/// What is told of a file's bytes once is not told again: whoever flushes them ahead of the file's end must not keep it to himself.
+#[test]
+fn a_flush_ahead_of_a_files_end_that_fails_is_told_by_the_run() {
+    // D-05 on parquet-local
+    let test = "a_flush_ahead_of_a_files_end_that_fails_is_told_by_the_run";
+    let (Some(mut oracle), Some(disk)) = (prepared(test), FailingDisk::new()) else {
+        return skip(test, "the readers are not installed, there is no C compiler, or this is not Linux");
+    };
+    let tried = tried!();
+    let (mut dice, at) = (Dice::new(59), "2026-02-01T00:00:00Z");
+    // Texts that no packing makes smaller than half of them.
+    let mut text = || (0..16 * 1024).map(|_| format!("{:016x}", dice.next())).collect::<String>();
+    let mut record = |id: u64| Record {
+        json: format!("{{\"id\":{id},\"updated_at\":\"{at}\",\"name\":\"{}\"}}", text()),
+        cursor: Some(at.parse().unwrap()),
+    };
+    let records: Vec<Record> = (0..64).map(&mut record).collect();
+    let api = api_with(Pages::Token, PAGE, records.clone());
+    let table = tried.table(Kind::ParquetLocal, &api, PAGE);
+    let (ended, calls) = on(&disk, &table, LAKE, Failing::none(), None);
+    assert_eq!((ended.code, believed(&calls)), (Some(0), Vec::new()), "{ended:?}");
+    let syncs: Vec<&Told> = calls.iter().filter(|told| told.call == "fsync").collect();
+    let of_the_file = |told: &&Told| told.path.to_string_lossy().ends_with(".staged#1");
+    let ahead = 1 + syncs.iter().position(of_the_file).expect("a file that was flushed");
+    assert!(syncs.iter().filter(|told| of_the_file(told)).count() > 1, "it was flushed at its end alone");
+
+    let table = tried.table(Kind::ParquetLocal, &api, PAGE);
+    let (ended, calls) = on(&disk, &table, LAKE, Failing { call: "fsync", first: ahead, last: ahead, error: EIO }, None);
+    let failed = calls.iter().find(|told| told.error == EIO);
+    assert!(failed.as_ref().is_some_and(of_the_file), "{failed:?}");
+    assert_eq!((ended.code, ended.stderr.contains("os error 5")), (Some(1), true), "{ended:?}");
+    assert_eq!(run(&table)["counts"]["kept"], 64);
+    table.expect(&mut oracle, "after a flush that failed", &records);
+    oracle.check();
 }

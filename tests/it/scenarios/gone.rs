@@ -134,3 +134,41 @@ fn a_mark_older_than_the_api_looks_back_is_told_with_both_ways_out() {
     highwater(&project, &["run", "items", "--full", "--yes"]).run().expect_code(0);
     once_each(&project, 10);
 }
+
+/// What a row says of itself stays with it where its file is written anew, whatever the job says by then.
+#[test]
+fn a_row_that_was_marked_as_deleted_does_not_come_to_life_with_the_mark_taken_out_of_the_job() {
+    // C-48
+    for (before, after) in [
+        ("mode = \"merge\"\n", "mode = \"merge\"\non_delete = \"hard\"\n"),
+        ("deleted = \"gone\"\n", ""),
+        ("metadata = true\n", "metadata = false\n"),
+    ] {
+        let row = |id: u64, name: &str, gone: bool| {
+            let mut row = minute(id);
+            (row["name"], row["gone"]) = (json!(name), json!(gone));
+            row
+        };
+        let rows = shelf(&[row(1, "a", false), row(2, "b", false), row(3, "c", false)]);
+        let desk = Desk::start(paged(&rows));
+        let stream = format!("deleted = \"gone\"\n{ALL}paging = {{ {BY_TOKEN} }}\n");
+        let project = self::project(&desk, &stream, "mode = \"merge\"\nmetadata = true\n");
+        run(&project);
+        *rows.lock().unwrap() = vec![row(2, "b", true)];
+        run(&project);
+        let dead = |project: &_| query(project, "SELECT id FROM items WHERE _hw_deleted");
+        assert_eq!(dead(&project), r#"{"id":2}"#);
+        let commits = "SELECT COUNT(_hw_commit) AS n FROM items WHERE id <> 1";
+        assert_eq!(query(&project, commits), r#"{"n":2}"#);
+        for file in ["jobs/items.toml", "sources/api.toml"] {
+            if std::fs::read_to_string(project.at(file)).unwrap().contains(before) {
+                project.edit(file, before, after);
+            }
+        }
+        *rows.lock().unwrap() = vec![row(1, "new", false)];
+        run(&project);
+        assert_eq!(query(&project, "SELECT name FROM items WHERE id = 1"), r#"{"name":"new"}"#);
+        assert_eq!((dead(&project).as_str(), query(&project, commits).as_str()), (r#"{"id":2}"#, r#"{"n":2}"#), "{after}");
+        once_each(&project, 3);
+    }
+}

@@ -190,6 +190,17 @@ fn a_deleted_record_marks_its_row_and_keeps_what_was_last_seen() {
 }
 
 #[test]
+fn a_row_whose_partition_has_another_type_now_is_there_once() {
+    // Its value stands in a column beside the partition's, which is null: the row moved, though the source did not move it.
+    let lab = Lab::new("mode = \"merge\"\npartition_by = [\"shard\"]\npartition_immutable = true", "", "");
+    lab.load(&[record("1", "2026-01-01T01:00:00Z", "\"shard\":3,\"name\":\"a\"")], "2026-01-01T02:00:00Z");
+    lab.load(&[record("1", "2026-01-01T03:00:00Z", "\"shard\":\"3\",\"name\":\"b\"")], "2026-01-01T04:00:00Z");
+    assert_eq!(lab.column("name"), ["b"]);
+    lab.load(&[record("1", "2026-01-01T05:00:00Z", "\"shard\":3,\"name\":\"c\"")], "2026-01-01T06:00:00Z");
+    assert_eq!(lab.column("name"), ["c"]);
+}
+
+#[test]
 fn only_files_that_hold_a_key_are_opened() {
     let lab = Lab::new(MERGE, "", "");
     // Twelve files: three runs with keys of a range of their own, nine with keys all over the place.

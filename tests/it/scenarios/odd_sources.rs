@@ -22,6 +22,7 @@ use highwater::store::memory::MemoryStore;
 use http::HeaderMap;
 use serde_json::json;
 
+use super::cursors::{project, query, shelf};
 use crate::world::clock::TestClock;
 use crate::world::desk::Desk;
 use crate::world::program::highwater;
@@ -506,4 +507,40 @@ query = { since = "{{ page.token or from }}" }
     last.store(30, Ordering::SeqCst);
     assert_eq!((run(), since(&desk)), (json!(5), ["25", "30"].map(str::to_owned).to_vec()));
     assert_eq!(run(), json!(0));
+}
+
+/// Whether it is the API that changed, or another server of it that answers: a declared key is the same one.
+#[test]
+fn ids_that_are_written_in_another_way_are_the_same_records() {
+    for (declared, written) in [
+        ("int64", [json!(7), json!("7"), json!(7.0)]),
+        ("text", [json!("7"), json!(7), json!("7")]),
+        ("decimal(10,2)", [json!("7.00"), json!(7), json!("7.0")]),
+    ] {
+        let rows = shelf(&[]);
+        let answered = rows.clone();
+        let desk = Desk::start(move |_, _| (200, json!({ "data": *answered.lock().unwrap() })));
+        let job = format!("mode = \"merge\"\n[columns]\nid = \"{declared}\"\n");
+        let project = project(&desk, "primary_key = [\"id\"]\ncursor = { field = \"seq\", type = \"integer\" }\n", &job);
+        for (seq, id) in (1..).zip(written) {
+            *rows.lock().unwrap() = vec![json!({ "id": id, "seq": seq }), json!({ "id": 8, "seq": 1 })];
+            highwater(&project, &["run", "items"]).run().expect_code(0);
+            let found = query(&project, "SELECT COUNT(*) AS n, MAX(seq) AS seq, SUM(seq) AS all_of_them FROM items");
+            assert_eq!(found, format!("{{\"n\":2,\"seq\":{seq},\"all_of_them\":{}}}", seq + 1), "{declared}: version {seq}");
+        }
+    }
+    // A table whose keys are compared in two ways has some of them twice: `"7"` is 7 because it was declared, and 7 may be `"7"` once it is.
+    for (before, after, told) in [
+        ("[columns]\nid = \"int64\"\n", "", "primary_key as was `id as int64` and is ``"),
+        ("", "[columns]\nid = \"text\"\n", "primary_key as was `` and is `id as text`"),
+        ("", "[columns]\nid = \"boolean\"\n", "primary_key as was `` and is `id as boolean`"),
+    ] {
+        let desk = Desk::start(move |_, _| (200, json!({ "data": [{ "id": "7" }] })));
+        let mode = "mode = \"merge\"\n";
+        let project = project(&desk, "primary_key = [\"id\"]\n", &format!("{mode}{before}"));
+        highwater(&project, &["run", "items"]).run().expect_code(0);
+        project.edit("jobs/items.toml", &format!("{mode}{before}"), &format!("{mode}{after}"));
+        let refused = highwater(&project, &["run", "items"]).run().expect_code(78);
+        assert!(refused.stderr.contains(told), "{}", refused.stderr);
+    }
 }

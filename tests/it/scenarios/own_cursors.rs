@@ -319,6 +319,46 @@ fn a_table_that_goes_back_knows_the_shops_that_it_knew_then() {
     highwater(&project, &["verify"]).run().expect_code(0);
 }
 
+/// What several runs learned of shops is joined into one file now and then; going back brings the several files back.
+#[test]
+fn a_table_that_goes_back_over_joined_files_of_parents_knows_each_of_them() {
+    // C-58, D-67
+    let town = town(2);
+    let desk = town.desk();
+    town.pass(&desk, 0);
+    let project = project(&desk, "", APPEND);
+    run(&project);
+    let log = |project: &Project| project.listing("lake/_highwater/orders/log").len();
+    let files = |project: &Project| project.listing("lake/_highwater/orders/parents").len();
+    let mut before = (0, 0);
+    // Each run meets a new shop with an order from before, and another shop is missing.
+    for turn in 0.. {
+        assert!(turn < 40, "files of parents are never joined: {before:?}");
+        let shop = town.open();
+        town.order(shop, at("2026-01-05T00:00:00Z"));
+        town.doors(|index, _| if index == turn % 3 { Door::Gone } else { Door::Open });
+        town.pass(&desk, 5);
+        town.order(turn % 3, town.now().checked_sub(SignedDuration::from_hours(1)).unwrap());
+        run(&project);
+        if files(&project) < before.0 {
+            break;
+        }
+        before = (files(&project), log(&project));
+    }
+    assert!(before.0 > 2, "{before:?}");
+    highwater(&project, &["state", "rollback", "items", "--to", &before.1.to_string(), "--yes"]).run().expect_code(0);
+    assert_eq!(files(&project), before.0);
+    town.doors(|_, _| Door::Open);
+    town.pass(&desk, 5);
+    run(&project);
+    check(&town, &[("back".to_owned(), &project)]);
+    assert_eq!(run(&project)["counts"]["kept"], 0);
+    highwater(&project, &["verify"]).run().expect_code(0);
+    std::fs::remove_dir_all(project.at("state")).unwrap();
+    highwater(&project, &["state", "rebuild", "items"]).run().expect_code(0);
+    assert_eq!(run(&project)["counts"]["kept"], 0);
+}
+
 #[test]
 fn without_the_table_of_parents_what_a_new_shop_had_is_lost() {
     // C-58

@@ -1,5 +1,7 @@
 //! What is asked for by a source, and how: the recipe of its kind, and the way.
 
+use std::time::Duration;
+
 use ::http::HeaderValue;
 use ::http::header::AUTHORIZATION;
 use jiff::Timestamp;
@@ -74,6 +76,11 @@ impl Errand {
             Recipe::OAuth2(recipe) => recipe.ask(&self.line, refresh, &self.redactor).await,
             Recipe::Session(recipe) => recipe.ask(&self.line).await,
         }
+    }
+
+    /// Waits, unless a stop is asked for meanwhile.
+    pub(super) async fn wait(&self, length: Duration) -> Result<(), Denial> {
+        self.line.wait(length).await
     }
 
     /// Adds what is known of the past. `cut_off`: an answer was awaited then, and never kept.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -19,10 +20,11 @@ use crate::error::ErrorKind;
 use crate::vault::TokenVault;
 
 use super::super::redact::Recent;
+use super::answer::Obtained;
 use super::denial::Denial;
 use super::errand::Errand;
 use super::kept::KeptAccess;
-use super::shelf::{Shelf, Unsaved};
+use super::shelf::{Shelf, Shelved, Unsaved};
 
 /// A token is renewed this much before its end, or a fifth of its lifetime where that is less: a request is on its way meanwhile, and
 /// clocks differ.
@@ -33,6 +35,9 @@ const PAUSE: Duration = Duration::from_secs(10);
 const REFUSED_FOR: Duration = Duration::from_secs(5);
 /// Others may ask for other scopes with the same secret meanwhile; they are waited for.
 const ROUNDS_MAX: u32 = 16;
+/// While another process asks, what it is given is looked for every so often, and so many times: ten minutes.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const LOOKS_MAX: u32 = 1_200;
 
 /// An access token as it is in use.
 #[derive(Clone)]
@@ -191,31 +196,69 @@ impl HeldToken {
             let access = inner.access.get(&errand.variant).filter(|access| Some(access.serial) == replaces || access.distrusted);
             access.map(|access| access.secret.clone())
         };
-        let is_refused = |access: &KeptAccess| refused.as_ref().is_some_and(|refused| refused.expose_secret() == access.token);
-        let unsaved = self.inner().unsaved.take();
-        let mut kept = match self.shelf.read(errand, unsaved).await {
-            Ok(kept) => kept,
-            Err((unsaved, denial)) => {
-                self.inner().unsaved = unsaved;
-                return Err(denial);
+        for _ in 0..ROUNDS_MAX {
+            let mut kept = match self.find(errand, refused.as_ref()).await? {
+                Found::Good(access, left) => return Ok((access, left)),
+                Found::ToAsk(kept) => kept,
+            };
+            let cut_off = kept.entry.asked_at;
+            if !self.shelf.announce(errand, &mut kept).await? {
+                continue;
             }
-        };
-        self.recent.add(kept.entry.refresh.as_deref().unwrap_or_default());
-        if let Some(access) = kept.entry.access(&errand.variant).filter(|access| !is_refused(access)) {
-            let left = access.left(self.clock.now());
-            if left.is_none_or(|left| left > margin(access.lifetime)) {
-                // An earlier run asked for it, or another process.
-                return Ok((access.clone(), left.unwrap_or_default()));
+            let asked_at = self.clock.now();
+            let denial = match errand.ask(kept.entry.refresh.as_deref()).await {
+                Ok(obtained) => return self.keep(errand, kept, obtained, asked_at).await,
+                Err(denial) => denial,
+            };
+            // Another process may have asked with the same for longer than it is waited for: then what it was given is there.
+            if denial.kind != ErrorKind::Auth {
+                return Err(errand.explain(denial, cut_off));
+            }
+            if !self.shelf.is_overtaken(errand, &kept).await {
+                self.shelf.withdraw(errand, &mut kept, cut_off).await;
+                return Err(errand.explain(denial, cut_off));
             }
         }
-        let cut_off = kept.entry.asked_at;
-        self.shelf.announce(errand, &mut kept).await?;
-        let asked_at = self.clock.now();
-        let obtained = errand.ask(kept.entry.refresh.as_deref()).await;
-        let obtained = match obtained {
-            Ok(obtained) => obtained,
-            Err(denial) => return Err(errand.explain(denial, cut_off)),
-        };
+        Err(raced(errand))
+    }
+
+    /// A token that is good, or what stands there where one is to be asked for. Another process that asks is waited for: of a refresh
+    /// token that is good for one use the second to show it is refused, and some servers then refuse the successor, too.
+    async fn find(&self, errand: &Errand, refused: Option<&SecretString>) -> Result<Found, Denial> {
+        let is_refused = |access: &KeptAccess| refused.is_some_and(|refused| refused.expose_secret() == access.token);
+        let mut unsaved = self.inner().unsaved.take();
+        for _ in 0..LOOKS_MAX {
+            let kept = match self.shelf.read(errand, unsaved.take()).await {
+                Ok(kept) => kept,
+                Err((unsaved, denial)) => {
+                    self.inner().unsaved = unsaved;
+                    return Err(denial);
+                }
+            };
+            self.recent.add(kept.entry.refresh.as_deref().unwrap_or_default());
+            if let Some(access) = kept.entry.access(&errand.variant).filter(|access| !is_refused(access)) {
+                let left = access.left(self.clock.now());
+                if left.is_none_or(|left| left > margin(access.lifetime)) {
+                    // An earlier run asked for it, or another process.
+                    return Ok(Found::Good(access.clone(), left.unwrap_or_default()));
+                }
+            }
+            if !self.shelf.is_asked_elsewhere(&kept) {
+                return Ok(Found::ToAsk(kept));
+            }
+            errand.wait(LOOK_AGAIN).await?;
+        }
+        Err(raced(errand))
+    }
+
+    /// What was given is kept, and then used.
+    async fn keep(
+        &self,
+        errand: &Errand,
+        mut kept: Shelved,
+        obtained: Obtained,
+        asked_at: Timestamp,
+    ) -> Result<(KeptAccess, Duration), Denial> {
         // Before anything else is done with them: from here on they may turn up in a message.
         self.recent.add(obtained.access.expose_secret());
         if let Some(refresh) = &obtained.refresh {
@@ -286,6 +329,17 @@ enum Look {
         mine: bool,
         flight: Flight,
     },
+}
+
+/// What stands on the shelf.
+enum Found {
+    Good(KeptAccess, Duration),
+    ToAsk(Shelved),
+}
+
+fn raced(errand: &Errand) -> Denial {
+    let message = format!("{} is not asked with: other processes ask with it all the time", errand.grant_name());
+    Denial::new(ErrorKind::Conflict, message)
 }
 
 fn margin(lifetime: Option<u64>) -> Duration {

@@ -102,7 +102,7 @@ impl Line {
         }
     }
 
-    async fn wait(&self, length: Duration) -> Result<(), Denial> {
+    pub(super) async fn wait(&self, length: Duration) -> Result<(), Denial> {
         tokio::select! {
             biased;
             () = self.stop.wait() => Err(Denial::new(ErrorKind::Cancelled, "stop was asked for")),

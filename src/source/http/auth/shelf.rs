@@ -1,7 +1,9 @@
 //! A credential's place in the vault: read, announced before a refresh token is spent, written before its successor is used.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::error::ErrorKind;
@@ -14,11 +16,15 @@ use super::kept::Kept;
 /// How often a writing that another process overtook, or that failed, is begun anew.
 const WRITES_MAX: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
+/// Whoever has asked for longer than this does so no more: it has died, and the answer with it.
+const ASKED_MAX: Duration = Duration::from_secs(120);
 
 pub(super) struct Shelf {
     key: String,
     clock: Arc<dyn Clock>,
     vault: Arc<dyn TokenVault>,
+    /// When this process has announced last that it asks.
+    announced: Mutex<Option<Timestamp>>,
 }
 
 /// An entry, and which version of it was read.
@@ -33,7 +39,7 @@ pub(super) type Unsaved = Kept;
 
 impl Shelf {
     pub(super) fn new(key: String, clock: Arc<dyn Clock>, vault: Arc<dyn TokenVault>) -> Self {
-        Shelf { key, clock, vault }
+        Shelf { key, clock, vault, announced: Mutex::default() }
     }
 
     /// What is kept. An entry that could not be written earlier is written first, since nothing newer can be there; it comes back
@@ -57,20 +63,60 @@ impl Shelf {
     }
 
     /// Notes that a refresh token is about to be spent: where that cannot be noted, its successor could not be kept either, and it is
-    /// not spent.
-    pub(super) async fn announce(&self, errand: &Errand, kept: &mut Shelved) -> Result<(), Denial> {
+    /// not spent. `false` changes nothing: another process has written meanwhile.
+    pub(super) async fn announce(&self, errand: &Errand, kept: &mut Shelved) -> Result<bool, Denial> {
         if !errand.rotates() {
-            return Ok(());
+            return Ok(true);
         }
-        kept.entry.asked_at = Some(self.clock.now());
-        let what = format!("{} is not asked with, for its successor could not be kept", errand.grant_name());
+        let now = self.clock.now();
+        kept.entry.asked_at = Some(now);
+        // Before it is written: where the answer to that is lost, it stands there all the same, and is none of another process.
+        *self.announced() = Some(now);
         match self.put(kept).await {
             Ok(true) => {
                 kept.version += 1;
-                Ok(())
+                Ok(true)
             }
-            Ok(false) => Err(Denial::new(ErrorKind::Conflict, format!("{what}: another process renews it as well"))),
-            Err(error) => Err(Denial::of_vault(&what, &error)),
+            Ok(false) => {
+                *self.announced() = None;
+                Ok(false)
+            }
+            Err(error) => {
+                let what = format!("{} is not asked with, for its successor could not be kept", errand.grant_name());
+                Err(Denial::of_vault(&what, &error))
+            }
+        }
+    }
+
+    /// Takes an announcement back that was answered: nobody is to wait for it. `before` is what stood there.
+    pub(super) async fn withdraw(&self, errand: &Errand, kept: &mut Shelved, before: Option<Timestamp>) {
+        if !errand.rotates() {
+            return;
+        }
+        kept.entry.asked_at = before;
+        // Harmless where it fails: it is waited for, and no longer than if this process had died.
+        if let Err(error) = self.put(kept).await {
+            tracing::debug!(%error, "that a token was asked for stands there still");
+        }
+    }
+
+    /// Whether another process asks at this moment, as far as its announcement tells.
+    pub(super) fn is_asked_elsewhere(&self, kept: &Shelved) -> bool {
+        let Some(asked_at) = kept.entry.asked_at.filter(|_| self.vault.is_shared()) else { return false };
+        // Clocks differ: what lies ahead of ours is as good as what lies behind.
+        let age = self.clock.now().duration_since(asked_at).unsigned_abs();
+        *self.announced() != Some(asked_at) && age < ASKED_MAX
+    }
+
+    /// Whether another process has kept a successor of what this one has asked with.
+    pub(super) async fn is_overtaken(&self, errand: &Errand, kept: &Shelved) -> bool {
+        if !errand.rotates() {
+            return false;
+        }
+        match self.look().await {
+            Ok(found) => found.version != kept.version && found.entry.refresh != kept.entry.refresh,
+            // What was refused stays so, and is told.
+            Err(_) => false,
         }
     }
 
@@ -98,6 +144,10 @@ impl Shelf {
             }
         }
         Err((kept.entry, failed))
+    }
+
+    fn announced(&self) -> MutexGuard<'_, Option<Timestamp>> {
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn put(&self, kept: &Shelved) -> Result<bool, VaultError> {

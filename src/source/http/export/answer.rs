@@ -43,7 +43,8 @@ impl Heard {
     /// What stands at these paths, as a decoder would have found it.
     pub(super) fn envelope(&self, paths: &[ResponsePath]) -> Envelope {
         let found = |path: &ResponsePath| Some((path.clone(), self.captured(path)?));
-        Envelope { captured: paths.iter().filter_map(found).collect(), ..Envelope::default() }
+        let (captured, receipt) = (paths.iter().filter_map(found).collect(), self.page.receipt.clone());
+        Envelope { captured, receipt, ..Envelope::default() }
     }
 
     fn captured(&self, path: &ResponsePath) -> Option<Captured> {

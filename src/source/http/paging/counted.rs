@@ -99,7 +99,7 @@ pub(super) fn pages(end: &CountedEnd, answer: &Answer<'_>) -> Option<u64> {
 }
 
 pub(super) fn truth(key: &str, path: &ResponsePath, answer: &Answer<'_>) -> Result<bool, String> {
-    match answer.value(path) {
+    match answer.value(path)? {
         Some(Captured::Boolean(more)) => Ok(more),
         Some(Captured::Number(text) | Captured::Text(text)) => match text.to_ascii_lowercase().as_str() {
             "true" | "1" => Ok(true),
@@ -112,7 +112,7 @@ pub(super) fn truth(key: &str, path: &ResponsePath, answer: &Answer<'_>) -> Resu
 }
 
 fn count(key: &str, path: &ResponsePath, answer: &Answer<'_>) -> Result<u64, String> {
-    let Some(value) = answer.value(path) else {
+    let Some(value) = answer.value(path)? else {
         return Err(format!("`{key}` names a path that the answer does not have: `{path}`"));
     };
     let number = value.text().and_then(|text| text.trim().parse().ok());

@@ -41,10 +41,7 @@ impl Pager {
                 Ending { rule: counted_out(end, Some(*page_size), &answer), doubt: self.doubt_of_total(at, envelope, headers) }
             }
             PagingKind::PageToken { token, .. }
-                if answer
-                    .value(token)
-                    .and_then(|at| at.text())
-                    .is_some_and(|text| page_token::leads_to_itself(&text, &answer)) =>
+                if text_at(token, &answer).is_some_and(|text| page_token::leads_to_itself(&text, &answer)) =>
             {
                 plain(format!("it is empty, and `{token}` leads to itself"))
             }
@@ -87,7 +84,7 @@ impl Pager {
 
 fn counted_out(end: &CountedEnd, page_size: Option<u64>, answer: &Answer<'_>) -> String {
     let records = answer.envelope.records;
-    let said = |path: &ResponsePath| answer.value(path).and_then(|value| value.text()).unwrap_or_default();
+    let said = |path: &ResponsePath| text_at(path, answer).unwrap_or_default();
     match end {
         CountedEnd::EmptyPage => "it is empty".to_owned(),
         CountedEnd::ShortPage => match page_size.filter(|_| records > 0) {
@@ -109,9 +106,11 @@ fn nothing_at(key: &str, paths: &[ResponsePath], answer: &Answer<'_>) -> Ending 
     };
     if let Some(there) = paths.iter().find(|path| is_there(path)) {
         let said = match answer.value(there) {
-            None => "null",
-            Some(Captured::Boolean(false)) => "false",
-            Some(_) => "empty",
+            Ok(None) => "null",
+            Ok(Some(Captured::Boolean(false))) => "false",
+            Ok(Some(_)) => "empty",
+            // Then there is an error, and no end.
+            Err(_) => "unreadable",
         };
         return Ending { rule: format!("`{there}` is {said}"), doubt: None };
     }
@@ -124,6 +123,11 @@ fn nothing_at(key: &str, paths: &[ResponsePath], answer: &Answer<'_>) -> Ending 
         format!("the first answer has nothing at {named}; if there are more records, {what}")
     });
     Ending { rule: format!("nothing stands at {named}"), doubt }
+}
+
+/// What stands at a path, for words about it.
+fn text_at(path: &ResponsePath, answer: &Answer<'_>) -> Option<String> {
+    answer.value(path).ok().flatten()?.text()
 }
 
 fn is_first_of_some(answer: &Answer<'_>) -> bool {

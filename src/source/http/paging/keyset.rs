@@ -22,7 +22,7 @@ pub(super) fn next(
     if !counted::more(end, page_size, largest, answer)? {
         return Ok(None);
     }
-    match answer.value(path) {
+    match answer.value(path)? {
         Some(Captured::Text(text) | Captured::Number(text)) if !text.is_empty() => Ok(Some(PageAt::Token(text))),
         Some(_) => Err(format!("`from` must lead to a text or number of the last record, at `{path}` stands something else")),
         None if answer.envelope.records == 0 => {

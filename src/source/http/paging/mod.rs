@@ -53,18 +53,27 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// The value at a path; `None` where it leads nowhere or to null.
-    fn value(&self, path: &ResponsePath) -> Option<Captured> {
+    /// The value at a path; `None` where it leads nowhere or to null. A header that cannot be read is an error that names it: it is
+    /// there, and may be what leads on.
+    fn value(&self, path: &ResponsePath) -> Result<Option<Captured>, String> {
         let value = match path {
-            ResponsePath::Header(name) => Captured::Text(self.headers.get(name)?.to_str().ok()?.to_owned()),
-            ResponsePath::Body(_) => self.envelope.captured.get(path)?.clone(),
+            ResponsePath::Header(name) => self.headers.get(name).map(|value| header_text(name, value)).transpose()?,
+            ResponsePath::Body(_) => self.envelope.captured.get(path).cloned(),
         };
-        (value != Captured::Null).then_some(value)
+        Ok(value.filter(|value| *value != Captured::Null))
     }
 
     /// Records up to and with this page.
     fn records_so_far(&self) -> u64 {
         self.at.records_before.saturating_add(self.envelope.records)
+    }
+}
+
+/// Whatever a server writes beyond ASCII is UTF-8, or nobody knows what it is (RFC 9110, section 5.5).
+fn header_text(name: &str, value: &HeaderValue) -> Result<Captured, String> {
+    match std::str::from_utf8(value.as_bytes()) {
+        Ok(text) => Ok(Captured::Text(text.to_owned())),
+        Err(_) => Err(format!("the header `{name}` cannot be read, it is not UTF-8")),
     }
 }
 

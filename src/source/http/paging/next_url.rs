@@ -8,7 +8,7 @@ use crate::source::http::origin::OriginRule;
 use super::Answer;
 
 pub(super) fn next(path: &ResponsePath, answer: &Answer<'_>, from: &Url, origins: &OriginRule) -> Result<Option<PageAt>, String> {
-    let link = match answer.value(path) {
+    let link = match answer.value(path)? {
         None | Some(Captured::Boolean(false)) => return Ok(None),
         Some(Captured::Text(link)) => link,
         Some(_) => return Err(format!("`url` must lead to a text, at `{path}` stands something else")),

@@ -14,8 +14,10 @@ pub(super) fn paths() -> Vec<ResponsePath> {
 }
 
 pub(super) fn next(answer: &Answer<'_>, from: &Url, origins: &OriginRule) -> Result<Option<PageAt>, String> {
-    match paths().into_iter().find(|path| answer.value(path).is_some()) {
-        Some(path) => next_url::next(&path, answer, from, origins),
-        None => Ok(None),
+    for path in paths() {
+        if answer.value(&path)?.is_some() {
+            return next_url::next(&path, answer, from, origins);
+        }
     }
+    Ok(None)
 }

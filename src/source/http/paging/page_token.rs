@@ -24,7 +24,7 @@ pub(super) fn ask(place: &TokenPlace, token: &str) -> Result<Ask, String> {
 }
 
 pub(super) fn next(token: &ResponsePath, answer: &Answer<'_>) -> Result<Option<PageAt>, String> {
-    match answer.value(token) {
+    match answer.value(token)? {
         // APIs end with null, nothing, an empty text or false.
         None | Some(Captured::Boolean(false)) => Ok(None),
         Some(Captured::Text(text) | Captured::Number(text)) if text.is_empty() => Ok(None),

@@ -59,9 +59,18 @@ fn digits(text: &str) -> Captured {
 }
 
 fn step(pager: &Pager, at: &PagePosition, envelope: &Envelope) -> Result<Option<PagePosition>, FetchError> {
+    step_by(pager, at, envelope, &HeaderMap::new())
+}
+
+fn step_by(
+    pager: &Pager,
+    at: &PagePosition,
+    envelope: &Envelope,
+    headers: &HeaderMap,
+) -> Result<Option<PagePosition>, FetchError> {
     let from = Url::parse("https://api.example.com/v1/items").unwrap();
     let origins = OriginRule::new(&from, &["files.example.com".to_owned()], false).unwrap();
-    pager.next(at, envelope, &HeaderMap::new(), &from, &origins, &Ok)
+    pager.next(at, envelope, headers, &from, &origins, &Ok)
 }
 
 fn at(number: u64, index: u64, records_before: u64) -> PagePosition {
@@ -386,4 +395,32 @@ fn a_token_is_followed_for_as_long_as_the_page_says_that_there_is_more() {
     assert!(broken.message.contains("`has_more` promises more pages"), "{}", broken.message);
     let lacking = step(&pager, &start, &envelope(10, &[("after", text("t"))])).unwrap_err();
     assert!(lacking.message.contains("`more` names a path that the answer does not have"), "{}", lacking.message);
+}
+
+#[test]
+fn a_header_beyond_ascii_leads_on_and_one_that_cannot_be_read_is_no_end() {
+    let by_token = || {
+        let kind = PagingKind::PageToken { token: path("header.X-Next"), place: TokenPlace::Param("cursor".to_owned()) };
+        Paging { kind, pages_max: 1000, last: None, result_cap: None }
+    };
+    let pager = |paging: Paging| Pager::new(paging, &ResponsePath::root());
+    let by_url = || Paging { kind: PagingKind::NextUrl { url: path("header.X-Next") }, ..by_token() };
+    let ending = |is: bool| Paging { last: Some(LastPage { path: path("header.X-Next"), is }), ..by_token() };
+    let told = |pager: &Pager, value: &[u8]| {
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("x-next"), HeaderValue::from_bytes(value).unwrap())]);
+        step_by(pager, &PagePosition::start(), &envelope(5, &[]), &headers)
+    };
+    let next = |paging: Paging, value: &str| told(&pager(paging), value.as_bytes()).unwrap().map(|next| next.at);
+    assert_eq!(next(by_token(), "Zoë"), Some(PageAt::Token("Zoë".to_owned())));
+    let address = "https://api.example.com/v1/items?after=Zo%C3%AB";
+    assert_eq!(next(by_url(), "?after=Zoë"), Some(PageAt::Url(address.to_owned())));
+    let counted = [CountedEnd::Total, CountedEnd::TotalPages, CountedEnd::More].map(|end| by_page(end(path("header.X-Next"))));
+    let others = [by_token(), by_url(), ending(true), ending(false)].map(pager);
+    for pager in counted.iter().chain(&others) {
+        // Latin-1.
+        let error = told(pager, b"Zo\xeb").unwrap_err();
+        assert!(error.message.ends_with("the header `x-next` cannot be read, it is not UTF-8"), "{}", error.message);
+        assert_eq!(error.kind, ErrorKind::Data);
+    }
+    assert_eq!(step(&pager(by_token()), &PagePosition::start(), &envelope(5, &[])).unwrap(), None, "nothing is the end");
 }

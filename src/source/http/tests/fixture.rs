@@ -233,6 +233,10 @@ impl TokenVault for Drawer {
         entries.insert(credential.to_owned(), entry);
         Ok(true)
     }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
 }
 
 impl World {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::fixture::*;
 use super::server::{Answer, Server, json};
 use crate::clock::Clock;
-use crate::config::catalog::{ApiKeyPlace, Auth, ErrorRule, QueryText, RequestBody, Then};
+use crate::config::catalog::{ApiKeyPlace, Auth, ErrorRule, Limits, QueryText, Rate, RequestBody, Then};
 use crate::config::secret::SecretRef;
+use crate::decode::{DecodeSpec, Decoder};
 use crate::error::ErrorKind;
 use crate::page::{Captured, Envelope, PagePosition, ResponsePath};
 use crate::source::{Judgement, Source};
@@ -139,6 +140,33 @@ async fn a_throttled_query_is_asked_again_once_its_points_are_there() {
     let waited = world.clock.elapsed() - before;
     assert!(waited >= Duration::from_millis(10_200) && waited < Duration::from_secs(13), "{waited:?}");
     assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn what_pages_cost_is_charged_to_each_whenever_it_is_told() {
+    let costs = [40, 60, 20];
+    let server = Server::start(move |n, _| {
+        Answer::Say(json("200 OK", "", &format!("{{\"items\":[{{\"id\":{n}}}],\"cost\":{}}}", costs[n])))
+    });
+    let mut job = job(&server.url(""));
+    job.stream.records = ResponsePath::parse("items").unwrap();
+    let points = vec![Rate { requests: 1_000, per: Duration::from_secs(60) }];
+    let cost = Some(ResponsePath::parse("cost").unwrap());
+    job.source.limits = Limits { points, cost, burst: 1.0, ..Limits::default() };
+    let source = World::new().open(&job);
+    let left = || source.quota().windows.iter().find(|window| window.points).and_then(|window| window.left);
+    // All are asked for before the first is looked at, and that is not the one that was asked for last.
+    let mut pages = Vec::new();
+    for index in 0..3 {
+        let at = PagePosition { index, ..PagePosition::start() };
+        pages.push(source.fetch(&snapshot(), &at, 1).await.unwrap());
+    }
+    assert_eq!(left(), Some(1_000 - 3));
+    let mut decoder = Decoder::new(DecodeSpec::of(&job, source.wanted()), None).unwrap();
+    for page in [&pages[0], &pages[2], &pages[1], &pages[0]] {
+        assert_eq!(source.judge(&decoder.decode(page).unwrap().envelope), Judgement::Records);
+    }
+    assert_eq!(left(), Some(1_000 - 120), "each once, and none in place of another");
 }
 
 #[tokio::test]

@@ -318,14 +318,10 @@ async fn a_compressed_body_of_several_members_is_read_to_its_end() {
 }
 
 // 300,002 bytes of JSON each.
-const BOMBS: [(&str, &str); 3] = [
+const BOMBS: [(&str, &str); 2] = [
     (
         "gzip",
         "H4sIAAAAAAACA+3BAQ0AAAwCoCrv5d6/hj0ckAMAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAgCFfwdv76eKTBAA=",
-    ),
-    (
-        "deflate",
-        "eNrtwQENAAAMAqAq7+Xev4Y9HJADAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIAhX5AuhUc=",
     ),
     ("zstd", "KLUv/QRoVAAAEFsgAQD7/znAAgIAECBNAAAIXQEA3hMdAAEWUI3q"),
 ];
@@ -363,10 +359,30 @@ async fn a_body_without_end_meets_the_cap() {
 #[tokio::test]
 async fn an_encoding_that_nobody_knows_is_named() {
     // S-19
-    let server = Server::script(vec![raw("200 OK", "Content-Encoding: gzip, gzip\r\n", b"xx")]);
-    let error = World::new().fetch(&job(&server.url(""))).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Data);
-    assert!(error.message.contains("`gzip, gzip`"), "{}", error.message);
+    // Nor one that was not asked for: the client would drop what stands behind its end.
+    for encoding in ["gzip, gzip", "br", "deflate"] {
+        let server = Server::script(vec![raw("200 OK", &format!("Content-Encoding: {encoding}\r\n"), b"xx")]);
+        let error = World::new().fetch(&job(&server.url(""))).await.unwrap_err();
+        assert_eq!((error.kind, server.seen().len()), (ErrorKind::Data, 1));
+        let told = format!("answers in a content encoding that is not understood: `{encoding}`");
+        assert!(error.message.contains(&told), "{}", error.message);
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_several_zstd_frames_is_read_to_its_end() {
+    let frame = |text: &str| zstd::encode_all(text.as_bytes(), 3).unwrap();
+    let packed = [frame("[1,"), frame("2,"), frame("3]")].concat();
+    let fetch = async |body: Vec<u8>| {
+        let answer = raw("200 OK", "Content-Encoding: zstd\r\n", &body);
+        let server = Server::start(move |_, _| Answer::Say(answer.clone()));
+        World::new().fetch(&job(&server.url(""))).await
+    };
+    assert_eq!(&fetch(packed.clone()).await.unwrap().body[..], b"[1,2,3]");
+    for behind in [&b"x"[..], b"more of it"] {
+        let error = fetch([&packed[..], behind].concat()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{}", error.message);
+    }
 }
 
 #[tokio::test]

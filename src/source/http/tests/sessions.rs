@@ -9,7 +9,7 @@ use futures::future::join_all;
 
 use super::fixture::*;
 use super::server::{Answer, Server, json};
-use crate::config::catalog::{Auth, Job, PlainRequest, RequestBody, Session, SessionPlace};
+use crate::config::catalog::{Auth, ErrorRule, Job, PlainRequest, RequestBody, Session, SessionPlace, Then};
 use crate::config::secret::SecretRef;
 use crate::error::ErrorKind;
 use crate::page::{PagePosition, ResponsePath};
@@ -116,6 +116,45 @@ async fn a_session_that_is_refused_is_begun_again_once_for_all() {
     let error = fetch(&World::new().open(&job_with(&server, in_header(), None))).await.unwrap_err();
     assert_eq!((error.kind, logins(&server).len()), (ErrorKind::Auth, 2));
     assert!(error.message.contains("`env PASSWORD`") && !error.message.contains("CANARY"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn a_session_whose_end_is_told_in_a_status_of_success_is_begun_again() {
+    // By the text of the page, and by a header.
+    let rule = |at: Option<&str>, said: &str| ErrorRule {
+        status: vec![200],
+        at: at.map(|at| ResponsePath::parse(at).unwrap()),
+        is: Vec::new(),
+        contains: Some(said.to_owned()),
+        then: Then::Refresh,
+        message: None,
+    };
+    for rule in [rule(None, "signed out"), rule(Some("header.x-state"), "expired")] {
+        let given = AtomicUsize::new(0);
+        let server = Server::start(move |_, head| match (target(head), header(head, "authorization")) {
+            ("/api/login/a%2Fb", _) => {
+                let number = given.fetch_add(1, Ordering::SeqCst) + 1;
+                Answer::Say(json("200 OK", "", &format!("{{\"data\": {{\"token\": \"session-{number}\"}}}}")))
+            }
+            (_, Some("Token session-1")) => Answer::Say(json("200 OK", "X-State: Expired\r\n", "{\"note\": \"Signed out\"}")),
+            _ => Answer::Say(json("200 OK", "", "[1]")),
+        });
+        let mut job = job_with(&server, in_header(), None);
+        job.stream.errors = vec![rule];
+        let source = World::new().open(&job);
+        let page = source.fetch(&snapshot(), &PagePosition::start(), 1).await.unwrap();
+        assert_eq!((&page.body[..], logins(&server).len(), source.requests()), (&b"[1]"[..], 2, 2));
+    }
+    // Where every session is told to be over, it is not begun again and again.
+    let server = Server::start(|_, head| match target(head) {
+        "/api/login/a%2Fb" => Answer::Say(json("200 OK", "", "{\"data\": {\"token\": \"session\"}}")),
+        _ => Answer::Say(json("200 OK", "", "{\"note\": \"Signed out\"}")),
+    });
+    let mut job = job_with(&server, in_header(), None);
+    job.stream.errors = vec![rule(None, "signed out")];
+    let error = fetch(&World::new().open(&job)).await.unwrap_err();
+    assert_eq!((error.kind, logins(&server).len()), (ErrorKind::Auth, 2));
+    assert!(error.message.contains("was renewed, and that one is refused too"), "{}", error.message);
 }
 
 #[tokio::test]

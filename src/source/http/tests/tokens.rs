@@ -17,6 +17,8 @@ use crate::page::{Captured, Envelope, PagePosition, ResponsePath};
 use crate::source::http::HttpSource;
 use crate::source::{FetchError, Judgement, Source};
 
+mod two_processes;
+
 fn literal(text: &str) -> SecretRef {
     SecretRef::Literal(text.into())
 }
