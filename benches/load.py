@@ -216,6 +216,9 @@ class Bench:
                 raise SystemExit(f"the table of {rows:,} rows could not be loaded: {self.log}")
             with open(known, "w") as file:
                 file.write(api.url)
+            # Of a table that was removed, and of what was kept of pages, a disk is told what is free for a while longer.
+            os.sync()
+            time.sleep(5)
         return folder, api, rows
 
     def request(self, api):
