@@ -16,7 +16,7 @@ use super::kept::Kept;
 /// How often a writing that another process overtook, or that failed, is begun anew.
 const WRITES_MAX: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
-/// Whoever has asked for longer than this does so no more: it has died, and the answer with it.
+/// Whoever has asked for longer than this is taken for dead, and the answer for lost.
 const ASKED_MAX: Duration = Duration::from_secs(120);
 
 pub(super) struct Shelf {
